@@ -1,0 +1,206 @@
+"""Put a run together from its config: data, task, optimizers, schedule, state."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+
+from trainwright.config import build, plain, section, settings, unknown_key
+from trainwright.data.augment import make_augment
+from trainwright.data.batches import Batches
+from trainwright.data.dataset import Dataset, Split
+from trainwright.engine.averages import AveragedTask
+from trainwright.engine.clock import Clock
+from trainwright.engine.device import Placement, place
+from trainwright.engine.optim import PlayerOptimizer, decay_groups
+from trainwright.engine.scaling import LossScale
+from trainwright.engine.schedule import Schedule
+from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.state import TrainState
+from trainwright.errors import ConfigError
+from trainwright.seeds import derive_seed
+from trainwright.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A run that is ready to start."""
+
+    dataset: Dataset
+    state: TrainState
+    settings: TrainerSettings
+    train: Batches
+    make_batches: Callable[[Split], Batches]  # for evaluation: not augmented
+
+
+def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Assembly:
+    """Check a composed config and build everything that it describes; nothing is written yet.
+
+    `allow`: the only targets that may be built, for a config that was read from a run folder.
+    Raises ConfigError or DataError.
+    """
+    seed = config.seed
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"seed={seed!r}: it must be a whole number")
+    options = settings(TrainerSettings, config.trainer, key="trainer")
+    _check_settings(options)
+    data_node, reserved = section(config, "data", "augment")
+    dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
+    task = _build_task(config, dataset, seed, allow)
+    placement = _place(options, task)
+    _move(task, placement)
+    if options.batch_size > len(dataset.train):
+        raise ConfigError(
+            f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
+            f"training examples in {dataset.info.name}\n  it can be at most that"
+        )
+    clock = Clock.of_run(
+        num_examples=len(dataset.train),
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        steps=options.steps,
+    )
+    _check_durations(options, clock)
+    state = TrainState(
+        task=task,
+        optimizers=_build_optimizers(config, task, placement, allow),
+        schedule=_build_schedule(config, task, clock, allow),
+        clock=clock,
+        placement=placement,
+        seed=seed,
+        averaged=None if options.ema is None else AveragedTask(task, options.ema),
+        scale=LossScale.for_precision(placement.precision),
+    )
+
+    def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
+        shift = torch.tensor(task.normalisation.shift)  # what black becomes
+        augment = make_augment(augment_node, input_shape=dataset.info.input_shape, fill=shift)
+        return Batches(
+            split,
+            task.normalisation,
+            batch_size=options.batch_size,
+            seed=seed,
+            device=placement.device,
+            memory_format=placement.memory_format,
+            augment=augment,
+        )
+
+    train = make_batches(dataset.train, reserved["augment"])
+    return Assembly(dataset, state, options, train, make_batches)
+
+
+def _check_settings(options: TrainerSettings) -> None:
+    if options.steps is None and options.epochs is None:
+        raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
+    if options.batch_size % options.accumulate:
+        raise ConfigError(
+            f"trainer.accumulate={options.accumulate}: it must divide "
+            f"trainer.batch_size={options.batch_size}, so that all parts are equal"
+        )
+
+
+def _check_durations(options: TrainerSettings, clock: Clock) -> None:
+    for name in ("log_every", "evaluate_every", "sample_every", "save_every"):
+        try:
+            clock.steps(getattr(options, name))
+        except ValueError as error:
+            raise ConfigError(f"trainer.{name}: {error}") from None
+
+
+def _build_task(
+    config: DictConfig, dataset: Dataset, seed: int, allow: Collection[str] | None
+) -> Task:
+    """The network, initialised from the seed alone, inside its task."""
+    torch.manual_seed(derive_seed(seed, "initialisation"))
+    info = dataset.info
+    facts = {
+        "input_shape": info.input_shape,
+        "num_outputs": info.num_outputs,
+        "num_classes": info.num_classes,
+    }
+    model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
+    facts = {**facts, "model": model, "info": info, "seed": seed}
+    return build(Task, config.task, key="task", facts=facts, allow=allow)
+
+
+def _place(options: TrainerSettings, task: Task) -> Placement:
+    convolutions = (nn.Conv2d, nn.ConvTranspose2d)
+    try:
+        return place(
+            options,
+            wants_fp32=task.wants_fp32,
+            has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
+        )
+    except ValueError as error:
+        raise ConfigError(f"trainer.{error}") from None
+
+
+def _move(task: Task, placement: Placement) -> None:
+    """To the device, with the weights of convolutions laid out as their inputs will be."""
+    task.to(placement.device)
+    for parameter in task.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=placement.memory_format)
+
+
+def _build_optimizers(
+    config: DictConfig, task: Task, placement: Placement, allow: Collection[str] | None
+) -> dict[str, PlayerOptimizer]:
+    """One optimizer a player: the section `optimizer`, with what `optimizer.players` changes."""
+    node, reserved = section(config, "optimizer", "players")
+    changes = reserved["players"] or {}
+    for name, change in changes.items():
+        if name not in task.players:
+            raise unknown_key(f"optimizer.players.{name}", list(task.players))
+        for key in change:
+            if key not in node:
+                raise unknown_key(f"optimizer.players.{name}.{key}", list(node))
+    return {
+        name: _player_optimizer(player, {**node, **changes.get(name, {})}, placement, allow)
+        for name, player in task.players.items()
+    }
+
+
+def _player_optimizer(
+    player: nn.Module, node: dict[str, Any], placement: Placement, allow: Collection[str] | None
+) -> PlayerOptimizer:
+    l1 = node.pop("l1", 0.0)
+    if not isinstance(l1, int | float) or l1 < 0:
+        raise ConfigError(f"optimizer.l1={l1!r}: it must be a number, at least 0")
+    others = node.pop("others", None)
+    parameters = [p for p in player.parameters() if p.requires_grad]
+    optimizers = []
+    if others is not None:
+        rest = [p for p in parameters if p.dim() != 2]
+        parameters = [p for p in parameters if p.dim() == 2]
+        if rest:
+            optimizers.append(_torch_optimizer(rest, others, "optimizer.others", placement, allow))
+    if parameters:
+        optimizers.insert(0, _torch_optimizer(parameters, node, "optimizer", placement, allow))
+    return PlayerOptimizer(player, optimizers, l1=float(l1))
+
+
+def _torch_optimizer(
+    parameters: list[nn.Parameter],
+    node: dict[str, Any],
+    key: str,
+    placement: Placement,
+    allow: Collection[str] | None,
+) -> Optimizer:
+    weight_decay = node.get("weight_decay", 0.0)
+    groups = decay_groups(parameters, weight_decay)
+    # The fused kernels are the fastest, where an optimizer has one and the user has not chosen.
+    facts = {"params": groups, "fused": True if placement.device.type != "mps" else None}
+    return build(Optimizer, node, key=key, facts=facts, allow=allow)
+
+
+def _build_schedule(
+    config: DictConfig, task: Task, clock: Clock, allow: Collection[str] | None
+) -> Schedule:
+    mode = "max" if task.objective.higher_is_better else "min"
+    facts = {"clock": clock, "mode": mode}
+    return build(Schedule, plain(config.schedule), key="schedule", facts=facts, allow=allow)

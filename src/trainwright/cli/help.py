@@ -1,0 +1,49 @@
+"""The text of `train --help`, from the config folders alone: no Hydra, no torch, no waiting."""
+
+from pathlib import Path
+
+from trainwright.config_folder import config_folders
+
+GROUPS = ("data", "model", "task", "optimizer", "schedule", "trainer", "experiment")
+
+_USAGE = """\
+train: compose a model, a dataset, an optimizer and a schedule, and train.
+
+  train                                         an MLP on handwritten digits, in seconds
+  train model=gan data=mnist                    one option a group
+  train model=cnn data=mnist optimizer.lr=3e-3  any key, overridden
+  train -m model=mlp,cnn seed=0,1,2             every combination
+
+Groups and their options (group=option):
+{groups}
+
+Overrides people use most:
+  trainer.epochs=20            how long; or trainer.steps=5000
+  optimizer.lr=1e-4            for one player: optimizer.players.generator.lr=1e-4
+  trainer.batch_size=128       examples a step
+  seed=1                       another initialisation, order and augmentation
+  trainer.resume=outputs/...   go on with a run, exactly
+
+Also:
+  --cfg job            print the composed config and stop (add: --package optimizer)
+  -m, --multirun       comma-separated values are combined into jobs
+  --shell-completion install=bash     tab completion; also zsh, fish (see the README)
+  --debug              show the traceback of an error
+  --version            print the version
+
+Runs land in outputs/<date>/<time>-<model>-<data>. Configs of your own in ./configs are found
+beside these, and modules in the working directory are importable."""
+
+
+def help_text() -> str:
+    """Usage, every group with its options, and the overrides that people use most."""
+    width = max(len(group) for group in GROUPS)
+    lines = []
+    for group in GROUPS:
+        options = sorted({name for folder in config_folders() for name in _options(folder / group)})
+        lines.append(f"  {group:<{width}}  {', '.join(options)}")
+    return _USAGE.format(groups="\n".join(lines))
+
+
+def _options(folder: Path) -> list[str]:
+    return [path.stem for path in folder.glob("*.yaml")]

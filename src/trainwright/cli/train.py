@@ -1,0 +1,102 @@
+"""`train`: the Hydra app. Everything that needs torch is imported only when a job really runs."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainwright import __version__
+from trainwright.cli.help import help_text
+from trainwright.config_folder import config_folder
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_FLAG_FOR_TRACEBACKS = "--debug"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in {"--help", "-h", "help"}:
+        print(help_text())
+        return
+    if arguments == ["--version"]:
+        print(f"trainwright {__version__}")
+        return
+    debug = _FLAG_FOR_TRACEBACKS in arguments
+    if debug:
+        arguments.remove(_FLAG_FOR_TRACEBACKS)
+    sys.exit(_run_hydra(arguments, debug=debug))
+
+
+def _run_hydra(arguments: list[str], *, debug: bool) -> int:
+    """Give the command line to Hydra; turn whatever goes wrong into a message and a code."""
+    # Modules of the user's own lie in the working directory; last, so that they shadow nothing.
+    sys.path.append(str(Path.cwd()))
+    # Hydra then lets exceptions through instead of printing and exiting with 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+
+    from trainwright.cli.failure import explain
+    from trainwright.compose import own_configs, register_schema
+
+    register_schema()
+    sys.argv = [sys.argv[0], *arguments, *own_configs(arguments)]
+    jobs = _Jobs()
+    app = hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(
+        jobs.run
+    )
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("stopped at once; the last checkpoint is whole", file=sys.stderr)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:
+        jobs.errors.append(error)
+    codes = []
+    for failure in jobs.errors:
+        if debug:
+            traceback.print_exception(failure)
+        codes.append(explain(failure, arguments))
+    return codes[0] if codes else 0
+
+
+class _Jobs:
+    """The jobs that Hydra runs: one, or those of a sweep, in which a bad one sinks no other."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+
+    def run(self, config: "DictConfig") -> float:
+        """Run one job. Returns the objective for sweepers, not a number where it has failed."""
+        from trainwright.cli.job import run_job
+
+        _log_to_console()
+        try:
+            return run_job(config)
+        except Exception as error:
+            self.errors.append(error)
+            return float("nan")
+
+
+def _log_to_console() -> None:
+    """Lines of ours go to standard output, above the progress bar where there is one."""
+    logger = logging.getLogger("trainwright")
+    if not logger.handlers:
+        logger.addHandler(_Console())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+class _Console(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()

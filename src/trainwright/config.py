@@ -1,0 +1,233 @@
+"""From config to objects: the only place that turns a `_target_` into one, checked key by key."""
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import typing
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from trainwright.errors import ConfigError, TrainwrightError
+
+T = TypeVar("T")
+
+# What a config that was read back from a run folder may build; a test compares it with configs/.
+TRUSTED_TARGETS = frozenset(
+    {
+        "torch.optim.Adagrad",
+        "torch.optim.Adam",
+        "torch.optim.AdamW",
+        "torch.optim.Muon",
+        "torch.optim.RMSprop",
+        "torch.optim.SGD",
+        "trainwright.data.cifar.load_cifar10",
+        "trainwright.data.digits.load_digits_dataset",
+        "trainwright.data.folder.load_folder",
+        "trainwright.data.idx.load_idx",
+        "trainwright.data.tabular.load_tabular",
+        "trainwright.engine.schedule.Constant",
+        "trainwright.engine.schedule.Cosine",
+        "trainwright.engine.schedule.Exponential",
+        "trainwright.engine.schedule.Linear",
+        "trainwright.engine.schedule.OneCycle",
+        "trainwright.engine.schedule.Plateau",
+        "trainwright.engine.schedule.Step",
+        "trainwright.nn.cnn.CNN",
+        "trainwright.nn.gan.conv_gan",
+        "trainwright.nn.gan.mlp_gan",
+        "trainwright.nn.mlp.MLP",
+        "trainwright.nn.resnet.ResNet",
+        "trainwright.tasks.classifier.Classifier",
+        "trainwright.tasks.gan.GANTask",
+        "trainwright.tasks.regression.Regression",
+    }
+)
+
+
+def plain(node: Any) -> Any:
+    """A config node as plain Python types, interpolations resolved.
+
+    Raises ConfigError for a value that must be given (`???`) and was not.
+    """
+    if not OmegaConf.is_config(node):
+        return node
+    try:
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: it must be given: {error.full_key}=...") from None
+
+
+def nearest(name: str, options: Collection[str]) -> str:
+    """Return `; did you mean x?` where an option is close to `name`, and nothing otherwise."""
+    matches = difflib.get_close_matches(name, [str(option) for option in options], n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def unknown_key(key: str, options: Collection[str]) -> ConfigError:
+    """The error for a key that nothing reads, with what there is instead."""
+    parent, _, name = key.rpartition(".")
+    where = f"{parent} accepts" if parent else "accepted are"
+    listed = ", ".join(sorted(options)) or "nothing"
+    return ConfigError(f"{key}: there is no such key{nearest(name, options)}\n  {where}: {listed}")
+
+
+def settings(kind: type[T], node: Any, *, key: str) -> T:
+    """Check a section of the config against a dataclass of settings and return one.
+
+    Raises ConfigError naming the key, what it got and what it accepts.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(plain(node))
+    except ValidationError as error:
+        raise _explained(error, key, _field_names(kind)) from None
+
+
+def build(
+    kind: type[T],
+    node: Any,
+    *,
+    key: str,
+    facts: Mapping[str, Any],
+    allow: Collection[str] | None = None,
+) -> T:
+    """Make the object that a section of the config describes.
+
+    `_target_` names a class derived from `kind`, or a function whose return annotation is one; the
+    other keys are its arguments. Of `facts` (the data's shape, the clock, ...) it receives those
+    that it has a parameter for. `allow`: refuse every other target; for configs that come from a
+    run folder. Raises ConfigError naming the key, what it got and what it accepts.
+    """
+    arguments = dict(plain(node) or {})
+    target = arguments.pop("_target_", None)
+    if not isinstance(target, str):
+        raise ConfigError(
+            f"{key}._target_: it must name a class, such as mine.Net\n  it is {target!r}"
+        )
+    if allow is not None and target not in allow:
+        raise ConfigError(
+            f"{key}._target_: this run wants to build {target}, which is not one of trainwright's\n"
+            f"  if you know that class and trust it, add: 'trust=[{target}]'"
+        )
+    factory = _find(target, kind, key)
+    parameters = inspect.signature(factory).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    accepted = [name for name in parameters if name not in facts]
+    for name in arguments:
+        if name not in parameters and not takes_any:
+            raise unknown_key(f"{key}.{name}", accepted)
+    hints = _hints(factory)
+    for name, value in arguments.items():
+        if isinstance(value, dict) and "_target_" in value:
+            wanted = hints.get(name)
+            nested = wanted if inspect.isclass(wanted) else kind
+            arguments[name] = build(nested, value, key=f"{key}.{name}", facts=facts, allow=allow)
+        elif name in hints:
+            arguments[name] = _checked(value, hints[name], f"{key}.{name}")
+    given = {name: fact for name, fact in facts.items() if name in parameters}
+    arguments = {**given, **arguments}
+    for name, parameter in parameters.items():
+        is_variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if parameter.default is parameter.empty and not is_variadic and name not in arguments:
+            raise ConfigError(f"{key}.{name}: {target} needs it, and nothing gives it a value")
+    try:
+        made = factory(**arguments)
+    except TrainwrightError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{key}._target_: {target} made a {type(made).__name__}, no {_name(kind)}"
+        )
+    return made
+
+
+def _find(target: str, kind: type[Any], key: str) -> Any:
+    """Import what `target` names and check, before it is called, that it makes a `kind`.
+
+    A module is imported by its own name, so that no alias (`logging.os.system`) is followed.
+    """
+    module_name, _, name = target.rpartition(".")
+    try:
+        module = importlib.import_module(module_name) if module_name else None
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{key}._target_: cannot import {module_name!r} ({error})\n"
+            "  a module of your own is found in the working directory"
+        ) from error
+    found = getattr(module, name, None)
+    if found is None:
+        public = [n for n in vars(module) if not n.startswith("_")] if module else []
+        raise ConfigError(f"{key}._target_: there is no {target}{nearest(name, public)}")
+    made = found if inspect.isclass(found) else _hints(found).get("return")
+    if not (inspect.isclass(made) and issubclass(made, kind)):
+        raise ConfigError(
+            f"{key}._target_: {target} does not make a {_name(kind)}\n"
+            f"  it must be a class derived from {_name(kind)}, or a function annotated '-> it'"
+        )
+    return found
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """The annotations of a class's constructor or of a function; none where they don't resolve."""
+    try:
+        called = function.__init__ if inspect.isclass(function) else function
+        return typing.get_type_hints(called, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _checked(value: Any, annotation: Any, key: str) -> Any:
+    """The value converted to its annotation. Raises ConfigError where it does not fit."""
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticSchemaGenerationError:
+        return value
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise _explained(error, key, ()) from None
+
+
+def _explained(error: ValidationError, key: str, options: Collection[str]) -> ConfigError:
+    """The first thing that pydantic found wrong, in our words."""
+    details = error.errors(include_url=False)
+    first = details[0]
+    # The place in the config, without the names of a union's branches.
+    place = [str(part) for part in first["loc"] if isinstance(part, int) or part in options]
+    if first["type"] == "extra_forbidden" or first["type"] == "unexpected_keyword_argument":
+        place = [str(part) for part in first["loc"]]
+        return unknown_key(".".join([key, *place]), options)
+    accepted = dict.fromkeys(_accepts(detail) for detail in details if detail["loc"])
+    wanted = " or ".join(accepted) or _accepts(first)
+    return ConfigError(f"{'.'.join([key, *place])}={first['input']!r}: {wanted}")
+
+
+def _accepts(detail: Any) -> str:
+    message = str(detail["msg"])
+    return message[0].lower() + message[1:]
+
+
+def _field_names(kind: type[Any]) -> list[str]:
+    """The names of a settings dataclass's fields, and of those of nested settings."""
+    names = []
+    for field in dataclasses.fields(kind):
+        names.append(field.name)
+        if dataclasses.is_dataclass(field.type):
+            names += [inner.name for inner in dataclasses.fields(field.type)]
+    return names
+
+
+def _name(kind: type[Any]) -> str:
+    return f"{kind.__module__.removesuffix('.module').replace('.modules', '')}.{kind.__name__}"
+
+
+def section(config: DictConfig, key: str, *reserved: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A section as plain types, split into what its target takes and the `reserved` keys."""
+    node = dict(plain(config[key]))
+    return node, {name: node.pop(name, None) for name in reserved}

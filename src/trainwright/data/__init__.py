@@ -1,0 +1,1 @@
+"""Datasets become arrays here, and arrays become batches. A leaf: imports nothing else of ours."""

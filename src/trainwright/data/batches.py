@@ -1,0 +1,148 @@
+"""A batch is a pure function of the seed and the step: resuming needs no sampler state.
+
+The training data is an endless stream, one shuffled pass after another, cut into equal batches.
+Every window of one pass holds every example once; a batch may run on from one pass into the next,
+so that all batches have the same size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainwright.data.augment import Augment
+from trainwright.data.dataset import DataInfo, Split
+from trainwright.seeds import derive_seed, generator_for
+
+
+class Batch(NamedTuple):
+    """Inputs (B, ...) float32, normalised, and targets (B,) where there are any."""
+
+    inputs: Tensor
+    targets: Tensor | None
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Maps stored inputs to what a network sees, `inputs * scale + shift`, channel by channel.
+
+    `scale` and `shift` hold one number a channel (images) or a feature (tables).
+    """
+
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+
+    @classmethod
+    def standard(cls, info: DataInfo) -> "Normalisation":
+        """Mean 0 and standard deviation 1 over the training split."""
+        unit = 255.0 if info.is_image else 1.0
+        return cls(
+            scale=tuple(1 / (unit * std) for std in info.std),
+            shift=tuple(-mean / std for mean, std in zip(info.mean, info.std, strict=True)),
+        )
+
+    @classmethod
+    def symmetric(cls, info: DataInfo) -> "Normalisation":
+        """Pixels from 0..255 to -1..1, the range of a generator's tanh."""
+        num_channels = info.input_shape[0]
+        return cls(scale=(2 / 255,) * num_channels, shift=(-1.0,) * num_channels)
+
+    def tensors(self, num_dims: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Scale and shift, shaped to broadcast over a batch of `num_dims` dimensions."""
+        shape = (1, -1) + (1,) * (num_dims - 2)  # (1, C, 1, 1) for images, (1, F) for tables
+        scale = torch.tensor(self.scale, device=device).reshape(shape)
+        shift = torch.tensor(self.shift, device=device).reshape(shape)
+        return scale, shift
+
+
+class Batches:
+    """Normalised batches of one split, on the device that computes.
+
+    A split that fits on the device is moved there whole; a larger one stays where it is (in
+    memory, or mapped from disk), and each batch is moved.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        normalisation: Normalisation,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        augment: Augment | None = None,
+    ) -> None:
+        self.num_examples = len(split)
+        self.batch_size = batch_size
+        self._seed = seed
+        self._device = device
+        self._channels_last = (
+            memory_format == torch.channels_last
+            and split.inputs.dim() == 4
+            and split.inputs.shape[1] > 1
+        )
+        self._augment = augment
+        self._scale, self._shift = normalisation.tensors(split.inputs.dim(), device)
+        self._inputs, self._targets = split.inputs, split.targets
+        if _fits(self._inputs, device):
+            self._inputs = self._inputs.to(device)
+        if self._targets is not None:
+            self._targets = self._targets.to(device)
+        self._orders: dict[int, Tensor] = {}
+
+    def at(self, step: int) -> Batch:
+        """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
+        batch = self._take(self._indices(step * self.batch_size))
+        if self._augment is None:
+            return self._in_format(batch)
+        generator = generator_for(self._seed, "augment", step, device=self._device)
+        return self._in_format(batch._replace(inputs=self._augment(batch.inputs, generator)))
+
+    def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+        """Every example once, as stored and without augmentation; the last batch may be smaller."""
+        num_examples = self.num_examples if limit is None else min(limit, self.num_examples)
+        for start in range(0, num_examples, batch_size):
+            stop = min(start + batch_size, num_examples)
+            yield self._in_format(self._take(torch.arange(start, stop)))
+
+    def _indices(self, position: int) -> Tensor:
+        """Where the `batch_size` examples from `position` of the stream on are stored."""
+        epoch, start = divmod(position, self.num_examples)
+        indices = self._order(epoch)[start : start + self.batch_size]
+        while len(indices) < self.batch_size:
+            epoch += 1
+            missing = self.batch_size - len(indices)
+            indices = torch.cat([indices, self._order(epoch)[:missing]])
+        return indices
+
+    def _order(self, epoch: int) -> Tensor:
+        """The shuffled order of one pass over the data, kept while batches come from it."""
+        if epoch not in self._orders:
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
+            order = torch.randperm(self.num_examples, generator=generator)
+            self._orders[epoch] = order.to(self._inputs.device)
+        return self._orders[epoch]
+
+    def _take(self, indices: Tensor) -> Batch:
+        stored = self._inputs.index_select(0, indices.to(self._inputs.device))
+        inputs = torch.addcmul(self._shift, stored.to(self._device).float(), self._scale)
+        if self._targets is None:
+            return Batch(inputs, None)
+        return Batch(inputs, self._targets.index_select(0, indices.to(self._targets.device)))
+
+    def _in_format(self, batch: Batch) -> Batch:
+        if not self._channels_last:
+            return batch
+        return batch._replace(inputs=batch.inputs.contiguous(memory_format=torch.channels_last))
+
+
+def _fits(inputs: Tensor, device: torch.device) -> bool:
+    """Whether a GPU has room for the whole split beside the model: half of what is free."""
+    if device.type != "cuda":
+        return device.type != "cpu"
+    free, _ = torch.cuda.mem_get_info(device)
+    return inputs.nbytes < free // 2

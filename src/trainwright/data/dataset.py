@@ -1,0 +1,65 @@
+"""What every dataset becomes: three splits of arrays, and the facts that models are sized from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """The facts about a dataset. Models and tasks receive them; nobody types them twice.
+
+    `mean` and `std` are those of the training split, one per channel for images (on the scale
+    0..1, that is after division by 255) and one per feature for tables. `target_mean` and
+    `target_std` describe the training targets where these are values, and are 0 and 1 elsewhere.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]  # (C, H, W) for images, (F,) for tables
+    target: Literal["classes", "values", "none"]
+    class_names: tuple[str, ...]  # empty unless the targets are classes
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    target_mean: float = 0.0
+    target_std: float = 1.0
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an example is an image (C, H, W)."""
+        return len(self.input_shape) == 3
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; 0 where the targets are not classes."""
+        return len(self.class_names)
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a network that predicts the target puts out."""
+        return self.num_classes if self.target == "classes" else 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a dataset.
+
+    `inputs` is (N, C, H, W) uint8 for images, possibly memory-mapped, or (N, F) float32 for
+    tables. `targets` is (N,) int64 classes, (N,) float32 values, or None.
+    """
+
+    inputs: Tensor
+    targets: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three disjoint splits and the facts about them."""
+
+    info: DataInfo
+    train: Split
+    validation: Split
+    test: Split

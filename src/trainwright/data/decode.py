@@ -1,0 +1,94 @@
+"""One image file becomes one array of a fixed size, or a reason why not."""
+
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_PIXELS = 64_000_000
+LARGE_PIXELS = 8_000_000  # decoded one at a time, so that many threads stay within memory
+_large = threading.Lock()
+
+Fit = Literal["crop", "pad", "stretch"]
+
+
+class BadImageError(Exception):
+    """Why a file cannot be used; the message is half a line."""
+
+
+def decode_image(path: Path, *, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
+    """The image as (channels, size, size) uint8, upright, its first frame where it moves.
+
+    PNG, JPEG and WebP are told by content. Transparent parts become black; 16-bit grey is
+    rounded to 8 bits, CMYK and palettes are converted. `fit` crops the middle, pads with black,
+    or stretches. Raises BadImageError for anything else and above 64 million pixels, which is
+    seen in the header before anything is decoded.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                raise BadImageError(_too_many(f"{image.width} x {image.height}"))
+            with _large if pixels > LARGE_PIXELS else nullcontext():
+                return _to_array(image, size=size, channels=channels, fit=fit)
+    except BadImageError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise BadImageError(_too_many("its header says")) from error
+    except UnidentifiedImageError as error:
+        raise BadImageError("not a PNG, JPEG or WebP image, or a damaged one") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever they like for a damaged file
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise BadImageError(f"damaged: {reason}") from error
+
+
+def _too_many(found: str) -> str:
+    return f"too many pixels ({found}; at most {MOST_PIXELS:,})"
+
+
+def _to_array(image: "Image.Image", *, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    # A JPEG can be decoded at a fraction of its size: far faster, and still twice too large.
+    image.draft("L" if channels == 1 else "RGB", (2 * size, 2 * size))
+    upright = ImageOps.exif_transpose(image)
+    plain = _to_mode(upright, "L" if channels == 1 else "RGB")
+    if plain.size == (size, size):
+        fitted = plain
+    elif fit == "crop":
+        fitted = ImageOps.fit(plain, (size, size), Image.Resampling.BICUBIC)
+    elif fit == "stretch":
+        fitted = plain.resize((size, size), Image.Resampling.BICUBIC)
+    else:
+        ratio = size / max(plain.size)
+        width, height = (max(1, round(side * ratio)) for side in plain.size)
+        small = plain.resize((width, height), Image.Resampling.BICUBIC)
+        fitted = Image.new(plain.mode, (size, size))
+        fitted.paste(small, ((size - width) // 2, (size - height) // 2))
+    array = np.asarray(fitted).reshape(size, size, channels)
+    return np.ascontiguousarray(array.transpose(2, 0, 1))  # (S, S, C) -> (C, S, S)
+
+
+def _to_mode(image: "Image.Image", mode: str) -> "Image.Image":
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.float32) / 257  # 65535 -> 255
+        return Image.fromarray(grey.round().astype(np.uint8)).convert(mode)
+    if image.mode in ("I", "F"):
+        raise BadImageError(f"pixels of type {image.mode}, neither 8 nor 16 bits")
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        black = Image.new("RGBA", layered.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, layered).convert(mode)
+    return image.convert(mode)

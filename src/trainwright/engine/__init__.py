@@ -1,0 +1,1 @@
+"""How a task is learned: the loop, gradients, optimizers, schedules, checkpoints, devices."""

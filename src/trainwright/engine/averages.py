@@ -1,0 +1,39 @@
+"""Averaged weights: an exponential moving average of what is trained, used to evaluate."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from trainwright.tasks.task import Task
+
+
+class AveragedTask:
+    """A copy of the task whose averaged players hold moving averages of the trained weights.
+
+    The other players are shared with the original, not copied. Buffers (the statistics of batch
+    normalisation) are taken over as they are. Early on the average is over few steps, so that it
+    does not remember the initialisation: the decay in step t is min(decay, (1 + t) / (10 + t)).
+    """
+
+    def __init__(self, task: Task, decay: float) -> None:
+        averaged = set(task.averaged_players)
+        shared = {id(m): m for name, m in task.players.items() if name not in averaged}
+        self.task = copy.deepcopy(task, memo=dict(shared))
+        self.players = {name: self.task.players[name] for name in task.averaged_players}
+        self._decay = decay
+        originals = [task.players[name] for name in self.players]
+        self._trained: list[Tensor] = [p for player in originals for p in player.parameters()]
+        self._means: list[Tensor] = [
+            p for player in self.players.values() for p in player.parameters()
+        ]
+        self._trained_buffers = [b for player in originals for b in player.buffers()]
+        self._buffers = [b for player in self.players.values() for b in player.buffers()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move the averages towards the weights as step number `step` (from 0) has left them."""
+        weight = 1 - min(self._decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._means, self._trained, weight)
+        for mine, trained in zip(self._buffers, self._trained_buffers, strict=True):
+            mine.copy_(trained)

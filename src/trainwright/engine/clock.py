@@ -1,0 +1,69 @@
+"""Durations: written as steps, epochs, examples or a share of the run, they become steps once."""
+
+import math
+import re
+from dataclasses import dataclass
+
+Duration = int | str
+
+_FORM = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(%|steps?|epochs?|examples?)?\s*")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Converts durations for one run: how many examples an epoch has, and a step takes."""
+
+    num_examples: int
+    batch_size: int
+    total_steps: int
+
+    @classmethod
+    def of_run(
+        cls, *, num_examples: int, batch_size: int, epochs: float | None, steps: int | None
+    ) -> "Clock":
+        """The clock of a run of so many `steps`, or of so many `epochs` where `steps` is None."""
+        if steps is None:
+            assert epochs is not None
+            steps = max(1, math.ceil(epochs * num_examples / batch_size))
+        return cls(num_examples, batch_size, steps)
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Batches in one pass over the data. Fractional: batches run on across epochs."""
+        return self.num_examples / self.batch_size
+
+    def epochs(self, step: int) -> float:
+        """How many passes over the data `step` steps are."""
+        return step / self.steps_per_epoch
+
+    def steps(self, duration: Duration) -> float:
+        """A duration in steps: `500`, `500 steps`, `2 epochs`, `10000 examples` or `5%`.
+
+        Fractional, so that the k-th epoch ends on the right step (see `is_multiple`).
+        Raises ValueError if it is not of that form.
+        """
+        form = _FORM.fullmatch(str(duration))
+        if form is None:
+            raise ValueError(
+                f"{duration!r} is no duration: write 500, '2 epochs', '10000 examples' or 5%"
+            )
+        number, unit = float(form[1]), (form[2] or "steps").rstrip("s")
+        per_unit = {
+            "step": 1.0,
+            "epoch": self.steps_per_epoch,
+            "example": 1 / self.batch_size,
+            "%": self.total_steps / 100,
+        }
+        return number * per_unit[unit]
+
+
+def is_multiple(step: int, every: float) -> bool:
+    """Whether a multiple of `every` steps (rounded up) falls on `step`; never for `every` <= 0.
+
+    With 937.5 steps an epoch, epochs end on steps 938, 1875, 2813, ...
+    """
+    if every <= 0:
+        return False
+    every = max(every, 1.0)
+    # The tolerance keeps 3 * (1/3) from counting as a hair more than 1.
+    return math.ceil(step / every - 1e-9) != math.ceil((step + 1) / every - 1e-9)

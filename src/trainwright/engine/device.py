@@ -1,0 +1,97 @@
+"""Where and how a run computes: device, precision, memory format, threads."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from trainwright.engine.settings import TrainerSettings
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The choices that were made, each announced at the start of a run."""
+
+    device: torch.device
+    precision: str  # fp32, bf16 or fp16
+    memory_format: torch.memory_format
+    threads: int
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which forward passes run in this precision."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
+
+    def describe(self) -> str:
+        """One line, for the start of a run."""
+        layout = str(self.memory_format).removeprefix("torch.").removesuffix("_format")
+        name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.device}{name}, {self.precision}, {layout}, {threads}"
+
+
+def place(settings: TrainerSettings, *, wants_fp32: bool, has_convolutions: bool) -> Placement:
+    """Choose by hardware what is `auto`, check what is not, and set torch's global switches.
+
+    `wants_fp32`: the task's outputs need more than bf16's 8 bits (regression), so that `auto`
+    means fp32. Raises ValueError for a device or precision that this machine does not have.
+    """
+    device = _device(settings.device)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(settings.deterministic)
+    torch.backends.cudnn.deterministic = settings.deterministic
+    torch.backends.cudnn.benchmark = not settings.deterministic
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+    precision: str = settings.precision
+    if precision == "auto":
+        precision = "fp32" if wants_fp32 else _fast_precision(device)
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision=fp16 needs a GPU; on a CPU use bf16 or fp32")
+    if precision == "fp32" and device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+    layout = settings.memory_format
+    if layout == "auto":
+        layout = "channels_last" if has_convolutions and device.type != "mps" else "contiguous"
+    formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+    return Placement(device, precision, formats[layout], torch.get_num_threads())
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device={name} is unknown; use auto, cpu, cuda, cuda:1 or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise ValueError(f"device={name}, but torch finds {found} CUDA devices here; use cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device=mps, but torch finds no Metal GPU here; use cpu")
+    if device.type not in {"cpu", "cuda", "mps"}:
+        raise ValueError(f"device={name} is not supported; use auto, cpu, cuda or mps")
+    return device
+
+
+def _fast_precision(device: torch.device) -> str:
+    """bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device.type == "cpu" and _cpu_multiplies_bf16():
+        return "bf16"
+    return "fp32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """AVX512-BF16 or AMX: without either, oneDNN emulates bf16 and is slower than fp32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,27 @@
+"""Measure a task on a whole split."""
+
+import torch
+
+from trainwright.data.batches import Batches
+from trainwright.engine.device import Placement
+from trainwright.seeds import reseed_global
+from trainwright.tasks.task import Task
+
+
+@torch.no_grad()
+def evaluate(
+    task: Task, batches: Batches, *, batch_size: int, placement: Placement, seed: int
+) -> dict[str, torch.Tensor]:
+    """The task's values for every example of the split, each (N, ...), in the split's order.
+
+    Drawn with a seed of its own: the same weights give the same values whenever they are asked.
+    """
+    reseed_global(seed, "evaluate", device=placement.device)
+    was_training = task.training
+    task.eval()
+    parts: list[dict[str, torch.Tensor]] = []
+    for batch in batches.in_order(batch_size, limit=task.evaluated_examples):
+        with placement.autocast():
+            parts.append(task.evaluate(batch))
+    task.train(was_training)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

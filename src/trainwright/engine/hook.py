@@ -1,0 +1,34 @@
+"""The contract of what happens along the way."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from trainwright.engine.clock import is_multiple
+from trainwright.engine.state import TrainState
+
+
+class Hook(ABC):
+    """Called after the steps on which it is due. Hooks never change weights."""
+
+    @abstractmethod
+    def due(self, step: int, total: int) -> bool:
+        """Whether to call this hook after `step` steps of `total`."""
+
+    @abstractmethod
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
+        """Look at the state, and at the step's metrics: tensors that nobody has read yet."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the hook must remember across a resume, as plain JSON types."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        assert not state
+
+
+def due_every(every: float, step: int, total: int) -> bool:
+    """Whether a hook with this cadence (in steps; 0: never) is due; always after the last step."""
+    return every > 0 and (step == total or is_multiple(step, every))

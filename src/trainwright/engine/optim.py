@@ -1,0 +1,88 @@
+"""One player's optimizer: which parameters decay, the learning rate of a step, L1, its state."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+ParameterGroups = list[dict[str, Any]]
+
+
+def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> ParameterGroups:
+    """Two groups: weights decay; biases, gains and other vectors do not."""
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+class PlayerOptimizer:
+    """What moves one player: torch optimizers that between them hold all its parameters.
+
+    Most often that is one optimizer. Muon takes only matrices, so it comes with a second for the
+    rest. `l1` is the weight of an L1 penalty on what decays, added to the gradient.
+    """
+
+    def __init__(self, player: nn.Module, optimizers: Sequence[Optimizer], *, l1: float) -> None:
+        self.parameters = [p for p in player.parameters() if p.requires_grad]
+        self._optimizers = list(optimizers)
+        self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
+        self._base_lrs = [float(group["lr"]) for group in self._groups]
+        self._l1 = l1
+        held = [p for group in self._groups for p in group["params"]]
+        assert {id(p) for p in held} == {id(p) for p in self.parameters}
+        assert len(held) == len(self.parameters)
+
+    @property
+    def learning_rate(self) -> float:
+        """The first group's learning rate, as of the last step."""
+        return float(self._groups[0]["lr"])
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], factor: float) -> None:
+        """Move the parameters along `gradients`, given in their order, at `factor` times lr."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            # Fused kernels walk through memory: a gradient must lie as its parameter does.
+            if gradient.stride() != parameter.stride():
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            if self._l1 and parameter.dim() >= 2:
+                gradient = gradient + self._l1 * parameter.sign()
+            parameter.grad = gradient
+        for group, base_lr in zip(self._groups, self._base_lrs, strict=True):
+            group["lr"] = base_lr * factor
+        for optimizer in self._optimizers:
+            optimizer.step()
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every state tensor under `<optimizer>.<parameter>.<name>`, numbers as 0-dim tensors."""
+        return {
+            f"{number}.{index}.{name}": torch.as_tensor(value)
+            for number, optimizer in enumerate(self._optimizers)
+            for index, state in optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+            if value is not None
+        }
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
+        for number, optimizer in enumerate(self._optimizers):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            optimizer.state.clear()
+            for key, value in tensors.items():
+                of, index, name = key.split(".", 2)
+                if int(of) != number:
+                    continue
+                parameter = parameters[int(index)]
+                optimizer.state[parameter][name] = _laid_out_as(parameter, value)
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """State that has the parameter's shape must lie in memory as the parameter does (fused)."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device) if value.dim() else value.clone()
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,52 @@
+"""The trainer's settings, as `configs/trainer/*.yaml` writes them."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from trainwright.engine.clock import Duration
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when a metric has not improved for `patience` evaluations."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    patience: Positive | None = None  # evaluations; null: never
+    metric: str | None = None  # a validation metric; null: the task's objective
+    mode: Literal["min", "max"] | None = None  # null: as the metric's name has it
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """What the shared trainer is told. Durations: see `trainwright.engine.clock`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    epochs: Annotated[float, Field(gt=0)] | None = 10
+    steps: Positive | None = None
+    batch_size: Positive = 64
+
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    threads: Positive | None = None
+    deterministic: bool = False
+
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    accumulate: Positive = 1
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    log_every: Duration = 50
+    evaluate_every: Duration = "1 epoch"
+    sample_every: Duration = "1 epoch"
+    save_every: Duration = "1 epoch"
+    evaluate_batch_size: Positive = 1000
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+
+    resume: str | None = None

@@ -1,0 +1,47 @@
+"""The state of a run: (step, weights, optimizer state, averages, what hooks remember)."""
+
+from dataclasses import dataclass, field
+
+from trainwright.engine.averages import AveragedTask
+from trainwright.engine.clock import Clock
+from trainwright.engine.device import Placement
+from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.scaling import LossScale
+from trainwright.engine.schedule import Schedule
+from trainwright.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of the validation split after so many steps."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass
+class TrainState:
+    """All that changes while a run goes on, and the objects that hold it."""
+
+    task: Task
+    optimizers: dict[str, PlayerOptimizer]
+    schedule: Schedule
+    clock: Clock
+    placement: Placement
+    seed: int
+    averaged: AveragedTask | None = None
+    scale: LossScale = field(default_factory=lambda: LossScale(False))
+    step: int = 0
+    last: Evaluation | None = None
+    best: Evaluation | None = None
+    stop_reason: str | None = None  # set by a hook or a signal: the loop ends after this step
+
+    @property
+    def evaluated_task(self) -> Task:
+        """The task to evaluate and sample with: with averaged weights where there are any."""
+        return self.task if self.averaged is None else self.averaged.task
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
+        return self.clock.epochs(self.step)

@@ -1,0 +1,97 @@
+"""The loop that trains everything, and the step in which each player moves once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trainwright.data.batches import Batch, Batches
+from trainwright.engine.gradients import clip_, global_norm, gradients
+from trainwright.engine.hook import Hook
+from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.state import TrainState
+from trainwright.errors import NonFiniteError
+from trainwright.seeds import reseed_global
+from trainwright.tasks.task import Handed
+
+
+def fit(
+    state: TrainState, batches: Batches, hooks: Sequence[Hook], settings: TrainerSettings
+) -> None:
+    """Train from `state.step` to the end of the run, or until a hook or a signal asks to stop."""
+    total = state.clock.total_steps
+    state.task.train()
+    while state.step < total and state.stop_reason is None:
+        batch = batches.at(state.step)
+        metrics = train_step(state, batch, settings)
+        state.step += 1
+        for hook in hooks:
+            if hook.due(state.step, total):
+                hook(state, metrics)
+
+
+def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> dict[str, Tensor]:
+    """Each player moves once, in turn, against the others as they now stand.
+
+    Returns detached scalars to be logged, `<player>/<metric>` where there are several players.
+    Raises NonFiniteError before anything is changed by the player whose numbers went wrong.
+    """
+    reseed_global(state.seed, "step", state.step, device=state.placement.device)
+    parts = _split(batch, settings.accumulate)
+    handed: list[Handed] = [{} for _ in parts]
+    factor = state.schedule.factor(state.step)
+    seen: dict[str, Tensor] = {}
+    for player in state.task.turns(state.step):
+        optimizer = state.optimizers[player]
+        grads, metrics = gradients(
+            state.task,
+            player,
+            optimizer.parameters,
+            parts,
+            handed,
+            state.placement,
+            state.scale.value,
+        )
+        norm = global_norm(grads)
+        prefix = f"{player}/" if len(state.task.players) > 1 else ""
+        seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
+
+        # One read of two numbers decides whether this move is made.
+        if not _is_finite(metrics["loss"], norm):
+            if state.scale.is_dynamic and state.scale.value > 1:
+                state.scale.overflowed()
+                break
+            raise NonFiniteError(_what_went_wrong(state.step, player, metrics["loss"], norm))
+        if state.scale.value != 1:
+            torch._foreach_mul_(grads, 1 / state.scale.value)
+            norm = norm / state.scale.value
+        seen[f"{prefix}grad_norm"] = norm
+        if settings.clip_norm is not None:
+            clip_(grads, norm, settings.clip_norm)
+        optimizer.step(grads, factor)
+    else:
+        state.scale.succeeded()
+    if state.averaged is not None:
+        state.averaged.update(state.step)
+    return seen
+
+
+def _split(batch: Batch, num_parts: int) -> list[Batch]:
+    """The batch in equal parts, for gradient accumulation."""
+    if num_parts == 1:
+        return [batch]
+    targets = [None] * num_parts if batch.targets is None else batch.targets.chunk(num_parts)
+    return [Batch(i, t) for i, t in zip(batch.inputs.chunk(num_parts), targets, strict=True)]
+
+
+def _is_finite(loss: Tensor, norm: Tensor) -> bool:
+    total = float(loss + norm)
+    return total - total == 0
+
+
+def _what_went_wrong(step: int, player: str, loss: Tensor, norm: Tensor) -> str:
+    return (
+        f"the numbers of player {player!r} are no longer finite in step {step + 1}\n"
+        f"  loss {float(loss):.4g}, gradient norm {float(norm):.4g}; its weights were not touched\n"
+        "  try a lower optimizer.lr, trainer.clip_norm=1, or trainer.precision=fp32"
+    )

@@ -1,0 +1,74 @@
+"""The end of a run: one look at the test split with the best weights, and the pictures."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainwright.assemble import Assembly
+from trainwright.engine import checkpoint
+from trainwright.engine.evaluate import evaluate
+from trainwright.errors import DiskError
+from trainwright.hooks.log import read_rows
+from trainwright.report.confusion import plot_confusion
+from trainwright.report.curves import plot_curves, plot_learning_rate
+from trainwright.report.grid import save_image
+from trainwright.report.predictions import prediction_grid
+from trainwright.runfolder import RunFolder
+from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
+
+NUM_PREDICTIONS = 64  # examples in the grid of predictions
+
+
+def finish(assembly: Assembly, folder: RunFolder) -> dict[str, Any]:
+    """Score the test split with the best weights and draw what there is to see.
+
+    Returns the metrics for summary.json, for classes also per class and the confusion matrix.
+    Raises CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
+    """
+    tensors, _ = checkpoint.load(folder.best)
+    checkpoint.restore_evaluated(assembly.state, tensors)
+    task = assembly.state.evaluated_task
+    test = assembly.dataset.test
+    values = evaluate(
+        task,
+        assembly.make_batches(test),
+        batch_size=assembly.settings.evaluate_batch_size,
+        placement=assembly.state.placement,
+        seed=assembly.state.seed,
+    )
+    metrics: dict[str, Any] = dict(task.score(values))
+    try:
+        rows = read_rows(folder.metrics)
+        plot_curves(rows, folder.plots / "curves.png")
+        plot_learning_rate(rows, folder.plots / "lr.png")
+        if assembly.dataset.info.target == "classes" and "logits" in values:
+            metrics |= _classes(assembly, folder, values)
+    except OSError as error:
+        raise DiskError(f"could not write a picture in {folder.plots}\n  {error}") from error
+    return metrics
+
+
+def _classes(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> dict[str, Any]:
+    """Draw the confusion matrix and a grid of predictions; return what they are made from."""
+    names = assembly.dataset.info.class_names
+    targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
+    confusion = confusion_matrix(predicted, targets, len(names))
+    plot_confusion(confusion, names, folder.plots / "confusion.png")
+    if assembly.dataset.info.is_image:
+        shown = _worth_showing(predicted == targets)
+        grid = prediction_grid(
+            assembly.dataset.test.inputs[shown],
+            [names[i] for i in predicted[shown].tolist()],
+            [names[i] for i in targets[shown].tolist()],
+            (predicted == targets)[shown].tolist(),
+        )
+        save_image(grid, folder.plots / "predictions.png")
+    return {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
+
+
+def _worth_showing(correct: Tensor) -> Tensor:
+    """Indices (n,) of test examples for the grid: errors for up to half of it, then others."""
+    wrong = torch.nonzero(~correct).flatten()[: NUM_PREDICTIONS // 2]
+    right = torch.nonzero(correct).flatten()[: NUM_PREDICTIONS - len(wrong)]
+    return torch.cat([wrong, right])

@@ -1,0 +1,1 @@
+"""What happens along the way: progress, logs, evaluation, samples, checkpoints, stopping early."""

@@ -1,0 +1,55 @@
+"""Measure the validation split along the way, and remember the best."""
+
+import logging
+
+from torch import Tensor
+
+from trainwright.data.batches import Batches
+from trainwright.engine.evaluate import evaluate
+from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.state import Evaluation, TrainState
+from trainwright.report.text import evaluation_line
+
+log = logging.getLogger(__name__)
+
+
+class Evaluate(Hook):
+    """Evaluates with averaged weights where there are any, and tells the schedule."""
+
+    def __init__(self, batches: Batches, *, every: float, batch_size: int) -> None:
+        self._batches = batches
+        self._every = every
+        self._batch_size = batch_size
+
+    def due(self, step: int, total: int) -> bool:
+        """At its cadence and at the end."""
+        return due_every(self._every, step, total)
+
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
+        """Score the validation split; set `state.last` and, if it is better, `state.best`."""
+        task = state.evaluated_task
+        values = evaluate(
+            task,
+            self._batches,
+            batch_size=self._batch_size,
+            placement=state.placement,
+            seed=state.seed,
+        )
+        scores = task.score(values)
+        state.last = Evaluation(state.step, scores)
+        objective = task.objective
+        best = None if state.best is None else state.best.metrics[objective.metric]
+        if state.best is None or objective.is_better(scores[objective.metric], best):
+            state.best = state.last
+        state.schedule.observe(scores[objective.metric])
+        train = {name: float(value) for name, value in metrics.items()}
+        log.info(
+            evaluation_line(
+                step=state.step,
+                epoch=state.epoch,
+                train=train,
+                validation=scores,
+                objective=objective.metric,
+                is_best=state.best is state.last,
+            )
+        )

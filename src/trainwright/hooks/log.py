@@ -1,0 +1,72 @@
+"""metrics.jsonl: one object a line, strictly increasing steps, no gap or repeat after a resume."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.state import TrainState
+from trainwright.errors import DiskError
+
+Row = dict[str, Any]
+
+
+class Log(Hook):
+    """Writes the training metrics of the steps it is due on, and evaluations as they come.
+
+    A row has `step`, `epoch`, `train/<metric>`, `lr` (or `lr/<player>`), and on steps with an
+    evaluation `validation/<metric>`. It comes after the hook that evaluates.
+    """
+
+    def __init__(self, path: Path, *, every: float, evaluate_every: float) -> None:
+        self._path = path
+        self._every = every
+        self._evaluate_every = evaluate_every
+
+    def due(self, step: int, total: int) -> bool:
+        """At its own cadence, and with every evaluation."""
+        return any(due_every(e, step, total) for e in (self._every, self._evaluate_every))
+
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
+        """Read the step's metrics and append one row."""
+        row: Row = {"step": state.step, "epoch": round(state.epoch, 4)}
+        row |= {f"train/{name}": _number(value) for name, value in metrics.items()}
+        several = len(state.optimizers) > 1
+        for player, optimizer in state.optimizers.items():
+            row[f"lr/{player}" if several else "lr"] = optimizer.learning_rate
+        if state.last is not None and state.last.step == state.step:
+            evaluated = state.last.metrics.items()
+            row |= {f"validation/{name}": _number(value) for name, value in evaluated}
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise DiskError(f"could not write {self._path}\n  {error.strerror}") from error
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a metrics.jsonl; a last line that a kill has torn is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def rewind(path: Path, step: int) -> None:
+    """Drop rows after `step`, and torn ones, so that a resumed run goes on without a repeat."""
+    kept = [row for row in read_rows(path) if row["step"] <= step]
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    temporary.replace(path)
+
+
+def _number(value: Tensor | float) -> float | None:
+    """A number with the digits that matter; None (null) for what JSON has no number for."""
+    number = float(value)
+    return float(f"{number:.7g}") if math.isfinite(number) else None

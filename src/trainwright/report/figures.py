@@ -1,0 +1,91 @@
+"""The look that all plots share. Matplotlib's objects only: no pyplot, so no global state.
+
+Matplotlib takes half a second to import, so it is imported where a figure is made.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from trainwright.report.grid import save_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 144  # sharp on a dense screen, and a 9 inch figure is still 1,300 pixels wide
+INK = "#333333"
+GRID = "#e4e4e4"
+# Okabe and Ito's colours, which stay apart for colour-blind readers.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty white figure of `width` x `height` inches that lays itself out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(
+        figsize=(width, height),
+        dpi=DOTS_PER_INCH,
+        facecolor="white",
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),  # inches
+    )
+    FigureCanvasAgg(figure)  # the figure keeps it as figure.canvas
+    return figure
+
+
+def style(axes: "Axes", *, title: str = "", xlabel: str = "") -> None:
+    """Give axes the common look: light grid behind the data, no box, small grey labels."""
+    axes.set_title(title, fontsize=10, color=INK, loc="left")
+    axes.set_xlabel(xlabel, fontsize=8.5, color=INK)
+    axes.tick_params(which="both", labelsize=8, colors=INK, length=0)
+    axes.grid(True, color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color("#999999")
+
+
+def number(value: float, _place: float) -> str:
+    """Write a tick's number out, so that no common factor stands apart where the key goes."""
+    return f"{value:,.6g}" if abs(value) >= 1e-4 else f"{value:.3g}"
+
+
+def key_above(axes: "Axes") -> None:
+    """Name the labelled curves in a line between title and axes, where they hide no data.
+
+    Call it after `style`. (The legend's own search for a free place inside is slow on long
+    curves, and warns about it.)
+    """
+    handles, names = axes.get_legend_handles_labels()
+    if names:
+        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=10, color=INK, pad=18)
+        axes.legend(
+            handles,
+            names,
+            loc="lower left",
+            bbox_to_anchor=(0, 1.01),
+            ncols=len(names),
+            borderaxespad=0,
+            borderpad=0.2,
+            columnspacing=1.2,
+            handlelength=1.2,
+            handletextpad=0.5,
+            fontsize=8,
+            labelcolor=INK,
+            frameon=False,
+        )
+
+
+def save_figure(figure: "Figure", path: str | Path) -> None:
+    """Draw a figure of `new_figure` and write it atomically. Raises OSError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # nor for this
+    save_image(Image.fromarray(pixels).convert("RGB"), path)

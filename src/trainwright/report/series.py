@@ -1,0 +1,128 @@
+"""The lines of metrics.jsonl sorted into curves, and curves into panels. No drawing here."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+PHASES = ("train", "validation", "test")
+NOT_CURVES = {"step", "epoch", "phase", "time", "seconds"}
+# Metrics that are read together. All others have a panel of their own, after these.
+FAMILIES = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "precision": "macro averages",
+    "recall": "macro averages",
+    "f1": "macro averages",
+    "real": "scores of real and fake",
+    "fake": "scores of real and fake",
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "r2": "R²",
+    "sliced_wasserstein": "sliced Wasserstein distance",
+    "grad_norm": "gradient norm",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve. `owner` is the player of `discriminator/loss`; empty where there is but one."""
+
+    phase: str
+    owner: str
+    name: str
+    steps: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)  # NaN where the number was not finite
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What is measured, of whom."""
+        return self.owner, self.name
+
+    @property
+    def is_point(self) -> bool:
+        """Whether there is but one number to draw, as for the test split."""
+        return sum(not math.isnan(value) for value in self.values) == 1
+
+
+def collect(rows: Iterable[Mapping[str, Any]]) -> list[Series]:
+    """Turn parsed lines of metrics.jsonl into curves, in the order in which they first occur.
+
+    Takes what is a number and leaves the rest: a line without a step, text, lists, None. Values
+    that are not finite become NaN, and a curve without any finite value is dropped. A later line
+    for a step and curve that already has one is kept too; steps are expected to increase.
+    """
+    found: dict[tuple[str, str, str], Series] = {}
+    for row in rows:
+        step: Any = row.get("step")
+        if not _is_number(step):
+            continue
+        phase = str(row.get("phase", "train"))
+        for key, value in row.items():
+            if key in NOT_CURVES or not _is_number(value):
+                continue
+            # The rate's owner comes second: lr/generator, but generator/loss.
+            first, _, second = key.rpartition("/")
+            owner, name = (second, "lr") if first == "lr" else (first, second)
+            series = found.setdefault((phase, owner, name), Series(phase, owner, name))
+            series.steps.append(float(step))
+            series.values.append(float(value) if math.isfinite(value) else math.nan)
+    return [s for s in found.values() if not all(math.isnan(value) for value in s.values)]
+
+
+def panels(curves: Sequence[Series]) -> dict[str, list[Series]]:
+    """Group curves, learning rates left out, into titled panels in the order of reading."""
+    groups: dict[str, list[Series]] = {title: [] for title in FAMILIES.values()}
+    for curve in curves:
+        if curve.name != "lr":
+            title = FAMILIES.get(curve.name, curve.name.replace("_", " "))
+            groups.setdefault(title, []).append(curve)
+    return {title: group for title, group in groups.items() if group}
+
+
+def kind_names(group: Sequence[Series]) -> dict[tuple[str, str], str]:
+    """Name each kind of curve in a panel by what tells it apart: player, metric, or both."""
+    kinds = list(dict.fromkeys(curve.kind for curve in group))
+    num_owners, num_names = len({owner for owner, _ in kinds}), len({name for _, name in kinds})
+    readable = {name: "F1" if name == "f1" else name.replace("_", " ") for _, name in kinds}
+    if num_names == 1 and num_owners > 1:
+        return {(owner, name): owner or "all" for owner, name in kinds}
+    if num_owners == 1:
+        return {(owner, name): readable[name] for owner, name in kinds}
+    return {(owner, name): f"{owner} {readable[name]}".strip() for owner, name in kinds}
+
+
+def smoothed(values: Sequence[float], span: float) -> list[float]:
+    """Return the exponential moving average over about `span` points to both sides, NaN skipped.
+
+    A one-sided average lags, and would show training behind the unsmoothed validation. So each
+    point is the mean of all values, weighted by decay ** distance: the one-sided sums from the
+    left and from the right, over their weights. At the ends it is the usual one-sided average.
+    """
+    decay = 1 - 2 / (span + 1)
+    forward = _decayed_sums(values, decay)
+    backward = _decayed_sums(values[::-1], decay)[::-1]
+    averages = []
+    for value, (left, left_weight), (right, right_weight) in zip(
+        values, forward, backward, strict=True
+    ):
+        own, own_weight = (0.0, 0.0) if math.isnan(value) else (value, 1.0)  # is in both sums
+        weight = left_weight + right_weight - own_weight
+        averages.append((left + right - own) / weight if weight > 0 else math.nan)
+    return averages
+
+
+def _decayed_sums(values: Sequence[float], decay: float) -> list[tuple[float, float]]:
+    """Return for each point the decayed sum of the values up to it, and that of their weights."""
+    total, weight, sums = 0.0, 0.0, []
+    for value in values:
+        total, weight = decay * total, decay * weight
+        if not math.isnan(value):
+            total, weight = total + value, weight + 1
+        sums.append((total, weight))
+    return sums
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,118 @@
+"""The run folder: made by an atomic mkdir, never shared, never overwritten."""
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainwright.errors import CheckpointError, ConfigError, DiskError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the files of one run are; `docs/design.md` lists them."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str, *, exact: Path | None = None) -> "RunFolder":
+        """Make a new folder `<root>/<date>/<time>-<name>`, or just `exact`, which must be new.
+
+        Raises DiskError where it cannot be made, ConfigError where `exact` exists.
+        """
+        try:
+            if exact is not None:
+                exact.parent.mkdir(parents=True, exist_ok=True)
+                exact.mkdir()
+                return cls(exact)._furnished()
+            day = root / time.strftime("%Y-%m-%d")
+            day.mkdir(parents=True, exist_ok=True)
+            stem = f"{time.strftime('%H%M%S')}-{name}"
+            for number in itertools.count(1):
+                path = day / (stem if number == 1 else f"{stem}-{number}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue  # another run of this second has it
+                return cls(path)._furnished()
+        except FileExistsError as error:
+            raise ConfigError(
+                f"run.dir={exact} exists, and a run never writes over another\n"
+                f"  choose a new folder, or go on with that run: trainer.resume={exact}"
+            ) from error
+        except OSError as error:
+            where = exact or root
+            raise DiskError(
+                f"could not make a run folder in {where}\n  {error.strerror}"
+            ) from error
+        raise AssertionError("unreachable")
+
+    @classmethod
+    def existing(cls, run: str) -> "RunFolder":
+        """The folder of an earlier run, from its path or that of a checkpoint in it."""
+        path = Path(run).expanduser()
+        if path.is_file() and path.parent.name == "checkpoints":
+            return cls(path.parent.parent)
+        if not (path / "checkpoints").is_dir():
+            raise CheckpointError(
+                f"trainer.resume={run}: there is no run folder or checkpoint of that name"
+            )
+        return cls(path)
+
+    def _furnished(self) -> "RunFolder":
+        for part in (self.checkpoints, self.samples, self.plots):
+            part.mkdir()
+        return self
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of last.safetensors and best.safetensors."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.checkpoints / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best objective."""
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of sample grids, named by their step."""
+        return self.path / "samples"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of curves and other pictures made at the end."""
+        return self.path / "plots"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the console showed."""
+        return self.path / "train.log"
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the folder whole or not at all. Raises DiskError."""
+        path = self.path / name
+        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(text)
+            temporary.replace(path)
+        except OSError as error:
+            raise DiskError(f"could not write {path}\n  {error.strerror}") from error
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json: status, best, last, timing, versions."""
+        self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")

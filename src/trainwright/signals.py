@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM ask the run to stop after the step it is in; a second Ctrl-C stops it now."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from trainwright.engine.state import TrainState
+
+
+class StopRequests:
+    """While this context is open, a signal sets `state.stop_reason` instead of killing the run."""
+
+    def __init__(self, state: TrainState) -> None:
+        self.received: int | None = None
+        self._state = state
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequests":
+        # Python lets only the main thread set handlers; elsewhere the caller decides.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+        self._state.stop_reason = signal.Signals(number).name

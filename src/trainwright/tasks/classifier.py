@@ -1,0 +1,67 @@
+"""Classification: one of `num_classes` for each example; two classes are no special case."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainwright.data.batches import Batch, Normalisation
+from trainwright.data.dataset import DataInfo
+from trainwright.tasks.metrics import classification_metrics
+from trainwright.tasks.task import Handed, Objective, Task
+
+
+class Classifier(Task):
+    """Learns classes by cross-entropy, with `label_smoothing` where asked (Szegedy et al. 2016).
+
+    `top_k`: also report how often the true class is among the k likeliest.
+    """
+
+    objective: ClassVar[Objective] = Objective("accuracy", higher_is_better=True)
+
+    def __init__(
+        self, *, model: nn.Module, info: DataInfo, label_smoothing: float = 0.0, top_k: int = 5
+    ) -> None:
+        super().__init__()
+        if info.target != "classes":
+            raise ValueError(
+                f"task=classifier needs classes to learn, and {info.name} has none; "
+                + ("use task=regression" if info.target == "values" else "use model=gan")
+            )
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing={label_smoothing} is not in 0 <= value < 1")
+        if top_k < 1:
+            raise ValueError(f"top_k={top_k} is not at least 1")
+        self.model = model
+        self.normalisation = Normalisation.standard(info)
+        self.label_smoothing = label_smoothing
+        self.top_k = top_k
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """The one network."""
+        return {"model": self.model}
+
+    def forward(
+        self, player: str, batch: Batch, handed: Handed
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean cross-entropy of the batch, and the share it gets right."""
+        assert batch.targets is not None
+        logits = self.model(batch.inputs).float()  # (B, classes)
+        loss = functional.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
+        correct = logits.detach().argmax(dim=1) == batch.targets
+        return loss, {"loss": loss.detach(), "accuracy": correct.float().mean()}
+
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy without smoothing (B,), logits (B, classes), targets (B,)."""
+        assert batch.targets is not None
+        logits = self.model(batch.inputs).float()
+        loss = functional.cross_entropy(logits, batch.targets, reduction="none")
+        return {"loss": loss, "logits": logits, "targets": batch.targets}
+
+    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Loss, accuracy, top-k accuracy, and macro precision, recall and F1."""
+        return classification_metrics(
+            values["loss"], values["logits"], values["targets"], top_k=self.top_k
+        )

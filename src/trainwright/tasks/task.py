@@ -1,0 +1,80 @@
+"""The contract between what is learned (a task) and how (the engine)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from trainwright.data.batches import Batch, Normalisation
+
+# What the turns of one step hand on to each other (a GAN's fakes); it lives for that step.
+Handed = dict[str, Any]
+
+
+class Objective(NamedTuple):
+    """The validation metric by which checkpoints are ranked, and which way is better."""
+
+    metric: str
+    higher_is_better: bool
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether `value` beats `than`. A NaN beats nothing, and anything beats None or NaN."""
+        if value != value:
+            return False
+        if than is None or than != than:
+            return True
+        return value > than if self.higher_is_better else value < than
+
+
+class Task(nn.Module, ABC):
+    """A game of one or more players, each a submodule that learns with its own optimizer.
+
+    A classifier is the game of one player; a GAN has two that move in turn.
+    """
+
+    objective: ClassVar[Objective]
+    wants_fp32: ClassVar[bool] = False  # `precision=auto` must not choose fewer bits
+    evaluated_examples: ClassVar[int | None] = None  # at most so many; None: the whole split
+
+    normalisation: Normalisation
+
+    @property
+    @abstractmethod
+    def players(self) -> Mapping[str, nn.Module]:
+        """The modules that learn, by name, in the order of their turns."""
+
+    def turns(self, step: int) -> tuple[str, ...]:
+        """The players that move in this step, in order."""
+        return tuple(self.players)
+
+    @property
+    def averaged_players(self) -> tuple[str, ...]:
+        """The players whose averaged weights are worth keeping: those that evaluation uses."""
+        return tuple(self.players)
+
+    @abstractmethod
+    def forward(
+        self, player: str, batch: Batch, handed: Handed
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the player's scalar loss on the batch, and detached scalars to be logged.
+
+        Pure but for `handed`: no optimizer, no logging, no read of a value.
+        """
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
+        """Values per example, each (B, ...), from which `score` makes the metrics of a split."""
+
+    @abstractmethod
+    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """The metrics of a split, from the values of all its examples, each (N, ...)."""
+
+    def showcase(self) -> Tensor | None:
+        """Images (N, C, H, W) in [0, 1] that show how far learning is; None: there are none."""
+        return None
+
+    @property
+    def showcase_columns(self) -> int:
+        """How many of the showcase's images make a row."""
+        return 8

@@ -1,0 +1,103 @@
+"""The plots of a run's metrics are made from whatever lines there are."""
+
+import math
+import random
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from trainwright.report.curves import plot_curves, plot_learning_rate
+
+
+def classifier_rows(num=100):
+    noise = random.Random(0)
+    rows = []
+    for step in range(1, num + 1):
+        loss = math.exp(-step / 20) + 0.1 * noise.random()
+        rows.append({"step": step, "phase": "train", "loss": loss, "lr": 1e-3, "grad_norm": loss})
+        if step % 10 == 0:
+            scores = {
+                "loss": loss,
+                "accuracy": 1 - loss,
+                "precision": 0.5,
+                "recall": 0.6,
+                "f1": 0.5,
+            }
+            rows.append({"step": step, "phase": "validation", **scores})
+    return [*rows, {**rows[-1], "phase": "test"}]
+
+
+def gan_rows(num=100):
+    noise = random.Random(0)
+    keys = [f"{p}/{m}" for p in ("discriminator", "generator") for m in ("loss", "grad_norm")]
+    keys += ["discriminator/real", "discriminator/fake", "lr/discriminator", "lr/generator"]
+    rows = [
+        {"step": step, "epoch": step / 9, "phase": "train", **{key: noise.random() for key in keys}}
+        for step in range(1, num + 1)
+    ]
+    return [*rows, {"step": num, "phase": "validation", "sliced_wasserstein": 0.1}]
+
+
+def with_holes(rows):
+    return [
+        {**row, "loss": (None, math.nan, math.inf, "nan")[place % 4], "generator/loss": math.nan}
+        for place, row in enumerate(rows)
+    ]
+
+
+def assert_is_png(path):
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert min(image.size) > 100
+        assert len(set(image.convert("L").tobytes())) > 9
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        classifier_rows(),
+        classifier_rows(1),
+        gan_rows(),
+        gan_rows(1)[:1],
+        with_holes(classifier_rows(5)),
+        with_holes(gan_rows(5)),
+        [{"step": 0, "phase": "train", "loss": 0.0, "lr": 0.0}],
+        [{"step": s, "phase": "train", "loss": 10.0**-s, "lr": 10.0**-s} for s in range(9)],
+    ],
+    ids=["classifier", "one step", "gan", "one row", "holes", "gan holes", "zeros", "decades"],
+)
+def test_both_plots_are_made(tmp_path, rows):
+    curves, rates = tmp_path / "plots" / "curves.png", tmp_path / "plots" / "lr.png"
+    assert plot_curves(rows, curves)
+    assert plot_learning_rate(rows, rates)
+    assert_is_png(curves)
+    assert_is_png(rates)
+    assert {entry.name for entry in curves.parent.iterdir()} == {"curves.png", "lr.png"}
+
+
+@pytest.mark.parametrize("rows", [[], [{"step": 1, "phase": "train", "loss": None}]])
+def test_with_nothing_to_draw_no_file_is_made(tmp_path, rows):
+    assert not plot_curves(rows, tmp_path / "curves.png")
+    assert not plot_learning_rate(rows, tmp_path / "lr.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_rows_give_the_same_file(tmp_path):
+    for name in ("a.png", "b.png"):
+        plot_learning_rate(classifier_rows(5), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_plots_leave_matplotlib_as_it_was_and_importing_them_loads_neither_it_nor_torch(tmp_path):
+    code = (
+        "import sys\n"
+        "from trainwright.report import confusion, curves, figures, grid, predictions, series\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "assert 'torch' not in sys.modules\n"
+        f"curves.plot_learning_rate([{{'step': 1, 'lr': 0.1}}], {str(tmp_path / 'lr.png')!r})\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
