@@ -50,6 +50,7 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
     _check_settings(options)
     data_node, reserved = section(config, "data", "augment")
     dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
+    _check_splits(dataset)
     task = _build_task(config, dataset, seed, allow)
     placement = _place(options, task)
     _move(task, placement)
@@ -101,6 +102,15 @@ def _check_settings(options: TrainerSettings) -> None:
             f"trainer.accumulate={options.accumulate}: it must divide "
             f"trainer.batch_size={options.batch_size}, so that all parts are equal"
         )
+
+
+def _check_splits(dataset: Dataset) -> None:
+    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+        if len(split) == 0:
+            raise ConfigError(
+                f"data.{name}: the {name} split of {dataset.info.name} is empty\n"
+                f"  it needs at least one example: data.{name}=1, or a share such as 0.1"
+            )
 
 
 def _check_durations(options: TrainerSettings, clock: Clock) -> None:
@@ -156,6 +166,10 @@ def _build_optimizers(
     for name, change in changes.items():
         if name not in task.players:
             raise unknown_key(f"optimizer.players.{name}", list(task.players))
+        if not isinstance(change, dict):
+            raise ConfigError(
+                f"optimizer.players.{name}={change!r}: it must be a section, such as {{lr: 1e-3}}"
+            )
         for key in change:
             if key not in node:
                 raise unknown_key(f"optimizer.players.{name}.{key}", list(node))
@@ -194,7 +208,9 @@ def _torch_optimizer(
     weight_decay = node.get("weight_decay", 0.0)
     groups = decay_groups(parameters, weight_decay)
     # The fused kernels are the fastest, where an optimizer has one and the user has not chosen.
-    facts = {"params": groups, "fused": True if placement.device.type != "mps" else None}
+    has_chosen = any(node.get(other) for other in ("foreach", "differentiable"))
+    fused = None if has_chosen or placement.device.type == "mps" else True
+    facts = {"params": groups, "fused": fused}
     return build(Optimizer, node, key=key, facts=facts, allow=allow)
 
 

@@ -1,29 +1,66 @@
-"""What composing a config needs besides Hydra: the user's own configs, and open sections."""
+"""What composing a config needs besides Hydra: the user's own configs, and checks of the whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.config_folder import config_folder, config_folders, own_config_folder
+from trainwright.config import settings, unknown_key
+from trainwright.config_folder import config_folder, group_options, own_config_folder
+from trainwright.engine.settings import RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
+
+# The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
+SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
+KEYS = ("seed", "run", "trust")
+
+
+class OwnConfigs(SearchPathPlugin):
+    """Lets Hydra also look in `./configs` of the working directory, for completion too."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the folder, if there is one, behind the one that ships."""
+        own = own_config_folder()
+        if own is not None:
+            search_path.append("own", f"file://{own}")
 
 
 def register_schema() -> None:
-    """Make `optimizer.players` a section to which any player may be added from the shell.
+    """Tell Hydra of the user's own configs, and of the one section that is open to new keys.
 
-    Hydra closes every section to new keys; which players there are is known only to the task.
+    Hydra closes every section; which players `optimizer.players` may have only the task knows.
     """
+    Plugins.instance().register(OwnConfigs)
     players = OmegaConf.create({"players": OmegaConf.create({}, flags={"struct": False})})
     ConfigStore.instance().store(name="players", node=players)
 
 
-def own_configs(arguments: Sequence[str]) -> list[str]:
-    """The override by which Hydra also finds `./configs` of the working directory, if any."""
-    given = any(argument.startswith("hydra.searchpath=") for argument in arguments)
-    own = own_config_folder()
-    return [] if given or own is None else [f"hydra.searchpath=[file://{own}]"]
+def check_sections(config: DictConfig) -> None:
+    """Check what can be checked before torch is imported or anything is built.
+
+    Raises ConfigError for a section that is missing, that nothing reads, or that has wrong values.
+    """
+    for key in map(str, config):
+        if key not in (*SECTIONS, *KEYS):
+            raise unknown_key(key, [*SECTIONS, *KEYS])
+    for name in SECTIONS:
+        if not isinstance(config.get(name), DictConfig):
+            raise ConfigError(
+                f"{name}={config.get(name)!r}: a run needs a {name}\n"
+                f"  {name} accepts: {', '.join(group_options(name))}"
+            )
+    seed = config.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"seed={seed!r}: it must be a whole number")
+    trust = config.get("trust")
+    if not OmegaConf.is_list(trust) or not all(isinstance(target, str) for target in trust):
+        raise ConfigError(f"trust={trust!r}: it must be a list of classes: 'trust=[mine.Net]'")
+    settings(RunSettings, config.get("run"), key="run")
+    settings(TrainerSettings, config.trainer, key="trainer")
 
 
 def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -45,11 +82,22 @@ def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:
     trainer["steps" if chosen == ["epochs"] else "epochs"] = None
 
 
-def section_keys(section: str, arguments: Sequence[str]) -> list[str]:
-    """The keys that a section has with the groups that `arguments` choose; for messages."""
-    groups = {path.name for folder in config_folders() for path in folder.iterdir()}
-    chosen = [a for a in arguments if a.split("=")[0] in groups]
+def keys_of(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """Every section that the groups chosen by `arguments` bring, and its keys; for messages.
+
+    The whole config is the section "".
+    """
+    chosen = [a for a in arguments if group_options(a.split("=")[0]) and "," not in a]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=[*chosen, *own_configs(arguments)])
-    node = OmegaConf.select(config, section) if section else config
-    return [str(key) for key in node] if isinstance(node, DictConfig) else []
+        try:
+            config = compose("train", overrides=chosen)
+        except Exception:  # one of those is wrong as well, and will be told next time
+            config = compose("train")
+    return dict(_sections("", config))
+
+
+def _sections(name: str, node: DictConfig) -> Iterator[tuple[str, list[str]]]:
+    yield name, [str(key) for key in node]
+    for key, value in node.items():
+        if isinstance(value, DictConfig):
+            yield from _sections(f"{name}.{key!s}" if name else str(key), value)

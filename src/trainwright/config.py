@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import re
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -133,7 +134,10 @@ def build(
     for name, parameter in parameters.items():
         is_variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if parameter.default is parameter.empty and not is_variadic and name not in arguments:
-            raise ConfigError(f"{key}.{name}: {target} needs it, and nothing gives it a value")
+            raise ConfigError(
+                f"{key}.{name}: {target} needs it, and nothing gives it a value\n"
+                f"  write it in the config; given by itself is: {', '.join(facts) or 'nothing'}"
+            )
     try:
         made = factory(**arguments)
     except TrainwrightError:
@@ -152,6 +156,10 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
 
     A module is imported by its own name, so that no alias (`logging.os.system`) is followed.
     """
+    if not all(part.isidentifier() for part in target.split(".")):
+        raise ConfigError(
+            f"{key}._target_: it must name a class, such as mine.Net\n  it is {target!r}"
+        )
     module_name, _, name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name) if module_name else None
@@ -165,6 +173,8 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
         public = [n for n in vars(module) if not n.startswith("_")] if module else []
         raise ConfigError(f"{key}._target_: there is no {target}{nearest(name, public)}")
     made = found if inspect.isclass(found) else _hints(found).get("return")
+    if inspect.isabstract(found):
+        raise ConfigError(f"{key}._target_: {target} is abstract; name a class derived from it")
     if not (inspect.isclass(made) and issubclass(made, kind)):
         raise ConfigError(
             f"{key}._target_: {target} does not make a {_name(kind)}\n"
@@ -203,14 +213,32 @@ def _explained(error: ValidationError, key: str, options: Collection[str]) -> Co
     if first["type"] == "extra_forbidden" or first["type"] == "unexpected_keyword_argument":
         place = [str(part) for part in first["loc"]]
         return unknown_key(".".join([key, *place]), options)
-    accepted = dict.fromkeys(_accepts(detail) for detail in details if detail["loc"])
+    if first["type"] == "missing" and place:
+        return ConfigError(f"{key}={first['input']!r}: it needs more values than that")
+    # What an annotation takes besides plain values (a Tensor) can't be written in YAML.
+    typed = [detail for detail in details if detail["type"] != "is_instance_of"] or details
+    accepted = dict.fromkeys(_accepts(d) for d in typed if d["loc"] or len(typed) == 1)
     wanted = " or ".join(accepted) or _accepts(first)
-    return ConfigError(f"{'.'.join([key, *place])}={first['input']!r}: {wanted}")
+    where = re.sub(r"\.(\d+)", r"[\1]", ".".join([key, *place]))
+    return ConfigError(f"{where}={first['input']!r}: it must be {wanted}")
 
 
 def _accepts(detail: Any) -> str:
-    message = str(detail["msg"])
-    return message[0].lower() + message[1:]
+    """What pydantic says that it wants, as the end of a sentence."""
+    wanted = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    wanted = re.sub(r"(, unable to .*|, got a number .*| or an instance of .*)", "", wanted)
+    if detail["type"] == "too_long":
+        wanted = f"a list of at most {detail['ctx']['max_length']}"
+    plainer = {
+        "a valid tuple": "a list, such as [1, 2]",
+        "a valid list": "a list, such as [1, 2]",
+        "a valid number": "a number",
+        "a valid integer": "a whole number",
+        "a valid string": "text",
+        "a valid boolean": "true or false",
+        "a dictionary": "a section of keys",
+    }
+    return plainer.get(wanted, wanted)
 
 
 def _field_names(kind: type[Any]) -> list[str]:
@@ -230,4 +258,8 @@ def _name(kind: type[Any]) -> str:
 def section(config: DictConfig, key: str, *reserved: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A section as plain types, split into what its target takes and the `reserved` keys."""
     node = dict(plain(config[key]))
-    return node, {name: node.pop(name, None) for name in reserved}
+    taken = {name: node.pop(name, None) for name in reserved}
+    for name, value in taken.items():
+        if value is not None and not isinstance(value, dict):
+            raise ConfigError(f"{key}.{name}={value!r}: it must be a section of keys, or null")
+    return node, taken

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+GROUPS = ("data", "model", "task", "optimizer", "schedule", "trainer", "experiment")
+
 
 def config_folder() -> Path:
     """The folder of the configs that ship with trainwright: in the wheel, or in the checkout."""
@@ -20,3 +22,10 @@ def config_folders() -> list[Path]:
     """Both, the shipped one first: where both have an option of a name, that one counts."""
     own = own_config_folder()
     return [config_folder()] if own is None else [config_folder(), own]
+
+
+def group_options(group: str) -> list[str]:
+    """The options of a group, sorted, the user's own among them; none if it is no group."""
+    if group not in GROUPS:
+        return []
+    return sorted({path.stem for f in config_folders() for path in (f / group).glob("*.yaml")})

@@ -1,9 +1,10 @@
 """One run, from a config to a finished folder: what `train` does for each job."""
 
+import contextlib
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright import __version__
+from trainwright.announce import announce, parameter_counts, report
 from trainwright.assemble import Assembly, assemble
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
@@ -25,7 +27,6 @@ from trainwright.hooks.log import Log, rewind
 from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
-from trainwright.report.text import format_count, format_duration, metrics_text
 from trainwright.runfolder import RunFolder
 from trainwright.signals import StopRequests
 from trainwright.tasks.task import Objective
@@ -71,43 +72,74 @@ def run(request: Request) -> Outcome:
     """
     started = time.perf_counter()
     resume = request.resume
-    assembly = assemble(request.config, allow=None if resume is None else resume.allow)
+    try:
+        assembly = assemble(request.config, allow=None if resume is None else resume.allow)
+    except Exception as error:
+        if _is_out_of_memory(error):
+            raise OutOfMemoryError(
+                "out of memory while the model was built: make it smaller"
+            ) from error
+        raise
     stopping = _early_stop(assembly)
+    # From the moment there is a folder, a signal stops the run between two steps.
+    with contextlib.ExitStack() as until_trained:
+        requests = until_trained.enter_context(StopRequests(assembly.state))
+        folder = _folder(request, assembly, stopping)
+        summary = _first_summary(request, assembly)
+        folder.write_summary(summary)
+        with _logged_to(folder.log):
+            try:
+                announce(assembly, folder)
+                _train(request, assembly, folder, stopping, summary)
+                if requests.received is not None:
+                    folder.write_summary({**summary, "status": "stopped"})
+                    step = assembly.state.step
+                    log.info("saved step %d; go on: train trainer.resume=%s", step, folder.path)
+                    return Outcome(folder.path, None, requests.received)
+                until_trained.close()
+                test = finish(assembly, folder)
+                summary |= {"status": "finished", "test": test}
+                summary["total_seconds"] = round(time.perf_counter() - started, 3)
+                folder.write_summary(summary)
+                report(assembly, folder, summary)
+                return Outcome(folder.path, _objective_value(assembly))
+            except KeyboardInterrupt:
+                folder.write_summary({**summary, "status": "stopped"})
+                raise
+            except Exception as error:
+                folder.write_summary({**summary, "status": "failed", "error": str(error)})
+                if _is_out_of_memory(error):
+                    raise _out_of_memory(assembly, folder) from error
+                raise
+
+
+def _folder(request: Request, assembly: Assembly, stopping: list[EarlyStop]) -> RunFolder:
+    """A new folder, or that of the earlier run, whose state is then put in place."""
+    resume = request.resume
     if resume is None:
-        folder = _new_folder(request)
+        folder, typed = _new_folder(request), []
     else:
-        folder = resume.folder
+        folder, typed = resume.folder, resume.folder.overrides()
         checkpoint.restore(assembly.state, resume.tensors, resume.metadata["progress"])
+        _check_length(assembly)
         for hook in stopping:
             hook.load_state_dict(resume.metadata["hooks"].get(type(hook).__name__, {}))
         rewind(folder.metrics, assembly.state.step)
-    summary = _first_summary(request, assembly)
     folder.write_text("config.yaml", OmegaConf.to_yaml(request.config, resolve=True))
-    folder.write_text("overrides.txt", "".join(f"{line}\n" for line in request.overrides))
-    folder.write_summary(summary)
-    handler = logging.FileHandler(folder.log)
+    lines = [*typed, *request.overrides]
+    folder.write_text("overrides.txt", "".join(f"{line}\n" for line in lines))
+    return folder
+
+
+@contextlib.contextmanager
+def _logged_to(path: Path) -> Iterator[None]:
+    """While this context is open, what the console shows is kept in a file too."""
+    handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     root = logging.getLogger("trainwright")
     root.addHandler(handler)
     try:
-        _announce(request, assembly, folder)
-        received = _train(request, assembly, folder, stopping, summary)
-        if received is not None:
-            folder.write_summary({**summary, "status": "stopped"})
-            step = assembly.state.step
-            log.info("saved step %d; go on with: train trainer.resume=%s", step, folder.path)
-            return Outcome(folder.path, None, received)
-        test = finish(assembly, folder)
-        summary |= {"status": "finished", "test": test}
-        summary["total_seconds"] = round(time.perf_counter() - started, 3)
-        folder.write_summary(summary)
-        _report(assembly, folder, summary)
-        return Outcome(folder.path, _objective_value(assembly))
-    except Exception as error:
-        folder.write_summary({**summary, "status": "failed", "error": str(error)})
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            raise _out_of_memory(assembly, folder) from error
-        raise
+        yield
     finally:
         root.removeHandler(handler)
         handler.close()
@@ -119,8 +151,8 @@ def _train(
     folder: RunFolder,
     stopping: list[EarlyStop],
     summary: Summary,
-) -> int | None:
-    """Train until the end or a stop; returns the number of a signal that asked for it."""
+) -> None:
+    """Train until the end or a stop, and note in `summary` how far that was."""
     state, settings, clock = assembly.state, assembly.settings, assembly.state.clock
     evaluate_every = clock.steps(settings.evaluate_every)
     save = Save(
@@ -130,7 +162,12 @@ def _train(
         every=clock.steps(settings.save_every),
         evaluate_every=evaluate_every,
     )
-    progress = Progress(batch_size=settings.batch_size, start=state.step, total=clock.total_steps)
+    progress = Progress(
+        batch_size=settings.batch_size,
+        start=state.step,
+        total=clock.total_steps,
+        unit="images" if assembly.dataset.info.is_image else "examples",
+    )
     hooks: list[Hook] = [
         Evaluate(
             assembly.make_batches(assembly.dataset.validation),
@@ -144,28 +181,27 @@ def _train(
         progress,
     ]
     first_step, begun = state.step, time.perf_counter()
-    with StopRequests(state) as requests:
-        try:
-            fit(state, assembly.train, hooks, settings)
-        except NonFiniteError as error:
-            kept = folder.last if folder.last.exists() else "none yet"
-            raise NonFiniteError(f"{error}\n  last good checkpoint: {kept}") from error
-        finally:
-            progress.close()
-        seconds = time.perf_counter() - begun
-        if state.step < clock.total_steps:
-            save.save(state)
-        summary |= {
-            "step": state.step,
-            "seconds": round(seconds, 3),
-            "examples_per_second": round(
-                (state.step - first_step) * settings.batch_size / max(seconds, 1e-9), 1
-            ),
-            "stopped_because": state.stop_reason,
-            "best": _evaluation(state.best),
-            "last": _evaluation(state.last),
-        }
-        return requests.received
+    try:
+        fit(state, assembly.train, hooks, settings)
+    except NonFiniteError as error:
+        kept = folder.last if folder.last.exists() else "none yet"
+        raise NonFiniteError(f"{error}\n  last good checkpoint: {kept}") from error
+    finally:
+        progress.close()
+    seconds = time.perf_counter() - begun
+    # Stopped between two saves, or never asked to save: what there is must not be lost.
+    if state.step < clock.total_steps or not folder.best.exists():
+        save.save(state)
+    summary |= {
+        "step": state.step,
+        "seconds": round(seconds, 3),
+        "examples_per_second": round(
+            (state.step - first_step) * settings.batch_size / max(seconds, 1e-9), 1
+        ),
+        "stopped_because": state.stop_reason,
+        "best": _evaluation(state.best),
+        "last": _evaluation(state.last),
+    }
 
 
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:
@@ -218,56 +254,11 @@ def _first_summary(request: Request, assembly: Assembly) -> Summary:
         "status": "running",
         "name": request.name,
         "objective": assembly.state.task.objective.metric,
-        "parameters": _parameter_counts(assembly),
+        "parameters": parameter_counts(assembly),
         "steps": assembly.state.clock.total_steps,
         "placement": assembly.state.placement.describe(),
         "versions": _versions(),
     }
-
-
-def _parameter_counts(assembly: Assembly) -> dict[str, int]:
-    players = assembly.state.task.players
-    return {name: sum(p.numel() for p in player.parameters()) for name, player in players.items()}
-
-
-def _announce(request: Request, assembly: Assembly, folder: RunFolder) -> None:
-    """Say what was chosen, and where the run goes."""
-    data, state, settings = assembly.dataset, assembly.state, assembly.settings
-    shape = "x".join(str(size) for size in data.info.input_shape)
-    classes = f", {data.info.num_classes} classes" if data.info.num_classes else ""
-    parts = (
-        f"{len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test"
-    )
-    log.info("%s: %s examples of %s%s", data.info.name, parts, shape, classes)
-    counts = _parameter_counts(assembly)
-    sizes = ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
-    log.info("parameters: %s", sizes)
-    log.info("computing on: %s", state.placement.describe())
-    total = state.clock.total_steps
-    epochs = state.clock.epochs(total)
-    log.info("steps: %s of %d (%.3g epochs)", format_count(total), settings.batch_size, epochs)
-    if request.resume is not None:
-        log.info("resumed at step %d", state.step)
-    log.info("folder: %s", folder.path)
-
-
-def _report(assembly: Assembly, folder: RunFolder, summary: Summary) -> None:
-    """Say how it went."""
-    metric = assembly.state.task.objective.metric
-    for name in ("best", "last"):
-        evaluation = summary[name]
-        if evaluation is not None:
-            text = metrics_text(evaluation["metrics"], objective=metric)
-            log.info("%s: step %d, validation %s", name, evaluation["step"], text)
-    log.info("test (best weights): %s", metrics_text(summary["test"], objective=metric))
-    rate = f"{summary['examples_per_second']:,.0f} examples/s"
-    trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
-    log.info("time: %s training at %s, %s in all", trained, rate, total)
-    grids = sorted(folder.samples.glob("*.png"))
-    if grids:
-        log.info("samples: %s", grids[-1])
-    else:
-        log.info("folder: %s", folder.path)
 
 
 def _objective_value(assembly: Assembly) -> float | None:
@@ -277,6 +268,23 @@ def _objective_value(assembly: Assembly) -> float | None:
 
 def _evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None:
     return None if evaluation is None else asdict(evaluation)
+
+
+def _check_length(assembly: Assembly) -> None:
+    """Raise ConfigError for a length that the run has already gone beyond."""
+    step, total = assembly.state.step, assembly.state.clock.total_steps
+    if step > total:
+        raise ConfigError(
+            f"trainer.steps={total}: the run has already made {step} steps\n"
+            "  it can only be made longer; to end it here, leave it as it is"
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; for the memory of the CPU torch has no error of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _out_of_memory(assembly: Assembly, folder: RunFolder) -> TrainwrightError:

@@ -57,6 +57,11 @@ class RunFolder:
         path = Path(run).expanduser()
         if path.is_file() and path.parent.name == "checkpoints":
             return cls(path.parent.parent)
+        if path.is_file():
+            raise CheckpointError(
+                f"trainer.resume={run}: a checkpoint goes on within the folder of its run\n"
+                "  name one in <run>/checkpoints/, or the folder of the run"
+            )
         if not (path / "checkpoints").is_dir():
             raise CheckpointError(
                 f"trainer.resume={run}: there is no run folder or checkpoint of that name"
@@ -102,6 +107,11 @@ class RunFolder:
     def log(self) -> Path:
         """What the console showed."""
         return self.path / "train.log"
+
+    def overrides(self) -> list[str]:
+        """What was typed to start the run, a line each; nothing if that is lost."""
+        path = self.path / "overrides.txt"
+        return path.read_text().splitlines() if path.is_file() else []
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the folder whole or not at all. Raises DiskError."""

@@ -29,6 +29,6 @@ def reseed_global(*parts: int | str, device: torch.device) -> None:
     seed = derive_seed(*parts)
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        torch.cuda.manual_seed_all(seed)  # the current device need not be `device`
     elif device.type == "mps":
         torch.mps.manual_seed(seed)

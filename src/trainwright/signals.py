@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM ask the run to stop after the step it is in; a second Ctrl-C stops it now."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -35,5 +36,8 @@ class StopRequests:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        is_first, self.received = self.received is None, number
+        if is_first and number == signal.SIGINT:
+            # Not print(): the signal may have come in the middle of one.
+            os.write(2, b"\nstopping after this step; Ctrl-C again to stop at once\n")
         self._state.stop_reason = signal.Signals(number).name

@@ -11,12 +11,18 @@ from PIL import Image
 from trainwright.report.curves import plot_curves, plot_learning_rate
 
 
+def row(step, phase, **scores):
+    """A line of metrics.jsonl; learning rates have no phase."""
+    named = {k if k.startswith("lr") else f"{phase}/{k}": v for k, v in scores.items()}
+    return {"step": step, "epoch": step / 9, **named}
+
+
 def classifier_rows(num=100):
     noise = random.Random(0)
     rows = []
     for step in range(1, num + 1):
         loss = math.exp(-step / 20) + 0.1 * noise.random()
-        rows.append({"step": step, "phase": "train", "loss": loss, "lr": 1e-3, "grad_norm": loss})
+        rows.append(row(step, "train", loss=loss, lr=1e-3, grad_norm=loss))
         if step % 10 == 0:
             scores = {
                 "loss": loss,
@@ -25,25 +31,22 @@ def classifier_rows(num=100):
                 "recall": 0.6,
                 "f1": 0.5,
             }
-            rows.append({"step": step, "phase": "validation", **scores})
-    return [*rows, {**rows[-1], "phase": "test"}]
+            rows[-1] |= row(step, "validation", **scores)
+    return [*rows, row(num, "test", loss=0.1, accuracy=0.9)]
 
 
 def gan_rows(num=100):
     noise = random.Random(0)
     keys = [f"{p}/{m}" for p in ("discriminator", "generator") for m in ("loss", "grad_norm")]
     keys += ["discriminator/real", "discriminator/fake", "lr/discriminator", "lr/generator"]
-    rows = [
-        {"step": step, "epoch": step / 9, "phase": "train", **{key: noise.random() for key in keys}}
-        for step in range(1, num + 1)
-    ]
-    return [*rows, {"step": num, "phase": "validation", "sliced_wasserstein": 0.1}]
+    rows = [row(step, "train", **{k: noise.random() for k in keys}) for step in range(1, num + 1)]
+    return [*rows, row(num, "validation", sliced_wasserstein=0.1, **dict.fromkeys(keys[:4], 0.5))]
 
 
 def with_holes(rows):
     return [
-        {**row, "loss": (None, math.nan, math.inf, "nan")[place % 4], "generator/loss": math.nan}
-        for place, row in enumerate(rows)
+        {**line, "train/loss": (None, math.nan, math.inf, "nan")[place % 4], "train/x": math.nan}
+        for place, line in enumerate(rows)
     ]
 
 
@@ -64,8 +67,8 @@ def assert_is_png(path):
         gan_rows(1)[:1],
         with_holes(classifier_rows(5)),
         with_holes(gan_rows(5)),
-        [{"step": 0, "phase": "train", "loss": 0.0, "lr": 0.0}],
-        [{"step": s, "phase": "train", "loss": 10.0**-s, "lr": 10.0**-s} for s in range(9)],
+        [row(0, "train", loss=0.0, lr=0.0)],
+        [row(s, "train", loss=10.0**-s, lr=10.0**-s) for s in range(9)],
     ],
     ids=["classifier", "one step", "gan", "one row", "holes", "gan holes", "zeros", "decades"],
 )
@@ -78,7 +81,7 @@ def test_both_plots_are_made(tmp_path, rows):
     assert {entry.name for entry in curves.parent.iterdir()} == {"curves.png", "lr.png"}
 
 
-@pytest.mark.parametrize("rows", [[], [{"step": 1, "phase": "train", "loss": None}]])
+@pytest.mark.parametrize("rows", [[], [row(1, "train", loss=None)]])
 def test_with_nothing_to_draw_no_file_is_made(tmp_path, rows):
     assert not plot_curves(rows, tmp_path / "curves.png")
     assert not plot_learning_rate(rows, tmp_path / "lr.png")

@@ -9,13 +9,12 @@ from trainwright.report.series import collect, kind_names, panels, smoothed
 GAN_ROW = {
     "step": 50,
     "epoch": 0.1,
-    "phase": "train",
-    "discriminator/loss": 0.6,
-    "generator/loss": 1.2,
-    "discriminator/real": 1.5,
-    "discriminator/fake": -1.0,
-    "discriminator/grad_norm": 0.3,
-    "generator/grad_norm": 0.2,
+    "train/discriminator/loss": 0.6,
+    "train/generator/loss": 1.2,
+    "train/discriminator/real": 1.5,
+    "train/discriminator/fake": -1.0,
+    "train/discriminator/grad_norm": 0.3,
+    "train/generator/grad_norm": 0.2,
     "lr/discriminator": 2e-4,
     "lr/generator": 1e-4,
 }
@@ -36,21 +35,21 @@ def test_players_and_metrics_are_told_apart():
 
 
 def test_train_and_validation_of_one_metric_share_a_panel():
-    rows = [{"step": 1, "phase": phase, "loss": 1.0} for phase in ("train", "validation")]
+    rows = [{"step": 1, "train/loss": 1.0, "validation/loss": 1.0}]
     assert [curve.phase for curve in panels(collect(rows))["loss"]] == ["train", "validation"]
 
 
 def test_an_unknown_metric_has_a_panel_of_its_own_after_the_known_ones():
-    rows = [{"step": 1, "phase": "train", "bits_per_byte": 2.0, "loss": 1.0}]
+    rows = [{"step": 1, "train/bits_per_byte": 2.0, "train/loss": 1.0}]
     assert list(panels(collect(rows))) == ["loss", "bits per byte"]
 
 
 def test_what_is_no_number_is_left_out_and_what_is_not_finite_is_a_gap():
     rows = [
-        {"step": 1, "phase": "train", "loss": 1.0, "accuracy": None, "note": "x", "flag": True},
-        {"step": 2, "phase": "train", "loss": math.nan, "accuracy": math.inf, "f1": [1, 2]},
-        {"step": None, "phase": "train", "loss": 3.0},
-        {"phase": "train", "loss": 4.0},
+        {"step": 1, "train/loss": 1.0, "train/accuracy": None, "note": "x", "flag": True},
+        {"step": 2, "train/loss": math.nan, "train/accuracy": math.inf, "train/f1": [1, 2]},
+        {"step": None, "train/loss": 3.0},
+        {"train/loss": 4.0},
     ]
     (loss,) = collect(rows)
     assert loss.steps == [1, 2]

@@ -1,32 +1,68 @@
 """What a person reads when a command fails: at most five lines, and the contract's exit code."""
 
+import difflib
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainwright.compose import section_keys
-from trainwright.config import nearest, unknown_key
+from trainwright.compose import keys_of
+from trainwright.config import nearest
+from trainwright.config_folder import GROUPS, group_options
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
 
 MAX_LINES = 5
 MAX_WIDTH = 300
 
 
-def explain(error: Exception, arguments: Sequence[str]) -> int:
-    """Print what went wrong and return the exit code; a traceback only where it is our bug."""
+def explain(error: Exception, arguments: Sequence[str], *, debug: bool, job: str = "") -> int:
+    """Print what went wrong and return the exit code; a traceback only where it is our bug.
+
+    `job` says which one of a sweep it was.
+    """
     ours = _as_ours(error, arguments)
-    if ours is None:
+    if ours is None or debug:
         traceback.print_exception(error)
-        print("this is a bug in trainwright or in a class of your own", file=sys.stderr)
+    if ours is None:
+        print("error: this is a bug in trainwright or in a class of your own", file=sys.stderr)
         return 1
     lines = [line[:MAX_WIDTH] for line in str(ours).splitlines() if line.strip()]
-    print("error: " + "\n".join(lines[:MAX_LINES]), file=sys.stderr)
+    print(f"error{job}: " + "\n".join(lines[:MAX_LINES]), file=sys.stderr)
     return ours.exit_code
+
+
+def similar_key(key: str, sections: Mapping[str, Sequence[str]]) -> str | None:
+    """The key that may have been meant: `lr` is optimizer.lr, `optimizer.learning_rate` too."""
+    keys = [
+        f"{section}.{name}" if section else name
+        for section in sections
+        for name in sections[section]
+    ]
+    parent, _, name = key.rpartition(".")
+    same_name = [k for k in keys if k.rpartition(".")[2] == name]
+    if same_name:
+        return min(same_name, key=lambda k: (-_alike(k, key), len(k)))
+    initials = "".join(word[0] for word in name.split("_") if word)
+    here = [f"{parent}.{n}" if parent else n for n in sections.get(parent, ())]
+    for candidates in (here, keys):
+        close = difflib.get_close_matches(key, candidates, n=1, cutoff=0.75)
+        if close:
+            return close[0]
+        for candidate in candidates:
+            last = candidate.rpartition(".")[2]
+            if "_" in name and last == initials:
+                return candidate
+            if difflib.SequenceMatcher(None, last, name).ratio() > 0.75:
+                return candidate
+    return None
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | None:
@@ -36,15 +72,16 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
     if isinstance(error, MissingConfigException):
         return _no_such_option(error)
     if isinstance(error, OverrideParseException):
-        return ConfigError(
-            f"{error.override!r} is no override: write key=value, group=option, or ~key to delete\n"
-            f"  {str(error).splitlines()[0]}\n"
-            "  values with spaces, commas or brackets need quotes: 'key=[1, 2]'"
-        )
+        return _no_override(error)
     if isinstance(error, YAMLError):
         return ConfigError(f"a config file is not valid YAML: {error}")
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _from_message(error, arguments)
+    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+        return ConfigError(
+            "a group takes the name of an option, such as model=mlp, not a number or null\n"
+            "  to leave a group out, delete it: ~experiment"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None
@@ -62,12 +99,38 @@ def _no_such_option(error: MissingConfigException) -> ConfigError:
     )
 
 
+def _no_override(error: OverrideParseException) -> ConfigError:
+    """Something on the command line that is no key=value."""
+    word = str(error.override)
+    if word in GROUPS:
+        return ConfigError(
+            f"{word!r}: choose one of the group: {word}=...\n"
+            f"  {word} accepts: {', '.join(group_options(word))}"
+        )
+    meant = [f"{group}={word}" for group in GROUPS if word in group_options(group)]
+    hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
+    return ConfigError(
+        f"{word!r} is no override{hint}\n"
+        "  write key=value, group=option, or ~key to delete\n"
+        "  what has spaces, brackets or commas needs quotes: 'model.widths=[512, 256]'"
+    )
+
+
 def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
     """Hydra says which key it could not override, or what is wrong with a value."""
     text = str(error)
-    key = re.match(r"Could not (?:override|append to config) '([^']+)'", text)
-    if key is not None:
-        parent = key[1].rpartition(".")[0]
-        return unknown_key(key[1], section_keys(parent, arguments))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return ConfigError("\n  ".join(lines))
+    found = re.match(r"Could not (?:override|append to config) '([^']+)'", text)
+    if found is None:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return ConfigError("\n  ".join(lines))
+    key = found[1]
+    sections = keys_of(arguments)
+    meant = similar_key(key, sections)
+    parent = key.rpartition(".")[0]
+    while parent not in sections:
+        parent = parent.rpartition(".")[0]
+    accepted = ", ".join(sorted(sections[parent])) or "nothing"
+    return ConfigError(
+        f"{key}: there is no such key{f'; did you mean {meant}?' if meant else ''}\n"
+        f"  {f'{parent} accepts' if parent else 'accepted are'}: {accepted}"
+    )

@@ -1,10 +1,6 @@
 """The text of `train --help`, from the config folders alone: no Hydra, no torch, no waiting."""
 
-from pathlib import Path
-
-from trainwright.config_folder import config_folders
-
-GROUPS = ("data", "model", "task", "optimizer", "schedule", "trainer", "experiment")
+from trainwright.config_folder import GROUPS, group_options
 
 _USAGE = """\
 train: compose a model, a dataset, an optimizer and a schedule, and train.
@@ -38,12 +34,5 @@ beside these, and modules in the working directory are importable."""
 def help_text() -> str:
     """Usage, every group with its options, and the overrides that people use most."""
     width = max(len(group) for group in GROUPS)
-    lines = []
-    for group in GROUPS:
-        options = sorted({name for folder in config_folders() for name in _options(folder / group)})
-        lines.append(f"  {group:<{width}}  {', '.join(options)}")
+    lines = [f"  {group:<{width}}  {', '.join(group_options(group))}" for group in GROUPS]
     return _USAGE.format(groups="\n".join(lines))
-
-
-def _options(folder: Path) -> list[str]:
-    return [path.stem for path in folder.glob("*.yaml")]

@@ -1,17 +1,23 @@
 """One job of `train`: a new run, or an old one that goes on."""
 
+import logging
 import math
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainwright.compose import settle_length
-from trainwright.resume import resume_request
-from trainwright.run import Request, run
+from trainwright.compose import check_sections, settle_length
+
+if TYPE_CHECKING:
+    from trainwright.run import Request
+
+
+log = logging.getLogger(__name__)
 
 
 def run_job(config: DictConfig) -> float:
@@ -20,9 +26,18 @@ def run_job(config: DictConfig) -> float:
     Exits with 128 + the number of a signal that stopped the run.
     """
     hydra = HydraConfig.get()
+    check_sections(config)
+    # What can be refused without torch has been: that takes seconds to import.
+    from trainwright.resume import finished, resume_request
+    from trainwright.run import run
+
     overrides = list(hydra.overrides.task)
     if config.trainer.resume is not None:
         request = resume_request(config, overrides)
+        message = finished(request)
+        if message is not None:
+            log.info(message)
+            return math.nan
     else:
         request = _new_request(config, overrides, hydra)
     outcome = run(request)
@@ -31,13 +46,23 @@ def run_job(config: DictConfig) -> float:
     return math.nan if outcome.objective is None else outcome.objective
 
 
-def _new_request(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> Request:
+def job_label() -> str:
+    """` in job 3 (optimizer.lr=0.1)` where there are several."""
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        return ""
+    return f" in job {hydra.job.num} ({hydra.job.override_dirname})"
+
+
+def _new_request(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> "Request":
+    from trainwright.run import Request
+
     config = DictConfig(OmegaConf.to_container(config, resolve=False))
     settle_length(config, overrides)
-    choices = hydra.runtime.choices
-    name = config.run.name or f"{choices['model']}-{choices['data']}"
+    choices = [hydra.runtime.choices.get(group) or "own" for group in ("model", "data")]
+    name = str(config.run.name or "-".join(choices)).replace("/", "-")
     if hydra.mode == RunMode.MULTIRUN and config.run.dir is None:
         # Every job of a sweep gets a folder of its own within the sweep's.
         with open_dict(config):
             config.run.dir = f"{hydra.sweep.dir}/{hydra.job.num}-{name}"
-    return Request(config=config, overrides=overrides, name=str(name))
+    return Request(config=config, overrides=overrides, name=name)

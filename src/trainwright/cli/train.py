@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +20,10 @@ _FLAG_FOR_TRACEBACKS = "--debug"
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] in {"--help", "-h", "help"}:
+    if arguments[:1] == ["help"] or {"--help", "-h"} & set(arguments):
         print(help_text())
         return
-    if arguments == ["--version"]:
+    if "--version" in arguments:
         print(f"trainwright {__version__}")
         return
     debug = _FLAG_FOR_TRACEBACKS in arguments
@@ -41,47 +40,54 @@ def _run_hydra(arguments: list[str], *, debug: bool) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
+    from trainwright.cli.arguments import in_order
     from trainwright.cli.failure import explain
-    from trainwright.compose import own_configs, register_schema
+    from trainwright.cli.sweep_folder import SweepFolder
+    from trainwright.compose import register_schema
 
     register_schema()
-    sys.argv = [sys.argv[0], *arguments, *own_configs(arguments)]
-    jobs = _Jobs()
+    jobs = _Jobs(arguments, debug=debug)
     app = hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(
         jobs.run
     )
     try:
+        sys.argv = [sys.argv[0], *in_order(arguments)]
         app()
     except KeyboardInterrupt:
-        print("stopped at once; the last checkpoint is whole", file=sys.stderr)
+        print("stopped at once", file=sys.stderr)
         return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has seen enough; nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
-        jobs.errors.append(error)
-    codes = []
-    for failure in jobs.errors:
-        if debug:
-            traceback.print_exception(failure)
-        codes.append(explain(failure, arguments))
-    return codes[0] if codes else 0
+        jobs.codes.append(explain(error, arguments, debug=debug))
+    finally:
+        SweepFolder.remove_if_unused()
+    return jobs.codes[0] if jobs.codes else 0
 
 
 class _Jobs:
     """The jobs that Hydra runs: one, or those of a sweep, in which a bad one sinks no other."""
 
-    def __init__(self) -> None:
-        self.errors: list[Exception] = []
+    def __init__(self, arguments: Sequence[str], *, debug: bool) -> None:
+        self.codes: list[int] = []  # of the jobs that failed
+        self._arguments = arguments
+        self._debug = debug
 
     def run(self, config: "DictConfig") -> float:
         """Run one job. Returns the objective for sweepers, not a number where it has failed."""
-        from trainwright.cli.job import run_job
+        from trainwright.cli.failure import explain
+        from trainwright.cli.job import job_label, run_job
 
         _log_to_console()
         try:
             return run_job(config)
         except Exception as error:
-            self.errors.append(error)
+            code = explain(error, self._arguments, debug=self._debug, job=job_label())
+            self.codes.append(code)
             return float("nan")
 
 
@@ -98,5 +104,8 @@ class _Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads any more; the run goes on, and train.log has it all
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115

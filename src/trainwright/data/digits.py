@@ -3,7 +3,7 @@
 import torch
 
 from trainwright.data.dataset import Dataset
-from trainwright.data.splits import make_dataset, split_indices, split_sizes, take
+from trainwright.data.splits import split_arrays, split_sizes
 
 NUM_DIGITS = 1797
 
@@ -27,19 +27,12 @@ def load_digits_dataset(
     images = torch.from_numpy(bunch.images).mul(255 / 16).round().to(torch.uint8)
     images = images[:, None]  # (N, 8, 8) -> (N, 1, 8, 8)
     classes = torch.from_numpy(bunch.target).long()
-    train, held_out, last = split_indices(
-        len(images),
+    return split_arrays(
+        "digits",
+        images,
+        classes,
         validation=validation,
         test=test,
-        seed=split_seed,
-        classes=classes,
+        split_seed=split_seed,
         limit=limit,
-    )
-    return make_dataset(
-        "digits",
-        train=take(images, classes, train),
-        validation=take(images, classes, held_out),
-        test=take(images, classes, last),
-        target="classes",
-        class_names=[str(digit) for digit in range(10)],
     )

@@ -101,6 +101,54 @@ def take(inputs: Tensor, targets: Tensor | None, indices: Tensor) -> Split:
     return Split(inputs[indices], None if targets is None else targets[indices])
 
 
+def split_arrays(
+    name: str,
+    inputs: Tensor,
+    targets: Tensor | None,
+    *,
+    class_names: Sequence[str] = (),
+    validation: int | float = 0.1,
+    test: int | float = 0.1,
+    split_seed: int = 0,
+    limit: int | None = None,
+) -> Dataset:
+    """A dataset from one array of examples and one of targets: all that a small source needs.
+
+    `inputs` is (N, C, H, W) uint8 for images or (N, F) float32 for tables. `targets` (N,) are
+    classes 0, 1, ... if they are whole numbers, values to predict if they are floats; None: there
+    is nothing to predict. `class_names` are the numbers themselves where none are given. The
+    other arguments are those of `split_indices`. Raises ConfigError, DataError.
+    """
+    is_classes = targets is not None and not targets.is_floating_point()
+    if is_classes:
+        assert targets is not None
+        targets = targets.long()
+        num_classes = int(targets.max()) + 1
+        class_names = tuple(class_names) or tuple(str(label) for label in range(num_classes))
+        if int(targets.min()) < 0 or num_classes > len(class_names):
+            raise DataError(
+                f"{name} has targets from {int(targets.min())} to {num_classes - 1}\n"
+                f"Classes are numbered from 0; there are {len(class_names)} class names."
+            )
+    parts = split_indices(
+        len(inputs),
+        validation=validation,
+        test=test,
+        seed=split_seed,
+        classes=targets if is_classes else None,
+        limit=limit,
+    )
+    train, held_out, last = (take(inputs, targets, indices) for indices in parts)
+    return make_dataset(
+        name,
+        train=train,
+        validation=held_out,
+        test=last,
+        target="classes" if is_classes else "none" if targets is None else "values",
+        class_names=class_names,
+    )
+
+
 def make_dataset(
     name: str,
     *,

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from trainwright.data.dataset import Dataset
-from trainwright.data.splits import make_dataset, split_indices, split_sizes, take
+from trainwright.data.splits import split_arrays, split_sizes
 
 NUM_ROWS = {"breast_cancer": 569, "iris": 150, "wine": 178, "diabetes": 442}
 
@@ -20,7 +20,6 @@ def load_tabular(
 ) -> Dataset:
     """A table as (N, F) float32 in its own units; classes, or for `diabetes` values to predict.
 
-
     Source: https://scikit-learn.org/stable/datasets/toy_dataset.html.
     Raises ConfigError for wrong split sizes.
     """
@@ -34,19 +33,13 @@ def load_tabular(
     is_classes = name != "diabetes"
     targets = torch.from_numpy(bunch.target)
     targets = targets.long() if is_classes else targets.float()
-    train, held_out, last = split_indices(
-        len(inputs),
+    return split_arrays(
+        name,
+        inputs,
+        targets,
+        class_names=[str(label) for label in bunch.target_names] if is_classes else (),
         validation=validation,
         test=test,
-        seed=split_seed,
-        classes=targets if is_classes else None,
+        split_seed=split_seed,
         limit=limit,
-    )
-    return make_dataset(
-        name,
-        train=take(inputs, targets, train),
-        validation=take(inputs, targets, held_out),
-        test=take(inputs, targets, last),
-        target="classes" if is_classes else "values",
-        class_names=[str(label) for label in bunch.target_names] if is_classes else (),
     )

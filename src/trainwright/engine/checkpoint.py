@@ -51,7 +51,7 @@ def progress_metadata(state: TrainState) -> Metadata:
 def restore(state: TrainState, tensors: dict[str, Tensor], progress: Metadata) -> None:
     """Put a run back to where `state_tensors` and `progress_metadata` found it.
 
-    Raises CheckpointError where the tensors are not those of this run's networks and optimizers.
+    Raises CheckpointError where the tensors are not those of this run's networks.
     """
     try:
         state.task.load_state_dict(under("task", tensors))

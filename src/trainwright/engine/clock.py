@@ -24,7 +24,8 @@ class Clock:
         """The clock of a run of so many `steps`, or of so many `epochs` where `steps` is None."""
         if steps is None:
             assert epochs is not None
-            steps = max(1, math.ceil(epochs * num_examples / batch_size))
+            # The tolerance keeps 1.1 * 100 from counting as a hair more than 110.
+            steps = max(1, math.ceil(epochs * num_examples / batch_size - 1e-9))
         return cls(num_examples, batch_size, steps)
 
     @property
@@ -65,5 +66,5 @@ def is_multiple(step: int, every: float) -> bool:
     if every <= 0:
         return False
     every = max(every, 1.0)
-    # The tolerance keeps 3 * (1/3) from counting as a hair more than 1.
-    return math.ceil(step / every - 1e-9) != math.ceil((step + 1) / every - 1e-9)
+    # How many multiples are behind `step`; the tolerance forgives a share rounded a hair down.
+    return math.floor(step / every + 1e-9) != math.floor((step - 1) / every + 1e-9)

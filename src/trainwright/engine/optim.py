@@ -71,18 +71,25 @@ class PlayerOptimizer:
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
         for number, optimizer in enumerate(self._optimizers):
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            held = [(p, group) for group in optimizer.param_groups for p in group["params"]]
             optimizer.state.clear()
             for key, value in tensors.items():
                 of, index, name = key.split(".", 2)
                 if int(of) != number:
                     continue
-                parameter = parameters[int(index)]
-                optimizer.state[parameter][name] = _laid_out_as(parameter, value)
+                parameter, group = held[int(index)]
+                optimizer.state[parameter][name] = _placed(value, parameter, group)
 
 
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """State that has the parameter's shape must lie in memory as the parameter does (fused)."""
+def _placed(value: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+    """A copy of a state tensor where the optimizer expects it.
+
+    What has the parameter's shape must lie in memory as the parameter does (fused kernels). The
+    step count is on the parameter's device if the kernel reads it there, else on the CPU.
+    """
+    if value.dim() == 0:
+        on_device = group.get("fused") or group.get("capturable")
+        return value.to(parameter.device, copy=True) if on_device else value.clone()
     if value.shape != parameter.shape:
-        return value.to(parameter.device) if value.dim() else value.clone()
+        return value.to(parameter.device, copy=True)
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

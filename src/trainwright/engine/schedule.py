@@ -172,7 +172,8 @@ class Plateau(Schedule):
     def observe(self, value: float) -> None:
         """Count evaluations without improvement, and drop when there are too many."""
         sign = 1 if self.mode == "max" else -1
-        if self._best is None or sign * value > sign * self._best:
+        is_number = value == value  # NaN is no improvement, whatever came before
+        if is_number and (self._best is None or sign * value > sign * self._best):
             self._best, self._num_bad = value, 0
             return
         self._num_bad += 1

@@ -23,12 +23,23 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True)
+class RunSettings:
+    """Where a run lands."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    root: str = "outputs"  # a new folder in it: <date>/<time>-<name>
+    name: str | None = None  # null: <model>-<data>
+    dir: str | None = None  # the exact folder instead, which must not exist
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """What the shared trainer is told. Durations: see `trainwright.engine.clock`."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    epochs: Annotated[float, Field(gt=0)] | None = 10
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 10
     steps: Positive | None = None
     batch_size: Positive = 64
 

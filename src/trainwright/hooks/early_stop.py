@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
+from trainwright.errors import ConfigError
 from trainwright.tasks.task import Objective
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ class EarlyStop(Hook):
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Compare the evaluation of this step with the best so far."""
         assert state.last is not None
+        if self._objective.metric not in state.last.metrics:
+            raise ConfigError(
+                f"trainer.early_stopping.metric={self._objective.metric}: there is no such metric\n"
+                f"  an evaluation of this task gives: {', '.join(sorted(state.last.metrics))}"
+            )
         value = state.last.metrics[self._objective.metric]
         sign = 1 if self._objective.higher_is_better else -1
         bar = None if self._best is None else self._best + sign * self._min_delta

@@ -8,27 +8,31 @@ from tqdm import tqdm
 
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
+from trainwright.report.text import format_number
 
-SHOWN = ("loss", "accuracy", "discriminator/loss", "generator/loss")
-SHORT = {"discriminator/loss": "D loss", "generator/loss": "G loss"}
+SHOWN = {"loss": "loss", "discriminator/loss": "D loss", "generator/loss": "G loss"}
+SMOOTHING = 0.7  # weight of the past in the rate that is shown
 
 
 class Progress(Hook):
-    """Steps done, losses, examples a second and the time that is left."""
+    """Steps done, time left, losses, the last evaluation, and examples a second."""
 
-    def __init__(self, *, batch_size: int, start: int, total: int) -> None:
+    def __init__(self, *, batch_size: int, start: int, total: int, unit: str = "examples") -> None:
         self._batch_size = batch_size
+        self._unit = unit
         # Some 500 looks a run; the bar itself decides which of them it draws.
         self._stride = max(1, total // 500)
         self._at = start
         self._since = time.perf_counter()
+        self._rate: float | None = None
         self._bar = tqdm(
             total=total,
             initial=start,
-            unit="step",
+            leave=False,
             disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} {postfix} {remaining} left",
+            # What is least missed comes last: a narrow terminal cuts it off.
+            bar_format="{percentage:3.0f}% {bar:12} {n_fmt}/{total_fmt}  {remaining} left  {desc}",
         )
 
     def due(self, step: int, total: int) -> bool:
@@ -40,12 +44,18 @@ class Progress(Hook):
         now = time.perf_counter()
         if now - self._since > 0.1:
             rate = (state.step - self._at) * self._batch_size / (now - self._since)
+            past = rate if self._rate is None else self._rate
+            self._rate = SMOOTHING * past + (1 - SMOOTHING) * rate
             self._at, self._since = state.step, now
-            shown = [f"{SHORT.get(k, k)} {float(metrics[k]):.3f}" for k in SHOWN if k in metrics]
-            self._bar.set_postfix_str("  ".join([*shown, f"{rate:,.0f}/s"]), refresh=False)
+            parts = [f"{SHOWN[k]} {float(metrics[k]):.3f}" for k in SHOWN if k in metrics]
+            if state.last is not None:
+                metric = state.task.objective.metric
+                value = format_number(state.last.metrics[metric])
+                parts.append(f"validation {metric.replace('_', ' ')} {value}")
+            parts.append(f"{self._rate:,.0f} {self._unit}/s")
+            self._bar.set_description_str("  ".join(parts), refresh=False)
         self._bar.update(state.step - self._bar.n)
 
     def close(self) -> None:
         """Remove the bar and leave the cursor where the next line belongs."""
-        self._bar.leave = False
         self._bar.close()

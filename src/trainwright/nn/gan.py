@@ -1,13 +1,13 @@
 """Generator and discriminator pairs, convolutional or of dense layers, sized from the image.
 
-Where the data has classes both players see them: the generator gets an embedding of the class
-beside its latents, and the discriminator adds an inner product of its features with another
-embedding (the projection of Miyato & Koyama 2018, arXiv:1802.05637). No discriminator has batch
-normalisation, so that its logits, and a gradient penalty, treat the examples independently.
+Where the data has classes both players see them. The generator's first features get a gain and
+a bias by class after their normalisation (de Vries et al. 2017, arXiv:1707.00683); the
+discriminator adds an inner product of its features with an embedding of the class (the projection
+of Miyato & Koyama 2018, arXiv:1802.05637). No discriminator has batch normalisation, so that its
+logits, and a gradient penalty, treat the examples independently.
 """
 
 import math
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -28,7 +28,7 @@ Upsampling = Literal["transposed", "nearest"]
 
 MIN_BASE, MAX_BASE = 4, 16  # the sides of the smallest map
 MAX_WIDENING = 8  # channels double where the map halves, up to this many times the width
-_WEIGHTED = nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding
+_WEIGHTED = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 class GAN(nn.Module):
@@ -52,23 +52,37 @@ class GAN(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents, and the embedded class beside them, through a body that ends in tanh."""
+    """A stem on the latents, a gain and a bias by class on its features, and a body.
+
+    The class acts after the stem's normalisation, so that it cannot drown the latents: given
+    beside them, as one more input of the stem, it soon does, and each class becomes one image.
+    """
 
     def __init__(
-        self, body: nn.Module, image_shape: tuple[int, int, int], num_classes: int, embedding: int
+        self,
+        *,
+        stem: nn.Module,
+        body: nn.Module,
+        num_features: int,
+        num_classes: int,
+        image_shape: tuple[int, int, int],
     ) -> None:
         super().__init__()
+        self.stem = stem
+        self.modulation = nn.Embedding(num_classes, 2 * num_features) if num_classes else None
         self.body = body
         self.image_shape = image_shape
-        self.embedding = nn.Embedding(num_classes, embedding) if num_classes else None
 
     def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
         """Map latents (B, Z) and classes (B,) to images (B, C, H, W) in [-1, 1]."""
-        if self.embedding is not None:
-            embedded = self.embedding(_required(classes)).to(latents.dtype)
-            latents = torch.cat([latents, embedded], dim=1)  # (B, Z + E)
-        images = self.body(latents).unflatten(1, self.image_shape)
-        return torch.tanh(images)
+        maps: Tensor = self.stem(latents)  # (B, F) or (B, F, H, W)
+        if self.modulation is not None:
+            by_class = self.modulation(_required(classes)).to(maps.dtype)  # (B, 2 * F)
+            by_class = by_class.view(len(maps), -1, *(1 for _ in maps.shape[2:]))
+            gain, bias = by_class.chunk(2, dim=1)  # (B, F) or (B, F, 1, 1)
+            maps = torch.addcmul(bias, maps, 1 + gain)
+        images: Tensor = self.body(maps)
+        return torch.tanh(images.view(-1, *self.image_shape))  # (B, C, H, W)
 
 
 class Discriminator(nn.Module):
@@ -93,7 +107,7 @@ def conv_gan(
     *,
     input_shape: tuple[int, ...],
     num_classes: int,
-    width: int = 32,
+    width: int = 16,
     discriminator_width: int | None = None,
     latent_dim: int = 64,
     conditional: bool | Literal["auto"] = "auto",
@@ -118,19 +132,22 @@ def conv_gan(
     if upsampling not in get_args(Upsampling):
         raise ValueError(f"upsampling={upsampling!r} is none of {', '.join(get_args(Upsampling))}")
 
-    num_latents = latent_dim + (latent_dim if num_classes else 0)
+    channels = _channels(width, num_halvings)
     generator = Generator(
-        _growing(num_latents, image_shape, base, num_halvings, width, upsampling, generator_norm),
-        image_shape,
-        num_classes,
-        latent_dim,
+        stem=nn.Sequential(
+            nn.Linear(latent_dim, channels[-1] * base[0] * base[1]),
+            nn.Unflatten(1, (channels[-1], *base)),  # (B, C, H, W)
+            *make_norm_2d(generator_norm, channels[-1]),
+        ),
+        body=_growing(channels, image_shape[0], upsampling, generator_norm),
+        num_features=channels[-1],
+        num_classes=num_classes,
+        image_shape=image_shape,
     )
     body, num_features = _shrinking(
         image_shape, base, num_halvings, discriminator_width, discriminator_norm
     )
     discriminator = Discriminator(body, num_features, num_classes)
-    for player in (generator, discriminator):
-        _for_weights(player, lambda weight: nn.init.normal_(weight, std=0.02))  # as DCGAN
     return _paired(generator, discriminator, latent_dim, num_classes, image_shape, spectral_norm)
 
 
@@ -142,7 +159,7 @@ def mlp_gan(
     discriminator_widths: tuple[int, ...] = (128, 64),
     latent_dim: int = 100,
     conditional: bool | Literal["auto"] = "auto",
-    generator_norm: Norm | None = None,
+    generator_norm: Norm | None = "batch",
     spectral_norm: bool = False,
 ) -> GAN:
     """Return a pair of multilayer perceptrons, as in Goodfellow et al. 2014 (arXiv:1406.2661)."""
@@ -153,17 +170,20 @@ def mlp_gan(
     check_positive(latent_dim=latent_dim)
     num_pixels = math.prod(image_shape)
 
-    layers: list[nn.Module] = []
-    fan_in = latent_dim + (latent_dim if num_classes else 0)
-    for width in generator_widths:
-        layers += [
-            nn.Linear(fan_in, width),
-            *make_norm_1d(generator_norm, width),
-            nn.LeakyReLU(0.2),
-        ]
+    first, *wider = generator_widths
+    layers: list[nn.Module] = [nn.LeakyReLU(0.2)]
+    fan_in = first
+    for width in wider:
+        layers += [nn.Linear(fan_in, width), *make_norm_1d(generator_norm, width)]
+        layers.append(nn.LeakyReLU(0.2))
         fan_in = width
-    layers.append(nn.Linear(fan_in, num_pixels))
-    generator = Generator(nn.Sequential(*layers), image_shape, num_classes, latent_dim)
+    generator = Generator(
+        stem=nn.Sequential(nn.Linear(latent_dim, first), *make_norm_1d(generator_norm, first)),
+        body=nn.Sequential(*layers, nn.Linear(fan_in, num_pixels)),
+        num_features=first,
+        num_classes=num_classes,
+        image_shape=image_shape,
+    )
 
     layers = [nn.Flatten()]
     fan_in = num_pixels
@@ -171,37 +191,23 @@ def mlp_gan(
         layers += [nn.Linear(fan_in, width), nn.LeakyReLU(0.2)]
         fan_in = width
     discriminator = Discriminator(nn.Sequential(*layers), fan_in, num_classes)
-    for player in (generator, discriminator):
-        _for_weights(player, nn.init.kaiming_normal_)
     return _paired(generator, discriminator, latent_dim, num_classes, image_shape, spectral_norm)
 
 
 def _growing(
-    num_latents: int,
-    image_shape: tuple[int, int, int],
-    base: tuple[int, int],
-    num_halvings: int,
-    width: int,
-    upsampling: Upsampling,
-    norm: Norm | None,
+    channels: list[int], image_channels: int, upsampling: Upsampling, norm: Norm | None
 ) -> nn.Sequential:
-    """Latents (B, Z) to pixels (B, C * H * W): one dense layer, then a doubling a stage."""
-    channels = _channels(width, num_halvings)
-    layers: list[nn.Module] = [
-        nn.Linear(num_latents, channels[num_halvings] * base[0] * base[1], bias=norm is None),
-        nn.Unflatten(1, (channels[num_halvings], *base)),  # (B, C, H, W)
-    ]
-    for level in range(num_halvings, 0, -1):
-        wide, narrow = channels[level], channels[level - 1]
-        layers += [*make_norm_2d(norm, wide), nn.ReLU()]
+    """Maps (B, channels[-1], h, w) to images (B, C, H, W): a doubling a stage."""
+    layers: list[nn.Module] = []
+    for wide, narrow in zip(channels[:0:-1], channels[-2::-1], strict=True):
+        layers.append(nn.ReLU())
         if upsampling == "transposed":
             layers.append(nn.ConvTranspose2d(wide, narrow, 4, 2, padding=1, bias=norm is None))
         else:
             layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
             layers.append(nn.Conv2d(wide, narrow, 3, padding=1, bias=norm is None))
-    layers += [*make_norm_2d(norm, channels[0]), nn.ReLU()]
-    layers.append(nn.Conv2d(channels[0], image_shape[0], 3, padding=1))
-    return nn.Sequential(*layers, nn.Flatten())
+        layers += make_norm_2d(norm, narrow)
+    return nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(channels[0], image_channels, 3, padding=1))
 
 
 def _shrinking(
@@ -215,13 +221,14 @@ def _shrinking(
     channels = _channels(width, num_halvings)
     layers: list[nn.Module] = []
     num_channels = image_shape[0]
-    for level in range(num_halvings):
-        layers.append(nn.Conv2d(num_channels, channels[level + 1], 4, 2, padding=1))
-        num_channels = channels[level + 1]
-        if level > 0:  # the first layer sees the pixels as they are
-            layers += make_norm_2d(norm, num_channels)
+    for wide in channels[1:]:
+        layers.append(nn.Conv2d(num_channels, wide, 4, 2, padding=1))
+        if num_channels > image_shape[0]:  # the first layer's maps keep their brightness
+            layers += make_norm_2d(norm, wide)
         layers.append(nn.LeakyReLU(0.2))
-    layers.append(nn.Flatten())
+        num_channels = wide
+    layers.append(nn.Conv2d(num_channels, num_channels, 3, padding=1))
+    layers += [*make_norm_2d(norm, num_channels), nn.LeakyReLU(0.2), nn.Flatten()]
     return nn.Sequential(*layers), num_channels * base[0] * base[1]
 
 
@@ -261,6 +268,11 @@ def _paired(
     image_shape: tuple[int, int, int],
     spectral_norm: bool,
 ) -> GAN:
+    for module in [*generator.modules(), *discriminator.modules()]:
+        if isinstance(module, _WEIGHTED):
+            _initialise(module)
+    if discriminator.projection is not None:
+        nn.init.normal_(discriminator.projection.weight, std=0.02)
     if spectral_norm:  # Miyato et al. 2018, arXiv:1802.05957
         for module in [m for m in discriminator.modules() if isinstance(m, _WEIGHTED)]:
             spectrally_normalised(module)
@@ -273,13 +285,15 @@ def _paired(
     )
 
 
-def _for_weights(player: nn.Module, draw: Callable[[Tensor], object]) -> None:
-    """Draw each layer's weights anew and zero its bias; the generator's embedding stays N(0, 1)."""
-    for name, module in player.named_modules():
-        if isinstance(module, _WEIGHTED) and name != "embedding":
-            draw(module.weight)
-            if not isinstance(module, nn.Embedding) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+def _initialise(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Draw weights after He et al. 2015 (arXiv:1502.01852) and zero the biases.
+
+    The generator's gains and biases by class stay N(0, 1): were they small, its first images
+    would not depend on the class, and the discriminator would win before they do.
+    """
+    nn.init.kaiming_normal_(module.weight, a=0.2)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def _required(classes: Tensor | None) -> Tensor:

@@ -19,8 +19,8 @@ LOGARITHMIC = {"loss", "gradient norm", "mean squared error"}  # if they span tw
 def plot_curves(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
     """Draw all metrics against the step, one panel for each family, and say whether there were any.
 
-    `rows` are the parsed lines of metrics.jsonl: `step`, `phase` (train, validation, test) and
-    numbers, those of one player as `player/metric`. Long curves are drawn thin, with their
+    `rows` are the parsed lines of metrics.jsonl: `step` and numbers under `train/metric` or
+    `validation/metric`, those of one player as `train/player/metric`. Long curves are drawn thin, with their
     exponential moving average on top. Values that are not finite leave a gap. With nothing to draw
     no file is written and False returned. Raises OSError when the disk refuses.
     """

@@ -3,6 +3,7 @@
 Matplotlib takes half a second to import, so it is imported where a figure is made.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 144  # sharp on a dense screen, and a 9 inch figure is still 1,300 pixels wide
+MAX_KEYS_A_LINE = 3
 INK = "#333333"
 GRID = "#e4e4e4"
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
@@ -55,20 +57,23 @@ def number(value: float, _place: float) -> str:
 
 
 def key_above(axes: "Axes") -> None:
-    """Name the labelled curves in a line between title and axes, where they hide no data.
+    """Name the labelled curves in a line or two between title and axes, where they hide no data.
 
     Call it after `style`. (The legend's own search for a free place inside is slow on long
     curves, and warns about it.)
     """
     handles, names = axes.get_legend_handles_labels()
     if names:
-        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=10, color=INK, pad=18)
+        num_columns = len(names) if len(names) <= MAX_KEYS_A_LINE else 2
+        num_lines = math.ceil(len(names) / num_columns)
+        title = axes.get_title(loc="left")
+        axes.set_title(title, loc="left", fontsize=10, color=INK, pad=5 + 13 * num_lines)
         axes.legend(
             handles,
             names,
             loc="lower left",
             bbox_to_anchor=(0, 1.01),
-            ncols=len(names),
+            ncols=num_columns,
             borderaxespad=0,
             borderpad=0.2,
             columnspacing=1.2,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PHASES = ("train", "validation", "test")
-NOT_CURVES = {"step", "epoch", "phase", "time", "seconds"}
+NOT_CURVES = {"step", "epoch"}
 # Metrics that are read together. All others have a panel of their own, after these.
 FAMILIES = {
     "loss": "loss",
@@ -58,10 +58,10 @@ def collect(rows: Iterable[Mapping[str, Any]]) -> list[Series]:
         step: Any = row.get("step")
         if not _is_number(step):
             continue
-        phase = str(row.get("phase", "train"))
-        for key, value in row.items():
-            if key in NOT_CURVES or not _is_number(value):
+        for column, value in row.items():
+            if column in NOT_CURVES or not _is_number(value):
                 continue
+            phase, key = _phase(column)
             # The rate's owner comes second: lr/generator, but generator/loss.
             first, _, second = key.rpartition("/")
             owner, name = (second, "lr") if first == "lr" else (first, second)
@@ -69,6 +69,12 @@ def collect(rows: Iterable[Mapping[str, Any]]) -> list[Series]:
             series.steps.append(float(step))
             series.values.append(float(value) if math.isfinite(value) else math.nan)
     return [s for s in found.values() if not all(math.isnan(value) for value in s.values)]
+
+
+def _phase(column: str) -> tuple[str, str]:
+    """`validation/loss` as (validation, loss). A learning rate has no phase: it is of training."""
+    first, _, rest = column.partition("/")
+    return (first, rest) if first in PHASES else ("train", column)
 
 
 def panels(curves: Sequence[Series]) -> dict[str, list[Series]]:

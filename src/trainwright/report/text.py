@@ -47,7 +47,7 @@ def evaluation_line(
     """One line about one evaluation; a star marks the best so far."""
     losses = [f"{name} {format_number(train[name])}" for name in train if name.endswith("loss")]
     parts = [f"step {step:>6}", f"epoch {epoch:.2f}"]
-    if "loss" in validation:
+    if len(losses) == 1:
         parts.append("train " + "  ".join(losses))
     parts.append("validation " + metrics_text(validation, objective=objective))
     return " | ".join(parts) + (" *" if is_best else "")

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from trainwright.data.batches import Batch, Normalisation
 from trainwright.data.dataset import DataInfo
+from trainwright.nn.gan import GAN
 from trainwright.tasks.metrics import classification_metrics
 from trainwright.tasks.task import Handed, Objective, Task
 
@@ -29,6 +30,8 @@ class Classifier(Task):
                 f"task=classifier needs classes to learn, and {info.name} has none; "
                 + ("use task=regression" if info.target == "values" else "use model=gan")
             )
+        if isinstance(model, GAN):
+            raise ValueError("task=classifier needs a model with one player, not two: use task=gan")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing} is not in 0 <= value < 1")
         if top_k < 1:

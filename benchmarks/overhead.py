@@ -1,0 +1,104 @@
+"""What the trainer costs over a bare loop: MLP 784-512-256-10 on MNIST, batch 64, Adam, 2 threads.
+
+    python benchmarks/overhead.py [--root DATA] [--rounds 5] [--epochs 2]
+
+DATA is a folder with mnist/*.gz; without it the cache is used, and MNIST downloaded to it.
+
+Both sides train the same network on the same data in memory with the same fused optimizer in fp32,
+in one process, in turns, for several rounds. The trainer runs with all its hooks at their defaults
+(evaluations, logs, checkpoints, progress), and their time counts. Prints examples a second for
+both, the ratio of each round and the median ratio.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import tempfile
+import time
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainwright.compose import register_schema
+from trainwright.config_folder import config_folder
+from trainwright.data.idx import load_idx
+from trainwright.run import Request, run
+
+BATCH_SIZE = 64
+
+
+def bare_loop(images: Tensor, classes: Tensor, num_steps: int) -> float:
+    """Train by hand over float tensors in memory; return examples a second."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    begun = time.perf_counter()
+    order, position = torch.randperm(len(images)), 0
+    for _ in range(num_steps):
+        if position + BATCH_SIZE > len(images):
+            order, position = torch.randperm(len(images)), 0
+        index = order[position : position + BATCH_SIZE]
+        position += BATCH_SIZE
+        loss = functional.cross_entropy(model(images[index]), classes[index])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return num_steps * BATCH_SIZE / (time.perf_counter() - begun)
+
+
+def trainer(config: DictConfig) -> float:
+    """Train by the shared trainer, hooks on; return examples a second of the whole loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        config.run.dir = f"{folder}/run"
+        outcome = run(Request(config=config, overrides=[], name="overhead"))
+        summary = json.loads((outcome.folder / "summary.json").read_text())
+    return float(summary["examples_per_second"])
+
+
+def main() -> None:
+    """Measure in turns and print."""
+    parser = argparse.ArgumentParser(description="The trainer against a bare loop.")
+    parser.add_argument("--root", help="folder with mnist/*.gz")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    logging.getLogger("trainwright").setLevel(logging.WARNING)
+    register_schema()
+    overrides = [
+        "model=mlp",
+        "data=mnist",
+        "trainer.precision=fp32",
+        f"trainer.batch_size={BATCH_SIZE}",
+        f"trainer.epochs={args.epochs}",
+        f"data.root={args.root or 'null'}",
+    ]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", overrides=overrides)
+
+    train = load_idx(name="mnist", root=args.root).train
+    images = train.inputs.flatten(1).float().div(255)  # (N, 784)
+    assert train.targets is not None
+    num_steps = args.epochs * len(images) // BATCH_SIZE
+    bare_loop(images, train.targets, 200)  # warm up
+    ratios = []
+    for number in range(1, args.rounds + 1):
+        bare = bare_loop(images, train.targets, num_steps)
+        ours = trainer(config)
+        ratios.append(ours / bare)
+        print(
+            f"round {number}: bare {bare:,.0f}/s  trainer {ours:,.0f}/s  ratio {ratios[-1]:.3f}",
+            flush=True,
+        )
+    spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+    print(f"median ratio {statistics.median(ratios):.3f} ({spread}, {args.rounds} rounds)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What a run says of itself before it starts and when it has ended."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from trainwright.assemble import Assembly
+from trainwright.report.text import format_count, format_duration, metrics_text
+from trainwright.runfolder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def parameter_counts(assembly: Assembly) -> dict[str, int]:
+    """How many numbers each player learns."""
+    players = assembly.state.task.players
+    return {name: sum(p.numel() for p in player.parameters()) for name, player in players.items()}
+
+
+def announce(assembly: Assembly, folder: RunFolder) -> None:
+    """Say what was chosen, and where the run goes."""
+    data, state, settings = assembly.dataset, assembly.state, assembly.settings
+    shape = "x".join(str(size) for size in data.info.input_shape)
+    classes = f", {data.info.num_classes} classes" if data.info.num_classes else ""
+    parts = (
+        f"{len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test"
+    )
+    log.info("%s: %s examples of %s%s", data.info.name, parts, shape, classes)
+    counts = parameter_counts(assembly)
+    sizes = ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
+    log.info("parameters: %s", sizes)
+    log.info("computing on: %s", state.placement.describe())
+    total = state.clock.total_steps
+    epochs = state.clock.epochs(total)
+    log.info("steps: %s of %d (%.3g epochs)", format_count(total), settings.batch_size, epochs)
+    if state.step:
+        log.info("resumed at step %d", state.step)
+    log.info("folder: %s", folder.path)
+
+
+def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    """Say how it went."""
+    metric = assembly.state.task.objective.metric
+    for name in ("best", "last"):
+        evaluation = summary[name]
+        if evaluation is not None:
+            text = metrics_text(evaluation["metrics"], objective=metric)
+            log.info("%s: step %d, validation %s", name, evaluation["step"], text)
+    log.info("test (best weights): %s", metrics_text(summary["test"], objective=metric))
+    rate = f"{summary['examples_per_second']:,.0f} examples/s"
+    trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
+    log.info("time: %s training at %s, %s in all", trained, rate, total)
+    grids = sorted(folder.samples.glob("*.png"))
+    if grids:
+        log.info("samples: %s", grids[-1])
+    else:
+        log.info("folder: %s", folder.path)

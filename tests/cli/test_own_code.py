@@ -1,0 +1,64 @@
+"""docs/own-model.md, word for word: what it shows is written to an empty directory and run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "own-model.md"
+BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def commands(empty):
+    """Write the page's files; return the arguments of each `$ train` that it shows."""
+    shown = []
+    for kind, name, body in BLOCK.findall(PAGE.read_text()):
+        if kind == "console":
+            shown += [line.removeprefix("$ train ") for line in body.splitlines()]
+            continue
+        path = empty / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(body)
+    return [shlex.split(command) for command in shown]
+
+
+def test_the_page_shows_all_five_kinds_of_own_code(commands, empty):
+    groups = {path.parent.name for path in empty.glob("configs/*/*.yaml")}
+    assert groups == {"model", "data", "optimizer", "schedule", "task"}
+    assert len(commands) >= 8
+
+
+def test_a_model_an_optimizer_and_a_schedule_of_ones_own_train_together(commands, run_train):
+    result = run_train(
+        *("model=patches", "optimizer=lion", "schedule=triangle", "trainer=smoke", "run.dir=run")
+    )
+    assert result.code == 0, result.err
+    assert "test (best weights)" in result.out
+
+
+def test_data_of_ones_own_and_a_resume_that_trusts_it(commands, run_main):
+    start, resume = commands[-2:]
+    assert "data=spirals" in start
+    assert run_main(*start).code == 0
+    refused = run_main(*resume[:-1])
+    assert refused.code == 2
+    assert f"'{resume[-1]}'" in refused.err, "the message says what to type"
+    result = run_main(*resume)
+    assert result.code == 0, result.err
+    assert "resumed at step" in result.out
+
+
+def test_a_task_of_ones_own_shows_samples(commands, run_main, empty):
+    result = run_main("model=autoencoder", "trainer=smoke", "run.dir=run")
+    assert result.code == 0, result.err
+    assert (empty / "run" / "samples" / "000002.png").exists()
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_runs(commands, run_train):
+    for command in commands:
+        result = run_train(*command)
+        assert result.code == 0, f"{shlex.join(command)}\n{result.err}"

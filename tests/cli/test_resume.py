@@ -1,0 +1,184 @@
+"""Going on with a run: exactly, only as that run, and only with classes that are known."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from trainwright.engine import checkpoint
+
+RUN = ("trainer=smoke", "model.widths=[8]", "run.dir=run")
+
+
+def tensors_of(folder):
+    return checkpoint.load(folder / "checkpoints" / "last.safetensors")[0]
+
+
+def files_of(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def rewrite(path, change):
+    """The checkpoint with other metadata and a digest that is right: anyone can make one."""
+    tensors, metadata = checkpoint.load(path)
+    metadata.pop("format")
+    change(metadata)
+    checkpoint.save([path], tensors, metadata)
+
+
+def test_a_longer_resumed_run_is_the_long_run(run_main, empty):
+    steps = ("trainer.steps=6", "schedule=constant", "trainer.log_every=2")
+    assert run_main(*RUN, "run.dir=whole", *steps).code == 0
+    assert run_main(*RUN, "trainer.log_every=2", "trainer.steps=3").code == 0
+    assert run_main("trainer.resume=run", "trainer.steps=6").code == 0
+    whole, resumed = tensors_of(empty / "whole"), tensors_of(empty / "run")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert (empty / "whole/metrics.jsonl").read_text() == (empty / "run/metrics.jsonl").read_text()
+
+
+def test_from_a_checkpoint_file_it_goes_on_from_that_step(run_main, ended_run):
+    best = ended_run / "checkpoints" / "best.safetensors"
+    (ended_run / "checkpoints" / "last.safetensors").unlink()
+    result = run_main(f"trainer.resume={best}", "trainer.epochs=0.05")
+    assert result.code == 0
+    assert "resumed at step 1" in result.out
+    rows = [json.loads(row) for row in (ended_run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+
+
+def test_a_finished_run_says_so_and_changes_nothing(run_main, empty, ended_run):
+    before = files_of(empty)
+    result = run_main("trainer.resume=run")
+    assert result.code == 0
+    assert "finished" in result.out
+    assert "train trainer.resume=run trainer.steps=4" in result.out
+    assert files_of(empty) == before
+
+
+def test_what_was_typed_is_kept_and_what_was_changed_is_added(run_main, empty, ended_run):
+    assert run_main("trainer.resume=run", "trainer.steps=3").code == 0
+    typed = (empty / "run" / "overrides.txt").read_text().splitlines()
+    assert typed == [*RUN[:-1], "trainer.steps=3"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("optimizer.lr=1", "optimizer.lr: cannot be changed"),
+        ("model=cnn", "model: cannot be changed"),
+        ("seed=1", "seed: cannot be changed"),
+        ("trainer.stepss=9", "did you mean trainer.steps?"),
+        ("trainer.steps=1", "already made 2 steps"),
+        ("trainer.steps=ten", "trainer.steps='ten'"),
+    ],
+)
+def test_what_would_make_another_run_is_refused_by_name(typed, named, run_main, empty, ended_run):
+    before = files_of(empty)
+    result = run_main("trainer.resume=run", typed)
+    assert result.code == 2
+    assert named in result.err
+    assert len(result.err.strip().splitlines()) <= 5
+    assert files_of(empty) == before
+
+
+def test_a_damaged_checkpoint_ends_with_4_and_starts_nothing(run_main, empty, ended_run):
+    last = ended_run / "checkpoints" / "last.safetensors"
+    whole = last.read_bytes()
+    damages = {
+        "one bit of a weight": whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+        "torn": whole[: len(whole) // 2],
+        "empty": b"",
+        "no checkpoint": b"PK\x03\x04" + bytes(200),
+    }
+    for name, damaged in damages.items():
+        last.write_bytes(damaged)
+        before = files_of(empty)
+        result = run_main("trainer.resume=run", "trainer.steps=9")
+        assert result.code == 4, name
+        assert "last.safetensors" in result.err, name
+        assert "Traceback" not in result.err, name
+        assert len(result.err.strip().splitlines()) <= 5, name
+        assert files_of(empty) == before, name
+    last.unlink()
+    assert run_main("trainer.resume=run", "trainer.steps=9").code == 4
+
+
+OWN = """
+from pathlib import Path
+from trainwright.nn.mlp import MLP
+
+Path("canary").write_text("sung")
+
+class Net(MLP):
+    pass
+"""
+
+
+def test_classes_of_ones_own_are_built_only_when_they_are_trusted_by_name(run_main, empty):
+    (empty / "mine.py").write_text(OWN)
+    assert run_main(*RUN, "model._target_=mine.Net").code == 0
+    (empty / "canary").unlink()
+    result = run_main("trainer.resume=run", "trainer.steps=3")
+    assert result.code == 2
+    assert "'trust=[mine.Net]'" in result.err
+    assert run_main("trainer.resume=run", "trainer.steps=3", "trust=[mine.Net]").code == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "target"),
+    [
+        ("model", "os.system"),
+        ("model", "mine.Net"),
+        ("data", "builtins.exec"),
+        ("optimizer", "torch.load"),
+        ("schedule", "logging.os.system"),
+        ("task", "mine.Net"),
+    ],
+)
+def test_a_hostile_config_in_a_checkpoint_runs_nothing(target, place, run_main, empty, ended_run):
+    (empty / "mine.py").write_text(OWN)
+
+    def poison(metadata):
+        metadata["config"][place] = {
+            "_target_": target,
+            "command": "touch canary",
+            "inner": {"_target_": "os.system", "command": "touch canary"},
+        }
+
+    path = ended_run / "checkpoints" / "last.safetensors"
+    rewrite(path, poison)
+    result = run_main(f"trainer.resume={ended_run}", "trainer.steps=9")
+    assert result.code == 2
+    assert target in result.err
+    assert not (empty / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [None, 5, {}, {"model": 5}, {"seed": "${oc.env:HOME}"}],
+    ids=["none", "number", "empty", "model is a number", "interpolation"],
+)
+def test_a_checkpoint_without_a_config_that_can_run_ends_with_4(config, run_main, ended_run):
+    path = ended_run / "checkpoints" / "last.safetensors"
+    rewrite(path, lambda metadata: metadata.update(config=config))
+    result = run_main(f"trainer.resume={ended_run}", "trainer.steps=9")
+    assert result.code == 4
+    assert "Traceback" not in result.err
+
+
+@pytest.fixture(scope="session")
+def ended_run_once(train, tmp_path_factory):
+    """A finished run of two steps, made once."""
+    folder = tmp_path_factory.mktemp("ended") / "run"
+    train(folder, *RUN[:-1])
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+    return folder
+
+
+@pytest.fixture
+def ended_run(ended_run_once, empty):
+    """A copy of it in the working directory, as `run`."""
+    shutil.copytree(ended_run_once, empty / "run")
+    return empty / "run"

@@ -1,0 +1,108 @@
+"""Ctrl-C and SIGTERM: save, say how to go on, and go on to exactly the same end."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from trainwright.engine import checkpoint
+
+# Blocks in its third step until something is written into `gate`: no clock is needed.
+GATED = """
+from pathlib import Path
+from trainwright.nn.mlp import MLP
+
+class Gated(MLP):
+    calls = 0
+
+    def forward(self, inputs):
+        Gated.calls += 1
+        if Gated.calls == 3 and Path("gate").exists():
+            print("at the gate", flush=True)
+            Path("gate").read_text()
+        return super().forward(inputs)
+"""
+CONFIG = "_target_: gated.Gated\nwidths: [8]\n"
+RUN = ("model=gated", "trainer.steps=8", "trainer.evaluate_every=4", "trainer.log_every=1")
+
+
+@pytest.fixture
+def gate(empty):
+    (empty / "gated.py").write_text(GATED)
+    (empty / "configs" / "model").mkdir(parents=True)
+    (empty / "configs" / "model" / "gated.yaml").write_text(CONFIG)
+    os.mkfifo(empty / "gate")
+    return empty / "gate"
+
+
+def wait_for(stream, text):
+    """Read lines until one holds `text`; return all of them."""
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"the output ended without {text!r}:\n{''.join(lines)}")
+
+
+def status_of(folder):
+    return json.loads((folder / "summary.json").read_text())["status"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
+def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
+    number, code, gate, empty, start_train, run_main
+):
+    process = start_train(*RUN, "run.dir=run")
+    wait_for(process.stdout, "at the gate")
+    process.send_signal(number)
+    if number == signal.SIGINT:
+        wait_for(process.stderr, "Ctrl-C again to stop at once")
+    gate.write_text("go")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert "train trainer.resume=run" in out
+    assert status_of(empty / "run") == "stopped"
+
+    gate.unlink()
+    assert run_main("trainer.resume=run", "trust=[gated.Gated]").code == 0
+    assert run_main(*RUN, "run.dir=whole").code == 0
+    assert status_of(empty / "run") == "finished"
+    stopped, whole = (
+        checkpoint.load(empty / name / "checkpoints" / "last.safetensors")[0]
+        for name in ("run", "whole")
+    )
+    assert stopped.keys() == whole.keys()
+    assert all(torch.equal(stopped[name], whole[name]) for name in whole)
+    assert (empty / "run/metrics.jsonl").read_text() == (empty / "whole/metrics.jsonl").read_text()
+
+
+def test_a_second_ctrl_c_leaves_at_once(gate, empty, start_train):
+    process = start_train(*RUN, "run.dir=run")
+    wait_for(process.stdout, "at the gate")
+    process.send_signal(signal.SIGINT)
+    wait_for(process.stderr, "Ctrl-C again to stop at once")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)  # nobody opens the gate
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "stopped at once" in err
+    assert status_of(empty / "run") == "stopped"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_sweep_and_not_one_job_of_it(gate, empty, start_train):
+    process = start_train("-m", *RUN, "seed=0,1,2")
+    wait_for(process.stdout, "at the gate")
+    process.send_signal(signal.SIGINT)
+    wait_for(process.stderr, "Ctrl-C again")
+    gate.write_text("go")
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert len(list(empty.rglob("summary.json"))) == 1

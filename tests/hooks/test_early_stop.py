@@ -1,0 +1,56 @@
+import math
+
+import pytest
+import torch
+
+from trainwright.engine.state import Evaluation
+from trainwright.hooks.early_stop import EarlyStop
+from trainwright.tasks.task import Objective
+
+
+def stopped_at(assembly, values, *, higher, patience, min_delta=0.0, reload_at=None):
+    """How many evaluations there were when the hook asked to stop; None if it never did."""
+    objective = Objective("score", higher_is_better=higher)
+
+    def fresh():
+        return EarlyStop(objective, every=1.0, patience=patience, min_delta=min_delta)
+
+    hook, state = fresh(), assembly.state
+    state.stop_reason = None
+    for number, value in enumerate(values, 1):
+        if number == reload_at:
+            memory, hook = hook.state_dict(), fresh()
+            hook.load_state_dict(memory)
+        state.last = Evaluation(number, {"score": value})
+        hook(state, {"loss": torch.tensor(0.0)})
+        if state.stop_reason is not None:
+            return number
+    return None
+
+
+@pytest.fixture(scope="module")
+def assembly(assembled):
+    return assembled("data.limit=50", "trainer.batch_size=5", "model.widths=[2]")
+
+
+@pytest.mark.parametrize(
+    ("values", "higher", "options", "expected"),
+    [
+        ([1, 2, 3, 4, 5], True, {"patience": 1}, None),
+        ([1, 2, 2], True, {"patience": 1}, 3),  # a tie is no improvement
+        ([1, 2, 1, 3, 2, 2, 4], True, {"patience": 3}, None),
+        ([1, 2, 1, 3, 2, 2, 3], True, {"patience": 3}, 7),
+        ([5, 4, 4.5, 4.2], False, {"patience": 2}, 4),
+        ([1.0, 1.05, 1.09, 1.2], True, {"patience": 2, "min_delta": 0.1}, 3),
+        ([1.0, 1.05, 1.11, 1.15], True, {"patience": 2, "min_delta": 0.1}, None),
+        ([math.nan, 1, 2, 3], True, {"patience": 2}, None),
+        ([1, math.nan, math.nan], False, {"patience": 2}, 3),
+    ],
+)
+def test_it_stops_after_so_many_evaluations_without_improvement(
+    assembly, values, higher, options, expected
+):
+    assert stopped_at(assembly, values, higher=higher, **options) == expected
+    for moment in range(1, len(values) + 1):
+        again = stopped_at(assembly, values, higher=higher, reload_at=moment, **options)
+        assert again == expected

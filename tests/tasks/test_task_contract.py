@@ -1,0 +1,138 @@
+"""What the engine relies on, for every shipped model on data that suits it."""
+
+import math
+
+import pytest
+import torch
+
+from trainwright.engine.evaluate import evaluate
+from trainwright.engine.gradients import gradients
+
+SMALL = ("data.limit=200", "trainer.batch_size=16", "trainer.precision=fp32")
+GAMES = [
+    ("model=mlp", "data=digits"),
+    ("model=mlp", "data=tabular"),
+    ("model=mlp", "data=tabular", "data.name=iris"),
+    ("model=mlp", "data=diabetes"),
+    ("model=mlp", "data=digits", "model.norm=batch", "model.dropout=0.3"),
+    ("model=cnn", "data=digits"),
+    ("model=resnet", "data=digits", "model.blocks_per_stage=1"),
+    ("model=gan", "data=digits"),
+    ("model=gan", "data=digits", "model.conditional=false", "model.spectral_norm=true"),
+    ("model=gan", "data=digits", "task.loss=wasserstein_gp", "model.upsampling=nearest"),
+    ("model=gan", "data=digits", "task.loss=hinge"),
+    ("model=mlp_gan", "data=digits"),
+    ("model=mlp_gan", "data=digits", "task.loss=least_squares"),
+]
+IDS = [" ".join(game) for game in GAMES]
+
+
+@pytest.fixture(params=GAMES, ids=IDS)
+def game(request, assembled):
+    return assembled(*request.param, *SMALL)
+
+
+def test_players_are_submodules_and_share_out_what_learns(game):
+    task = game.state.task
+    modules = {id(module) for module in task.modules()}
+    assert all(id(player) in modules for player in task.players.values())
+    shared_out = [id(p) for player in task.players.values() for p in player.parameters()]
+    assert sorted(shared_out) == sorted(id(p) for p in task.parameters() if p.requires_grad)
+    assert set(task.averaged_players) <= set(task.players)
+    assert set(task.turns(0)) <= set(task.players)
+    assert set(game.state.optimizers) == set(task.players)
+
+
+def test_a_turn_gives_a_loss_to_learn_from_and_scalars_to_log(game):
+    task, handed = game.state.task, {}
+    for player in task.turns(0):
+        loss, metrics = task(player, game.train.at(0), handed)
+        assert loss.shape == ()
+        assert loss.requires_grad
+        assert torch.isfinite(loss)
+        assert torch.equal(metrics["loss"], loss.detach())
+        for value in metrics.values():
+            assert value.shape == ()
+            assert not value.requires_grad
+            assert torch.isfinite(value)
+
+
+def test_each_player_has_a_gradient_everywhere_and_leaves_nothing_behind(game):
+    task, handed = game.state.task, [{}]
+    before = {name: value.clone() for name, value in task.named_parameters()}
+    for name in task.turns(0):
+        parameters = game.state.optimizers[name].parameters
+        grads, _ = gradients(
+            task, name, parameters, [game.train.at(0)], handed, game.state.placement
+        )
+        named = dict(zip(grads_names(task.players[name]), grads, strict=True))
+        assert all(torch.isfinite(grad).all() for grad in named.values())
+        still = {n for n, grad in named.items() if not grad.abs().sum() > 0}
+        # A critic's scores are only ever subtracted from each other: a constant has no effect
+        # (nor has it for the hinge loss while all scores are within the margin).
+        assert still <= ({"head.bias"} if name == "discriminator" and is_critic(task) else set())
+        assert all(parameter.grad is None for parameter in task.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in task.named_parameters())
+
+
+def is_critic(task):
+    return task.loss in ("wasserstein_gp", "hinge")
+
+
+def grads_names(player):
+    return [name for name, parameter in player.named_parameters() if parameter.requires_grad]
+
+
+def test_an_evaluation_has_a_row_an_example_and_scores_the_objective(game):
+    task = game.state.task.eval()
+    batch = next(iter(game.make_batches(game.dataset.validation).in_order(10)))
+    with torch.no_grad():
+        values = task.evaluate(batch)
+    assert all(len(value) == 10 for value in values.values())
+    scores = task.score(values)
+    assert all(type(value) is float and math.isfinite(value) for value in scores.values())
+    assert task.objective.metric in scores
+    assert task.objective.is_better(scores[task.objective.metric], None)
+
+
+def test_a_validation_score_does_not_depend_on_when_it_is_asked_for_or_change_anything(game):
+    state = game.state
+    before = {name: value.clone() for name, value in state.task.state_dict().items()}
+    split = game.make_batches(game.dataset.validation)
+
+    def scores():
+        torch.rand(7)
+        values = evaluate(state.task, split, batch_size=50, placement=state.placement, seed=0)
+        return state.task.score(values)
+
+    assert scores() == scores()
+    assert state.task.training
+    after = state.task.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("game_overrides", GAMES, ids=IDS)
+def test_a_fresh_task_with_the_weights_of_another_is_that_other(assembled, game_overrides):
+    first = assembled(*game_overrides, *SMALL)
+    second = assembled(*game_overrides, *SMALL, "seed=1")
+    task, other = first.state.task.eval(), second.state.task.eval()
+    batch = next(iter(first.make_batches(first.dataset.validation).in_order(10)))
+
+    def values(of):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return of.evaluate(batch)
+
+    mine, before = values(task), values(other)
+    assert any(not torch.equal(mine[name], before[name]) for name in mine)
+    other.load_state_dict(task.state_dict())
+    after = values(other)
+    assert all(torch.equal(mine[name], after[name]) for name in mine)
+
+
+def test_the_seed_alone_decides_the_first_weights(assembled):
+    for overrides in (GAMES[0], GAMES[7]):
+        torch.rand(5)
+        first = assembled(*overrides, *SMALL).state.task.state_dict()
+        again = assembled(*overrides, *SMALL, "optimizer.lr=0.1").state.task.state_dict()
+        assert all(torch.equal(first[name], again[name]) for name in first)

@@ -1,0 +1,101 @@
+"""Imports point one way, read from the source itself; files stay small and say what they are."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import trainwright
+
+PACKAGE = Path(trainwright.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# From the shell inwards: each may import itself and what comes after it.
+LAYERS = ("cli", "run", "hooks", "engine", "tasks", "nn")
+# Modules beside the folders, which put a run together: all of the layer "run".
+RUN = {
+    "announce",
+    "assemble",
+    "compose",
+    "config",
+    "finish",
+    "resume",
+    "run",
+    "runfolder",
+    "signals",
+}
+# What anyone may call, and which calls nothing but each other's foundations.
+LEAVES = {"data", "report"}
+FOUNDATIONS = {"errors", "seeds", "config_folder", "__init__"}
+
+HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
+MAY_IMPORT_HYDRA = {"assemble", "compose", "config", "resume", "run"}
+
+
+def imports(path):
+    """Every module that a file imports, wherever in it, as a dotted name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module is not None
+            yield node.module
+
+
+def part_of(path):
+    """The folder or module of the package that a file belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def own_imports(path):
+    """The parts of the package that a file imports."""
+    for name in imports(path):
+        first, *rest = name.split(".")
+        if first == "trainwright":
+            yield rest[0] if rest else "__init__"
+
+
+def layer(part):
+    return LAYERS.index("run" if part in RUN else part)
+
+
+def test_every_part_of_the_package_has_a_place_in_these_rules():
+    parts = {part_of(path) for path in FILES}
+    assert parts == (set(LAYERS) - {"run"}) | RUN | LEAVES | FOUNDATIONS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_inwards(path):
+    part = part_of(path)
+    if part in FOUNDATIONS:
+        allowed = FOUNDATIONS
+    elif part in LEAVES:
+        allowed = FOUNDATIONS | {part}
+    else:
+        inner = {name for name in RUN | set(LAYERS) if layer(name) >= layer(part)}
+        # Where a run's files lie is known to the hooks that write them.
+        allowed = inner | LEAVES | FOUNDATIONS | ({"runfolder"} if part == "hooks" else set())
+    assert set(own_imports(path)) <= allowed
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "engine").glob("*.py")), ids=lambda p: p.name)
+def test_the_engine_knows_no_particular_task(path):
+    of_tasks = {name for name in imports(path) if name.startswith("trainwright.tasks")}
+    assert of_tasks <= {"trainwright.tasks.task"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_what_reads_configs_imports_hydra(path):
+    found = {name.split(".")[0] for name in imports(path)} & HYDRA
+    if path == PACKAGE / "engine" / "settings.py":
+        assert found <= {"pydantic"}
+    elif part_of(path) != "cli" and part_of(path) not in MAY_IMPORT_HYDRA:
+        assert found == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_is_about_one_thing(path):
+    assert path.stem not in {"utils", "util", "helpers", "base", "common", "misc"}
+    assert len(path.read_text().splitlines()) <= 300
+    assert ast.get_docstring(ast.parse(path.read_text())), "says first what it is"

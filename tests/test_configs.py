@@ -1,0 +1,111 @@
+"""The shipped YAML files: each composes, and each model runs on each kind of data."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from trainwright.config import TRUSTED_TARGETS
+from trainwright.config_folder import config_folder
+from trainwright.engine import checkpoint
+from trainwright.engine.trainer import train_step
+
+FILES = sorted(config_folder().glob("*/*.yaml"))
+OPTIONS = [(path.parent.name, path.stem) for path in FILES]
+
+
+def targets(node):
+    if isinstance(node, dict):
+        own = [node["_target_"]] if "_target_" in node else []
+        return own + [t for value in node.values() for t in targets(value)]
+    if isinstance(node, list):
+        return [t for value in node for t in targets(value)]
+    return []
+
+
+def test_what_a_run_folder_may_build_is_what_the_shipped_configs_build():
+    shipped = {t for path in FILES for t in targets(yaml.safe_load(path.read_text()))}
+    assert shipped == TRUSTED_TARGETS
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda name: name)
+def test_every_option_composes_and_says_in_its_first_line_what_it_is(composed, group, option):
+    config = composed(f"{group}={option}" if group != "hydra" else f"+{group}={option}")
+    assert config.trainer.batch_size > 0
+    text = (config_folder() / group / f"{option}.yaml").read_text()
+    assert text.startswith("# "), "a file opens with a comment"
+
+
+def draw_images(folder):
+    """Two classes of small colour images, one folder each."""
+    for label in ("cats", "dogs"):
+        (folder / label).mkdir(parents=True)
+        for number in range(20):
+            colour = (number * 10, 200 if label == "cats" else 20, 90)
+            Image.new("RGB", (20, 16), colour).save(folder / label / f"{number}.png")
+
+
+IMAGE_MODELS = ("mlp", "cnn", "resnet", "gan", "mlp_gan")
+PAIRS = [
+    *[(model, "digits") for model in IMAGE_MODELS],
+    ("mlp", "tabular"),
+    ("mlp", "diabetes"),
+    ("gan", "folder"),
+    *[pytest.param(m, "folder", marks=pytest.mark.slow) for m in IMAGE_MODELS if m != "gan"],
+]
+
+
+@pytest.mark.parametrize(("model", "data"), PAIRS)
+def test_a_model_runs_on_the_data_that_suit_it(train, tmp_path, model, data):
+    overrides = [f"model={model}", f"data={data}", "trainer=smoke"]
+    if data == "folder":
+        draw_images(tmp_path / "images")
+        overrides += [f"data.path={tmp_path / 'images'}", "data.size=16", f"data.root={tmp_path}"]
+    outcome = train(tmp_path / "run", *overrides)
+    summary = json.loads((outcome.folder / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert summary["step"] == 2
+    _, metadata = checkpoint.load(outcome.folder / "checkpoints" / "last.safetensors")
+    assert metadata["progress"]["step"] == 2
+    rows = (outcome.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [1, 2]
+    grids = [path.name for path in sorted((outcome.folder / "samples").iterdir())]
+    assert grids == (["000001.png", "000002.png"] if "gan" in model else [])
+
+
+@pytest.mark.parametrize("option", [o for g, o in OPTIONS if g == "optimizer"])
+def test_every_optimizer_moves_every_model(assembled, option):
+    for model in ("mlp", "gan"):
+        assembly = assembled(
+            f"model={model}", f"optimizer={option}", "data.limit=50", "trainer.batch_size=8"
+        )
+        step_and_expect_movement(assembly)
+
+
+@pytest.mark.parametrize("option", [o for g, o in OPTIONS if g == "schedule"])
+def test_every_schedule_gives_a_rate_for_every_step(assembled, option):
+    state = assembled(f"schedule={option}", "schedule.warmup=5%", "trainer.steps=40",
+                      "trainer.epochs=null").state  # fmt: skip
+    factors = [state.schedule.factor(step) for step in range(40)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert max(factors) > 0
+
+
+def step_and_expect_movement(assembly):
+    state = assembly.state
+    before = {name: p.detach().clone() for name, p in state.task.named_parameters()}
+    for step in range(2):
+        train_step(state, assembly.train.at(step), assembly.settings)
+        state.step += 1
+    for name, parameter in state.task.named_parameters():
+        assert torch.isfinite(parameter).all(), name
+        assert not torch.equal(parameter, before[name]), name
+
+
+def test_one_player_s_optimizer_can_be_changed_alone(assembled):
+    state = assembled("model=gan", "optimizer.lr=1e-3", "optimizer.players.generator.lr=2e-4",
+                      "data.limit=200").state  # fmt: skip
+    assert state.optimizers["discriminator"].learning_rate == 1e-3
+    assert state.optimizers["generator"].learning_rate == 2e-4
