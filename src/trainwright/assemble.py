@@ -18,7 +18,7 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.device import Placement, place
 from trainwright.engine.optim import PlayerOptimizer, decay_groups
 from trainwright.engine.scaling import LossScale
-from trainwright.engine.schedule import Schedule
+from trainwright.engine.schedule import Plateau, Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
@@ -219,4 +219,7 @@ def _build_schedule(
 ) -> Schedule:
     mode = "max" if task.objective.higher_is_better else "min"
     facts = {"clock": clock, "mode": mode}
-    return build(Schedule, plain(config.schedule), key="schedule", facts=facts, allow=allow)
+    schedule = build(Schedule, plain(config.schedule), key="schedule", facts=facts, allow=allow)
+    if isinstance(schedule, Plateau) and clock.steps(config.trainer.evaluate_every) <= 0:
+        raise ConfigError("schedule=plateau needs evaluations, and trainer.evaluate_every is 0")
+    return schedule

@@ -82,8 +82,13 @@ def settings(kind: type[T], node: Any, *, key: str) -> T:
 
     Raises ConfigError naming the key, what it got and what it accepts.
     """
+    values = plain(node)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, bool) and name in hints and not _takes_bool(hints[name]):
+            raise ConfigError(f"{key}.{name}={str(value).lower()}: it must not be true or false")
     try:
-        return TypeAdapter(kind).validate_python(plain(node))
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         raise _explained(error, key, _field_names(kind)) from None
 
@@ -194,6 +199,8 @@ def _hints(function: Any) -> dict[str, Any]:
 
 def _checked(value: Any, annotation: Any, key: str) -> Any:
     """The value converted to its annotation. Raises ConfigError where it does not fit."""
+    if isinstance(value, bool) and not _takes_bool(annotation):
+        raise ConfigError(f"{key}={str(value).lower()}: it must not be true or false")
     try:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticSchemaGenerationError:
@@ -202,6 +209,13 @@ def _checked(value: Any, annotation: Any, key: str) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         raise _explained(error, key, ()) from None
+
+
+def _takes_bool(annotation: Any) -> bool:
+    """Whether an annotation has bool in it. (To pydantic, as to Python, True is also 1.)"""
+    if annotation is Any or annotation is bool or isinstance(annotation, bool):
+        return True
+    return any(_takes_bool(part) for part in typing.get_args(annotation))
 
 
 def _explained(error: ValidationError, key: str, options: Collection[str]) -> ConfigError:

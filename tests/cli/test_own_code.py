@@ -31,8 +31,8 @@ def test_the_page_shows_all_five_kinds_of_own_code(commands, empty):
     assert len(commands) >= 8
 
 
-def test_a_model_an_optimizer_and_a_schedule_of_ones_own_train_together(commands, run_train):
-    result = run_train(
+def test_a_model_an_optimizer_and_a_schedule_of_ones_own_train_together(commands, run_main):
+    result = run_main(
         *("model=patches", "optimizer=lion", "schedule=triangle", "trainer=smoke", "run.dir=run")
     )
     assert result.code == 0, result.err

@@ -28,13 +28,13 @@ def rewrite(path, change):
 
 
 def test_a_longer_resumed_run_is_the_long_run(run_main, empty):
-    steps = ("trainer.steps=6", "schedule=constant", "trainer.log_every=2")
-    assert run_main(*RUN, "run.dir=whole", *steps).code == 0
-    assert run_main(*RUN, "trainer.log_every=2", "trainer.steps=3").code == 0
+    same = (*RUN[:-1], "schedule=constant", "trainer.log_every=2")  # cosine would look further
+    assert run_main(*same, "run.dir=whole", "trainer.steps=6").code == 0
+    assert run_main(*same, "run.dir=run", "trainer.steps=3").code == 0
     assert run_main("trainer.resume=run", "trainer.steps=6").code == 0
     whole, resumed = tensors_of(empty / "whole"), tensors_of(empty / "run")
     assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
     assert (empty / "whole/metrics.jsonl").read_text() == (empty / "run/metrics.jsonl").read_text()
 
 

@@ -186,3 +186,13 @@ def test_a_warm_up_as_long_as_the_run_is_refused(warmup):
 def test_a_setting_that_makes_no_schedule_is_refused_by_name(kind, options, message):
     with pytest.raises(ValueError, match=message):
         kind(clock=CLOCK, **options)
+
+
+def test_hold_keeps_the_rate_up_and_then_the_line_goes_down_to_final_in_what_is_left():
+    clock = Clock(num_examples=100, batch_size=10, total_steps=200)
+    schedule = Linear(clock=clock, hold=0.5, final=0.1)
+    assert [schedule.factor(step) for step in (0, 99, 100)] == [1.0, 1.0, 1.0]
+    assert schedule.factor(150) == pytest.approx(0.55)
+    assert schedule.factor(200) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="hold"):
+        Linear(clock=clock, hold=1.0)

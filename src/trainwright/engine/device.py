@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from trainwright.engine.memory import keep_freed_memory
 from trainwright.engine.settings import TrainerSettings
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -41,6 +42,8 @@ def place(settings: TrainerSettings, *, wants_fp32: bool, has_convolutions: bool
     means fp32. Raises ValueError for a device or precision that this machine does not have.
     """
     device = _device(settings.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(settings.deterministic)

@@ -55,15 +55,20 @@ class Constant(Schedule):
 
 
 class Linear(Schedule):
-    """A straight line from 1 to `final`."""
+    """1 for the share `hold` of the run, then a straight line to `final`."""
 
-    def __init__(self, *, clock: Clock, warmup: Duration = 0, final: float = 0.0) -> None:
+    def __init__(
+        self, *, clock: Clock, warmup: Duration = 0, hold: float = 0.0, final: float = 0.0
+    ) -> None:
         super().__init__(clock=clock, warmup=warmup)
-        self.final = final
+        if not 0 <= hold < 1:
+            raise ValueError(f"hold={hold} is not a share from 0 to less than 1")
+        self.hold, self.final = hold, final
 
     def shape(self, progress: float, step: float) -> float:
         """Return the line's height at `progress`."""
-        return 1 + (self.final - 1) * progress
+        done = max(0.0, (progress - self.hold) / (1 - self.hold))
+        return 1 + (self.final - 1) * done
 
 
 class Cosine(Schedule):

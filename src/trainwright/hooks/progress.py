@@ -15,7 +15,7 @@ SMOOTHING = 0.7  # weight of the past in the rate that is shown
 
 
 class Progress(Hook):
-    """Steps done, time left, losses, the last evaluation, and examples a second."""
+    """Steps done, time left, losses, examples a second, and the last evaluation."""
 
     def __init__(self, *, batch_size: int, start: int, total: int, unit: str = "examples") -> None:
         self._batch_size = batch_size
@@ -48,11 +48,11 @@ class Progress(Hook):
             self._rate = SMOOTHING * past + (1 - SMOOTHING) * rate
             self._at, self._since = state.step, now
             parts = [f"{SHOWN[k]} {float(metrics[k]):.3f}" for k in SHOWN if k in metrics]
+            parts.append(f"{self._rate:,.0f} {self._unit}/s")
             if state.last is not None:
                 metric = state.task.objective.metric
                 value = format_number(state.last.metrics[metric])
                 parts.append(f"validation {metric.replace('_', ' ')} {value}")
-            parts.append(f"{self._rate:,.0f} {self._unit}/s")
             self._bar.set_description_str("  ".join(parts), refresh=False)
         self._bar.update(state.step - self._bar.n)
 

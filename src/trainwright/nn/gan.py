@@ -26,6 +26,7 @@ from trainwright.nn.layers import (
 
 Upsampling = Literal["transposed", "nearest"]
 
+LEAK = 0.2  # the slope below zero, as in DCGAN
 MIN_BASE, MAX_BASE = 4, 16  # the sides of the smallest map
 MAX_WIDENING = 8  # channels double where the map halves, up to this many times the width
 _WEIGHTED = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
@@ -148,7 +149,15 @@ def conv_gan(
         image_shape, base, num_halvings, discriminator_width, discriminator_norm
     )
     discriminator = Discriminator(body, num_features, num_classes)
-    return _paired(generator, discriminator, latent_dim, num_classes, image_shape, spectral_norm)
+    return _paired(
+        generator,
+        discriminator,
+        latent_dim,
+        num_classes,
+        image_shape,
+        spectral_norm,
+        generator_std=0.02 if generator_norm else None,
+    )
 
 
 def mlp_gan(
@@ -171,11 +180,11 @@ def mlp_gan(
     num_pixels = math.prod(image_shape)
 
     first, *wider = generator_widths
-    layers: list[nn.Module] = [nn.LeakyReLU(0.2)]
+    layers: list[nn.Module] = [nn.LeakyReLU(LEAK)]
     fan_in = first
     for width in wider:
         layers += [nn.Linear(fan_in, width), *make_norm_1d(generator_norm, width)]
-        layers.append(nn.LeakyReLU(0.2))
+        layers.append(nn.LeakyReLU(LEAK))
         fan_in = width
     generator = Generator(
         stem=nn.Sequential(nn.Linear(latent_dim, first), *make_norm_1d(generator_norm, first)),
@@ -188,10 +197,18 @@ def mlp_gan(
     layers = [nn.Flatten()]
     fan_in = num_pixels
     for width in discriminator_widths:
-        layers += [nn.Linear(fan_in, width), nn.LeakyReLU(0.2)]
+        layers += [nn.Linear(fan_in, width), nn.LeakyReLU(LEAK)]
         fan_in = width
     discriminator = Discriminator(nn.Sequential(*layers), fan_in, num_classes)
-    return _paired(generator, discriminator, latent_dim, num_classes, image_shape, spectral_norm)
+    return _paired(
+        generator,
+        discriminator,
+        latent_dim,
+        num_classes,
+        image_shape,
+        spectral_norm,
+        generator_std=None,
+    )
 
 
 def _growing(
@@ -225,10 +242,10 @@ def _shrinking(
         layers.append(nn.Conv2d(num_channels, wide, 4, 2, padding=1))
         if num_channels > image_shape[0]:  # the first layer's maps keep their brightness
             layers += make_norm_2d(norm, wide)
-        layers.append(nn.LeakyReLU(0.2))
+        layers.append(nn.LeakyReLU(LEAK))
         num_channels = wide
     layers.append(nn.Conv2d(num_channels, num_channels, 3, padding=1))
-    layers += [*make_norm_2d(norm, num_channels), nn.LeakyReLU(0.2), nn.Flatten()]
+    layers += [*make_norm_2d(norm, num_channels), nn.LeakyReLU(LEAK), nn.Flatten()]
     return nn.Sequential(*layers), num_channels * base[0] * base[1]
 
 
@@ -267,10 +284,14 @@ def _paired(
     num_classes: int,
     image_shape: tuple[int, int, int],
     spectral_norm: bool,
+    generator_std: float | None,
 ) -> GAN:
-    for module in [*generator.modules(), *discriminator.modules()]:
+    for module in generator.modules():  # gains and biases by class stay N(0, 1): were they small,
+        if isinstance(module, _WEIGHTED):  # the first images would say nothing of the class
+            _draw(module, generator_std)
+    for module in discriminator.modules():
         if isinstance(module, _WEIGHTED):
-            _initialise(module)
+            _draw(module, None)
     if discriminator.projection is not None:
         nn.init.normal_(discriminator.projection.weight, std=0.02)
     if spectral_norm:  # Miyato et al. 2018, arXiv:1802.05957
@@ -285,13 +306,12 @@ def _paired(
     )
 
 
-def _initialise(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Draw weights after He et al. 2015 (arXiv:1502.01852) and zero the biases.
-
-    The generator's gains and biases by class stay N(0, 1): were they small, its first images
-    would not depend on the class, and the discriminator would win before they do.
-    """
-    nn.init.kaiming_normal_(module.weight, a=0.2)
+def _draw(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float | None) -> None:
+    """Draw the weights from N(0, std), or after He et al. 2015 (arXiv:1502.01852) if None."""
+    if std is None:
+        nn.init.kaiming_normal_(module.weight, a=LEAK)
+    else:
+        nn.init.normal_(module.weight, std=std)
     if module.bias is not None:
         nn.init.zeros_(module.bias)
 

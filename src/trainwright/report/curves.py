@@ -20,9 +20,9 @@ def plot_curves(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
     """Draw all metrics against the step, one panel for each family, and say whether there were any.
 
     `rows` are the parsed lines of metrics.jsonl: `step` and numbers under `train/metric` or
-    `validation/metric`, those of one player as `train/player/metric`. Long curves are drawn thin, with their
-    exponential moving average on top. Values that are not finite leave a gap. With nothing to draw
-    no file is written and False returned. Raises OSError when the disk refuses.
+    `validation/metric`, those of one player as `train/player/metric`. Long curves are drawn thin,
+    with their exponential moving average on top. Values that are not finite leave a gap. With
+    nothing to draw no file is written and False returned. Raises OSError when the disk refuses.
     """
     groups = panels(collect(rows))
     if not groups:
