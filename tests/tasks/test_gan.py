@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from trainwright.data.dataset import DataInfo
-from trainwright.nn.gan import conv_gan
+from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.mlp import MLP
 from trainwright.tasks.gan import GANTask
 

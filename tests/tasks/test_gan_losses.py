@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainwright.nn.gan import conv_gan
+from trainwright.nn.conv_gan import conv_gan
 from trainwright.tasks.gan_losses import discriminator_loss, generator_loss, gradient_penalty
 
 KINDS = ["non_saturating", "least_squares", "hinge", "wasserstein_gp"]
