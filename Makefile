@@ -2,16 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Parallel tests share the cores: one thread each, and no spinning while they wait.
+TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+
 .PHONY: demo test test-all lint clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-all: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The shared step against loops written by hand."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -142,9 +143,10 @@ def test_a_one_player_run_is_the_loop_that_one_would_write_to_the_bit():
         loss = (model(batch.inputs).squeeze(1) - batch.targets).square().mean()
         optimizer.zero_grad()
         loss.backward()
-        norm = torch.stack([torch.dot(g.flatten(), g.flatten()) for g in grads(model)]).sum().sqrt()
+        norm = math.sqrt(sum(float(torch.dot(g.flatten(), g.flatten())) for g in grads(model)))
         for gradient in grads(model):
-            gradient.mul_(torch.clamp(0.7 / (norm + 1e-6), max=1.0))
+            if norm > 0.7:
+                gradient.mul_(0.7 / (norm + 1e-6))
         optimizer.param_groups[0]["lr"] = 0.01 * schedule.factor(step)
         optimizer.step()
     assert same(state.task.model.state_dict().values(), model.state_dict().values())
@@ -290,7 +292,7 @@ def test_clipping_holds_the_gradient_to_its_bound_and_reports_the_norm_before():
     seen = train_step(held, BATCHES.at(0), TrainerSettings(clip_norm=0.1))
     moved = [a - b for a, b in zip(weights(held.task), before, strict=True)]
     torch.testing.assert_close(nn.utils.get_total_norm(moved), torch.tensor(0.1))
-    assert torch.equal(seen["grad_norm"], norm)
+    assert float(seen["grad_norm"]) == pytest.approx(float(norm), rel=1e-7)
 
 
 def test_a_scaled_loss_gives_the_same_weights_as_an_unscaled_one():

@@ -1,5 +1,6 @@
 """Gradients as values: of one player's loss with respect to that player's parameters alone."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -35,22 +36,22 @@ def gradients(
         if len(batches) == 1:
             return list(part), metrics
         total = list(torch._foreach_add(total, part)) if total else list(part)
-        seen = {k: seen.get(k, 0) + v * share for k, v in metrics.items()}
+        seen = {k: seen.get(k, 0) + v.mean() * share for k, v in metrics.items()}
     return total, seen
 
 
-def global_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together, a 0-dim tensor; not finite if any is not.
+def global_norm(gradients: Sequence[Tensor]) -> float:
+    """The Euclidean norm of all gradients together; not finite if any of them is not.
 
     A dot product of each with itself is the cheapest way on a CPU; on a GPU it is one fused call.
     """
     if gradients[0].is_cuda:
-        return torch.nn.utils.get_total_norm(gradients)
-    squares = [torch.dot(flat, flat) for flat in (g.reshape(-1) for g in gradients)]
-    return torch.stack(squares).sum().sqrt()
+        return float(torch.nn.utils.get_total_norm(gradients))
+    flat = [gradient.reshape(-1) for gradient in gradients]
+    return math.sqrt(sum(float(torch.dot(g, g)) for g in flat))
 
 
-def clip_(gradients: list[Tensor], norm: Tensor, max_norm: float) -> None:
+def clip_(gradients: list[Tensor], norm: float, max_norm: float) -> None:
     """Scale all gradients down in place so that their global norm is at most `max_norm`."""
-    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, factor)
+    if norm > max_norm:
+        torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))

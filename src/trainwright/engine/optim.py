@@ -11,7 +11,9 @@ ParameterGroups = list[dict[str, Any]]
 
 
 def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> ParameterGroups:
-    """Two groups: weights decay; biases, gains and other vectors do not."""
+    """Two groups: weights decay; biases, gains and other vectors do not. One, if nothing does."""
+    if not weight_decay:
+        return [{"params": list(parameters), "weight_decay": 0.0}]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},

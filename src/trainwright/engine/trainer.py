@@ -1,5 +1,6 @@
 """The loop that trains everything, and the step in which each player moves once."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -33,7 +34,7 @@ def fit(
 def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> dict[str, Tensor]:
     """Each player moves once, in turn, against the others as they now stand.
 
-    Returns detached scalars to be logged, `<player>/<metric>` where there are several players.
+    Returns detached tensors to be logged, `<player>/<metric>` where there are several players.
     Raises NonFiniteError before anything is changed by the player whose numbers went wrong.
     """
     reseed_global(state.seed, "step", state.step, device=state.placement.device)
@@ -56,7 +57,7 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
         prefix = f"{player}/" if len(state.task.players) > 1 else ""
         seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
 
-        # One read of two numbers decides whether this move is made.
+        # Two numbers decide whether this move is made.
         if not _is_finite(metrics["loss"], norm):
             if state.scale.is_dynamic and state.scale.value > 1:
                 state.scale.overflowed()
@@ -65,7 +66,7 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
         if state.scale.value != 1:
             torch._foreach_mul_(grads, 1 / state.scale.value)
             norm = norm / state.scale.value
-        seen[f"{prefix}grad_norm"] = norm
+        seen[f"{prefix}grad_norm"] = torch.tensor(norm)
         if settings.clip_norm is not None:
             clip_(grads, norm, settings.clip_norm)
         optimizer.step(grads, factor)
@@ -84,14 +85,13 @@ def _split(batch: Batch, num_parts: int) -> list[Batch]:
     return [Batch(i, t) for i, t in zip(batch.inputs.chunk(num_parts), targets, strict=True)]
 
 
-def _is_finite(loss: Tensor, norm: Tensor) -> bool:
-    total = float(loss + norm)
-    return total - total == 0
+def _is_finite(loss: Tensor, norm: float) -> bool:
+    return math.isfinite(float(loss) + norm)
 
 
-def _what_went_wrong(step: int, player: str, loss: Tensor, norm: Tensor) -> str:
+def _what_went_wrong(step: int, player: str, loss: Tensor, norm: float) -> str:
     return (
         f"the numbers of player {player!r} are no longer finite in step {step + 1}\n"
-        f"  loss {float(loss):.4g}, gradient norm {float(norm):.4g}; its weights were not touched\n"
+        f"  loss {float(loss):.4g}, gradient norm {norm:.4g}; its weights were not touched\n"
         "  try a lower optimizer.lr, trainer.clip_norm=1, or trainer.precision=fp32"
     )

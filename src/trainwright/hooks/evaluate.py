@@ -42,7 +42,7 @@ class Evaluate(Hook):
         if state.best is None or objective.is_better(scores[objective.metric], best):
             state.best = state.last
         state.schedule.observe(scores[objective.metric])
-        train = {name: float(value) for name, value in metrics.items()}
+        train = {name: float(value.mean()) for name, value in metrics.items()}
         log.info(
             evaluation_line(
                 step=state.step,

@@ -33,7 +33,7 @@ class Log(Hook):
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Read the step's metrics and append one row."""
         row: Row = {"step": state.step, "epoch": round(state.epoch, 4)}
-        row |= {f"train/{name}": _number(value) for name, value in metrics.items()}
+        row |= {f"train/{name}": _number(value.mean()) for name, value in metrics.items()}
         several = len(state.optimizers) > 1
         for player, optimizer in state.optimizers.items():
             row[f"lr/{player}" if several else "lr"] = optimizer.learning_rate

@@ -49,12 +49,12 @@ class Classifier(Task):
     def forward(
         self, player: str, batch: Batch, handed: Handed
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean cross-entropy of the batch, and the share it gets right."""
+        """Return the mean cross-entropy of the batch, and which examples it gets right (B,)."""
         assert batch.targets is not None
         logits = self.model(batch.inputs).float()  # (B, classes)
         loss = functional.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
         correct = logits.detach().argmax(dim=1) == batch.targets
-        return loss, {"loss": loss.detach(), "accuracy": correct.float().mean()}
+        return loss, {"loss": loss.detach(), "accuracy": correct.float()}
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy without smoothing (B,), logits (B, classes), targets (B,)."""

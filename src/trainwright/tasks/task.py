@@ -57,7 +57,9 @@ class Task(nn.Module, ABC):
     def forward(
         self, player: str, batch: Batch, handed: Handed
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the player's scalar loss on the batch, and detached scalars to be logged.
+        """Return the player's scalar loss on the batch, and detached tensors to be logged.
+
+        Who logs them takes their mean, so a value per example is as good as a scalar.
 
         Pure but for `handed`: no optimizer, no logging, no read of a value.
         """
