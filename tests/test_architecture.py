@@ -23,13 +23,14 @@ RUN = {
     "run",
     "runfolder",
     "signals",
+    "validation",
 }
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"data", "report"}
 FOUNDATIONS = {"errors", "seeds", "config_folder", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
-MAY_IMPORT_HYDRA = {"assemble", "compose", "config", "resume", "run"}
+MAY_IMPORT_HYDRA = {"assemble", "compose", "config", "resume", "run", "validation"}
 
 
 def imports(path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainwright.assemble import assemble
 from trainwright.config import TRUSTED_TARGETS, build, plain, settings
 from trainwright.data.dataset import Dataset
 from trainwright.engine.clock import Clock
@@ -282,3 +283,14 @@ def test_a_combination_that_cannot_run_is_refused_before_anything_is_written(
 def test_an_optimizer_s_own_switches_can_be_chosen(assembled, choice):
     state = assembled(f"+optimizer.{choice}=true", "data.limit=100").state
     assert state.optimizers["model"].learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    ["optimizer.lr=fast", "model.dropout=much", "+schedule.warmpu=3", "task.top_k=few"],
+)
+def test_a_mistake_in_any_section_is_found_before_the_data_is_touched(composed, mistake):
+    """There is no such folder: reading the data first would be a DataError."""
+    config = composed("data=folder", "data.path=/does/not/exist", mistake)
+    with pytest.raises(ConfigError, match=mistake.lstrip("+").split("=")[0]):
+        assemble(config)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
-from trainwright.config import build, plain, section, settings, unknown_key
+from trainwright.config import build, check, plain, section, settings
 from trainwright.data.augment import make_augment
 from trainwright.data.batches import Batches
 from trainwright.data.dataset import Dataset, Split
@@ -24,6 +24,7 @@ from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
 from trainwright.seeds import derive_seed
 from trainwright.tasks.task import Task
+from trainwright.validation import unknown_key
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
     options = settings(TrainerSettings, config.trainer, key="trainer")
     _check_settings(options)
     data_node, reserved = section(config, "data", "augment")
+    _check_before_data(config, allow)
     dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
     _check_splits(dataset)
     task = _build_task(config, dataset, seed, allow)
@@ -111,6 +113,20 @@ def _check_splits(dataset: Dataset) -> None:
                 f"data.{name}: the {name} split of {dataset.info.name} is empty\n"
                 f"  it needs at least one example: data.{name}=1, or a share such as 0.1"
             )
+
+
+def _check_before_data(config: DictConfig, allow: Collection[str] | None) -> None:
+    """Find wrong keys and types in every section before the data is fetched and read."""
+    facts = ("input_shape", "num_outputs", "num_classes")
+    check(nn.Module, config.model, key="model", given=facts, allow=allow)
+    check(Task, config.task, key="task", given=(*facts, "model", "info", "seed"), allow=allow)
+    check(Schedule, config.schedule, key="schedule", given=("clock", "mode"), allow=allow)
+    node, _ = section(config, "optimizer", "players")
+    others = node.pop("others", None)
+    node.pop("l1", None)
+    check(Optimizer, node, key="optimizer", given=("params", "fused"), allow=allow)
+    if others is not None:
+        check(Optimizer, others, key="optimizer.others", given=("params", "fused"), allow=allow)
 
 
 def _check_durations(options: TrainerSettings, clock: Clock) -> None:

@@ -1,19 +1,18 @@
 """From config to objects: the only place that turns a `_target_` into one, checked key by key."""
 
 import dataclasses
-import difflib
 import importlib
 import inspect
-import re
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.validation import checked, explained, nearest, takes_bool, unknown_key
 
 T = TypeVar("T")
 
@@ -63,20 +62,6 @@ def plain(node: Any) -> Any:
         raise ConfigError(f"{error.full_key}: it must be given: {error.full_key}=...") from None
 
 
-def nearest(name: str, options: Collection[str]) -> str:
-    """Return `; did you mean x?` where an option is close to `name`, and nothing otherwise."""
-    matches = difflib.get_close_matches(name, [str(option) for option in options], n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""
-
-
-def unknown_key(key: str, options: Collection[str]) -> ConfigError:
-    """The error for a key that nothing reads, with what there is instead."""
-    parent, _, name = key.rpartition(".")
-    where = f"{parent} accepts" if parent else "accepted are"
-    listed = ", ".join(sorted(options)) or "nothing"
-    return ConfigError(f"{key}: there is no such key{nearest(name, options)}\n  {where}: {listed}")
-
-
 def settings(kind: type[T], node: Any, *, key: str) -> T:
     """Check a section of the config against a dataclass of settings and return one.
 
@@ -85,12 +70,56 @@ def settings(kind: type[T], node: Any, *, key: str) -> T:
     values = plain(node)
     hints = typing.get_type_hints(kind, include_extras=True)
     for name, value in values.items() if isinstance(values, dict) else ():
-        if isinstance(value, bool) and name in hints and not _takes_bool(hints[name]):
+        if isinstance(value, bool) and name in hints and not takes_bool(hints[name]):
             raise ConfigError(f"{key}.{name}={str(value).lower()}: it must not be true or false")
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        raise _explained(error, key, _field_names(kind)) from None
+        raise explained(error, key, _field_names(kind)) from None
+
+
+def check(
+    kind: type[T],
+    node: Any,
+    *,
+    key: str,
+    given: Collection[str],
+    allow: Collection[str] | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Find what a section's `_target_` names and check the section's keys and types against it.
+
+    `given`: the names of the facts that `build` will have; nothing is made yet, so that a mistake
+    is found before any data is fetched. Returns what to call and its arguments, converted. Raises
+    ConfigError as `build` does.
+    """
+    arguments = dict(plain(node) or {})
+    target = arguments.pop("_target_", None)
+    if not isinstance(target, str):
+        raise ConfigError(
+            f"{key}._target_: it must name a class, such as mine.Net\n  it is {target!r}"
+        )
+    if allow is not None and target not in allow:
+        raise ConfigError(
+            f"{key}._target_: this run wants to build {target}, which is not one of trainwright's\n"
+            f"  if you know that class and trust it, add: 'trust=[{target}]'"
+        )
+    factory = _find(target, kind, key)
+    parameters = inspect.signature(factory).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    accepted = [name for name in parameters if name not in given]
+    for name in arguments:
+        if name not in parameters and not takes_any:
+            raise unknown_key(f"{key}.{name}", accepted)
+    hints = _hints(factory)
+    for name, value in arguments.items():
+        if name in hints and not _is_nested(value):
+            arguments[name] = checked(value, hints[name], f"{key}.{name}")
+    return factory, arguments
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether a value is itself a section that describes an object."""
+    return isinstance(value, dict) and "_target_" in value
 
 
 def build(
@@ -108,32 +137,15 @@ def build(
     that it has a parameter for. `allow`: refuse every other target; for configs that come from a
     run folder. Raises ConfigError naming the key, what it got and what it accepts.
     """
-    arguments = dict(plain(node) or {})
-    target = arguments.pop("_target_", None)
-    if not isinstance(target, str):
-        raise ConfigError(
-            f"{key}._target_: it must name a class, such as mine.Net\n  it is {target!r}"
-        )
-    if allow is not None and target not in allow:
-        raise ConfigError(
-            f"{key}._target_: this run wants to build {target}, which is not one of trainwright's\n"
-            f"  if you know that class and trust it, add: 'trust=[{target}]'"
-        )
-    factory = _find(target, kind, key)
+    factory, arguments = check(kind, node, key=key, given=facts, allow=allow)
+    target = f"{factory.__module__}.{factory.__qualname__}"
     parameters = inspect.signature(factory).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    accepted = [name for name in parameters if name not in facts]
-    for name in arguments:
-        if name not in parameters and not takes_any:
-            raise unknown_key(f"{key}.{name}", accepted)
     hints = _hints(factory)
     for name, value in arguments.items():
-        if isinstance(value, dict) and "_target_" in value:
+        if _is_nested(value):
             wanted = hints.get(name)
             nested = wanted if inspect.isclass(wanted) else kind
             arguments[name] = build(nested, value, key=f"{key}.{name}", facts=facts, allow=allow)
-        elif name in hints:
-            arguments[name] = _checked(value, hints[name], f"{key}.{name}")
     given = {name: fact for name, fact in facts.items() if name in parameters}
     arguments = {**given, **arguments}
     for name, parameter in parameters.items():
@@ -195,64 +207,6 @@ def _hints(function: Any) -> dict[str, Any]:
         return typing.get_type_hints(called, include_extras=True)
     except (NameError, TypeError, AttributeError):
         return {}
-
-
-def _checked(value: Any, annotation: Any, key: str) -> Any:
-    """The value converted to its annotation. Raises ConfigError where it does not fit."""
-    if isinstance(value, bool) and not _takes_bool(annotation):
-        raise ConfigError(f"{key}={str(value).lower()}: it must not be true or false")
-    try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticSchemaGenerationError:
-        return value
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        raise _explained(error, key, ()) from None
-
-
-def _takes_bool(annotation: Any) -> bool:
-    """Whether an annotation has bool in it. (To pydantic, as to Python, True is also 1.)"""
-    if annotation is Any or annotation is bool or isinstance(annotation, bool):
-        return True
-    return any(_takes_bool(part) for part in typing.get_args(annotation))
-
-
-def _explained(error: ValidationError, key: str, options: Collection[str]) -> ConfigError:
-    """The first thing that pydantic found wrong, in our words."""
-    details = error.errors(include_url=False)
-    first = details[0]
-    # The place in the config, without the names of a union's branches.
-    place = [str(part) for part in first["loc"] if isinstance(part, int) or part in options]
-    if first["type"] == "extra_forbidden" or first["type"] == "unexpected_keyword_argument":
-        place = [str(part) for part in first["loc"]]
-        return unknown_key(".".join([key, *place]), options)
-    if first["type"] == "missing" and place:
-        return ConfigError(f"{key}={first['input']!r}: it needs more values than that")
-    # What an annotation takes besides plain values (a Tensor) can't be written in YAML.
-    typed = [detail for detail in details if detail["type"] != "is_instance_of"] or details
-    accepted = dict.fromkeys(_accepts(d) for d in typed if d["loc"] or len(typed) == 1)
-    wanted = " or ".join(accepted) or _accepts(first)
-    where = re.sub(r"\.(\d+)", r"[\1]", ".".join([key, *place]))
-    return ConfigError(f"{where}={first['input']!r}: it must be {wanted}")
-
-
-def _accepts(detail: Any) -> str:
-    """What pydantic says that it wants, as the end of a sentence."""
-    wanted = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    wanted = re.sub(r"(, unable to .*|, got a number .*| or an instance of .*)", "", wanted)
-    if detail["type"] == "too_long":
-        wanted = f"a list of at most {detail['ctx']['max_length']}"
-    plainer = {
-        "a valid tuple": "a list, such as [1, 2]",
-        "a valid list": "a list, such as [1, 2]",
-        "a valid number": "a number",
-        "a valid integer": "a whole number",
-        "a valid string": "text",
-        "a valid boolean": "true or false",
-        "a dictionary": "a section of keys",
-    }
-    return plainer.get(wanted, wanted)
 
 
 def _field_names(kind: type[Any]) -> list[str]:

@@ -8,11 +8,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.compose import check_sections
-from trainwright.config import TRUSTED_TARGETS, nearest, unknown_key
+from trainwright.config import TRUSTED_TARGETS
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.run import Request, Resume
 from trainwright.runfolder import RunFolder
+from trainwright.validation import nearest, unknown_key
 
 # What may differ when a run goes on: how long it is, how often it looks, where it computes.
 LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping.patience")

@@ -11,9 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainwright.compose import keys_of
-from trainwright.config import nearest
 from trainwright.config_folder import GROUPS, group_options
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
+from trainwright.validation import nearest
 
 MAX_LINES = 5
 MAX_WIDTH = 300

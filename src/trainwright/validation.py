@@ -1,0 +1,83 @@
+"""Values checked against their annotations, and what a person reads when one does not fit."""
+
+import difflib
+import re
+import typing
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from trainwright.errors import ConfigError
+
+
+def nearest(name: str, options: Collection[str]) -> str:
+    """Return `; did you mean x?` where an option is close to `name`, and nothing otherwise."""
+    matches = difflib.get_close_matches(name, [str(option) for option in options], n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def unknown_key(key: str, options: Collection[str]) -> ConfigError:
+    """The error for a key that nothing reads, with what there is instead."""
+    parent, _, name = key.rpartition(".")
+    where = f"{parent} accepts" if parent else "accepted are"
+    listed = ", ".join(sorted(options)) or "nothing"
+    return ConfigError(f"{key}: there is no such key{nearest(name, options)}\n  {where}: {listed}")
+
+
+def checked(value: Any, annotation: Any, key: str) -> Any:
+    """The value converted to its annotation. Raises ConfigError where it does not fit."""
+    if isinstance(value, bool) and not takes_bool(annotation):
+        raise ConfigError(f"{key}={str(value).lower()}: it must not be true or false")
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticSchemaGenerationError:
+        return value
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise explained(error, key, ()) from None
+
+
+def takes_bool(annotation: Any) -> bool:
+    """Whether an annotation has bool in it. (To pydantic, as to Python, True is also 1.)"""
+    if annotation is Any or annotation is bool or isinstance(annotation, bool):
+        return True
+    return any(takes_bool(part) for part in typing.get_args(annotation))
+
+
+def explained(error: ValidationError, key: str, options: Collection[str]) -> ConfigError:
+    """The first thing that pydantic found wrong, in our words."""
+    details = error.errors(include_url=False)
+    first = details[0]
+    # The place in the config, without the names of a union's branches.
+    place = [str(part) for part in first["loc"] if isinstance(part, int) or part in options]
+    if first["type"] == "extra_forbidden" or first["type"] == "unexpected_keyword_argument":
+        place = [str(part) for part in first["loc"]]
+        return unknown_key(".".join([key, *place]), options)
+    if first["type"] == "missing" and place:
+        return ConfigError(f"{key}={first['input']!r}: it needs more values than that")
+    # What an annotation takes besides plain values (a Tensor) can't be written in YAML.
+    typed = [detail for detail in details if detail["type"] != "is_instance_of"] or details
+    accepted = dict.fromkeys(_accepts(d) for d in typed if d["loc"] or len(typed) == 1)
+    wanted = " or ".join(accepted) or _accepts(first)
+    where = re.sub(r"\.(\d+)", r"[\1]", ".".join([key, *place]))
+    return ConfigError(f"{where}={first['input']!r}: it must be {wanted}")
+
+
+def _accepts(detail: Any) -> str:
+    """What pydantic says that it wants, as the end of a sentence."""
+    wanted = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    wanted = re.sub(r"(, unable to .*|, got a number .*| or an instance of .*)", "", wanted)
+    if detail["type"] == "too_long":
+        wanted = f"a list of at most {detail['ctx']['max_length']}"
+    plainer = {
+        "a valid tuple": "a list, such as [1, 2]",
+        "a valid list": "a list, such as [1, 2]",
+        "a valid number": "a number",
+        "a valid integer": "a whole number",
+        "a valid string": "text",
+        "a valid boolean": "true or false",
+        "a dictionary": "a section of keys",
+    }
+    return plainer.get(wanted, wanted)
