@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainwright.engine.fused import Kernel, fused_kernels
+
 ParameterGroups = list[dict[str, Any]]
 
 
@@ -37,6 +39,14 @@ class PlayerOptimizer:
         held = [p for group in self._groups for p in group["params"]]
         assert {id(p) for p in held} == {id(p) for p in self.parameters}
         assert len(held) == len(self.parameters)
+        position = {id(p): index for index, p in enumerate(self.parameters)}
+        # Where the gradients of each optimizer's groups stand among those that `step` is given.
+        self._positions = [
+            [[position[id(p)] for p in group["params"]] for group in optimizer.param_groups]
+            for optimizer in self._optimizers
+        ]
+        # Known once torch has made an optimizer's state, in its first step.
+        self._kernels: list[list[Kernel] | None] = [None] * len(self._optimizers)
 
     @property
     def learning_rate(self) -> float:
@@ -46,19 +56,32 @@ class PlayerOptimizer:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], factor: float) -> None:
         """Move the parameters along `gradients`, given in their order, at `factor` times lr."""
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            # Fused kernels walk through memory: a gradient must lie as its parameter does.
-            if gradient.stride() != parameter.stride():
-                gradient = torch.empty_like(parameter).copy_(gradient)
-            if self._l1 and parameter.dim() >= 2:
-                gradient = gradient + self._l1 * parameter.sign()
-            parameter.grad = gradient
+        laid = [self._laid_out(p, g) for p, g in zip(self.parameters, gradients, strict=True)]
         for group, base_lr in zip(self._groups, self._base_lrs, strict=True):
             group["lr"] = base_lr * factor
-        for optimizer in self._optimizers:
-            optimizer.step()
-        for parameter in self.parameters:
-            parameter.grad = None
+        for number, kernels in enumerate(self._kernels):
+            if kernels is None:
+                self._step_by_torch(number, laid)
+                continue
+            for kernel, positions in zip(kernels, self._positions[number], strict=True):
+                kernel([laid[position] for position in positions])
+
+    def _laid_out(self, parameter: nn.Parameter, gradient: Tensor) -> Tensor:
+        """The gradient in its parameter's layout, through which fused kernels walk; with L1."""
+        if gradient.stride() != parameter.stride():
+            gradient = torch.empty_like(parameter).copy_(gradient)
+        if self._l1 and parameter.dim() >= 2:
+            gradient = gradient + self._l1 * parameter.sign()
+        return gradient
+
+    def _step_by_torch(self, number: int, gradients: Sequence[Tensor]) -> None:
+        optimizer = self._optimizers[number]
+        for group, positions in zip(optimizer.param_groups, self._positions[number], strict=True):
+            for parameter, position in zip(group["params"], positions, strict=True):
+                parameter.grad = gradients[position]
+        optimizer.step()
+        optimizer.zero_grad()
+        self._kernels[number] = fused_kernels(optimizer)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every state tensor under `<optimizer>.<parameter>.<name>`, numbers as 0-dim tensors."""
@@ -75,6 +98,7 @@ class PlayerOptimizer:
         for number, optimizer in enumerate(self._optimizers):
             held = [(p, group) for group in optimizer.param_groups for p in group["params"]]
             optimizer.state.clear()
+            self._kernels[number] = None
             for key, value in tensors.items():
                 of, index, name = key.split(".", 2)
                 if int(of) != number:
