@@ -4,51 +4,47 @@
 
 DATA is a folder with mnist/*.gz; without it the cache is used, and MNIST downloaded to it.
 
-Both sides train the same network on the same data in memory in fp32, each in a process of its own,
-in turns, for several rounds. The trainer runs with all its hooks at their defaults (evaluations,
-logs, checkpoints, progress), and their time counts. The bare loop is measured as most people write
-it, with torch.optim.Adam as it comes, and with fused=True, which is what the trainer uses. Prints
-examples a second and the trainer's ratio to either.
+All sides train the same network on the same data in memory in fp32. A machine's speed may double
+from one second to the next, so they take turns every 25 steps, in one process: the trainer in a
+whole run with its hooks at their defaults (evaluations, logs, checkpoints, and their time counts),
+and two bare loops, one with torch.optim.Adam as it comes, one with fused=True, which is what the
+trainer uses. Prints examples a second and the trainer's ratio to either.
 """
 
 import argparse
-import json
 import logging
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import torch
 from hydra import compose, initialize_config_dir
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
+import trainwright.run
 from trainwright.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.data.idx import load_idx
-from trainwright.run import Request, run
+from trainwright.engine.hook import Hook
+from trainwright.engine.state import TrainState
 
 BATCH_SIZE = 64
+TURN = 25  # steps
 
 
-def bare_loop(root: str | None, num_epochs: int, fused: bool) -> float:
-    """Train by hand over float tensors in memory; return examples a second."""
-    torch.set_num_threads(2)
-    train = load_idx(name="mnist", root=root).train
-    images, classes = train.inputs.flatten(1).float().div(255), train.targets  # (N, 784), (N,)
-    assert classes is not None
-    num_steps = num_epochs * len(images) // BATCH_SIZE
+def bare_loop(images: Tensor, classes: Tensor, fused: bool) -> Callable[[], None]:
+    """A hand-written training step over float tensors in memory, (N, 784) and (N,)."""
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
-    begun = time.perf_counter()
     order, position = torch.randperm(len(images)), 0
-    for _ in range(num_steps):
+
+    def step() -> None:
+        nonlocal order, position
         if position + BATCH_SIZE > len(images):
             order, position = torch.randperm(len(images)), 0
         index = order[position : position + BATCH_SIZE]
@@ -57,14 +53,34 @@ def bare_loop(root: str | None, num_epochs: int, fused: bool) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return num_steps * BATCH_SIZE / (time.perf_counter() - begun)
+
+    return step
 
 
-def trainer(root: str | None, num_epochs: int) -> float:
-    """Train by the shared trainer, hooks on; return examples a second of the whole loop."""
-    torch.set_num_threads(2)
-    logging.getLogger("trainwright").setLevel(logging.WARNING)
-    register_schema()
+class Turns(Hook):
+    """Every 25 steps of the trainer, lets each bare loop make as many, and keeps their time."""
+
+    def __init__(self, loops: dict[str, Callable[[], None]]) -> None:
+        self._loops = loops
+        self.seconds = dict.fromkeys(loops, 0.0)
+        self.steps = 0
+
+    def due(self, step: int, total: int) -> bool:
+        """After each turn of the trainer's."""
+        return step % TURN == 0
+
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
+        """The others' turns."""
+        for name, step in self._loops.items():
+            begun = time.perf_counter()
+            for _ in range(TURN):
+                step()
+            self.seconds[name] += time.perf_counter() - begun
+        self.steps += TURN
+
+
+def measure(root: str | None, num_epochs: int) -> dict[str, float]:
+    """One run of the trainer with the others' turns in it: examples a second of each."""
     overrides = [
         "model=mlp",
         "data=mnist",
@@ -75,38 +91,49 @@ def trainer(root: str | None, num_epochs: int) -> float:
     ]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", overrides=overrides)
-    with tempfile.TemporaryDirectory() as folder:
-        config.run.dir = f"{folder}/run"
-        outcome = run(Request(config=config, overrides=[], name="overhead"))
-        summary = json.loads((outcome.folder / "summary.json").read_text())
-    return float(summary["examples_per_second"])
+    train = load_idx(name="mnist", root=root).train
+    images, classes = train.inputs.flatten(1).float().div(255), train.targets
+    assert classes is not None
+    plain, fused = (bare_loop(images, classes, fused) for fused in (False, True))
+    turns = Turns({"bare, plain Adam": plain, "bare, fused Adam": fused})
+    fit, seconds = trainwright.run.fit, [0.0]
 
+    def fit_in_turns(state, batches, hooks, settings):  # type: ignore[no-untyped-def]
+        begun = time.perf_counter()
+        fit(state, batches, [*hooks, turns], settings)
+        seconds[0] = time.perf_counter() - begun - sum(turns.seconds.values())
 
-def alone(measure: Callable[..., float], *args: object) -> float:
-    """Measure in a fresh process, so that neither side profits from what the other has set."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
-        return process.submit(measure, *args).result()
+    trainwright.run.fit = fit_in_turns
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            config.run.dir = f"{folder}/run"
+            trainwright.run.run(trainwright.run.Request(config, overrides=[], name="overhead"))
+    finally:
+        trainwright.run.fit = fit
+    num_steps = num_epochs * len(images) // BATCH_SIZE
+    speeds = {name: turns.steps * BATCH_SIZE / spent for name, spent in turns.seconds.items()}
+    return {"trainer": num_steps * BATCH_SIZE / seconds[0], **speeds}
 
 
 def main() -> None:
-    """Measure in turns and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description="The trainer against a bare loop.")
     parser.add_argument("--root", help="folder with mnist/*.gz")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
     args = parser.parse_args()
-    ratios: dict[str, list[float]] = {"plain Adam": [], "fused Adam": []}
+    torch.set_num_threads(2)
+    logging.getLogger("trainwright").setLevel(logging.WARNING)
+    register_schema()
+    rounds = []
     for number in range(1, args.rounds + 1):
-        ours = alone(trainer, args.root, args.epochs)
-        shown = [f"round {number}: trainer {ours:,.0f}/s"]
-        for name, fused in (("plain Adam", False), ("fused Adam", True)):
-            bare = alone(bare_loop, args.root, args.epochs, fused)
-            ratios[name].append(ours / bare)
-            shown.append(f"bare with {name} {bare:,.0f}/s")
-        print("  ".join(shown), flush=True)
-    for name, values in ratios.items():
-        spread = f"{min(values):.3f} to {max(values):.3f}"
-        print(f"trainer / bare with {name}: median {statistics.median(values):.3f} ({spread})")
+        rounds.append(measure(args.root, args.epochs))
+        shown = "  ".join(f"{name} {speed:,.0f}/s" for name, speed in rounds[-1].items())
+        print(f"round {number}: {shown}", flush=True)
+    for name in list(rounds[0])[1:]:
+        ratios = [speeds["trainer"] / speeds[name] for speeds in rounds]
+        spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+        print(f"trainer / {name}: median {statistics.median(ratios):.3f} ({spread})")
 
 
 if __name__ == "__main__":
