@@ -15,7 +15,7 @@ from trainwright.data.batches import Batches
 from trainwright.data.dataset import Dataset, Split
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
-from trainwright.engine.device import Placement, place
+from trainwright.engine.device import Placement, in_format, place
 from trainwright.engine.optim import PlayerOptimizer, decay_groups
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Plateau, Schedule
@@ -166,11 +166,11 @@ def _place(options: TrainerSettings, task: Task) -> Placement:
 
 
 def _move(task: Task, placement: Placement) -> None:
-    """To the device, with the weights of convolutions laid out as their inputs will be."""
+    """To the device, with the weights of convolutions laid out as their maps are to be."""
     task.to(placement.device)
     for parameter in task.parameters():
         if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=placement.memory_format)
+            parameter.data = in_format(parameter.data, placement.memory_format)
 
 
 def _build_optimizers(
