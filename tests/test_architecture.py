@@ -26,7 +26,7 @@ RUN = {
     "validation",
 }
 # What anyone may call, and which calls nothing but each other's foundations.
-LEAVES = {"data", "report"}
+LEAVES = {"data", "report", "score"}
 FOUNDATIONS = {"errors", "seeds", "config_folder", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}

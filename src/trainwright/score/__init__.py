@@ -1,0 +1,1 @@
+"""How good generated examples are: formulas from features to figures. Imports none of ours."""

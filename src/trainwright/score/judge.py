@@ -1,0 +1,162 @@
+"""The judge of generated images: what a feature network sees in real ones, and the figures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainwright.score.classes import class_figures
+from trainwright.score.figure import Figure, mean_of, mean_of_groups
+from trainwright.score.frechet import Gaussian, frechet
+from trainwright.score.kernel import kid
+from trainwright.score.manifold import Manifold, manifold_figures
+from trainwright.score.memorisation import copying
+from trainwright.score.neighbours import nearest
+
+MIN_EXAMPLES = 50  # of each set; with fewer the figures say nothing
+MAX_MANIFOLD = 10_000  # real examples in the manifold and the kernel distance
+MAX_COMPARED = 2_000  # samples and held-out examples that are compared with all training examples
+MIN_PER_CLASS = 20
+MAX_GROUPS = 20
+
+
+class Seen(NamedTuple):
+    """What a network sees in images: features (N, F), and class probabilities (N, C) if it can."""
+
+    features: Tensor
+    probabilities: Tensor | None
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Real images as the network sees them, and their classes (M,) where they have any.
+
+    Their order must say nothing, since parts of them are taken from the front.
+    """
+
+    seen: Seen
+    classes: Tensor | None
+
+
+class Judge:
+    """Compares sets of images with the training images, in the features of one network.
+
+    `name` tells the network, and belongs to every figure. `look` maps images (N, C, H, W) uint8 to
+    what it sees. `reference` are the training images and `held_out` others of the same kind: what
+    they get is the floor, under which no generator can be told from real. `num_samples` is how
+    many images are scored at an evaluation.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        look: Callable[[Tensor], Seen],
+        reference: RealImages,
+        held_out: RealImages,
+        num_samples: int,
+    ) -> None:
+        for what, real in (("training", reference), ("held-out", held_out)):
+            if len(real.seen.features) < MIN_EXAMPLES:
+                raise ValueError(
+                    f"{len(real.seen.features)} {what} images are too few for a score: "
+                    f"it takes {MIN_EXAMPLES}"
+                )
+        self.name = name
+        self.look = look
+        self.reference = reference
+        self.held_out = held_out
+        self.num_samples = num_samples
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Judge":
+        """Nothing in it ever changes: copies of a task share their judge."""
+        return self
+
+    @property
+    def num_floor(self) -> int:
+        """How many held-out images the floor is taken from: as many as samples where they are."""
+        return min(self.num_samples, len(self.held_out.seen.features))
+
+    @cached_property
+    def class_counts(self) -> Tensor | None:
+        """How many training images each class has (C,)."""
+        classes = self.reference.classes
+        return None if classes is None else torch.bincount(classes)
+
+    @cached_property
+    def floor(self) -> dict[str, Figure]:
+        """The figures of `num_floor` held-out images."""
+        features, probabilities = self.held_out.seen
+        count = self.num_floor
+        chosen = Seen(features[:count], None if probabilities is None else probabilities[:count])
+        classes = self.held_out.classes
+        return self.figures(chosen, None if classes is None else classes[:count])
+
+    def figures(self, seen: Seen, asked: Tensor | None) -> dict[str, Figure]:
+        """All figures of a set of at least 50 images, whose order says nothing.
+
+        `asked` are the classes that were asked for (N,), where a generator takes them.
+        """
+        distances, _ = nearest(seen.features[:MAX_COMPARED], self.reference.seen.features)
+        figures = {
+            "frechet": frechet(seen.features, self._gaussian),
+            "kid": kid(seen.features, self._manifold.points),
+            **manifold_figures(seen.features, self._manifold),
+        }
+        if seen.probabilities is not None:
+            figures |= class_figures(seen.probabilities, asked)
+        figures["nearest"] = mean_of(distances)
+        figures["copying"] = copying(distances, self._held_out_distances)
+        return figures
+
+    def grouped_figures(self, seen: Seen, asked: Tensor | None) -> dict[str, Figure]:
+        """Figures of as many images as the floor has, which alone can be compared with it.
+
+        The means over disjoint groups of that size (at most 20), with their spread's error; the
+        plain figures where there is but one group.
+        """
+        size = self.num_floor
+        num_groups = min(len(seen.features) // size, MAX_GROUPS)
+        if num_groups < 2:
+            return self.figures(seen, asked)
+        parts = []
+        for start in range(0, num_groups * size, size):
+            part = slice(start, start + size)
+            of_part = None if seen.probabilities is None else seen.probabilities[part]
+            parts.append(
+                self.figures(
+                    Seen(seen.features[part], of_part), None if asked is None else asked[part]
+                )
+            )
+        return {name: mean_of_groups([part[name] for part in parts]) for name in parts[0]}
+
+    def class_distances(self, seen: Seen, classes: Tensor) -> dict[int, Figure]:
+        """The Fréchet distance of the images of each class (N,) to real ones of that class.
+
+        Left out are classes with fewer than 20 images on either side.
+        """
+        assert self.reference.classes is not None
+        distances = {}
+        for index in range(int(self.reference.classes.max()) + 1):
+            mine = seen.features[classes == index]
+            real = self.reference.seen.features[self.reference.classes == index]
+            if min(len(mine), len(real)) >= MIN_PER_CLASS:
+                distances[index] = frechet(mine, Gaussian.of(real))
+        return distances
+
+    @cached_property
+    def _gaussian(self) -> Gaussian:
+        return Gaussian.of(self.reference.seen.features)
+
+    @cached_property
+    def _manifold(self) -> Manifold:
+        return Manifold.of(self.reference.seen.features[:MAX_MANIFOLD])
+
+    @cached_property
+    def _held_out_distances(self) -> Tensor:
+        """Of each held-out image to the nearest training image (M,)."""
+        held_out = self.held_out.seen.features[:MAX_COMPARED]
+        return nearest(held_out, self.reference.seen.features)[0]
