@@ -1,6 +1,5 @@
 """Values checked against their annotations, and what a person reads when one does not fit."""
 
-import difflib
 import re
 import typing
 from collections.abc import Collection
@@ -9,12 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from trainwright.errors import ConfigError
-
-
-def nearest(name: str, options: Collection[str]) -> str:
-    """Return `; did you mean x?` where an option is close to `name`, and nothing otherwise."""
-    matches = difflib.get_close_matches(name, [str(option) for option in options], n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""
+from trainwright.wording import nearest as nearest
 
 
 def unknown_key(key: str, options: Collection[str]) -> ConfigError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainwright import __version__
 from trainwright.cli.help import help_text
+from trainwright.cli.pipe import nobody_reads
 from trainwright.config_folder import config_folder
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def _run_hydra(arguments: list[str], *, debug: bool) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except BrokenPipeError:
-        # Whoever read our output (`| head`) has seen enough; nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return nobody_reads()
     except Exception as error:
         jobs.codes.append(explain(error, arguments, debug=debug))
     finally:

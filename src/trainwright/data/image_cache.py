@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainwright.data.decode import BadImageError, Fit, decode_image
-from trainwright.data.listing import ImageFile, printable
+from trainwright.data.listing import ImageFile
 from trainwright.data.progress import progress_bar
 from trainwright.errors import DataError, DiskError
+from trainwright.wording import printable
 
 BATCH, BATCH_BYTES = 256, 64 * 2**20  # at most so much is decoded before it is written
 STALE_SECONDS = 24 * 3600

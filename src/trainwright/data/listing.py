@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainwright.errors import DataError
+from trainwright.wording import printable
 
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -57,11 +58,6 @@ def list_images(root: Path) -> Listing:
     else:
         listing.splits["train"] = _list_split(root, root, listing, is_first=True)
     return listing
-
-
-def printable(name: str) -> str:
-    """A file's name as one line of text, whatever bytes it is made of."""
-    return name if name.isprintable() else ascii(name)
 
 
 def _list_split(root: Path, folder: Path, listing: Listing, *, is_first: bool) -> list[ImageFile]:

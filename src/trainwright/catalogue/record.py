@@ -1,0 +1,177 @@
+"""One run as its folder tells of it, read as far as is asked.
+
+What is damaged or half-written is missing, not fatal: `problems` says what could not be read.
+"""
+
+import math
+import re
+import time
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainwright.catalogue.stored import (
+    UnreadableError,
+    last_row,
+    read_json,
+    read_text,
+    read_yaml,
+)
+
+STATUSES = ("running", "finished", "stopped", "pruned", "failed")
+UNKNOWN = "unknown"
+MAX_KEYS = 10_000  # in a config: aliases can make a small file a vast tree
+METRICS = "metrics.jsonl"
+_DATED = re.compile(r"(\d{4}-\d\d-\d\d)/(\d{6})-")
+_CHOICE = re.compile(r"(\w+)=([\w./-]+)")
+
+
+class Record:
+    """A run folder. `name` tells it from the others of its root: the path from there."""
+
+    def __init__(self, path: Path, *, root: Path | None = None) -> None:
+        self.path = path
+        self.name = path.relative_to(root).as_posix() if root is not None else path.name
+        self.problems: list[str] = []
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds; empty where there is none that can be read."""
+        return self._read("summary.json", read_json)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What config.yaml holds, as plain types; nothing in it is resolved or built."""
+        return self._read("config.yaml", read_yaml)
+
+    @cached_property
+    def overrides(self) -> list[str]:
+        """What was typed, an override each."""
+        try:
+            return read_text(self.path / "overrides.txt").splitlines()
+        except (FileNotFoundError, UnreadableError):
+            return []
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The config with its sections flattened: `optimizer.lr`."""
+        flat: dict[str, Any] = {}
+        _flatten("", self.config, flat)
+        return flat
+
+    @cached_property
+    def choices(self) -> dict[str, str]:
+        """The option of each group, such as model: gan; from what was typed in older runs."""
+        stored = self.summary.get("choices")
+        if isinstance(stored, dict):
+            return {k: v for k, v in stored.items() if isinstance(v, str)}
+        found = (_CHOICE.fullmatch(override) for override in self.overrides)
+        typed = {match[1]: match[2] for match in found if match is not None}
+        return {group: typed.get(group) or self._target(group) for group in ("model", "data")}
+
+    @property
+    def status(self) -> str:
+        """One of STATUSES, or `unknown`."""
+        status = self.summary.get("status")
+        return status if isinstance(status, str) and status in STATUSES else UNKNOWN
+
+    @cached_property
+    def started(self) -> float:
+        """When it began, in seconds since 1970."""
+        stored = self.summary.get("started")
+        if isinstance(stored, str):
+            try:
+                return datetime.fromisoformat(stored).timestamp()
+            except (ValueError, OverflowError, OSError):
+                pass
+        dated = _DATED.search(self.path.absolute().as_posix())
+        if dated is not None:
+            try:
+                return time.mktime(time.strptime(f"{dated[1]} {dated[2]}", "%Y-%m-%d %H%M%S"))
+            except (ValueError, OverflowError):
+                pass
+        try:
+            return (self.path / "config.yaml").stat().st_mtime
+        except OSError:
+            return 0.0
+
+    @property
+    def objective(self) -> str | None:
+        """The validation metric by which the run ranks its checkpoints."""
+        metric = self.summary.get("objective")
+        return metric if isinstance(metric, str) else None
+
+    @property
+    def step(self) -> int | None:
+        """How far it has come: by its summary, or by its metrics while that says nothing."""
+        known = _count(self.summary.get("step"))
+        return known if known is not None else _count(last_row(self.path / METRICS).get("step"))
+
+    @property
+    def steps(self) -> int | None:
+        """How far it is to go."""
+        return _count(self.summary.get("steps"))
+
+    def number(self, key: str) -> float | None:
+        """A finite number of the summary, such as `seconds`; None where there is none."""
+        return numbers(self.summary).get(key)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """`validation/...` of the best checkpoint, `last/...` and `test/...`: finite numbers."""
+        parts = {"validation": self.evaluation("best"), "last": self.evaluation("last")}
+        parts["test"] = numbers(self.summary.get("test"))
+        return {f"{part}/{name}": v for part, found in parts.items() for name, v in found.items()}
+
+    def evaluation(self, which: str) -> dict[str, float]:
+        """The metrics of the `best` or `last` evaluation."""
+        stored = self.summary.get(which)
+        return numbers(stored.get("metrics")) if isinstance(stored, dict) else {}
+
+    def _target(self, section: str) -> str:
+        node = self.config.get(section)
+        target = node.get("_target_") if isinstance(node, dict) else None
+        return target.rpartition(".")[2] if isinstance(target, str) else UNKNOWN
+
+    def _read(self, name: str, read: Any) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = read(self.path / name)
+        except FileNotFoundError:
+            self.problems.append(f"{name} is missing")
+        except UnreadableError as error:
+            self.problems.append(f"{name} {error}")
+        else:
+            return content
+        return {}
+
+
+def _count(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if is_count else None
+
+
+def numbers(values: Any) -> dict[str, float]:
+    """Those entries of a mapping that are finite numbers; of anything else none."""
+    if not isinstance(values, dict):
+        return {}
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(name, str)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < 1e300
+        and math.isfinite(value)
+    }
+
+
+def _flatten(prefix: str, node: dict[str, Any], flat: dict[str, Any], depth: int = 0) -> None:
+    for key, value in node.items():
+        if len(flat) >= MAX_KEYS:
+            return
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, dict) and value and depth < 20:
+            _flatten(name, value, flat, depth + 1)
+        else:
+            flat[name] = value

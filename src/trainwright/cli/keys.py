@@ -1,0 +1,140 @@
+"""The `key=value` words of a command: what it accepts, in one table; parsed, checked, explained."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainwright.errors import ConfigError
+from trainwright.wording import nearest, printable
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a command: how its text becomes a value, the value without it, a line of help.
+
+    `parse` raises ValueError with what it wants: "it must be ...".
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    help: str
+
+
+def parse_keys(words: Sequence[str], keys: Sequence[Key]) -> dict[str, Any]:
+    """The value of every key, from words such as `n=64`; the default where it is not given.
+
+    Raises ConfigError for a word that is no key=value, an unknown key, a wrong value, and for a
+    key that is given twice.
+    """
+    known = {key.name: key for key in keys}
+    values: dict[str, Any] = {}
+    for word in words:
+        name, separator, text = word.partition("=")
+        if not separator:
+            raise ConfigError(
+                f"{printable(word)}: write key=value{_meant(name, known)}\n"
+                f"  keys are: {', '.join(known) or 'none'}"
+            )
+        if name not in known:
+            raise ConfigError(
+                f"{printable(name)}: there is no such key{nearest(name, known)}\n"
+                f"  keys are: {', '.join(known) or 'none'}"
+            )
+        if name in values:
+            raise ConfigError(f"{name} is given twice")
+        try:
+            values[name] = known[name].parse(text)
+        except ValueError as error:
+            raise ConfigError(f"{name}={printable(text)}: {error}") from None
+    return {key.name: values.get(key.name, key.default) for key in keys}
+
+
+def keys_help(keys: Sequence[Key]) -> str:
+    """A line a key, for `--help`."""
+    width = max((len(key.name) for key in keys), default=0) + 1
+    return "\n".join(f"  {key.name + '=':<{width}}  {key.help}" for key in keys)
+
+
+def whole(minimum: int, maximum: int = 2**63 - 1) -> Callable[[str], int]:
+    """A whole number from `minimum` to `maximum`."""
+
+    def parse(text: str) -> int:
+        limit = f"from {minimum} to {maximum:,}" if maximum < 2**62 else f"at least {minimum}"
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"it must be a whole number, {limit}") from None
+        if not minimum <= value <= maximum:
+            raise ValueError(f"it must be a whole number, {limit}")
+        return value
+
+    return parse
+
+
+def number(minimum: float, maximum: float) -> Callable[[str], float]:
+    """A number from `minimum` to `maximum`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"it must be a number from {minimum:g} to {maximum:g}")
+        return value
+
+    return parse
+
+
+def one_of(*options: str) -> Callable[[str], str]:
+    """One of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"it must be one of {', '.join(options)}{nearest(text, options)}")
+        return text
+
+    return parse
+
+
+def several_of(*options: str) -> Callable[[str], tuple[str, ...]]:
+    """Some of a few words, with commas between them."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = listed(text)
+        for word in words:
+            if word not in options:
+                raise ValueError(
+                    f"it must be one or more of {', '.join(options)}{nearest(word, options)}"
+                )
+        return tuple(dict.fromkeys(words))
+
+    return parse
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Words with commas between them, with or without brackets around: `a,b` or `[a, b]`."""
+    inner = text.strip().removeprefix("[").removesuffix("]")
+    words = tuple(word.strip() for word in inner.split(","))
+    if not all(words):
+        raise ValueError("it must be words with commas between them")
+    return words
+
+
+def switch(text: str) -> bool:
+    """`true` or `false`."""
+    if text not in ("true", "false"):
+        raise ValueError("it must be true or false")
+    return text == "true"
+
+
+def text(value: str) -> str:
+    """Any text, but some."""
+    if not value:
+        raise ValueError("it must not be empty")
+    return value
+
+
+def _meant(word: str, names: Collection[str]) -> str:
+    return f": {word}=..." if word in names else ""

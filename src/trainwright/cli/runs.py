@@ -1,0 +1,130 @@
+"""`runs`: what there is to do with runs after training. No torch until a command needs it."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, Protocol, cast
+
+from trainwright import __version__
+from trainwright.cli.keys import Key, keys_help
+from trainwright.cli.pipe import nobody_reads
+from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.wording import nearest, printable
+
+# Each is a module of that name in cli/commands, which is imported when it is called for.
+COMMANDS = {
+    "list": "a table of runs; filter and sort by any config key or metric",
+}
+
+_USAGE = """\
+runs: work with what `train` has made.
+
+{commands}
+
+RUN is the path of a run folder, `last`, `best:<metric>` such as best:accuracy, or a piece of its
+name that no other run has. Runs are looked for in ./outputs, or in --root=FOLDER.
+
+Also:
+  runs COMMAND --help                   what it takes, with examples
+  --shell-completion install=bash       tab completion; also zsh, fish (see the README)
+  --debug                               show the traceback of an error
+  --version                             print the version"""
+
+
+class Command(Protocol):
+    """What a module of `cli/commands` has."""
+
+    EXAMPLES: str
+    KEYS: Sequence[Key]
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add what the command takes besides --root and --debug."""
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """Do it and return the exit code. Raises TrainwrightError."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"help", "--help", "-h"}:
+        print(help_text())
+        return
+    if arguments[0] == "--version":
+        print(f"trainwright {__version__}")
+        return
+    sys.exit(_run(arguments))
+
+
+def help_text() -> str:
+    """Every command with a line about it, and what RUN means."""
+    width = max(len(name) for name in COMMANDS)
+    lines = (f"  runs {name:<{width}}   {does}" for name, does in COMMANDS.items())
+    return _USAGE.format(commands="\n".join(lines))
+
+
+def _run(arguments: list[str]) -> int:
+    name, *words = arguments
+    debug = "--debug" in words
+    try:
+        command = _load(name)
+        code = command.execute(_parse(name, command, words))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except SystemExit as stop:  # argparse has printed the help
+        return stop.code if isinstance(stop.code, int) else 1
+    except BrokenPipeError:
+        return nobody_reads()
+    except Exception as error:
+        return _explain(error, debug=debug)
+    return code
+
+
+def _load(name: str) -> Command:
+    if name not in COMMANDS:
+        raise ConfigError(
+            f"runs {printable(name)}: there is no such command{nearest(name, COMMANDS)}\n"
+            f"  commands are: {', '.join(COMMANDS)}"
+        )
+    return cast(Command, importlib.import_module(f"trainwright.cli.commands.{name}"))
+
+
+def _explain(error: Exception, *, debug: bool) -> int:
+    from trainwright.cli.failure import explain
+
+    if isinstance(error, TrainwrightError):  # a name in it may be a stranger's
+        error.args = ("\n".join(printable(line) for line in str(error).splitlines()),)
+    return explain(error, [], debug=debug)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse, but what it refuses is an error like any other, with the nearest flag named."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}\n  `{self.prog} --help` shows what it takes")
+
+
+def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:
+    keys = f"keys:\n{keys_help(command.KEYS)}\n\n" if command.KEYS else ""
+    parser = _Parser(
+        prog=f"runs {name}",
+        description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
+        epilog=f"{keys}examples:\n{command.EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    parser.add_argument(
+        "--root", type=Path, default=Path("outputs"), help="where runs are looked for (./outputs)"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    known, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        flags = parser._option_string_actions
+        hint = nearest(unknown[0].split("=")[0], list(flags))
+        parser.error(f"{printable(unknown[0])}: there is no such flag or argument{hint}")
+    return known
