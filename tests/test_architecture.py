@@ -16,9 +16,14 @@ LAYERS = ("cli", "run", "hooks", "engine", "tasks", "nn")
 RUN = {
     "announce",
     "assemble",
+    "changes",
     "compose",
     "config",
+    "continuing",
     "finish",
+    "lock",
+    "recover",
+    "records",
     "resume",
     "run",
     "runfolder",
@@ -27,10 +32,19 @@ RUN = {
 }
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"catalogue", "data", "report", "score"}
-FOUNDATIONS = {"errors", "seeds", "config_folder", "wording", "__init__"}
+FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "wording", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
-MAY_IMPORT_HYDRA = {"assemble", "compose", "config", "resume", "run", "validation"}
+MAY_IMPORT_HYDRA = {
+    "assemble",
+    "changes",
+    "compose",
+    "config",
+    "records",
+    "resume",
+    "run",
+    "validation",
+}
 
 
 def imports(path):

@@ -1,7 +1,7 @@
 """What a run says of itself before it starts and when it has ended."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.assemble import Assembly
@@ -17,8 +17,8 @@ def parameter_counts(assembly: Assembly) -> dict[str, int]:
     return {name: sum(p.numel() for p in player.parameters()) for name, player in players.items()}
 
 
-def announce(assembly: Assembly, folder: RunFolder) -> None:
-    """Say what was chosen, and where the run goes."""
+def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:
+    """Say what was chosen, and where the run goes; `notes`: how it goes on."""
     data, state, settings = assembly.dataset, assembly.state, assembly.settings
     shape = "x".join(str(size) for size in data.info.input_shape)
     classes = f", {data.info.num_classes} classes" if data.info.num_classes else ""
@@ -35,6 +35,8 @@ def announce(assembly: Assembly, folder: RunFolder) -> None:
     log.info("steps: %s of %d (%.3g epochs)", format_count(total), settings.batch_size, epochs)
     if state.step:
         log.info("resumed at step %d", state.step)
+    for note in notes:
+        log.info(note)
     log.info("folder: %s", folder.path)
 
 

@@ -1,7 +1,7 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -71,7 +71,7 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
     state = TrainState(
         task=task,
         optimizers=_build_optimizers(config, task, placement, allow),
-        schedule=_build_schedule(config, task, clock, allow),
+        schedule=_build_schedule(config, options, task, clock, allow),
         clock=clock,
         placement=placement,
         seed=seed,
@@ -130,7 +130,14 @@ def _check_before_data(config: DictConfig, allow: Collection[str] | None) -> Non
 
 
 def _check_durations(options: TrainerSettings, clock: Clock) -> None:
-    for name in ("log_every", "evaluate_every", "sample_every", "save_every"):
+    for name in (
+        "schedule_from",
+        "schedule_until",
+        "log_every",
+        "evaluate_every",
+        "sample_every",
+        "save_every",
+    ):
         try:
             clock.steps(getattr(options, name))
         except ValueError as error:
@@ -231,11 +238,25 @@ def _torch_optimizer(
 
 
 def _build_schedule(
-    config: DictConfig, task: Task, clock: Clock, allow: Collection[str] | None
+    config: DictConfig,
+    options: TrainerSettings,
+    task: Task,
+    clock: Clock,
+    allow: Collection[str] | None,
 ) -> Schedule:
     mode = "max" if task.objective.higher_is_better else "min"
-    facts = {"clock": clock, "mode": mode}
+    begin = round(clock.steps(options.schedule_from))
+    end = max(begin + 1, round(clock.steps(options.schedule_until)))
+    span = replace(clock, first_step=begin, total_steps=end - begin)
+    facts = {"clock": span, "mode": mode}
     schedule = build(Schedule, plain(config.schedule), key="schedule", facts=facts, allow=allow)
-    if isinstance(schedule, Plateau) and clock.steps(config.trainer.evaluate_every) <= 0:
+    if isinstance(schedule, Plateau) and clock.steps(options.evaluate_every) <= 0:
         raise ConfigError("schedule=plateau needs evaluations, and trainer.evaluate_every is 0")
+    if end < clock.total_steps and schedule.factor(end) == 0:
+        raise ConfigError(
+            f"the schedule is at its end after {end} of {clock.total_steps} steps, with a learning "
+            "rate of 0: the rest would learn nothing\n"
+            "  to stretch it over the whole run: trainer.schedule_until=100%\n"
+            "  or, when a run goes on, begin another: schedule=constant optimizer.lr=1e-4"
+        )
     return schedule

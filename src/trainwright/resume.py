@@ -1,5 +1,6 @@
 """Go on with an earlier run: its own config, what may be changed, and the state it was in."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,106 +8,76 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright.changes import NOT_CHANGES, apply_changes, key_of
 from trainwright.compose import check_sections
 from trainwright.config import TRUSTED_TARGETS
-from trainwright.engine import checkpoint
+from trainwright.continuing import Resume
 from trainwright.errors import CheckpointError, ConfigError
-from trainwright.run import Request, Resume
+from trainwright.lock import RunLock
+from trainwright.records import read_summary
+from trainwright.recover import Found, newest_whole, read
+from trainwright.run import Request
 from trainwright.runfolder import RunFolder
-from trainwright.validation import nearest, unknown_key
 
-# What may differ when a run goes on: how long it is, how often it looks, where it computes.
-LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping.patience")
-CHANGEABLE = (
-    *LONGER,
-    "trainer.log_every",
-    "trainer.evaluate_every",
-    "trainer.sample_every",
-    "trainer.save_every",
-    "trainer.evaluate_batch_size",
-    "trainer.device",
-    "trainer.threads",
-    "data.root",
-    "data.path",
-)
-NOT_CHANGES = ("trainer.resume", "trust")
+# With one of these a run that is finished has something left to do.
+LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping")
 
 
 def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
-    """The request to go on with the run that `trainer.resume` names.
+    """The request to go on with the run that `trainer.resume` names, which is locked for us.
 
-    The run's own config counts, not the defaults of today; what is typed besides must be among
-    CHANGEABLE. Raises ConfigError or CheckpointError.
+    The run's own config counts, not the defaults of today, with the changes that are typed. Goes
+    on from the newest checkpoint that is whole, or from the file that is named. Raises ConfigError,
+    CheckpointError, or DiskError where the folder cannot be written to.
     """
     named = Path(str(config.trainer.resume)).expanduser()
     folder = RunFolder.existing(str(config.trainer.resume))
-    path = named if named.is_file() else folder.last
-    changes = _changes(overrides)
-    tensors, metadata = checkpoint.load(path)
-    stored = _stored_config(path, metadata)
-    for key in changes:
-        if OmegaConf.select(stored, key, default=_MISSING) is _MISSING:
-            raise unknown_key(key, list(stored[key.split(".")[0]]))
-        value = OmegaConf.select(config, key)
-        OmegaConf.update(stored, key, value)
-        if key in {"trainer.epochs", "trainer.steps"} and value is not None:
-            other = "steps" if key == "trainer.epochs" else "epochs"
-            OmegaConf.update(stored, f"trainer.{other}", None)
-    trusted = TRUSTED_TARGETS | {str(target) for target in config.trust}
-    _check_trust(stored, trusted)
+    with contextlib.ExitStack() as if_refused:
+        lock = if_refused.enter_context(RunLock(folder.path).acquire())
+        found = read(named) if named.is_file() else newest_whole(folder)
+        stored = _stored_config(found)
+        total = _total_steps(found)
+        changes = apply_changes(stored, config, overrides, step=found.step, total=total)
+        trusted = TRUSTED_TARGETS | {str(target) for target in config.trust}
+        _check_trust(stored, trusted)
+        if_refused.pop_all()
     return Request(
         config=stored,
-        overrides=[o for o in overrides if _key(o) in CHANGEABLE],
-        name=str(metadata["name"]),
-        resume=Resume(folder, tensors, metadata, trusted),
+        overrides=[o.lstrip("+") for o in overrides if key_of(o) not in NOT_CHANGES],
+        name=str(found.metadata["name"]),
+        resume=Resume(folder, lock, found, trusted, changes),
     )
 
 
 def finished(request: Request) -> str | None:
     """What to tell who resumes a run that is finished; None if there is something left to do."""
     assert request.resume is not None
-    folder, progress = request.resume.folder, request.resume.metadata["progress"]
-    try:
-        summary = json.loads((folder.path / "summary.json").read_text())
-    except (OSError, ValueError):
+    folder, step = request.resume.folder, request.resume.found.step
+    summary = read_summary(folder)
+    if summary.get("status") != "finished" or summary.get("step") != step:
         return None
-    if summary.get("status") != "finished" or summary.get("step") != progress["step"]:
+    if any(key_of(override).startswith(LONGER) for override in request.overrides):
         return None
-    if any(_key(override) in LONGER for override in request.overrides):
-        return None
-    step = int(progress["step"])
     return (
         f"this run is finished: it ended at step {step}, and nothing is left to do\n"
         f"  to go on with it: train trainer.resume={folder.path} trainer.steps={2 * step}"
+        " trainer.schedule_until=100%\n"
+        "  which stretches its schedule: the learning rate rises to where that now has it"
     )
 
 
-def _key(override: str) -> str:
-    return override.lstrip("+~").split("=")[0]
+def _total_steps(found: Found) -> int:
+    total = found.metadata.get("total_steps")
+    if not isinstance(total, int) or total < 1:
+        raise CheckpointError(f"{found.path} does not say how many steps its run has")
+    return total
 
 
-def _changes(overrides: Sequence[str]) -> list[str]:
-    """The keys that are typed anew. Raises ConfigError for one that a run must keep."""
-    keys = [_key(override) for override in overrides if _key(override) not in NOT_CHANGES]
-    for key in keys:
-        if key not in CHANGEABLE:
-            raise ConfigError(
-                f"{key}: cannot be changed when a run goes on, for it would be another run"
-                f"{nearest(key, CHANGEABLE)}\n"
-                "  leave it out, or start a new run without trainer.resume\n"
-                f"  may be changed: {', '.join(CHANGEABLE)}"
-            )
-    if {"trainer.epochs", "trainer.steps"} <= set(keys):
-        raise ConfigError("trainer.epochs and trainer.steps are both given: a run has one length")
-    return keys
-
-
-def _stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
+def _stored_config(found: Found) -> DictConfig:
     """The config that a checkpoint brings, which may come from anyone."""
-    config = metadata.get("config")
-    missing = [key for key in ("name", "progress", "hooks") if key not in metadata]
+    path, config = found.path, found.metadata["config"]
     # What we write is resolved; an interpolation would let a file read the environment.
-    if not isinstance(config, dict) or missing or "${" in json.dumps(config):
+    if not isinstance(config, dict) or "${" in json.dumps(config):
         raise CheckpointError(f"{path} is not a checkpoint of a run that can be resumed")
     stored = DictConfig(config)
     try:
@@ -135,6 +106,3 @@ def _targets(node: Any) -> Iterator[str]:
             yield str(node["_target_"])
         for value in node.values():
             yield from _targets(value)
-
-
-_MISSING = object()

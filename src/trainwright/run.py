@@ -2,47 +2,36 @@
 
 import contextlib
 import logging
-import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright import __version__
-from trainwright.announce import announce, parameter_counts, report
+from trainwright.announce import announce, report
 from trainwright.assemble import Assembly, assemble
+from trainwright.continuing import Resume, put_back
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
-from trainwright.engine.state import Evaluation
 from trainwright.engine.trainer import fit
-from trainwright.errors import ConfigError, NonFiniteError, OutOfMemoryError, TrainwrightError
+from trainwright.errors import ConfigError, DiskError, NonFiniteError, OutOfMemoryError
+from trainwright.files import append_line, write_text
 from trainwright.finish import finish
 from trainwright.hooks.early_stop import EarlyStop
 from trainwright.hooks.evaluate import Evaluate
-from trainwright.hooks.log import Log, rewind
+from trainwright.hooks.log import Log
 from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
+from trainwright.lock import RunLock
+from trainwright.records import Summary, facts, first_summary, kept_config, progress, read_summary
 from trainwright.runfolder import RunFolder
 from trainwright.signals import StopRequests
 from trainwright.tasks.task import Objective
 
 log = logging.getLogger(__name__)
-Summary = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Resume:
-    """An earlier run, read and checked, and the targets that its config may build."""
-
-    folder: RunFolder
-    tensors: dict[str, torch.Tensor]
-    metadata: dict[str, Any]
-    allow: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -70,71 +59,88 @@ def run(request: Request) -> Outcome:
     Everything that can be refused is refused before the run folder is made. Raises
     TrainwrightError; once there is a folder, its summary.json says that the run failed, and why.
     """
-    started = time.perf_counter()
-    resume = request.resume
-    try:
-        assembly = assemble(request.config, allow=None if resume is None else resume.allow)
-    except Exception as error:
-        if _is_out_of_memory(error):
-            raise OutOfMemoryError(
-                "out of memory while the model was built: make it smaller"
-            ) from error
-        raise
-    stopping = _early_stop(assembly)
-    # From the moment there is a folder, a signal stops the run between two steps.
-    with contextlib.ExitStack() as until_trained:
-        requests = until_trained.enter_context(StopRequests(assembly.state))
-        folder = _folder(request, assembly, stopping)
-        summary = _first_summary(request, assembly)
+    with contextlib.ExitStack() as until_ended:
+        resume = request.resume
+        if resume is not None:
+            until_ended.enter_context(resume.lock)
+        started = time.perf_counter()
+        try:
+            assembly = assemble(request.config, allow=None if resume is None else resume.allow)
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise OutOfMemoryError(
+                    "out of memory while the model was built: make it smaller"
+                ) from error
+            raise
+        stopping = _early_stop(assembly)
+        # From the moment there is a folder, a signal stops the run between two steps.
+        requests = until_ended.enter_context(StopRequests(assembly.state))
+        summary = first_summary(request.name, assembly)
+        if resume is None:
+            folder, notes = _new_folder(request), []
+            until_ended.enter_context(RunLock(folder.path).acquire())
+        else:
+            folder, going_on = resume.folder, put_back(resume, assembly, stopping)
+            notes = going_on.lines()
+            summary["resumed"] = [*read_summary(folder).get("resumed", []), going_on.record()]
+        _note_request(request, folder)
         folder.write_summary(summary)
-        with _logged_to(folder.log):
-            try:
-                announce(assembly, folder)
-                _train(request, assembly, folder, stopping, summary)
-                if requests.received is not None:
-                    folder.write_summary({**summary, "status": "stopped"})
-                    step = assembly.state.step
-                    log.info("saved step %d; go on: train trainer.resume=%s", step, folder.path)
-                    return Outcome(folder.path, None, requests.received)
-                until_trained.close()
-                test = finish(assembly, folder)
-                summary |= {"status": "finished", "test": test}
-                summary["total_seconds"] = round(time.perf_counter() - started, 3)
-                folder.write_summary(summary)
-                report(assembly, folder, summary)
-                return Outcome(folder.path, _objective_value(assembly))
-            except KeyboardInterrupt:
-                folder.write_summary({**summary, "status": "stopped"})
-                raise
-            except Exception as error:
-                folder.write_summary({**summary, "status": "failed", "error": str(error)})
-                if _is_out_of_memory(error):
-                    raise _out_of_memory(assembly, folder) from error
-                raise
+        until_ended.enter_context(_logged_to(folder.log))
+        announce(assembly, folder, notes)
+        return _train_and_finish(request, assembly, folder, stopping, requests, summary, started)
 
 
-def _folder(request: Request, assembly: Assembly, stopping: list[EarlyStop]) -> RunFolder:
-    """A new folder, or that of the earlier run, whose state is then put in place."""
-    resume = request.resume
-    if resume is None:
-        folder, typed = _new_folder(request), []
-    else:
-        folder, typed = resume.folder, resume.folder.overrides()
-        checkpoint.restore(assembly.state, resume.tensors, resume.metadata["progress"])
-        _check_length(assembly)
-        for hook in stopping:
-            hook.load_state_dict(resume.metadata["hooks"].get(type(hook).__name__, {}))
-        rewind(folder.metrics, assembly.state.step)
-    folder.write_text("config.yaml", OmegaConf.to_yaml(request.config, resolve=True))
-    lines = [*typed, *request.overrides]
-    folder.write_text("overrides.txt", "".join(f"{line}\n" for line in lines))
-    return folder
+def _train_and_finish(
+    request: Request,
+    assembly: Assembly,
+    folder: RunFolder,
+    stopping: list[EarlyStop],
+    requests: StopRequests,
+    summary: Summary,
+    started: float,
+) -> Outcome:
+    """All that happens in the folder; however it ends, the summary says so."""
+    go_on = f"go on: train trainer.resume={folder.path}"
+    try:
+        _train(request, assembly, folder, stopping, summary)
+        if requests.received is not None:
+            folder.write_summary({**summary, "status": "stopped"})
+            log.info("saved step %d; %s", assembly.state.step, go_on)
+            return Outcome(folder.path, None, requests.received)
+        requests.leave_at_once()  # there is nothing left to save
+        test = finish(assembly, folder)
+        summary |= {"status": "finished", "test": test}
+        summary["total_seconds"] = round(time.perf_counter() - started, 3)
+        folder.write_summary(summary)
+        report(assembly, folder, summary)
+        return Outcome(folder.path, _objective_value(assembly))
+    except KeyboardInterrupt:
+        folder.write_summary({**summary, "status": "stopped"})
+        step = checkpoint.saved_step(folder.last)
+        log.info("nothing was saved" if step is None else f"saved is step {step}; {go_on}")
+        if requests.received is None:
+            raise
+        return Outcome(folder.path, None, requests.received)
+    except Exception as error:
+        failure = _explained(error, assembly, folder)
+        with contextlib.suppress(DiskError):  # of two failures the first is told
+            folder.write_summary({**summary, "status": "failed", "error": str(failure)})
+        if failure is error:
+            raise
+        raise failure from error
+
+
+def _note_request(request: Request, folder: RunFolder) -> None:
+    """Write down what runs, and add what was typed to what was typed before."""
+    write_text(folder.path / "config.yaml", OmegaConf.to_yaml(kept_config(request.config)))
+    lines = [*folder.overrides(), *request.overrides]
+    write_text(folder.path / "overrides.txt", "".join(f"{line}\n" for line in lines))
 
 
 @contextlib.contextmanager
 def _logged_to(path: Path) -> Iterator[None]:
     """While this context is open, what the console shows is kept in a file too."""
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     root = logging.getLogger("trainwright")
     root.addHandler(handler)
@@ -143,6 +149,18 @@ def _logged_to(path: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
+
+
+class _LogFile(logging.Handler):
+    """Appends lines whole or, where the disk is full, not at all: the console has them too."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(DiskError):
+            append_line(self._path, self.format(record))
 
 
 def _train(
@@ -157,12 +175,13 @@ def _train(
     evaluate_every = clock.steps(settings.evaluate_every)
     save = Save(
         folder,
-        _facts(request, assembly),
+        facts(request.name, request.config, assembly),
         stopping,
         every=clock.steps(settings.save_every),
         evaluate_every=evaluate_every,
+        step_of_last=None if request.resume is None else state.step,
     )
-    progress = Progress(
+    bar = Progress(
         batch_size=settings.batch_size,
         start=state.step,
         total=clock.total_steps,
@@ -178,7 +197,7 @@ def _train(
         *stopping,
         Samples(folder, every=clock.steps(settings.sample_every)),
         save,
-        progress,
+        bar,
     ]
     first_step, begun = state.step, time.perf_counter()
     try:
@@ -187,21 +206,12 @@ def _train(
         kept = folder.last if folder.last.exists() else "none yet"
         raise NonFiniteError(f"{error}\n  last good checkpoint: {kept}") from error
     finally:
-        progress.close()
+        bar.close()
     seconds = time.perf_counter() - begun
     # Stopped between two saves, or never asked to save: what there is must not be lost.
     if state.step < clock.total_steps or not folder.best.exists():
         save.save(state)
-    summary |= {
-        "step": state.step,
-        "seconds": round(seconds, 3),
-        "examples_per_second": round(
-            (state.step - first_step) * settings.batch_size / max(seconds, 1e-9), 1
-        ),
-        "stopped_because": state.stop_reason,
-        "best": _evaluation(state.best),
-        "last": _evaluation(state.last),
-    }
+    summary |= progress(assembly, first_step=first_step, seconds=seconds)
 
 
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:
@@ -228,56 +238,26 @@ def _new_folder(request: Request) -> RunFolder:
     return RunFolder.create(Path(wanted.root).expanduser(), request.name, exact=exact)
 
 
-def _facts(request: Request, assembly: Assembly) -> dict[str, Any]:
-    """What a checkpoint needs besides the state, to be used without its dataset or its folder."""
-    normalisation = assembly.state.task.normalisation
-    return {
-        "name": request.name,
-        "config": OmegaConf.to_container(request.config, resolve=True),
-        "data": asdict(assembly.dataset.info),
-        "normalisation": {"scale": normalisation.scale, "shift": normalisation.shift},
-        "versions": _versions(),
-        "placement": assembly.state.placement.describe(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "trainwright": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _first_summary(request: Request, assembly: Assembly) -> Summary:
-    return {
-        "status": "running",
-        "name": request.name,
-        "objective": assembly.state.task.objective.metric,
-        "parameters": parameter_counts(assembly),
-        "steps": assembly.state.clock.total_steps,
-        "placement": assembly.state.placement.describe(),
-        "versions": _versions(),
-    }
-
-
 def _objective_value(assembly: Assembly) -> float | None:
     best = assembly.state.best
     return None if best is None else best.metrics[assembly.state.task.objective.metric]
 
 
-def _evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None:
-    return None if evaluation is None else asdict(evaluation)
-
-
-def _check_length(assembly: Assembly) -> None:
-    """Raise ConfigError for a length that the run has already gone beyond."""
-    step, total = assembly.state.step, assembly.state.clock.total_steps
-    if step > total:
-        raise ConfigError(
-            f"trainer.steps={total}: the run has already made {step} steps\n"
-            "  it can only be made longer; to end it here, leave it as it is"
+def _explained(error: Exception, assembly: Assembly, folder: RunFolder) -> Exception:
+    """The error with what a person needs to go on, where there is more to say."""
+    if _is_out_of_memory(error):
+        return OutOfMemoryError(
+            f"out of memory with trainer.batch_size={assembly.settings.batch_size}\n"
+            "  lower it, or compute each batch in parts: trainer.accumulate=2\n"
+            f"  run folder: {folder.path}"
         )
+    if isinstance(error, DiskError):
+        step = checkpoint.saved_step(folder.last)
+        saved = "no step was saved" if step is None else f"the last good step is {step}"
+        return DiskError(
+            f"{error}\n  {saved}; free some space, then go on: train trainer.resume={folder.path}"
+        )
+    return error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -285,11 +265,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def _out_of_memory(assembly: Assembly, folder: RunFolder) -> TrainwrightError:
-    return OutOfMemoryError(
-        f"out of memory with trainer.batch_size={assembly.settings.batch_size}\n"
-        "  lower it, or compute each batch in parts: trainer.accumulate=2\n"
-        f"  run folder: {folder.path}"
-    )

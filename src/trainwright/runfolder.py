@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.errors import CheckpointError, ConfigError, DiskError
+from trainwright.files import write_text
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,18 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of last.safetensors and best.safetensors."""
+        """Folder of last.safetensors, previous.safetensors and best.safetensors."""
         return self.path / "checkpoints"
 
     @property
     def last(self) -> Path:
         """The newest checkpoint."""
         return self.checkpoints / "last.safetensors"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint that was the newest before that."""
+        return self.checkpoints / "previous.safetensors"
 
     @property
     def best(self) -> Path:
@@ -113,16 +118,6 @@ class RunFolder:
         path = self.path / "overrides.txt"
         return path.read_text().splitlines() if path.is_file() else []
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a file of the folder whole or not at all. Raises DiskError."""
-        path = self.path / name
-        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(text)
-            temporary.replace(path)
-        except OSError as error:
-            raise DiskError(f"could not write {path}\n  {error.strerror}") from error
-
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: status, best, last, timing, versions."""
-        self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")

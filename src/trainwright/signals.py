@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM ask the run to stop after the step it is in; a second Ctrl-C stops it now."""
+"""Ctrl-C and SIGTERM ask the run to stop after the step it is in; a second Ctrl-C stops it now.
+
+When training is over and saved, either stops it now.
+"""
 
 import os
 import signal
@@ -15,6 +18,7 @@ class StopRequests:
     def __init__(self, state: TrainState) -> None:
         self.received: int | None = None
         self._state = state
+        self._at_once = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequests":
@@ -33,8 +37,13 @@ class StopRequests:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def leave_at_once(self) -> None:
+        """From now on a signal raises KeyboardInterrupt: there is no step to finish."""
+        self._at_once = True
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
+        if self._at_once or (self.received is not None and number == signal.SIGINT):
+            self.received = number
             raise KeyboardInterrupt
         is_first, self.received = self.received is None, number
         if is_first and number == signal.SIGINT:

@@ -9,6 +9,7 @@ import torch
 from trainwright.engine import checkpoint
 
 RUN = ("trainer=smoke", "model.widths=[8]", "run.dir=run")
+STRETCHED = "trainer.schedule_until=100%"
 
 
 def tensors_of(folder):
@@ -41,7 +42,7 @@ def test_a_longer_resumed_run_is_the_long_run(run_main, empty):
 def test_from_a_checkpoint_file_it_goes_on_from_that_step(run_main, ended_run):
     best = ended_run / "checkpoints" / "best.safetensors"
     (ended_run / "checkpoints" / "last.safetensors").unlink()
-    result = run_main(f"trainer.resume={best}", "trainer.epochs=0.05")
+    result = run_main(f"trainer.resume={best}", "trainer.epochs=0.05", STRETCHED)
     assert result.code == 0
     assert "resumed at step 1" in result.out
     rows = [json.loads(row) for row in (ended_run / "metrics.jsonl").read_text().splitlines()]
@@ -58,15 +59,16 @@ def test_a_finished_run_says_so_and_changes_nothing(run_main, empty, ended_run):
 
 
 def test_what_was_typed_is_kept_and_what_was_changed_is_added(run_main, empty, ended_run):
-    assert run_main("trainer.resume=run", "trainer.steps=3").code == 0
+    assert run_main("trainer.resume=run", "trainer.steps=3", STRETCHED).code == 0
     typed = (empty / "run" / "overrides.txt").read_text().splitlines()
-    assert typed == [*RUN[:-1], "trainer.steps=3"]
+    assert typed == [*RUN[:-1], "trainer.steps=3", STRETCHED]
 
 
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ("optimizer.lr=1", "optimizer.lr: cannot be changed"),
+        ("optimizer.lrr=1", "did you mean optimizer.lr?"),
+        ("trainer.batch_size=1", "trainer.batch_size: cannot be changed"),
         ("model=cnn", "model: cannot be changed"),
         ("seed=1", "seed: cannot be changed"),
         ("trainer.stepss=9", "did you mean trainer.steps?"),
@@ -86,6 +88,8 @@ def test_what_would_make_another_run_is_refused_by_name(typed, named, run_main, 
 def test_a_damaged_checkpoint_ends_with_4_and_starts_nothing(run_main, empty, ended_run):
     last = ended_run / "checkpoints" / "last.safetensors"
     whole = last.read_bytes()
+    for other in ("best", "previous"):
+        last.with_stem(other).unlink()
     damages = {
         "one bit of a weight": whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
         "torn": whole[: len(whole) // 2],
@@ -120,10 +124,11 @@ def test_classes_of_ones_own_are_built_only_when_they_are_trusted_by_name(run_ma
     (empty / "mine.py").write_text(OWN)
     assert run_main(*RUN, "model._target_=mine.Net").code == 0
     (empty / "canary").unlink()
-    result = run_main("trainer.resume=run", "trainer.steps=3")
+    result = run_main("trainer.resume=run", "trainer.steps=3", STRETCHED)
     assert result.code == 2
     assert "'trust=[mine.Net]'" in result.err
-    assert run_main("trainer.resume=run", "trainer.steps=3", "trust=[mine.Net]").code == 0
+    longer = ("trainer.resume=run", "trainer.steps=3", STRETCHED)
+    assert run_main(*longer, "trust=[mine.Net]").code == 0
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_another_format_is_refused_with_the_one_that_is_read(tmp_path, monkeypat
     monkeypatch.setattr(checkpoint, "FORMAT", 99)
     checkpoint.save([path], TENSORS, METADATA)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="has format 99; this version reads format 1"):
+    with pytest.raises(CheckpointError, match="has format 99; this version reads format 2"):
         checkpoint.load(path)
 
 
@@ -152,7 +152,7 @@ def test_a_save_that_fails_midway_leaves_the_old_file_whole_and_no_other(tmp_pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(DiskError, match="could not write the checkpoint"):
+        with pytest.raises(DiskError, match="could not write "):
             checkpoint.save([path], {"weights": torch.zeros(100_000)}, METADATA)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -165,13 +165,13 @@ def test_a_save_that_fails_midway_leaves_the_old_file_whole_and_no_other(tmp_pat
 def test_a_save_that_fails_at_the_last_moment_leaves_no_temporary_file(tmp_path):
     path = tmp_path / "last.safetensors"
     path.mkdir()  # nothing can be renamed over it
-    with pytest.raises(DiskError, match="could not write the checkpoint"):
+    with pytest.raises(DiskError, match="could not write "):
         checkpoint.save([path], TENSORS, METADATA)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_is_gone_is_a_disk_error(tmp_path):
-    with pytest.raises(DiskError, match="could not write the checkpoint"):
+    with pytest.raises(DiskError, match="could not write "):
         checkpoint.save([tmp_path / "gone" / "last.safetensors"], TENSORS, METADATA)
 
 

@@ -36,6 +36,8 @@ def run_job(config: DictConfig) -> float:
         request = resume_request(config, overrides)
         message = finished(request)
         if message is not None:
+            assert request.resume is not None
+            request.resume.lock.release()
             log.info(message)
             return math.nan
     else:

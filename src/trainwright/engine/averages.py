@@ -37,3 +37,10 @@ class AveragedTask:
         torch._foreach_lerp_(self._means, self._trained, weight)
         for mine, trained in zip(self._buffers, self._trained_buffers, strict=True):
             mine.copy_(trained)
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Take the weights as they are for the average so far."""
+        torch._foreach_copy_(self._means, self._trained)
+        for mine, trained in zip(self._buffers, self._trained_buffers, strict=True):
+            mine.copy_(trained)

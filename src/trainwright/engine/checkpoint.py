@@ -4,11 +4,11 @@ A file is written beside its final name, flushed to disk, and renamed over: what
 name is always whole. The digest detects damage; it does not prove where a file comes from.
 """
 
-import contextlib
-import errno
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trainwright.engine.state import Evaluation, TrainState
-from trainwright.errors import CheckpointError, DiskError
+from trainwright.errors import CheckpointError
+from trainwright.files import disk_error, replacing
 
-FORMAT = 1
+FORMAT = 2  # 1 named the state of an optimizer by numbers
 Metadata = dict[str, Any]
 
 
@@ -48,20 +49,32 @@ def progress_metadata(state: TrainState) -> Metadata:
     }
 
 
-def restore(state: TrainState, tensors: dict[str, Tensor], progress: Metadata) -> None:
+def restore(
+    state: TrainState,
+    tensors: dict[str, Tensor],
+    progress: Metadata,
+    *,
+    anew: Collection[str] = (),
+) -> None:
     """Put a run back to where `state_tensors` and `progress_metadata` found it.
 
-    Raises CheckpointError where the tensors are not those of this run's networks.
+    `anew`: what begins anew instead, of "optimizer", "averages", "schedule" and "scale". Raises
+    CheckpointError where the tensors are not those of this run's networks.
     """
     try:
         state.task.load_state_dict(under("task", tensors))
-        if state.averaged is not None:
+        if state.averaged is not None and "averages" in anew:
+            state.averaged.begin()
+        elif state.averaged is not None:
             for player, module in state.averaged.players.items():
                 module.load_state_dict(under(f"averaged.{player}", tensors))
-        for player, optimizer in state.optimizers.items():
-            optimizer.load_state_dict(under(f"optimizer.{player}", tensors))
-        state.schedule.load_state_dict(progress["schedule"])
-        state.scale.load_state_dict(progress["scale"])
+        if "optimizer" not in anew:
+            for player, optimizer in state.optimizers.items():
+                optimizer.load_state_dict(under(f"optimizer.{player}", tensors))
+        if "schedule" not in anew:
+            state.schedule.load_state_dict(progress["schedule"])
+        if "scale" not in anew:
+            state.scale.load_state_dict(progress["scale"])
         state.step = int(progress["step"])
         state.last, state.best = _evaluation(progress["last"]), _evaluation(progress["best"])
     except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
@@ -89,28 +102,42 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
 
 
-def save(paths: list[Path], tensors: dict[str, Tensor], metadata: Metadata) -> None:
-    """Write the same checkpoint under each of `paths`, each atomically and durably.
+def save(
+    paths: list[Path],
+    tensors: dict[str, Tensor],
+    metadata: Metadata,
+    *,
+    kept_as: Mapping[Path, Path] | None = None,
+) -> None:
+    """Write the same checkpoint under each of `paths`, one after the other, atomically and durably.
 
-    Raises DiskError when a file cannot be written; what stood under its name still stands.
+    `kept_as`: under which name to keep the file that has stood under a path so far. Raises
+    DiskError when a file cannot be written; what stood under its name still stands.
     """
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
     labels = {"trainwright": text, "sha256": _digest(tensors, text)}
     for path in paths:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            save_file(tensors, temporary, metadata=labels)
-            _flush(temporary)
-            temporary.replace(path)
-            _flush(path.parent)
+            with replacing(path) as temporary:
+                # The library's file would be its owner's alone; it shall be as all the others.
+                temporary.touch()
+                mode = temporary.stat().st_mode
+                save_file(tensors, temporary, metadata=labels)
+                temporary.chmod(mode)
+                if kept_as and path in kept_as and path.exists():
+                    _keep(path, kept_as[path])
         except (OSError, SafetensorError) as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            reason = os.strerror(errno.ENOSPC) if "No space" in str(error) else str(error)
-            raise DiskError(
-                f"could not write the checkpoint {path}\n  {reason}\n"
-                "  the one before it is still whole; free some space and resume the run"
-            ) from error
+            needed = len(text) + sum(tensor.nbytes for tensor in tensors.values())
+            raise disk_error(path, needed, error) from error
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Give a file a second name, in place of what has had that; it does not lose its first."""
+    with replacing(kept) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, temporary)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
@@ -138,6 +165,15 @@ def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     return tensors, metadata
 
 
+def saved_step(path: Path) -> int | None:
+    """The step that a file claims to hold, read quickly and unchecked: only to be shown."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads((file.metadata() or {})["trainwright"])["progress"]["step"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
     """SHA-256 over the metadata and every tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(text.encode())
@@ -146,15 +182,6 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         digest.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Force a file or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _plain(evaluation: Evaluation | None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ class Clock:
     num_examples: int
     batch_size: int
     total_steps: int
+    first_step: int = 0  # not 0 for a schedule that begins later than its run
 
     @classmethod
     def of_run(

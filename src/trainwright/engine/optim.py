@@ -32,6 +32,7 @@ class PlayerOptimizer:
 
     def __init__(self, player: nn.Module, optimizers: Sequence[Optimizer], *, l1: float) -> None:
         self.parameters = [p for p in player.parameters() if p.requires_grad]
+        self._names: dict[Tensor, str] = {p: name for name, p in player.named_parameters()}
         self._optimizers = list(optimizers)
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         self._base_lrs = [float(group["lr"]) for group in self._groups]
@@ -84,27 +85,30 @@ class PlayerOptimizer:
         self._kernels[number] = fused_kernels(optimizer)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Every state tensor under `<optimizer>.<parameter>.<name>`, numbers as 0-dim tensors."""
+        """Every state tensor under `<parameter>.<name>`, numbers as 0-dim tensors.
+
+        By the parameters' names, for their order depends on which of them decay.
+        """
         return {
-            f"{number}.{index}.{name}": torch.as_tensor(value)
-            for number, optimizer in enumerate(self._optimizers)
-            for index, state in optimizer.state_dict()["state"].items()
+            f"{self._names[parameter]}.{name}": torch.as_tensor(value)
+            for optimizer in self._optimizers
+            for parameter, state in optimizer.state.items()
             for name, value in state.items()
             if value is not None
         }
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
-        for number, optimizer in enumerate(self._optimizers):
-            held = [(p, group) for group in optimizer.param_groups for p in group["params"]]
+        """Restore what `state_dict` gave. Raises KeyError where it does not fit."""
+        held: dict[str, tuple[Optimizer, nn.Parameter, dict[str, Any]]] = {}
+        self._kernels = [None] * len(self._optimizers)
+        for optimizer in self._optimizers:
             optimizer.state.clear()
-            self._kernels[number] = None
-            for key, value in tensors.items():
-                of, index, name = key.split(".", 2)
-                if int(of) != number:
-                    continue
-                parameter, group = held[int(index)]
-                optimizer.state[parameter][name] = _placed(value, parameter, group)
+            for group in optimizer.param_groups:
+                held |= {self._names[p]: (optimizer, p, group) for p in group["params"]}
+        for key, value in tensors.items():
+            owner, _, name = key.rpartition(".")
+            optimizer, parameter, group = held[owner]
+            optimizer.state[parameter][name] = _placed(value, parameter, group)
 
 
 def _placed(value: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:

@@ -24,11 +24,15 @@ class Schedule(ABC):
             )
 
     def factor(self, step: int) -> float:
-        """The factor for the step that comes after `step` steps."""
+        """The factor for the step that comes after `step` steps.
+
+        Before the clock's first step it is that of the first; after the last, `progress` stays 1.
+        """
+        step = max(0, step - self.clock.first_step)
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1) * self.shape(0.0, 0)
         done = step - self.warmup_steps
-        return self.shape(done / (self.clock.total_steps - self.warmup_steps), done)
+        return self.shape(min(1.0, done / (self.clock.total_steps - self.warmup_steps)), done)
 
     @abstractmethod
     def shape(self, progress: float, step: float) -> float:

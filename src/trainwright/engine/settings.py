@@ -53,6 +53,9 @@ class TrainerSettings:
     accumulate: Positive = 1
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
 
+    schedule_from: Duration = 0
+    schedule_until: Duration = "100%"
+
     log_every: Duration = 50
     evaluate_every: Duration = "1 epoch"
     sample_every: Duration = "1 epoch"

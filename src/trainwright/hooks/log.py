@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
-from trainwright.errors import DiskError
+from trainwright.files import append_line, write_text
 
 Row = dict[str, Any]
 
@@ -40,11 +40,7 @@ class Log(Hook):
         if state.last is not None and state.last.step == state.step:
             evaluated = state.last.metrics.items()
             row |= {f"validation/{name}": _number(value) for name, value in evaluated}
-        try:
-            with self._path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise DiskError(f"could not write {self._path}\n  {error.strerror}") from error
+        append_line(self._path, json.dumps(row))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -61,9 +57,7 @@ def read_rows(path: Path) -> list[Row]:
 def rewind(path: Path, step: int) -> None:
     """Drop rows after `step`, and torn ones, so that a resumed run goes on without a repeat."""
     kept = [row for row in read_rows(path) if row["step"] <= step]
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    temporary.replace(path)
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def _number(value: Tensor | float) -> float | None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
+from trainwright.files import flush
 from trainwright.runfolder import RunFolder
 
 
@@ -15,6 +16,7 @@ class Save(Hook):
     """Saves everything a run needs to go on, and the facts to use it without its dataset.
 
     `facts` (config, data, versions) go into every checkpoint; `hooks` are those with a memory.
+    `step_of_last` is that of the `last` checkpoint there is, if the run goes on from it.
     Comes last among the hooks, so that it finds their state as the step has left it.
     """
 
@@ -26,12 +28,14 @@ class Save(Hook):
         *,
         every: float,
         evaluate_every: float,
+        step_of_last: int | None = None,
     ) -> None:
         self._folder = folder
         self._facts = facts
         self._hooks = hooks
         self._every = every
         self._evaluate_every = evaluate_every
+        self._step_of_last = step_of_last
 
     def due(self, step: int, total: int) -> bool:
         """At its cadence and at the end, and with evaluations, which may find a new best."""
@@ -42,10 +46,19 @@ class Save(Hook):
         self.save(state, last=due_every(self._every, state.step, state.clock.total_steps))
 
     def save(self, state: TrainState, *, last: bool = True) -> None:
-        """Save `best` if it is this step, or if nothing is ever evaluated; and `last` if asked."""
-        paths = [self._folder.last] if last else []
+        """Save `best` if it is this step, or if nothing is ever evaluated; and `last` if asked.
+
+        `last` knows which step is the best, so that one must be there first. What was `last` so
+        far is kept as `previous`.
+        """
+        paths = []
         if state.best is None or state.best.step == state.step:
             paths.append(self._folder.best)
+        kept_as = {}
+        if last:
+            paths.append(self._folder.last)
+            if self._step_of_last not in (None, state.step):
+                kept_as[self._folder.last] = self._folder.previous
         if not paths:
             return
         metadata = {
@@ -53,4 +66,9 @@ class Save(Hook):
             "progress": checkpoint.progress_metadata(state),
             "hooks": {type(hook).__name__: hook.state_dict() for hook in self._hooks},
         }
-        checkpoint.save(paths, checkpoint.state_tensors(state), metadata)
+        # The log must not be behind the checkpoint that it belongs to.
+        if self._folder.metrics.exists():
+            flush(self._folder.metrics)
+        checkpoint.save(paths, checkpoint.state_tensors(state), metadata, kept_as=kept_as)
+        if last:
+            self._step_of_last = state.step

@@ -1,0 +1,92 @@
+"""Files that are written whole or not at all, and what a person reads when the disk refuses."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainwright.errors import DiskError
+
+
+def flush(path: Path) -> None:
+    """Force a file's contents or a folder's entries to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` to write into; it takes the name when all has gone well.
+
+    It is on disk before it does, and the name before this returns.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        flush(temporary)
+        temporary.replace(path)
+        flush(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises DiskError."""
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+    except OSError as error:
+        raise disk_error(path, len(text), error) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line whole or not at all: on a full disk half of it is taken back. Raises DiskError.
+
+    It is on disk only after `flush`.
+    """
+    data = line.encode() + b"\n"
+    try:
+        with path.open("ab", buffering=0) as file:
+            end = os.fstat(file.fileno()).st_size
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise disk_error(path, len(data), error) from error
+
+
+def disk_error(path: Path, needed: int, error: Exception) -> DiskError:
+    """The error for a file of `needed` bytes that could not be written."""
+    full = "No space" in str(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+    reason = os.strerror(errno.ENOSPC) if full else getattr(error, "strerror", None) or str(error)
+    try:
+        free = f", and {format_bytes(shutil.disk_usage(path.parent).free)} free"
+    except OSError:
+        free = ""
+    return DiskError(f"could not write {path}\n  {reason}: {format_bytes(needed)} needed{free}")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """The unfinished files that a killed process has left in a folder and those directly in it."""
+    found = [path for pattern in (".*.tmp", ".tmp*") for path in folder.rglob(pattern)]
+    # A picture keeps its suffix, so that its format is known: `.000500.<process>.png`.
+    found += [p for p in folder.rglob(".*.png") if p.stem.rpartition(".")[2].isdigit()]
+    return sorted({path for path in found if path.is_file()})
+
+
+def format_bytes(number: float) -> str:
+    """1536000 as `1.5 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"

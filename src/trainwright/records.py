@@ -1,0 +1,92 @@
+"""What a run writes about itself: into its checkpoints, its config.yaml and its summary."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from trainwright import __version__
+from trainwright.announce import parameter_counts
+from trainwright.assemble import Assembly
+from trainwright.engine.environment import environment
+from trainwright.engine.state import Evaluation
+from trainwright.runfolder import RunFolder
+
+Summary = dict[str, Any]
+
+
+def kept_config(config: DictConfig) -> DictConfig:
+    """The config to be kept, resolved. Where the run is, it need not know: it may be moved."""
+    kept = DictConfig(OmegaConf.to_container(config, resolve=True))
+    kept.run.dir = None
+    return kept
+
+
+def facts(name: str, config: DictConfig, assembly: Assembly) -> dict[str, Any]:
+    """What a checkpoint needs besides the state, to be used without its dataset or its folder."""
+    state = assembly.state
+    return {
+        "name": name,
+        "config": OmegaConf.to_container(kept_config(config)),
+        "data": asdict(assembly.dataset.info),
+        "normalisation": {
+            "scale": state.task.normalisation.scale,
+            "shift": state.task.normalisation.shift,
+        },
+        "total_steps": state.clock.total_steps,
+        "versions": _versions(),
+        "environment": environment(state.placement, assembly.dataset),
+        "placement": state.placement.describe(),
+    }
+
+
+def first_summary(name: str, assembly: Assembly) -> Summary:
+    """The summary of a run that begins or goes on."""
+    return {
+        "status": "running",
+        "name": name,
+        "objective": assembly.state.task.objective.metric,
+        "parameters": parameter_counts(assembly),
+        "steps": assembly.state.clock.total_steps,
+        "placement": assembly.state.placement.describe(),
+        "versions": _versions(),
+    }
+
+
+def progress(assembly: Assembly, *, first_step: int, seconds: float) -> Summary:
+    """The part of the summary that says how far a run has come."""
+    state, batch_size = assembly.state, assembly.settings.batch_size
+    rate = (state.step - first_step) * batch_size / max(seconds, 1e-9)
+    return {
+        "step": state.step,
+        "seconds": round(seconds, 3),
+        "examples_per_second": round(rate, 1),
+        "stopped_because": state.stop_reason,
+        "best": _evaluation(state.best),
+        "last": _evaluation(state.last),
+    }
+
+
+def read_summary(folder: RunFolder) -> Mapping[str, Any]:
+    """The summary of an earlier run; empty where there is none that can be read."""
+    try:
+        summary = json.loads((folder.path / "summary.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "trainwright": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    return None if evaluation is None else asdict(evaluation)

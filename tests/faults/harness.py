@@ -1,0 +1,176 @@
+"""Real trainings in forked children, to be killed: torch is imported once, a child costs little.
+
+A child has one thread, as every test has: one and two threads differ to the bit. What it prints
+goes to a file. Tests give it a function, such as a call of the fixtures `train` and `resume`.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import random
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainwright.cli.train import _log_to_console
+from trainwright.engine import checkpoint
+from trainwright.errors import TrainwrightError
+from trainwright.run import Outcome
+
+WAIT = 240  # seconds that a child has at most: the machine may be busy
+
+
+@dataclass
+class Child:
+    """A forked process that calls a function and exits with a code, as the command would."""
+
+    pid: int
+    output: Path
+    code: int | None = None  # -9 after SIGKILL
+
+    def signal(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal, if the child is still there."""
+        if not self.ended():
+            os.kill(self.pid, number)
+
+    def ended(self) -> bool:
+        """Whether it has ended; it is reaped then."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code is not None
+
+    def wait(self) -> int:
+        """The exit code once it has ended; a child that takes too long is killed."""
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(self.pid)
+            readable, _, _ = select.select([descriptor], [], [], WAIT)
+            os.close(descriptor)
+            if not readable:
+                os.kill(self.pid, signal.SIGKILL)
+        while not self.ended():
+            pass
+        assert self.code is not None
+        return self.code
+
+    @property
+    def text(self) -> str:
+        """What it has printed."""
+        return self.output.read_text()
+
+
+def start(function: Callable[[], Any], output: Path) -> Child:
+    """Fork, and call the function in the child: its outcome or error becomes an exit code."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return Child(pid, output)
+    code = 1
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        torch.set_num_threads(1)
+        logging.getLogger("trainwright").handlers.clear()
+        _log_to_console()
+        code = _code_of(function)
+    finally:
+        os._exit(code)
+
+
+def _code_of(function: Callable[[], Any]) -> int:
+    try:
+        outcome = function()
+    except TrainwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped at once", file=sys.stderr)
+        return 130
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    if isinstance(outcome, Outcome) and outcome.signal is not None:
+        return 128 + outcome.signal
+    return 0
+
+
+def seconds_of(function: Callable[[], Any], output: Path) -> float:
+    """How long the function takes in a child that nobody kills."""
+    begun = time.perf_counter()
+    child = start(function, output)
+    assert child.wait() == 0, child.text
+    return time.perf_counter() - begun
+
+
+def kill_at_random(
+    function: Callable[[], Any], output: Path, rng: random.Random, within: float
+) -> Child:
+    """Start the function and send SIGKILL after up to `within` seconds; it may end before that."""
+    child = start(function, output)
+    time.sleep(rng.uniform(0, within))
+    child.signal(signal.SIGKILL)
+    child.wait()
+    return child
+
+
+def tensors_digest(path: Path) -> str:
+    """SHA-256 over a checkpoint's tensors, progress and hook state; raises if it is damaged."""
+    tensors, metadata = checkpoint.load(path)
+    rest = {key: metadata[key] for key in ("progress", "hooks", "data", "normalisation")}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous().reshape(-1)
+        digest.update(f"{name} {value.dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(value.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(folder: Path) -> dict[str, Any]:
+    """What must be equal in a run that was interrupted and in one that was not."""
+    summary = json.loads((folder / "summary.json").read_text())
+    images = sorted([*folder.glob("samples/*"), *folder.glob("plots/*")])
+    return {
+        "last": tensors_digest(folder / "checkpoints" / "last.safetensors"),
+        "best": tensors_digest(folder / "checkpoints" / "best.safetensors"),
+        "metrics": (folder / "metrics.jsonl").read_text(),
+        "images": {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in images
+        },
+        "summary": {
+            key: summary[key] for key in ("status", "step", "best", "last", "test", "objective")
+        },
+    }
+
+
+def assert_log_is_whole(folder: Path) -> None:
+    """metrics.jsonl parses line by line, and its steps strictly increase."""
+    text = (folder / "metrics.jsonl").read_text()
+    assert text.endswith("\n")
+    steps = [json.loads(line)["step"] for line in text.splitlines()]
+    assert steps == sorted(set(steps))
+
+
+def damage(path: Path, rng: random.Random) -> None:
+    """Flip one bit of a file, in place."""
+    data = bytearray(path.read_bytes())
+    position = rng.randrange(8, len(data))
+    data[position] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
