@@ -20,6 +20,7 @@ RUN = {
     "config",
     "finish",
     "resume",
+    "rollback",
     "run",
     "runfolder",
     "signals",

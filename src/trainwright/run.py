@@ -19,7 +19,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import Evaluation
 from trainwright.engine.trainer import fit
-from trainwright.errors import ConfigError, NonFiniteError, OutOfMemoryError, TrainwrightError
+from trainwright.errors import ConfigError, OutOfMemoryError, TrainwrightError
 from trainwright.finish import finish
 from trainwright.hooks.early_stop import EarlyStop
 from trainwright.hooks.evaluate import Evaluate
@@ -27,6 +27,7 @@ from trainwright.hooks.log import Log, rewind
 from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
+from trainwright.rollback import Rollback
 from trainwright.runfolder import RunFolder
 from trainwright.signals import StopRequests
 from trainwright.tasks.task import Objective
@@ -181,17 +182,18 @@ def _train(
         progress,
     ]
     first_step, begun = state.step, time.perf_counter()
-    try:
+
+    def train() -> None:
         fit(state, assembly.train, hooks, settings)
-    except NonFiniteError as error:
-        kept = folder.last if folder.last.exists() else "none yet"
-        raise NonFiniteError(f"{error}\n  last good checkpoint: {kept}") from error
+        # Stopped between two saves, or never asked to save: what there is must not be lost.
+        if state.step < clock.total_steps or not folder.best.exists():
+            save.save(state)
+
+    try:
+        Rollback(state, stopping, folder, save, settings).fit(train)
     finally:
         progress.close()
     seconds = time.perf_counter() - begun
-    # Stopped between two saves, or never asked to save: what there is must not be lost.
-    if state.step < clock.total_steps or not folder.best.exists():
-        save.save(state)
     summary |= {
         "step": state.step,
         "seconds": round(seconds, 3),
@@ -201,6 +203,8 @@ def _train(
         "stopped_because": state.stop_reason,
         "best": _evaluation(state.best),
         "last": _evaluation(state.last),
+        "skipped_steps": state.recovery.num_skipped,
+        "rollbacks": state.recovery.num_rollbacks,
     }
 
 
