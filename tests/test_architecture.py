@@ -25,6 +25,7 @@ RUN = {
     "recover",
     "records",
     "resume",
+    "rollback",
     "run",
     "runfolder",
     "signals",

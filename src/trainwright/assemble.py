@@ -16,6 +16,7 @@ from trainwright.data.dataset import Dataset, Split
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
 from trainwright.engine.device import Placement, in_format, place
+from trainwright.engine.finite import first_nonfinite
 from trainwright.engine.optim import PlayerOptimizer, decay_groups
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Plateau, Schedule
@@ -54,6 +55,7 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
     dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
     _check_splits(dataset)
     task = _build_task(config, dataset, seed, allow)
+    _check_finite(task)
     placement = _place(options, task)
     _move(task, placement)
     if options.batch_size > len(dataset.train):
@@ -158,6 +160,16 @@ def _build_task(
     model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
     facts = {**facts, "model": model, "info": info, "seed": seed}
     return build(Task, config.task, key="task", facts=facts, allow=allow)
+
+
+def _check_finite(task: Task) -> None:
+    """Raise ConfigError for a network that no checkpoint could hold, which holds finite numbers."""
+    found = first_nonfinite(task.state_dict())
+    if found is not None:
+        raise ConfigError(
+            f"model: a number of its is not finite before training\n  {found}\n"
+            "  for a constant mask, use register_buffer(..., persistent=False)"
+        )
 
 
 def _place(options: TrainerSettings, task: Task) -> Placement:

@@ -68,6 +68,8 @@ def progress(assembly: Assembly, *, first_step: int, seconds: float) -> Summary:
         "stopped_because": state.stop_reason,
         "best": _evaluation(state.best),
         "last": _evaluation(state.last),
+        "skipped_steps": state.recovery.num_skipped,
+        "rollbacks": state.recovery.num_rollbacks,
     }
 
 

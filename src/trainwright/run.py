@@ -16,7 +16,7 @@ from trainwright.continuing import Resume, put_back
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.trainer import fit
-from trainwright.errors import ConfigError, DiskError, NonFiniteError, OutOfMemoryError
+from trainwright.errors import ConfigError, DiskError, OutOfMemoryError
 from trainwright.files import append_line, write_text
 from trainwright.finish import finish
 from trainwright.hooks.early_stop import EarlyStop
@@ -27,6 +27,7 @@ from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.lock import RunLock
 from trainwright.records import Summary, facts, first_summary, kept_config, progress, read_summary
+from trainwright.rollback import Rollback
 from trainwright.runfolder import RunFolder
 from trainwright.signals import StopRequests
 from trainwright.tasks.task import Objective
@@ -200,17 +201,18 @@ def _train(
         bar,
     ]
     first_step, begun = state.step, time.perf_counter()
-    try:
+
+    def train() -> None:
         fit(state, assembly.train, hooks, settings)
-    except NonFiniteError as error:
-        kept = folder.last if folder.last.exists() else "none yet"
-        raise NonFiniteError(f"{error}\n  last good checkpoint: {kept}") from error
+        # Stopped between two saves, or never asked to save: what there is must not be lost.
+        if state.step < clock.total_steps or not folder.best.exists():
+            save.save(state)
+
+    try:
+        Rollback(state, stopping, folder, save, settings).fit(train)
     finally:
         bar.close()
     seconds = time.perf_counter() - begun
-    # Stopped between two saves, or never asked to save: what there is must not be lost.
-    if state.step < clock.total_steps or not folder.best.exists():
-        save.save(state)
     summary |= progress(assembly, first_step=first_step, seconds=seconds)
 
 

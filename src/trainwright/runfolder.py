@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,5 +120,15 @@ class RunFolder:
         return path.read_text().splitlines() if path.is_file() else []
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json: status, best, last, timing, versions."""
-        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        """Write summary.json: status, best, last, timing, versions; null for NaN and infinity."""
+        text = json.dumps(_with_nulls(summary), indent=2, allow_nan=False)
+        write_text(self.path / "summary.json", text + "\n")
+
+
+def _with_nulls(value: Any) -> Any:
+    """JSON has no number for what is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _with_nulls(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ name is always whole. The digest detects damage; it does not prove where a file 
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trainwright.engine.finite import refuse_nonfinite
 from trainwright.engine.state import Evaluation, TrainState
 from trainwright.errors import CheckpointError
 from trainwright.files import disk_error, replacing
@@ -44,6 +46,7 @@ def progress_metadata(state: TrainState) -> Metadata:
         "step": state.step,
         "schedule": state.schedule.state_dict(),
         "scale": state.scale.state_dict(),
+        "recovery": state.recovery.state_dict(),
         "last": _plain(state.last),
         "best": _plain(state.best),
     }
@@ -75,6 +78,7 @@ def restore(
             state.schedule.load_state_dict(progress["schedule"])
         if "scale" not in anew:
             state.scale.load_state_dict(progress["scale"])
+        state.recovery.load_state_dict(progress["recovery"])
         state.step = int(progress["step"])
         state.last, state.best = _evaluation(progress["last"]), _evaluation(progress["best"])
     except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
@@ -112,9 +116,11 @@ def save(
     """Write the same checkpoint under each of `paths`, one after the other, atomically and durably.
 
     `kept_as`: under which name to keep the file that has stood under a path so far. Raises
-    DiskError when a file cannot be written; what stood under its name still stands.
+    DiskError when a file cannot be written, NonFiniteError rather than write a number that is not
+    finite; what stood under its name still stands.
     """
-    text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True)
+    refuse_nonfinite(tensors, "in what was to be saved")
+    text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True, allow_nan=False)
     labels = {"trainwright": text, "sha256": _digest(tensors, text)}
     for path in paths:
         try:
@@ -185,8 +191,15 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def _plain(evaluation: Evaluation | None) -> dict[str, Any] | None:
-    return None if evaluation is None else {"step": evaluation.step, "metrics": evaluation.metrics}
+    """An evaluation as JSON has it, where a number that is not finite is null."""
+    if evaluation is None:
+        return None
+    metrics = {k: v if math.isfinite(v) else None for k, v in evaluation.metrics.items()}
+    return {"step": evaluation.step, "metrics": metrics}
 
 
 def _evaluation(plain: dict[str, Any] | None) -> Evaluation | None:
-    return None if plain is None else Evaluation(plain["step"], plain["metrics"])
+    if plain is None:
+        return None
+    metrics = plain["metrics"].items()
+    return Evaluation(plain["step"], {k: math.nan if v is None else v for k, v in metrics})

@@ -181,7 +181,7 @@ class Plateau(Schedule):
     def observe(self, value: float) -> None:
         """Count evaluations without improvement, and drop when there are too many."""
         sign = 1 if self.mode == "max" else -1
-        is_number = value == value  # NaN is no improvement, whatever came before
+        is_number = math.isfinite(value)  # NaN is no improvement, whatever came before
         if is_number and (self._best is None or sign * value > sign * self._best):
             self._best, self._num_bad = value, 0
             return

@@ -23,6 +23,16 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True)
+class RollbackSettings:
+    """How a run goes back to an earlier checkpoint."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # on the learning rate, each time
+    limit: Positive = 3  # times in one run; then it ends
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """Where a run lands."""
 
@@ -62,5 +72,9 @@ class TrainerSettings:
     save_every: Duration = "1 epoch"
     evaluate_batch_size: Positive = 1000
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+
+    on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
+    max_skips: Positive = 10  # batches in a row; then the run ends
+    rollback: RollbackSettings = field(default_factory=RollbackSettings)
 
     resume: str | None = None

@@ -6,6 +6,7 @@ from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
 from trainwright.engine.device import Placement
 from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.recovery import Recovery
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Schedule
 from trainwright.tasks.task import Task
@@ -31,6 +32,7 @@ class TrainState:
     seed: int
     averaged: AveragedTask | None = None
     scale: LossScale = field(default_factory=lambda: LossScale(False))
+    recovery: Recovery = field(default_factory=Recovery)
     step: int = 0
     last: Evaluation | None = None
     best: Evaluation | None = None

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from trainwright.data.batches import Batch, Batches
+from trainwright.engine.finite import refused_move
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.engine.hook import Hook
 from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.skipping import skipping
 from trainwright.engine.state import TrainState
-from trainwright.errors import NonFiniteError
 from trainwright.seeds import reseed_global
 from trainwright.tasks.task import Handed
 
@@ -21,10 +22,11 @@ def fit(
 ) -> None:
     """Train from `state.step` to the end of the run, or until a hook or a signal asks to stop."""
     total = state.clock.total_steps
+    take_step = skipping(train_step) if settings.on_nonfinite == "skip" else train_step
     state.task.train()
     while state.step < total and state.stop_reason is None:
         batch = batches.at(state.step)
-        metrics = train_step(state, batch, settings)
+        metrics = take_step(state, batch, settings)
         state.step += 1
         for hook in hooks:
             if hook.due(state.step, total):
@@ -40,7 +42,7 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
     reseed_global(state.seed, "step", state.step, device=state.placement.device)
     parts = _split(batch, settings.accumulate)
     handed: list[Handed] = [{} for _ in parts]
-    factor = state.schedule.factor(state.step)
+    factor = state.schedule.factor(state.step) * state.recovery.lr_scale
     seen: dict[str, Tensor] = {}
     for player in state.task.turns(state.step):
         optimizer = state.optimizers[player]
@@ -62,7 +64,9 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
             if state.scale.is_dynamic and state.scale.value > 1:
                 state.scale.overflowed()
                 break
-            raise NonFiniteError(_what_went_wrong(state.step, player, metrics["loss"], norm))
+            raise refused_move(
+                state.step, state.task, player, batch.inputs, metrics["loss"], grads, norm
+            )
         if state.scale.value != 1:
             torch._foreach_mul_(grads, 1 / state.scale.value)
             norm = norm / state.scale.value
@@ -87,11 +91,3 @@ def _split(batch: Batch, num_parts: int) -> list[Batch]:
 
 def _is_finite(loss: Tensor, norm: float) -> bool:
     return math.isfinite(float(loss) + norm)
-
-
-def _what_went_wrong(step: int, player: str, loss: Tensor, norm: float) -> str:
-    return (
-        f"the numbers of player {player!r} are no longer finite in step {step + 1}\n"
-        f"  loss {float(loss):.4g}, gradient norm {norm:.4g}; its weights were not touched\n"
-        "  try a lower optimizer.lr, trainer.clip_norm=1, or trainer.precision=fp32"
-    )

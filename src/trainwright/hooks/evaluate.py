@@ -1,11 +1,13 @@
 """Measure the validation split along the way, and remember the best."""
 
 import logging
+import math
 
 from torch import Tensor
 
 from trainwright.data.batches import Batches
 from trainwright.engine.evaluate import evaluate
+from trainwright.engine.finite import refuse_nonfinite
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import Evaluation, TrainState
 from trainwright.report.text import evaluation_line
@@ -39,9 +41,14 @@ class Evaluate(Hook):
         state.last = Evaluation(state.step, scores)
         objective = task.objective
         best = None if state.best is None else state.best.metrics[objective.metric]
-        if state.best is None or objective.is_better(scores[objective.metric], best):
+        value = scores[objective.metric]
+        if objective.is_better(value, best):
             state.best = state.last
-        state.schedule.observe(scores[objective.metric])
+        elif not math.isfinite(value):
+            # Weights or statistics of batch normalisation that went wrong without a gradient.
+            refuse_nonfinite(task.state_dict(), f"at the evaluation of step {state.step}")
+            log.warning("validation %s is %s: it ranks no checkpoint", objective.metric, value)
+        state.schedule.observe(value)
         train = {name: float(value.mean()) for name, value in metrics.items()}
         log.info(
             evaluation_line(

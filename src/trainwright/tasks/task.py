@@ -1,5 +1,6 @@
 """The contract between what is learned (a task) and how (the engine)."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -19,10 +20,10 @@ class Objective(NamedTuple):
     higher_is_better: bool
 
     def is_better(self, value: float, than: float | None) -> bool:
-        """Whether `value` beats `than`. A NaN beats nothing, and anything beats None or NaN."""
-        if value != value:
+        """Whether `value` beats `than`. What is not finite beats nothing, and is beaten by all."""
+        if not math.isfinite(value):
             return False
-        if than is None or than != than:
+        if than is None or not math.isfinite(than):
             return True
         return value > than if self.higher_is_better else value < than
 
