@@ -19,6 +19,7 @@ RUN = {
     "changes",
     "compose",
     "config",
+    "connect",
     "continuing",
     "finish",
     "lock",
@@ -31,7 +32,7 @@ RUN = {
     "validation",
 }
 # What anyone may call, and which calls nothing but each other's foundations.
-LEAVES = {"catalogue", "data", "report", "score"}
+LEAVES = {"catalogue", "data", "loggers", "report", "score"}
 FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "wording", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
@@ -40,6 +41,7 @@ MAY_IMPORT_HYDRA = {
     "changes",
     "compose",
     "config",
+    "connect",
     "records",
     "resume",
     "run",
