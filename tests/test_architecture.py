@@ -19,6 +19,7 @@ RUN = {
     "changes",
     "compose",
     "config",
+    "connect",
     "continuing",
     "finish",
     "lock",
@@ -28,11 +29,14 @@ RUN = {
     "rollback",
     "run",
     "runfolder",
+    "sampling",
     "signals",
+    "stored_config",
+    "trained",
     "validation",
 }
 # What anyone may call, and which calls nothing but each other's foundations.
-LEAVES = {"catalogue", "data", "report", "score"}
+LEAVES = {"catalogue", "data", "loggers", "report", "score"}
 FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "wording", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
@@ -41,9 +45,12 @@ MAY_IMPORT_HYDRA = {
     "changes",
     "compose",
     "config",
+    "connect",
     "records",
     "resume",
     "run",
+    "stored_config",
+    "trained",
     "validation",
 }
 

@@ -11,10 +11,11 @@ from trainwright.errors import ConfigError
 from trainwright.validation import unknown_key
 
 NOT_CHANGES = ("trainer.resume", "trust")
-# Chosen anew, these begin anew: what they remember is of no use to another.
-GROUPS = ("optimizer", "schedule")
+# Chosen anew, these begin anew (a logger: is told from here on). What they remember is of no use
+# to another.
+GROUPS = ("optimizer", "schedule", "logger")
 # Sections whose keys may be changed one by one, and the keys that may not.
-SECTIONS = ("trainer", "optimizer", "schedule", "data.augment")
+SECTIONS = ("trainer", "optimizer", "schedule", "data.augment", "logger")
 KEYS = ("data.root", "data.path")
 # Why a run must keep the rest.
 KEPT = {
@@ -59,7 +60,7 @@ def apply_changes(
     _check(keys, [key_of(o) for o in overrides if o.startswith("~")], stored)
     before = DictConfig(OmegaConf.to_container(stored))
     for group in (key for key in keys if key in GROUPS):
-        stored[group] = typed[group]
+        OmegaConf.update(stored, group, typed.get(group), force_add=True, merge=False)
     if "schedule" in keys:
         OmegaConf.update(stored, "trainer.schedule_from", step)
         OmegaConf.update(stored, "trainer.schedule_until", WHOLE_RUN)
@@ -125,6 +126,8 @@ def _schedule_is_chosen(keys: Sequence[str]) -> bool:
 
 def _change(key: str, before: DictConfig, after: DictConfig) -> Change:
     old, new = (plain(OmegaConf.select(config, key)) for config in (before, after))
+    if key == "logger":
+        return Change(key, ", ".join(old or {}) or None, ", ".join(new or {}) or None)
     if key in GROUPS:
         return Change(key, _kind(old), _kind(new), begins_anew=key)
     if key == "trainer.ema" and (old is None) != (new is None):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-GROUPS = ("data", "model", "task", "optimizer", "schedule", "trainer", "experiment")
+GROUPS = ("data", "model", "task", "optimizer", "schedule", "trainer", "logger", "experiment")
 
 
 def config_folder() -> Path:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainwright.announce import announce, report
 from trainwright.assemble import Assembly, assemble
+from trainwright.connect import connect_loggers, sending
 from trainwright.continuing import Resume, put_back
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
@@ -25,6 +26,7 @@ from trainwright.hooks.log import Log
 from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
+from trainwright.hooks.send import Send
 from trainwright.lock import RunLock
 from trainwright.records import Summary, facts, first_summary, kept_config, progress, read_summary
 from trainwright.rollback import Rollback
@@ -65,8 +67,10 @@ def run(request: Request) -> Outcome:
         if resume is not None:
             until_ended.enter_context(resume.lock)
         started = time.perf_counter()
+        allow = None if resume is None else resume.allow
+        loggers = connect_loggers(request.config, allow=allow)
         try:
-            assembly = assemble(request.config, allow=None if resume is None else resume.allow)
+            assembly = assemble(request.config, allow=allow)
         except Exception as error:
             if _is_out_of_memory(error):
                 raise OutOfMemoryError(
@@ -88,7 +92,12 @@ def run(request: Request) -> Outcome:
         folder.write_summary(summary)
         until_ended.enter_context(_logged_to(folder.log))
         announce(assembly, folder, notes)
-        return _train_and_finish(request, assembly, folder, stopping, requests, summary, started)
+        send = until_ended.enter_context(
+            sending(loggers, folder, request.name, kept_config(request.config), assembly)
+        )
+        return _train_and_finish(
+            request, assembly, folder, stopping, send, requests, summary, started
+        )
 
 
 def _train_and_finish(
@@ -96,6 +105,7 @@ def _train_and_finish(
     assembly: Assembly,
     folder: RunFolder,
     stopping: list[EarlyStop],
+    send: Send,
     requests: StopRequests,
     summary: Summary,
     started: float,
@@ -103,7 +113,7 @@ def _train_and_finish(
     """All that happens in the folder; however it ends, the summary says so."""
     go_on = f"go on: train trainer.resume={folder.path}"
     try:
-        _train(request, assembly, folder, stopping, summary)
+        _train(request, assembly, folder, stopping, send, summary)
         if requests.received is not None:
             folder.write_summary({**summary, "status": "stopped"})
             log.info("saved step %d; %s", assembly.state.step, go_on)
@@ -169,6 +179,7 @@ def _train(
     assembly: Assembly,
     folder: RunFolder,
     stopping: list[EarlyStop],
+    send: Send,
     summary: Summary,
 ) -> None:
     """Train until the end or a stop, and note in `summary` how far that was."""
@@ -197,6 +208,7 @@ def _train(
         Log(folder.metrics, every=clock.steps(settings.log_every), evaluate_every=evaluate_every),
         *stopping,
         Samples(folder, every=clock.steps(settings.sample_every)),
+        send,
         save,
         bar,
     ]

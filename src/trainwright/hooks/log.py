@@ -32,15 +32,21 @@ class Log(Hook):
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Read the step's metrics and append one row."""
-        row: Row = {"step": state.step, "epoch": round(state.epoch, 4)}
-        row |= {f"train/{name}": _number(value.mean()) for name, value in metrics.items()}
-        several = len(state.optimizers) > 1
-        for player, optimizer in state.optimizers.items():
-            row[f"lr/{player}" if several else "lr"] = optimizer.learning_rate
-        if state.last is not None and state.last.step == state.step:
-            evaluated = state.last.metrics.items()
-            row |= {f"validation/{name}": _number(value) for name, value in evaluated}
+        row = metrics_row(state, metrics)
         append_line(self._path, json.dumps(row))
+
+
+def metrics_row(state: TrainState, metrics: dict[str, Tensor]) -> Row:
+    """Everything that was measured in a step, by name; None for what is no finite number."""
+    row: Row = {"step": state.step, "epoch": round(state.epoch, 4)}
+    row |= {f"train/{name}": _number(value.mean()) for name, value in metrics.items()}
+    several = len(state.optimizers) > 1
+    for player, optimizer in state.optimizers.items():
+        row[f"lr/{player}" if several else "lr"] = optimizer.learning_rate
+    if state.last is not None and state.last.step == state.step:
+        evaluated = state.last.metrics.items()
+        row |= {f"validation/{name}": _number(value) for name, value in evaluated}
+    return row
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -1,0 +1,45 @@
+"""Send to loggers what the log and the samples of the run folder got in the same step."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from trainwright.engine.clock import Clock
+from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.state import TrainState
+from trainwright.hooks.log import metrics_row
+from trainwright.loggers.outlet import Outlet
+from trainwright.runfolder import RunFolder
+
+
+class Send(Hook):
+    """Hands numbers and sample grids on to loggers. Comes after the hooks that make them."""
+
+    def __init__(
+        self, outlets: Sequence[Outlet], folder: RunFolder, settings: TrainerSettings, clock: Clock
+    ) -> None:
+        self._outlets = outlets
+        self._folder = folder
+        every = (settings.log_every, settings.evaluate_every)
+        self._scalars_every = [clock.steps(duration) for duration in every]
+        self._images_every = clock.steps(settings.sample_every)
+
+    def due(self, step: int, total: int) -> bool:
+        """When a line of metrics.jsonl is written, or a grid of samples."""
+        return bool(self._outlets) and any(
+            due_every(every, step, total) for every in (*self._scalars_every, self._images_every)
+        )
+
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
+        """Queue this step's numbers, and its grid if there is one; nothing is waited for."""
+        step, total = state.step, state.clock.total_steps
+        if any(due_every(every, step, total) for every in self._scalars_every):
+            row = metrics_row(state, metrics)
+            values = {k: v for k, v in row.items() if k != "step" and v is not None}
+            for outlet in self._outlets:
+                outlet.scalars(step, values)
+        grid = self._folder.samples / f"{step:06d}.png"
+        if due_every(self._images_every, step, total) and grid.exists():
+            for outlet in self._outlets:
+                outlet.image(step, "samples", grid)

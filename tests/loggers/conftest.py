@@ -1,0 +1,50 @@
+"""A run that is logged: stopped by a signal on the way and resumed, or to its end at once."""
+
+import json
+import signal
+
+import pytest
+from torch import nn
+
+from trainwright.tasks.task import Task
+
+GAN = (
+    "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=8",
+    "trainer.batch_size=16", "trainer.evaluate_every=4", "trainer.save_every=3",
+    "trainer.sample_every=4", "trainer.log_every=1",
+)  # fmt: skip
+
+
+@pytest.fixture
+def rows_of():
+    """The lines of a run's metrics.jsonl."""
+
+    def read(folder):
+        return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+    return read
+
+
+@pytest.fixture
+def interrupted(train, resume, tmp_path):
+    """Train with a logger, be stopped in step 5 by a signal, and go on to the end at step 8."""
+
+    def call(*overrides):
+        seen = []
+
+        def stop_once(module, inputs):
+            if isinstance(module, Task) and inputs[0] == "discriminator":
+                seen.append(inputs[0])
+                if len(seen) == 5:
+                    signal.raise_signal(signal.SIGTERM)
+
+        handle = nn.modules.module.register_module_forward_pre_hook(stop_once)
+        try:
+            outcome = train(tmp_path / "run", *GAN, *overrides)
+        finally:
+            handle.remove()
+        assert outcome.signal == signal.SIGTERM
+        assert resume(outcome.folder).signal is None
+        return outcome.folder
+
+    return call
