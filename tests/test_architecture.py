@@ -21,7 +21,6 @@ RUN = {
     "config",
     "continuing",
     "finish",
-    "lock",
     "recover",
     "records",
     "resume",
@@ -29,10 +28,11 @@ RUN = {
     "runfolder",
     "signals",
     "validation",
+    "verify",
 }
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"catalogue", "data", "report", "score"}
-FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "wording", "__init__"}
+FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "lock", "wording", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
 MAY_IMPORT_HYDRA = {
@@ -44,6 +44,7 @@ MAY_IMPORT_HYDRA = {
     "resume",
     "run",
     "validation",
+    "verify",
 }
 
 

@@ -35,11 +35,11 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     with contextlib.ExitStack() as if_refused:
         lock = if_refused.enter_context(RunLock(folder.path).acquire())
         found = read(named) if named.is_file() else newest_whole(folder)
-        stored = _stored_config(found)
+        stored = stored_config(found)
         total = _total_steps(found)
         changes = apply_changes(stored, config, overrides, step=found.step, total=total)
         trusted = TRUSTED_TARGETS | {str(target) for target in config.trust}
-        _check_trust(stored, trusted)
+        check_trust(stored, trusted)
         if_refused.pop_all()
     return Request(
         config=stored,
@@ -73,7 +73,7 @@ def _total_steps(found: Found) -> int:
     return total
 
 
-def _stored_config(found: Found) -> DictConfig:
+def stored_config(found: Found) -> DictConfig:
     """The config that a checkpoint brings, which may come from anyone."""
     path, config = found.path, found.metadata["config"]
     # What we write is resolved; an interpolation would let a file read the environment.
@@ -89,7 +89,7 @@ def _stored_config(found: Found) -> DictConfig:
     return stored
 
 
-def _check_trust(stored: DictConfig, trusted: frozenset[str]) -> None:
+def check_trust(stored: DictConfig, trusted: frozenset[str]) -> None:
     """Raise ConfigError that names every class which is neither ours nor trusted by name."""
     unknown = set(_targets(OmegaConf.to_container(stored))) - trusted
     if unknown:

@@ -16,6 +16,7 @@ from trainwright.wording import nearest, printable
 # Each is a module of that name in cli/commands, which is imported when it is called for.
 COMMANDS = {
     "list": "a table of runs; filter and sort by any config key or metric",
+    "verify": "train the steps before the last checkpoint again, and compare every bit",
 }
 
 _USAGE = """\
