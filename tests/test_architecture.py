@@ -22,7 +22,6 @@ RUN = {
     "connect",
     "continuing",
     "finish",
-    "lock",
     "recover",
     "records",
     "resume",
@@ -34,10 +33,11 @@ RUN = {
     "stored_config",
     "trained",
     "validation",
+    "verify",
 }
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"catalogue", "data", "loggers", "report", "score"}
-FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "wording", "__init__"}
+FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "lock", "wording", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
 MAY_IMPORT_HYDRA = {
@@ -52,6 +52,7 @@ MAY_IMPORT_HYDRA = {
     "stored_config",
     "trained",
     "validation",
+    "verify",
 }
 
 

@@ -1,8 +1,10 @@
 """An earlier run that goes on: its state is put back, and what is different now is said."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from trainwright.assemble import Assembly
 from trainwright.changes import Change, begin_anew
@@ -57,11 +59,8 @@ def put_back(resume: Resume, assembly: Assembly, hooks: Sequence[Hook]) -> Going
     metadata = found.metadata
     inexact = what_is_not_exact(metadata, assembly)
     anew = begin_anew(resume.changes)
-    if metadata.get("environment", {}).get("precision") != state.placement.precision:
-        anew.add("scale")
-    checkpoint.restore(state, found.tensors, metadata["progress"], anew=anew)
+    restore_state(found.tensors, metadata, assembly, hooks, anew)
     _check_length(assembly)
-    _restore_hooks(metadata["hooks"], hooks, anew)
 
     is_same = not resume.changes and not inexact
     mended = mend_best(resume.folder, state, found, is_same_run=is_same)
@@ -71,6 +70,25 @@ def put_back(resume: Resume, assembly: Assembly, hooks: Sequence[Hook]) -> Going
     if any(change.key.startswith(_SETS_THE_RATE) for change in resume.changes):
         changes.append(_learning_rate(assembly))
     return GoingOn(state.step, found.path.name, notes, changes, inexact)
+
+
+def restore_state(
+    tensors: dict[str, Tensor],
+    metadata: dict[str, Any],
+    assembly: Assembly,
+    hooks: Sequence[Hook],
+    anew: Collection[str],
+) -> None:
+    """Give weights, optimizers, schedule and hooks what a checkpoint holds, but for `anew`.
+
+    Raises CheckpointError for what does not fit.
+    """
+    state = assembly.state
+    then = metadata.get("environment")
+    if not isinstance(then, dict) or then.get("precision") != state.placement.precision:
+        anew = {*anew, "scale"}
+    checkpoint.restore(state, tensors, metadata["progress"], anew=anew)
+    _restore_hooks(metadata["hooks"], hooks, anew)
 
 
 def what_is_not_exact(metadata: dict[str, Any], assembly: Assembly) -> list[str]:
@@ -97,7 +115,7 @@ def _learning_rate(assembly: Assembly) -> str:
     )
 
 
-def _restore_hooks(stored: Any, hooks: Sequence[Hook], anew: set[str]) -> None:
+def _restore_hooks(stored: Any, hooks: Sequence[Hook], anew: Collection[str]) -> None:
     """Give hooks back what they remembered; one that is new to the run has nothing to remember."""
     for hook in hooks:
         name = type(hook).__name__

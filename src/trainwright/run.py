@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.announce import announce, report
 from trainwright.assemble import Assembly, assemble
+from trainwright.changes import begin_anew
 from trainwright.connect import connect_loggers, sending
 from trainwright.continuing import Resume, put_back
 from trainwright.engine import checkpoint
@@ -77,7 +79,7 @@ def run(request: Request) -> Outcome:
                     "out of memory while the model was built: make it smaller"
                 ) from error
             raise
-        stopping = _early_stop(assembly)
+        stopping = early_stop(assembly)
         # From the moment there is a folder, a signal stops the run between two steps.
         requests = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(request.name, assembly)
@@ -187,7 +189,7 @@ def _train(
     evaluate_every = clock.steps(settings.evaluate_every)
     save = Save(
         folder,
-        facts(request.name, request.config, assembly),
+        {**facts(request.name, request.config, assembly), "resumed": _resumed(request)},
         stopping,
         every=clock.steps(settings.save_every),
         evaluate_every=evaluate_every,
@@ -228,7 +230,15 @@ def _train(
     summary |= progress(assembly, first_step=first_step, seconds=seconds)
 
 
-def _early_stop(assembly: Assembly) -> list[EarlyStop]:
+def _resumed(request: Request) -> dict[str, Any] | None:
+    """Where a run went on and what began anew there, for who replays it."""
+    resume = request.resume
+    if resume is None:
+        return None
+    return {"step": resume.found.step, "anew": sorted(begin_anew(resume.changes))}
+
+
+def early_stop(assembly: Assembly) -> list[EarlyStop]:
     """The hook that stops early, if that is asked for."""
     wanted, objective = assembly.settings.early_stopping, assembly.state.task.objective
     if wanted.patience is None:

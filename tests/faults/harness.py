@@ -73,6 +73,7 @@ class Child:
 def start(function: Callable[[], Any], output: Path) -> Child:
     """Fork, and call the function in the child: its outcome or error becomes an exit code."""
     output.parent.mkdir(parents=True, exist_ok=True)
+    output.touch()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()

@@ -7,6 +7,7 @@ from hydra._internal.utils import get_args_parser
 
 from trainwright.cli.failure import similar_key
 from trainwright.compose import keys_of
+from trainwright.config_folder import group_options
 from trainwright.errors import ConfigError
 
 
@@ -26,8 +27,23 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     if wrong is not None:
         raise _no_such_flag(wrong)
     overrides = [*known.overrides, *rest]
+    if any(override.split("=")[0].lstrip("+") == "trainer.resume" for override in overrides):
+        resumed = [_open_to_the_run(override) for override in overrides]
+    else:
+        resumed = overrides
     flags = [argument for argument in arguments if argument not in overrides]
-    return [*overrides, *flags]
+    return [*resumed, *flags]
+
+
+def _open_to_the_run(override: str) -> str:
+    """A key of a run that goes on may be one that the configs of today do not have.
+
+    (`data.path` is no key of `data=digits`.) Hydra takes it all the same with `++`; whether the
+    run has it is checked when the run has been read.
+    """
+    key = override.split("=")[0]
+    is_plain = "=" in override and not override.startswith(("+", "~"))
+    return f"++{override}" if is_plain and not group_options(key) else override
 
 
 def _no_such_flag(flag: str) -> ConfigError:

@@ -17,6 +17,7 @@ from trainwright.wording import nearest, printable
 COMMANDS = {
     "list": "a table of runs; filter and sort by any config key or metric",
     "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
+    "verify": "train the steps before the last checkpoint again, and compare every bit",
 }
 
 _USAGE = """\

@@ -1,0 +1,35 @@
+"""`runs verify`: the steps before the last checkpoint once more, compared to the bit."""
+
+import argparse
+import sys
+
+from trainwright.catalogue.find import find_run
+from trainwright.cli.keys import Key, listed, parse_keys
+
+KEYS = (Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net"),)
+EXAMPLES = """\
+  runs verify last
+  runs verify outputs/2026-11-22/103005-gan-mnist
+
+Begins at checkpoints/previous.safetensors and trains up to last.safetensors. Prints `identical`, or
+the first tensor that differs, and then exits with 1. The run is not changed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and classes to trust."""
+    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="see below")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Train again, compare, and print the verdict; 1 where something differs."""
+    values = parse_keys(arguments.settings, KEYS)
+    record = find_run(arguments.run, arguments.root)
+    from trainwright.runfolder import RunFolder
+    from trainwright.verify import verify
+
+    verdict = verify(RunFolder(record.path), trust=values["trust"])
+    print(f"{record.name}: {verdict}")
+    for reason in verdict.not_exact:
+        print(f"  not bit-exact: {reason}", file=sys.stderr)
+    return 0 if verdict.difference is None else 1
