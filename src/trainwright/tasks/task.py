@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from trainwright.data.batches import Batch, Normalisation
 
-# What the turns of one step hand on to each other (a GAN's fakes); it lives for that step.
+# What the turns of one step hand on to each other (a GAN's fakes); it lives for that step. It
+# begins with what the trainer knows: "step", and "progress", the share of the run that is done.
 Handed = dict[str, Any]
 
 
