@@ -1,6 +1,6 @@
 """Generative adversarial networks: a discriminator and a generator that move in turn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from trainwright.data.batches import Batch, Normalisation
 from trainwright.data.dataset import DataInfo
 from trainwright.nn.gan import GAN
 from trainwright.seeds import generator_for
+from trainwright.tasks.gan_health import diagnose
 from trainwright.tasks.gan_losses import (
     RELATIVE_ALREADY,
     GANLoss,
@@ -20,7 +21,9 @@ from trainwright.tasks.gan_losses import (
     r1_penalty,
     relativistic_loss,
 )
+from trainwright.tasks.gan_signs import class_diversity, diversity, separation
 from trainwright.tasks.gan_views import DiffAugment, View
+from trainwright.tasks.health import Health, Signs
 from trainwright.tasks.metrics import sliced_wasserstein
 from trainwright.tasks.task import Handed, Objective, Task
 
@@ -87,6 +90,7 @@ class GANTask(Task):
                 " choose one"
             )
         self.model = model
+        self.class_names = info.class_names
         self.normalisation = Normalisation.symmetric(info)
         self.loss = loss
         self.relativistic = relativistic
@@ -202,7 +206,8 @@ class GANTask(Task):
         classes = batch.targets if self.model.num_classes else None
         latents = torch.randn(len(batch.inputs), self.model.latent_dim, device=batch.inputs.device)
         fakes = self.model.generator(latents, classes).float()
-        return {
+        values = {} if classes is None else {"classes": classes}
+        return values | {
             "real": batch.inputs,
             "fake": fakes,
             "real_logits": self.model.discriminator(batch.inputs, classes),
@@ -225,6 +230,22 @@ class GANTask(Task):
                 values["fake"], values["real"], generator=generator_for("sliced_wasserstein")
             ),
         }
+
+    def vital_signs(self, values: dict[str, Tensor], scores: dict[str, float]) -> dict[str, float]:
+        """How well the discriminator tells the players apart, and how varied the samples are."""
+        fake, real = values["fake"], values["real"]
+        signs = {
+            "separation": separation(values["real_logits"], values["fake_logits"]),
+            "diversity": diversity(fake, real),
+        }
+        if "classes" in values:
+            varied = class_diversity(fake, real, values["classes"], self.class_names)
+            signs |= {f"diversity/{name}": value for name, value in varied.items()}
+        return signs | {n: v for n, v in scores.items() if n.startswith("class_share/")}
+
+    def diagnose(self, history: Sequence[Signs]) -> Health:
+        """Healthy, or which player wins, whether samples grow alike, whether all is lost."""
+        return diagnose(history, is_critic=self.loss == "wasserstein_gp")
 
     def showcase(self) -> Tensor:
         """Images of the fixed latents in [0, 1], a row a class where the GAN is conditional."""
