@@ -44,6 +44,10 @@ def test_a_good_run_is_healthy_from_its_first_look_to_its_last():
             {"separation": [0.9, 0.999, 0.999], "generator__grad_norm": [3, 1, 1e-4]},
             "discriminator wins",
         ),
+        (
+            {"separation": [0.9, 0.999, 0.999], "discriminator__grad_norm": [2, 1, 1e-4]},
+            "discriminator wins",
+        ),
         ({"separation": [0.3]}, "generator wins"),
         ({"separation": [0.5]}, "healthy"),  # a perfect generator can be told by nobody
         ({"separation": [0.5], "discriminator__grad_norm": [1e-5]}, "generator wins"),
@@ -58,6 +62,7 @@ def test_a_good_run_is_healthy_from_its_first_look_to_its_last():
         ({"objective": [math.nan]}, "diverged"),
         ({"generator__grad_norm": [math.inf]}, "diverged"),
         ({"generator__grad_norm": [3, 3, 5000]}, "diverged"),
+        ({"generator__grad_norm": [3, 3, 200]}, "healthy"),
         (
             {"objective": [4, 4, 4], "separation": [1, 1, 1], "diversity": [0, 0, 0]},
             "discriminator wins, collapsing",

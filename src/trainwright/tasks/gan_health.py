@@ -5,7 +5,6 @@ They are meant to be silent on a run that goes well: what they miss shows in the
 """
 
 import math
-import statistics
 from collections.abc import Sequence
 
 from trainwright.tasks.health import Ailment, Health, Signs
@@ -14,7 +13,7 @@ WON = 0.99  # separation from which on a discriminator has nothing left to learn
 FOOLED = 0.45  # separation below which it takes fakes for real ones: worse than guessing
 BLIND = 0.55  # separation that is no better than guessing, where it has stopped learning too
 VANISHED = 1e-3  # of its largest norm so far: a gradient that moves nothing any more
-EXPLODED = 1e3  # times its median so far: a gradient that breaks what it moves
+EXPLODED = 100.0  # times its largest norm so far: a gradient that breaks what it moves
 ALIKE = 0.5  # diversity of all samples below which they have begun to be one
 CLASS_ALIKE = 0.35  # the same within a class, which varies less and is measured on fewer
 RISING = 1.1  # times the look before: what is low and grows that fast is on its way
@@ -58,7 +57,7 @@ def _diverged(history: Sequence[Signs]) -> Ailment | None:
     for player in ("discriminator", "generator"):
         norms = _course(earlier, f"{player}/grad_norm")
         norm = now.get(f"{player}/grad_norm", 0.0)
-        if len(norms) >= PATIENCE and norm > EXPLODED * statistics.median(norms) > 0:
+        if len(norms) >= PATIENCE and norm > EXPLODED * max(norms):
             because = f"the {player}'s gradient norm went from {norms[-1]:.3g} to {norm:.3g}"
             return Ailment("diverged", because, remedy)
     return None
@@ -68,12 +67,13 @@ def _discriminator_wins(history: Sequence[Signs]) -> Ailment | None:
     recent = _course(history[-PATIENCE:], "separation")
     if len(recent) < PATIENCE or min(recent) < WON:
         return None
-    if not _has_stalled(history) and not _has_vanished(history, "generator/grad_norm"):
+    gradients = ("discriminator/grad_norm", "generator/grad_norm")  # of either: the game is over
+    if not _has_stalled(history) and not any(_has_vanished(history, name) for name in gradients):
         return None
     return Ailment(
         "discriminator wins",
         f"it tells {recent[-1]:.1%} of the pairs of a real image and a fake apart,"
-        " and the samples get no better",
+        " and has nothing more to teach",
         "a lower optimizer.players.discriminator.lr, task.r1=1, task.instance_noise=0.2,"
         " task.diff_augment=[translation]",
     )
@@ -87,7 +87,7 @@ def _generator_wins(history: Sequence[Signs]) -> Ailment | None:
     return Ailment(
         "generator wins",
         f"the discriminator ranks only {separation:.1%} of the pairs of a real image and a fake"
-        " right: it has nothing to teach",
+        " right",
         "a lower optimizer.players.generator.lr, task.critic_steps=2,"
         " a larger model.discriminator_width",
     )
