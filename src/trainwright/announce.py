@@ -49,6 +49,8 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
             text = metrics_text(evaluation["metrics"], objective=metric)
             log.info("%s: step %d, validation %s", name, evaluation["step"], text)
     log.info("test (best weights): %s", metrics_text(summary["test"], objective=metric))
+    if summary.get("health"):
+        log.info("health: %s", _course(summary["health"]))
     rate = f"{summary['examples_per_second']:,.0f} examples/s"
     trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
     log.info("time: %s training at %s, %s in all", trained, rate, total)
@@ -57,3 +59,14 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
         log.info("samples: %s", grids[-1])
     else:
         log.info("folder: %s", folder.path)
+
+
+def _course(found: Mapping[str, list[int]]) -> str:
+    """`healthy at all 10 evaluations`, or when it was not."""
+    total = sum(len(steps) for steps in found.values())
+    if list(found) == ["healthy"]:
+        return f"healthy at all {total} evaluations"
+    ill = [
+        f"{what} at step {', '.join(map(str, s))}" for what, s in found.items() if what != "healthy"
+    ]
+    return f"healthy at {len(found.get('healthy', []))} of {total} evaluations; {'; '.join(ill)}"

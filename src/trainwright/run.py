@@ -19,11 +19,11 @@ from trainwright.continuing import Resume, put_back
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.trainer import fit
-from trainwright.errors import ConfigError, DiskError, OutOfMemoryError
+from trainwright.errors import DiskError, OutOfMemoryError
 from trainwright.files import append_line, write_text
 from trainwright.finish import finish
-from trainwright.hooks.early_stop import EarlyStop
 from trainwright.hooks.evaluate import Evaluate
+from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
 from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
@@ -34,7 +34,7 @@ from trainwright.records import Summary, facts, first_summary, kept_config, prog
 from trainwright.rollback import Rollback
 from trainwright.runfolder import RunFolder
 from trainwright.signals import StopRequests
-from trainwright.tasks.task import Objective
+from trainwright.stopping import stopping_hooks
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def run(request: Request) -> Outcome:
                     "out of memory while the model was built: make it smaller"
                 ) from error
             raise
-        stopping = early_stop(assembly)
+        stopping = stopping_hooks(assembly)
         # From the moment there is a folder, a signal stops the run between two steps.
         requests = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(request.name, assembly)
@@ -106,7 +106,7 @@ def _train_and_finish(
     request: Request,
     assembly: Assembly,
     folder: RunFolder,
-    stopping: list[EarlyStop],
+    stopping: Sequence[Hook],
     send: Send,
     requests: StopRequests,
     summary: Summary,
@@ -180,7 +180,7 @@ def _train(
     request: Request,
     assembly: Assembly,
     folder: RunFolder,
-    stopping: list[EarlyStop],
+    stopping: Sequence[Hook],
     send: Send,
     summary: Summary,
 ) -> None:
@@ -207,8 +207,8 @@ def _train(
             every=evaluate_every,
             batch_size=settings.evaluate_batch_size,
         ),
-        Log(folder.metrics, every=clock.steps(settings.log_every), evaluate_every=evaluate_every),
         *stopping,
+        Log(folder.metrics, every=clock.steps(settings.log_every), evaluate_every=evaluate_every),
         Samples(folder, every=clock.steps(settings.sample_every)),
         send,
         save,
@@ -228,6 +228,9 @@ def _train(
         bar.close()
     seconds = time.perf_counter() - begun
     summary |= progress(assembly, first_step=first_step, seconds=seconds)
+    for hook in stopping:
+        if isinstance(hook, HealthCheck):
+            summary["health"] = hook.course
 
 
 def _resumed(request: Request) -> dict[str, Any] | None:
@@ -236,24 +239,6 @@ def _resumed(request: Request) -> dict[str, Any] | None:
     if resume is None:
         return None
     return {"step": resume.found.step, "anew": sorted(begin_anew(resume.changes))}
-
-
-def early_stop(assembly: Assembly) -> list[EarlyStop]:
-    """The hook that stops early, if that is asked for."""
-    wanted, objective = assembly.settings.early_stopping, assembly.state.task.objective
-    if wanted.patience is None:
-        return []
-    if wanted.metric is not None and wanted.metric != objective.metric:
-        if wanted.mode is None:
-            raise ConfigError(
-                f"trainer.early_stopping.metric={wanted.metric}: say which way is better\n"
-                "  add trainer.early_stopping.mode=min or =max"
-            )
-        objective = Objective(wanted.metric, wanted.mode == "max")
-    every = assembly.state.clock.steps(assembly.settings.evaluate_every)
-    if every <= 0:
-        raise ConfigError("trainer.early_stopping needs evaluations: trainer.evaluate_every is 0")
-    return [EarlyStop(objective, every=every, patience=wanted.patience, min_delta=wanted.min_delta)]
 
 
 def _new_folder(request: Request) -> RunFolder:

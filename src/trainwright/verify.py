@@ -17,8 +17,8 @@ from trainwright.engine.trainer import fit
 from trainwright.errors import CheckpointError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.recover import Found, read
-from trainwright.run import early_stop
 from trainwright.runfolder import RunFolder
+from trainwright.stopping import stopping_hooks
 from trainwright.stored_config import stored_config, trusted_targets
 
 
@@ -60,7 +60,7 @@ def verify(folder: RunFolder, *, trust: Collection[str] = ()) -> Verdict:
     allow = trusted_targets(config, trust)
     _use_its_threads(config, last)
     assembly = assemble(config, allow=allow)
-    hooks: list[Hook] = [*early_stop(assembly)]
+    hooks: list[Hook] = [*stopping_hooks(assembly)]
     inexact = what_is_not_exact(last.metadata, assembly)
     restore_state(before.tensors, before.metadata, assembly, hooks, _began_anew(before, last))
     _train_until(last.step, assembly, hooks)

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from trainwright.nn.conv_gan import conv_gan
-from trainwright.tasks.gan_losses import discriminator_loss, generator_loss, gradient_penalty
+from trainwright.tasks.gan_losses import (
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    r1_penalty,
+    relativistic_loss,
+)
 
 KINDS = ["non_saturating", "least_squares", "hinge", "wasserstein_gp"]
 REAL = [2.5, -0.5, 0.25, 7.0]
@@ -116,3 +122,52 @@ def test_penalty_reaches_the_discriminator_and_leaves_the_generator_alone():
     gradient_penalty(gan.discriminator, torch.randn(4, 1, 8, 8), fake, classes).backward()
     assert any(p.grad.abs().sum() > 0 for p in gan.discriminator.parameters() if p.grad is not None)
     assert all(parameter.grad is None for parameter in gan.generator.parameters())
+
+
+def relativistic_by_the_paper(kind: str, winning: list[float], losing: list[float]) -> float:
+    """f1(C(x_r) - C(x_f)) of Jolicoeur-Martineau 2018, equation 10, for the f1 of each loss."""
+    leads = [w - x for w, x in zip(winning, losing, strict=True)]
+    match kind:
+        case "non_saturating":
+            return np.mean([-math.log(sigmoid(lead)) for lead in leads])
+        case "least_squares":
+            return np.mean([(lead - 1) ** 2 for lead in leads]) / 2
+        case _:
+            return np.mean([max(0, 1 - lead) for lead in leads])
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_relativistic_losses_are_those_of_the_paper(kind):
+    real, fake = torch.tensor(REAL), torch.tensor(FAKE)
+    for winning, losing in ((real, fake), (fake, real)):
+        loss = relativistic_loss(kind, winning, losing)
+        by_hand = relativistic_by_the_paper(kind, winning.tolist(), losing.tolist())
+        assert loss.item() == pytest.approx(by_hand, rel=1e-6)
+        shifted = relativistic_loss(kind, winning + 3, losing + 3)  # only differences count
+        assert shifted.item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_a_critic_that_compares_already_is_not_made_relativistic():
+    with pytest.raises(ValueError, match="compares real with fake already"):
+        relativistic_loss("wasserstein_gp", torch.zeros(2), torch.zeros(2))
+
+
+def test_r1_of_a_quadratic_discriminator_is_the_squared_length_of_its_slope():
+    """D(x) = a |x|^2 has the slope 2 a x: the penalty is 4 a^2 |x|^2, its slope in a 8 a |x|^2."""
+    scale = torch.tensor(0.5, requires_grad=True)
+    real = torch.tensor([[3.0, 4.0], [0.0, 2.0]]).view(2, 1, 1, 2)
+    penalty = r1_penalty(lambda x, _: scale * x.square().sum(dim=(1, 2, 3)), real, None)
+    mean_square = (25 + 4) / 2
+    assert penalty.item() == pytest.approx(4 * 0.5**2 * mean_square)
+    (gradient,) = torch.autograd.grad(penalty, scale)
+    assert gradient.item() == pytest.approx(8 * 0.5 * mean_square)
+
+
+def test_r1_is_taken_per_example_and_with_its_class():
+    slopes = torch.tensor([0.0, 3.0])
+    penalty = r1_penalty(
+        lambda x, classes: x.flatten(1)[:, 0] * slopes[classes],
+        torch.randn(4, 1, 2, 2),
+        torch.tensor([0, 1, 1, 0]),
+    )
+    assert penalty.item() == pytest.approx(9 / 2)

@@ -23,6 +23,9 @@ GAMES = [
     ("model=gan", "data=digits", "task.loss=hinge"),
     ("model=mlp_gan", "data=digits"),
     ("model=mlp_gan", "data=digits", "task.loss=least_squares"),
+    ("model=gan", "data=digits", "task.relativistic=true", "task.r1=1", "task.top_k=0.5"),
+    ("model=gan", "data=digits", "task.diff_augment=[color]", "task.instance_noise=0.1"),
+    ("model=gan", "data=digits", "model.conditional=auxiliary", "model.conditional_norm=all"),
 ]
 IDS = [" ".join(game) for game in GAMES]
 
@@ -76,7 +79,7 @@ def test_each_player_has_a_gradient_everywhere_and_leaves_nothing_behind(game):
 
 
 def is_critic(task):
-    return task.loss in ("wasserstein_gp", "hinge")
+    return task.loss in ("wasserstein_gp", "hinge") or task.relativistic
 
 
 def grads_names(player):

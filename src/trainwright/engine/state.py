@@ -9,6 +9,7 @@ from trainwright.engine.optim import PlayerOptimizer
 from trainwright.engine.recovery import Recovery
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Schedule
+from trainwright.tasks.health import Health
 from trainwright.tasks.task import Task
 
 
@@ -36,6 +37,8 @@ class TrainState:
     step: int = 0
     last: Evaluation | None = None
     best: Evaluation | None = None
+    signs: dict[str, float] = field(default_factory=dict)  # of health, at the last evaluation
+    health: Health | None = None  # as diagnosed at the last evaluation of this process
     stop_reason: str | None = None  # set by a hook or a signal: the loop ends after this step
 
     @property

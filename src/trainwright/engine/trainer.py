@@ -41,7 +41,8 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
     """
     reseed_global(state.seed, "step", state.step, device=state.placement.device)
     parts = _split(batch, settings.accumulate)
-    handed: list[Handed] = [{} for _ in parts]
+    progress = state.step / state.clock.total_steps
+    handed: list[Handed] = [{"step": state.step, "progress": progress} for _ in parts]
     factor = state.schedule.factor(state.step) * state.recovery.lr_scale
     seen: dict[str, Tensor] = {}
     for player in state.task.turns(state.step):

@@ -39,6 +39,7 @@ class Evaluate(Hook):
         )
         scores = task.score(values)
         state.last = Evaluation(state.step, scores)
+        state.signs = task.vital_signs(values, scores)
         objective = task.objective
         best = None if state.best is None else state.best.metrics[objective.metric]
         value = scores[objective.metric]

@@ -18,7 +18,8 @@ class Log(Hook):
     """Writes the training metrics of the steps it is due on, and evaluations as they come.
 
     A row has `step`, `epoch`, `train/<metric>`, `lr` (or `lr/<player>`), and on steps with an
-    evaluation `validation/<metric>`. It comes after the hook that evaluates.
+    evaluation `validation/<metric>`, `health` and `health/<sign>` for tasks with an opinion on it.
+    It comes after the hooks that evaluate and diagnose.
     """
 
     def __init__(self, path: Path, *, every: float, evaluate_every: float) -> None:
@@ -46,6 +47,8 @@ def metrics_row(state: TrainState, metrics: dict[str, Tensor]) -> Row:
     if state.last is not None and state.last.step == state.step:
         evaluated = state.last.metrics.items()
         row |= {f"validation/{name}": _number(value) for name, value in evaluated}
+        row |= {} if state.health is None else {"health": str(state.health)}
+        row |= {f"health/{name}": _number(value) for name, value in state.signs.items()}
     return row
 
 

@@ -15,7 +15,7 @@ SMOOTHING = 0.7  # weight of the past in the rate that is shown
 
 
 class Progress(Hook):
-    """Steps done, time left, losses, examples a second, and the last evaluation."""
+    """Steps done, time left, losses, examples a second, the last evaluation, and health."""
 
     def __init__(self, *, batch_size: int, start: int, total: int, unit: str = "examples") -> None:
         self._batch_size = batch_size
@@ -53,6 +53,8 @@ class Progress(Hook):
                 metric = state.task.objective.metric
                 value = format_number(state.last.metrics[metric])
                 parts.append(f"validation {metric.replace('_', ' ')} {value}")
+            if state.health is not None:
+                parts.append(str(state.health))
             self._bar.set_description_str("  ".join(parts), refresh=False)
         self._bar.update(state.step - self._bar.n)
 

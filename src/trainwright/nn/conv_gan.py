@@ -1,10 +1,21 @@
 """A convolutional generator and discriminator, sized from the image."""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 from torch import nn
 
-from trainwright.nn.gan import GAN, LEAK, Discriminator, Generator, num_conditions, paired
+from trainwright.nn.gan import (
+    GAN,
+    LEAK,
+    Conditional,
+    ConditionalNorm,
+    Discriminator,
+    Generator,
+    class_modulation,
+    num_conditions,
+    paired,
+)
 from trainwright.nn.layers import Norm, check_norm, check_positive, image_size, make_norm_2d
 
 Upsampling = Literal["transposed", "nearest"]
@@ -20,7 +31,8 @@ def conv_gan(
     width: int = 16,
     discriminator_width: int | None = None,
     latent_dim: int = 64,
-    conditional: bool | Literal["auto"] = "auto",
+    conditional: Conditional = "auto",
+    conditional_norm: ConditionalNorm = "stem",
     upsampling: Upsampling = "transposed",
     generator_norm: Norm | None = "batch",
     discriminator_norm: Literal["layer"] | None = None,
@@ -33,7 +45,7 @@ def conv_gan(
     """
     image_shape = image_size("conv_gan", input_shape, minimum=1)
     base, num_halvings = _pyramid(image_shape[1:])
-    num_classes = num_conditions(conditional, num_classes)
+    num_classes = num_conditions(conditional, num_classes, conditional_norm)
     discriminator_width = width if discriminator_width is None else discriminator_width
     check_positive(width=width, discriminator_width=discriminator_width, latent_dim=latent_dim)
     check_norm(generator_norm)
@@ -49,7 +61,16 @@ def conv_gan(
             nn.Unflatten(1, (channels[-1], *base)),  # (B, C, H, W)
             *make_norm_2d(generator_norm, channels[-1]),
         ),
-        body=_growing(channels, image_shape[0], upsampling, generator_norm),
+        body=_growing(
+            channels,
+            image_shape[0],
+            upsampling,
+            lambda width: [
+                *make_norm_2d(generator_norm, width),
+                *class_modulation(conditional_norm, num_classes, width),
+            ],
+            bias=generator_norm is None,
+        ),
         num_features=channels[-1],
         num_classes=num_classes,
         image_shape=image_shape,
@@ -57,7 +78,9 @@ def conv_gan(
     body, num_features = _shrinking(
         image_shape, base, num_halvings, discriminator_width, discriminator_norm
     )
-    discriminator = Discriminator(body, num_features, num_classes)
+    discriminator = Discriminator(
+        body, num_features, num_classes, auxiliary=conditional == "auxiliary"
+    )
     return paired(
         generator,
         discriminator,
@@ -70,18 +93,23 @@ def conv_gan(
 
 
 def _growing(
-    channels: list[int], image_channels: int, upsampling: Upsampling, norm: Norm | None
+    channels: list[int],
+    image_channels: int,
+    upsampling: Upsampling,
+    make_norm: Callable[[int], list[nn.Module]],
+    *,
+    bias: bool,
 ) -> nn.Sequential:
     """Maps (B, channels[-1], h, w) to images (B, C, H, W): a doubling a stage."""
     layers: list[nn.Module] = []
     for wide, narrow in zip(channels[:0:-1], channels[-2::-1], strict=True):
         layers.append(nn.ReLU())
         if upsampling == "transposed":
-            layers.append(nn.ConvTranspose2d(wide, narrow, 4, 2, padding=1, bias=norm is None))
+            layers.append(nn.ConvTranspose2d(wide, narrow, 4, 2, padding=1, bias=bias))
         else:
             layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
-            layers.append(nn.Conv2d(wide, narrow, 3, padding=1, bias=norm is None))
-        layers += make_norm_2d(norm, narrow)
+            layers.append(nn.Conv2d(wide, narrow, 3, padding=1, bias=bias))
+        layers += make_norm(narrow)
     return nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(channels[0], image_channels, 3, padding=1))
 
 

@@ -1,21 +1,29 @@
 """Generative adversarial networks: a discriminator and a generator that move in turn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from trainwright.data.batches import Batch, Normalisation
 from trainwright.data.dataset import DataInfo
 from trainwright.nn.gan import GAN
 from trainwright.seeds import generator_for
+from trainwright.tasks.gan_health import diagnose
 from trainwright.tasks.gan_losses import (
+    RELATIVE_ALREADY,
     GANLoss,
     discriminator_loss,
     generator_loss,
     gradient_penalty,
+    r1_penalty,
+    relativistic_loss,
 )
+from trainwright.tasks.gan_signs import class_diversity, diversity, separation
+from trainwright.tasks.gan_views import DiffAugment, View
+from trainwright.tasks.health import Health, Signs
 from trainwright.tasks.metrics import sliced_wasserstein
 from trainwright.tasks.task import Handed, Objective, Task
 
@@ -25,8 +33,17 @@ MAX_CLASS_ROWS = 10
 class GANTask(Task):
     """The two-player game of Goodfellow et al. 2014 (arXiv:1406.2661), with the loss of choice.
 
+    `relativistic`: real images and fakes are judged in pairs; see `relativistic_loss`.
     `critic_steps`: the generator moves in every so-many-th step, the discriminator in each.
     `penalty_weight`: of the gradient penalty, with loss=wasserstein_gp alone.
+    `r1`: gamma of the R1 penalty, r1 / 2 * |gradient|^2 at real images; 0: none. With `r1_every`
+    it is computed in every so-many-th step only, that much heavier (the lazy regularisation of
+    Karras et al. 2020, arXiv:1912.04958).
+    `top_k`: the generator learns from the share of its fakes that the discriminator holds most
+    real (Sinha et al. 2020, arXiv:2002.06224); from all at first, falling to this in a straight
+    line over the first half of the run.
+    `diff_augment`, `instance_noise`: what the discriminator is shown; see `View`.
+    `auxiliary_weight`: of the classes' cross-entropy, with model.conditional=auxiliary alone.
     """
 
     objective: ClassVar[Objective] = Objective("sliced_wasserstein", higher_is_better=False)
@@ -42,21 +59,47 @@ class GANTask(Task):
         info: DataInfo,
         seed: int,
         loss: GANLoss = "non_saturating",
+        relativistic: bool = False,
         critic_steps: int = 1,
         penalty_weight: float = 10.0,
+        r1: float = 0.0,
+        r1_every: int = 1,
+        top_k: float = 1.0,
+        diff_augment: tuple[DiffAugment, ...] = (),
+        instance_noise: float = 0.0,
+        auxiliary_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if not isinstance(model, GAN):
             raise ValueError("task=gan needs a generator and a discriminator: model=gan or mlp_gan")
         if critic_steps < 1:
             raise ValueError(f"critic_steps={critic_steps} is not at least 1")
-        if penalty_weight < 0:
-            raise ValueError(f"penalty_weight={penalty_weight} is below 0")
+        weights = {"penalty_weight": penalty_weight, "r1": r1, "auxiliary_weight": auxiliary_weight}
+        for name, weight in weights.items():
+            if weight < 0:
+                raise ValueError(f"{name}={weight} is below 0")
+        if r1_every < 1 or (r1_every > 1 and not r1):
+            raise ValueError(f"r1_every={r1_every}: it is at least 1, and does nothing without r1")
+        if not 0 < top_k <= 1:
+            raise ValueError(f"top_k={top_k} is no share of the fakes, above 0 and at most 1")
+        if loss == "wasserstein_gp" and relativistic:
+            raise ValueError(RELATIVE_ALREADY)
+        if loss == "wasserstein_gp" and r1:
+            raise ValueError(
+                f"r1={r1} pulls the gradient to 0 that the penalty of wasserstein_gp holds at 1;"
+                " choose one"
+            )
         self.model = model
+        self.class_names = info.class_names
         self.normalisation = Normalisation.symmetric(info)
         self.loss = loss
+        self.relativistic = relativistic
         self.critic_steps = critic_steps
         self.penalty_weight = penalty_weight
+        self.r1, self.r1_every = r1, r1_every
+        self.top_k = top_k
+        self.view = View(diff_augment, instance_noise)
+        self.auxiliary_weight = auxiliary_weight
         # The same latents at every look, so that progress shows; kept in the checkpoint.
         num_rows = min(info.num_classes, MAX_CLASS_ROWS) if model.num_classes else 8
         latents = torch.randn(
@@ -90,32 +133,72 @@ class GANTask(Task):
         classes = batch.targets if self.model.num_classes else None
         if player == "discriminator":
             return self._discriminator_turn(batch.inputs, classes, handed)
-        # The generator stands as it stood in the discriminator's turn: its fakes are the same.
-        logits = self.model.discriminator(handed["fakes"], classes)
-        loss = generator_loss(self.loss, logits)
-        return loss, {"loss": loss.detach()}
+        return self._generator_turn(classes, handed)
 
     def _discriminator_turn(
         self, real: Tensor, classes: Tensor | None, handed: Handed
     ) -> tuple[Tensor, dict[str, Tensor]]:
         latents = torch.randn(len(real), self.model.latent_dim, device=real.device)
         handed["fakes"] = self.model.generator(latents, classes)
-        fakes = handed["fakes"].detach()
+        progress = handed.get("progress", 0.0)
+        real = handed["real"] = self.view(real, progress)
+        fakes = self.view(handed["fakes"].detach().to(real.dtype), progress)
         # One pass for both halves; no layer of a discriminator mixes the examples of a batch.
-        both = torch.cat([real, fakes.to(real.dtype)])  # (2B, C, H, W)
-        logits = self.model.discriminator(both, None if classes is None else classes.repeat(2))
+        both = torch.cat([real, fakes])  # (2B, C, H, W)
+        twice = None if classes is None else classes.repeat(2)
+        logits, class_logits = self.model.discriminator.judge(both, twice)
         real_logits, fake_logits = logits.chunk(2)
-        loss = discriminator_loss(self.loss, real_logits, fake_logits)
+        loss = self._discriminator_loss(real_logits, fake_logits)
         seen = {"real": self._belief(real_logits), "fake": self._belief(fake_logits)}
         if self.loss == "wasserstein_gp":
             penalty = gradient_penalty(self.model.discriminator, real, fakes, classes)
             loss = loss + self.penalty_weight * penalty
             seen["penalty"] = penalty.detach()
+        if self.r1 and handed.get("step", 0) % self.r1_every == 0:
+            penalty = r1_penalty(self.model.discriminator, real, classes)
+            loss = loss + self.r1_every * self.r1 / 2 * penalty
+            seen["r1"] = penalty.detach()
+        if class_logits is not None and twice is not None:
+            # Twice the mean: over the real ones and over the fakes, as the paper adds them.
+            loss = loss + 2 * self.auxiliary_weight * F.cross_entropy(class_logits, twice)
         return loss, {"loss": loss.detach(), **seen}
+
+    def _generator_turn(
+        self, classes: Tensor | None, handed: Handed
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        # The generator stands as it stood in the discriminator's turn: its fakes are the same.
+        progress = handed.get("progress", 0.0)
+        fakes = self.view(handed["fakes"], progress)
+        logits, class_logits = self.model.discriminator.judge(fakes, classes)
+        real_logits = None
+        if self.relativistic:
+            with torch.no_grad():
+                real_logits = self.model.discriminator(handed["real"], classes)
+        if self.top_k < 1:
+            share = 1 - (1 - self.top_k) * min(1.0, 2 * progress)
+            kept = logits.detach().topk(max(1, round(share * len(logits)))).indices
+            logits = logits[kept]
+            real_logits = None if real_logits is None else real_logits[kept]
+            class_logits = None if class_logits is None else class_logits[kept]
+            classes = None if classes is None else classes[kept]
+        loss = self._generator_loss(logits, real_logits)
+        if class_logits is not None and classes is not None:
+            loss = loss + self.auxiliary_weight * F.cross_entropy(class_logits, classes)
+        return loss, {"loss": loss.detach()}
+
+    def _discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        if self.relativistic:
+            return relativistic_loss(self.loss, real_logits, fake_logits)
+        return discriminator_loss(self.loss, real_logits, fake_logits)
+
+    def _generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
+        if self.relativistic and real_logits is not None:
+            return relativistic_loss(self.loss, fake_logits, real_logits)
+        return generator_loss(self.loss, fake_logits)
 
     def _belief(self, logits: Tensor) -> Tensor:
         """How real the discriminator holds images to be: D(x) of the paper, or a plain score."""
-        is_probability = self.loss == "non_saturating"
+        is_probability = self.loss == "non_saturating" and not self.relativistic
         return (logits.detach().sigmoid() if is_probability else logits.detach()).mean()
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
@@ -123,7 +206,8 @@ class GANTask(Task):
         classes = batch.targets if self.model.num_classes else None
         latents = torch.randn(len(batch.inputs), self.model.latent_dim, device=batch.inputs.device)
         fakes = self.model.generator(latents, classes).float()
-        return {
+        values = {} if classes is None else {"classes": classes}
+        return values | {
             "real": batch.inputs,
             "fake": fakes,
             "real_logits": self.model.discriminator(batch.inputs, classes),
@@ -138,14 +222,30 @@ class GANTask(Task):
         """
         real_logits, fake_logits = values["real_logits"], values["fake_logits"]
         return {
-            "discriminator/loss": float(discriminator_loss(self.loss, real_logits, fake_logits)),
-            "generator/loss": float(generator_loss(self.loss, fake_logits)),
+            "discriminator/loss": float(self._discriminator_loss(real_logits, fake_logits)),
+            "generator/loss": float(self._generator_loss(fake_logits, real_logits)),
             "discriminator/real": float(self._belief(real_logits)),
             "discriminator/fake": float(self._belief(fake_logits)),
             "sliced_wasserstein": sliced_wasserstein(
                 values["fake"], values["real"], generator=generator_for("sliced_wasserstein")
             ),
         }
+
+    def vital_signs(self, values: dict[str, Tensor], scores: dict[str, float]) -> dict[str, float]:
+        """How well the discriminator tells the players apart, and how varied the samples are."""
+        fake, real = values["fake"], values["real"]
+        signs = {
+            "separation": separation(values["real_logits"], values["fake_logits"]),
+            "diversity": diversity(fake, real),
+        }
+        if "classes" in values:
+            varied = class_diversity(fake, real, values["classes"], self.class_names)
+            signs |= {f"diversity/{name}": value for name, value in varied.items()}
+        return signs | {n: v for n, v in scores.items() if n.startswith("class_share/")}
+
+    def diagnose(self, history: Sequence[Signs]) -> Health:
+        """Healthy, or which player wins, whether samples grow alike, whether all is lost."""
+        return diagnose(history, is_critic=self.loss == "wasserstein_gp")
 
     def showcase(self) -> Tensor:
         """Images of the fixed latents in [0, 1], a row a class where the GAN is conditional."""

@@ -4,6 +4,8 @@
 - least_squares: Mao et al. 2016 (arXiv:1611.04076), equation 9, with labels 0 and 1
 - hinge: Lim & Ye 2017 (arXiv:1705.02894), as in Miyato et al. 2018 (arXiv:1802.05957) eq. 16-17
 - wasserstein_gp: Gulrajani et al. 2017 (arXiv:1704.00028), which adds `gradient_penalty`
+
+`relativistic_loss` is another game with the first three, and `r1_penalty` goes with any of them.
 """
 
 from collections.abc import Callable
@@ -39,6 +41,44 @@ def generator_loss(kind: GANLoss, fake_logits: Tensor) -> Tensor:
     if kind == "least_squares":
         return 0.5 * (fake_logits - 1).square().mean()
     return -fake_logits.mean()
+
+
+def relativistic_loss(kind: GANLoss, winning: Tensor, losing: Tensor) -> Tensor:
+    """Return the mean loss, a scalar, of the player who wants `winning` logits above `losing`.
+
+    Both are (B,), and each of one side is compared with one of the other: the discriminator wants
+    real ones above fakes, the generator fakes above real ones. The relativistic pairing GAN of
+    Jolicoeur-Martineau 2018 (arXiv:1807.00734), section 3.2: f(winning - losing) with the f that
+    `kind` has for real images. A Wasserstein critic's loss is such a difference already.
+    """
+    _check(kind)
+    lead = winning - losing
+    if kind == "non_saturating":
+        return F.softplus(-lead).mean()
+    if kind == "least_squares":
+        return 0.5 * (lead - 1).square().mean()
+    if kind == "hinge":
+        return F.relu(1 - lead).mean()
+    raise ValueError(RELATIVE_ALREADY)
+
+
+RELATIVE_ALREADY = (
+    "relativistic=true does nothing for loss=wasserstein_gp, which compares real with fake already;"
+    " it takes non_saturating, least_squares or hinge"
+)
+
+
+def r1_penalty(
+    discriminator: Callable[[Tensor, Tensor | None], Tensor], real: Tensor, classes: Tensor | None
+) -> Tensor:
+    """Return the mean of |gradient|^2 at real images (B, C, H, W), a scalar.
+
+    R1 of Mescheder et al. 2018 (arXiv:1801.04406), equation 9, without its factor gamma / 2.
+    """
+    real = real.detach().requires_grad_()
+    logits = discriminator(real, classes)
+    (gradients,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    return gradients.square().sum(dim=(1, 2, 3)).mean()
 
 
 def gradient_penalty(

@@ -2,14 +2,16 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from trainwright.data.batches import Batch, Normalisation
+from trainwright.tasks.health import Health, Signs
 
-# What the turns of one step hand on to each other (a GAN's fakes); it lives for that step.
+# What the turns of one step hand on to each other (a GAN's fakes); it lives for that step. It
+# begins with what the trainer knows: "step", and "progress", the share of the run that is done.
 Handed = dict[str, Any]
 
 
@@ -72,6 +74,18 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def score(self, values: dict[str, Tensor]) -> dict[str, float]:
         """The metrics of a split, from the values of all its examples, each (N, ...)."""
+
+    def vital_signs(self, values: dict[str, Tensor], scores: dict[str, float]) -> dict[str, float]:
+        """What the values of a split, each (N, ...), and their scores say of the run's health."""
+        return {}
+
+    def diagnose(self, history: Sequence[Signs]) -> Health | None:
+        """Say how the run is doing, from the vital signs of its evaluations so far, oldest first.
+
+        None: this task has no opinion on that. Beside its own signs it is given the `objective`
+        and the gradient norms of the training step before.
+        """
+        return None
 
     def showcase(self) -> Tensor | None:
         """Images (N, C, H, W) in [0, 1] that show how far learning is; None: there are none."""

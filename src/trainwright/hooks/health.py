@@ -1,0 +1,72 @@
+"""Ask the task at every evaluation how the run is doing, and say so in words."""
+
+import logging
+from typing import Any, Literal
+
+from torch import Tensor
+
+from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.state import TrainState
+
+log = logging.getLogger(__name__)
+
+MEMORY = 20  # evaluations that a diagnosis looks back on, besides the first
+
+OnIll = Literal["warn", "stop"]
+
+
+class HealthCheck(Hook):
+    """Keeps the vital signs of the evaluations and has the task diagnose them.
+
+    An illness is warned of when it is first seen, and when it has passed; with `on_ill=stop` it
+    ends the run. It comes after the hook that evaluates.
+    """
+
+    def __init__(self, *, every: float, on_ill: OnIll) -> None:
+        self._every = every
+        self._on_ill = on_ill
+        self._history: list[dict[str, float]] = []
+        self._said = "healthy"
+        self._course: dict[str, list[int]] = {}
+
+    @property
+    def course(self) -> dict[str, list[int]]:
+        """At which steps an evaluation has found the run to be what: `healthy`, `collapsing`."""
+        return self._course
+
+    def due(self, step: int, total: int) -> bool:
+        """With every evaluation."""
+        return due_every(self._every, step, total)
+
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
+        """Set `state.health`; warn of what is new, or stop."""
+        assert state.last is not None
+        norms = {n: float(v.mean()) for n, v in metrics.items() if n.endswith("grad_norm")}
+        objective = state.last.metrics[state.task.objective.metric]
+        self._history.append({**state.signs, **norms, "objective": objective})
+        self._history = self._history[:1] + self._history[1:][-MEMORY:]
+        state.health = health = state.task.diagnose(self._history)
+        if health is None:
+            return
+        words = str(health)
+        self._course.setdefault(words, []).append(state.step)
+        if words != self._said:
+            self._said = words
+            if not health.is_ill:
+                log.info("health: healthy again")
+            for ailment in health.ailments:
+                log.warning("health: %s: %s", ailment.name, ailment.because)
+                log.warning("  what helps: %s", ailment.remedy)
+        if health.is_ill and self._on_ill == "stop":
+            state.stop_reason = f"the run is ill: {words} (trainer.on_ill=stop)"
+            log.info("stopping early: %s", state.stop_reason)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The signs so far, what was last said of them, and the course."""
+        return {"history": self._history, "said": self._said, "course": self._course}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave; of a run from before there was a diagnosis, nothing."""
+        self._history = list(state.get("history", []))
+        self._said = state.get("said", "healthy")
+        self._course = dict(state.get("course", {}))
