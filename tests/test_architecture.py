@@ -28,7 +28,10 @@ RUN = {
     "rollback",
     "run",
     "runfolder",
+    "sampling",
     "signals",
+    "stored_config",
+    "trained",
     "validation",
 }
 # What anyone may call, and which calls nothing but each other's foundations.
@@ -44,6 +47,8 @@ MAY_IMPORT_HYDRA = {
     "records",
     "resume",
     "run",
+    "stored_config",
+    "trained",
     "validation",
 }
 

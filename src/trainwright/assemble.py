@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from trainwright.config import build, check, plain, section, settings
 from trainwright.data.augment import make_augment
 from trainwright.data.batches import Batches
-from trainwright.data.dataset import Dataset, Split
+from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
 from trainwright.engine.device import Placement, in_format, place
@@ -54,10 +54,10 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
     _check_before_data(config, allow)
     dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
     _check_splits(dataset)
-    task = _build_task(config, dataset, seed, allow)
+    task = build_task(config, dataset.info, seed, allow)
     _check_finite(task)
-    placement = _place(options, task)
-    _move(task, placement)
+    placement = place_task(options, task)
+    move_task(task, placement)
     if options.batch_size > len(dataset.train):
         raise ConfigError(
             f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
@@ -146,12 +146,11 @@ def _check_durations(options: TrainerSettings, clock: Clock) -> None:
             raise ConfigError(f"trainer.{name}: {error}") from None
 
 
-def _build_task(
-    config: DictConfig, dataset: Dataset, seed: int, allow: Collection[str] | None
+def build_task(
+    config: DictConfig, info: DataInfo, seed: int, allow: Collection[str] | None
 ) -> Task:
     """The network, initialised from the seed alone, inside its task."""
     torch.manual_seed(derive_seed(seed, "initialisation"))
-    info = dataset.info
     facts = {
         "input_shape": info.input_shape,
         "num_outputs": info.num_outputs,
@@ -172,7 +171,8 @@ def _check_finite(task: Task) -> None:
         )
 
 
-def _place(options: TrainerSettings, task: Task) -> Placement:
+def place_task(options: TrainerSettings, task: Task) -> Placement:
+    """Where and how the task computes. Raises ConfigError for what this machine does not have."""
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     try:
         return place(
@@ -184,7 +184,7 @@ def _place(options: TrainerSettings, task: Task) -> Placement:
         raise ConfigError(f"trainer.{error}") from None
 
 
-def _move(task: Task, placement: Placement) -> None:
+def move_task(task: Task, placement: Placement) -> None:
     """To the device, with the weights of convolutions laid out as their maps are to be."""
     task.to(placement.device)
     for parameter in task.parameters():

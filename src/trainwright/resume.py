@@ -1,23 +1,20 @@
 """Go on with an earlier run: its own config, what may be changed, and the state it was in."""
 
 import contextlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from trainwright.changes import NOT_CHANGES, apply_changes, key_of
-from trainwright.compose import check_sections
-from trainwright.config import TRUSTED_TARGETS
 from trainwright.continuing import Resume
-from trainwright.errors import CheckpointError, ConfigError
+from trainwright.errors import CheckpointError
 from trainwright.lock import RunLock
 from trainwright.records import read_summary
 from trainwright.recover import Found, newest_whole, read
 from trainwright.run import Request
 from trainwright.runfolder import RunFolder
+from trainwright.stored_config import stored_config, trusted_targets
 
 # With one of these a run that is finished has something left to do.
 LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping")
@@ -35,11 +32,10 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     with contextlib.ExitStack() as if_refused:
         lock = if_refused.enter_context(RunLock(folder.path).acquire())
         found = read(named) if named.is_file() else newest_whole(folder)
-        stored = _stored_config(found)
+        stored = stored_config(found.path, found.metadata)
         total = _total_steps(found)
         changes = apply_changes(stored, config, overrides, step=found.step, total=total)
-        trusted = TRUSTED_TARGETS | {str(target) for target in config.trust}
-        _check_trust(stored, trusted)
+        trusted = trusted_targets(stored, map(str, config.trust))
         if_refused.pop_all()
     return Request(
         config=stored,
@@ -71,38 +67,3 @@ def _total_steps(found: Found) -> int:
     if not isinstance(total, int) or total < 1:
         raise CheckpointError(f"{found.path} does not say how many steps its run has")
     return total
-
-
-def _stored_config(found: Found) -> DictConfig:
-    """The config that a checkpoint brings, which may come from anyone."""
-    path, config = found.path, found.metadata["config"]
-    # What we write is resolved; an interpolation would let a file read the environment.
-    if not isinstance(config, dict) or "${" in json.dumps(config):
-        raise CheckpointError(f"{path} is not a checkpoint of a run that can be resumed")
-    stored = DictConfig(config)
-    try:
-        check_sections(stored)
-    except ConfigError as error:
-        raise CheckpointError(
-            f"{path} holds a config that this version cannot run\n  {error}"
-        ) from error
-    return stored
-
-
-def _check_trust(stored: DictConfig, trusted: frozenset[str]) -> None:
-    """Raise ConfigError that names every class which is neither ours nor trusted by name."""
-    unknown = set(_targets(OmegaConf.to_container(stored))) - trusted
-    if unknown:
-        raise ConfigError(
-            f"this run builds what is not trainwright's own: {', '.join(sorted(unknown))}\n"
-            "  a checkpoint from elsewhere could run any code that way; if you know these, add\n"
-            f"  'trust=[{','.join(sorted(unknown | (trusted - TRUSTED_TARGETS)))}]'"
-        )
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets(value)

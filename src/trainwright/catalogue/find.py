@@ -60,10 +60,14 @@ def find_run(run: str, root: Path = DEFAULT_ROOT) -> Record:
     kind, _, metric = run.partition(":")
     if run != "last" and not (kind in _RANKED and metric):
         path = Path(run).expanduser()
-        if path.is_file() and path.parent.name == "checkpoints":
-            path = path.parent.parent
-        if is_run_folder(path):
-            return Record(path, root=root if path.is_relative_to(root) else None)
+        is_checkpoint = path.is_file() and path.parent.name == "checkpoints"
+        folder = path.parent.parent if is_checkpoint else path
+        if is_run_folder(folder):
+            return Record(
+                folder,
+                root=root if folder.is_relative_to(root) else None,
+                named_checkpoint=path if is_checkpoint else None,
+            )
     runs = find_runs(root)
     if not runs:
         raise ConfigError(

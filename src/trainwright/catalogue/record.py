@@ -18,6 +18,7 @@ from trainwright.catalogue.stored import (
     read_text,
     read_yaml,
 )
+from trainwright.errors import CheckpointError
 
 STATUSES = ("running", "finished", "stopped", "pruned", "failed")
 UNKNOWN = "unknown"
@@ -28,10 +29,16 @@ _CHOICE = re.compile(r"(\w+)=([\w./-]+)")
 
 
 class Record:
-    """A run folder. `name` tells it from the others of its root: the path from there."""
+    """A run folder. `name` tells it from the others of its root: the path from there.
 
-    def __init__(self, path: Path, *, root: Path | None = None) -> None:
+    `named_checkpoint`: the file in it that was meant, where that was said.
+    """
+
+    def __init__(
+        self, path: Path, *, root: Path | None = None, named_checkpoint: Path | None = None
+    ) -> None:
         self.path = path
+        self._named_checkpoint = named_checkpoint
         self.name = path.relative_to(root).as_posix() if root is not None else path.name
         self.problems: list[str] = []
 
@@ -123,6 +130,23 @@ class Record:
         parts = {"validation": self.evaluation("best"), "last": self.evaluation("last")}
         parts["test"] = numbers(self.summary.get("test"))
         return {f"{part}/{name}": v for part, found in parts.items() for name, v in found.items()}
+
+    def checkpoint(self, which: str) -> Path:
+        """The file of the `best` or `last` checkpoint, or the one that was meant by RUN.
+
+        Where there is no best one yet it is the last. Raises CheckpointError where there is none.
+        """
+        if self._named_checkpoint is not None:
+            return self._named_checkpoint
+        folder = self.path / "checkpoints"
+        for name in dict.fromkeys((which, "last")):
+            path = folder / f"{name}.safetensors"
+            if path.is_file():
+                return path
+        raise CheckpointError(
+            f"{self.path} has no checkpoint\n"
+            f"  its summary says that the run is {self.status}; nothing of it was saved"
+        )
 
     def evaluation(self, which: str) -> dict[str, float]:
         """The metrics of the `best` or `last` evaluation."""

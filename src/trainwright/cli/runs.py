@@ -16,6 +16,7 @@ from trainwright.wording import nearest, printable
 # Each is a module of that name in cli/commands, which is imported when it is called for.
 COMMANDS = {
     "list": "a table of runs; filter and sort by any config key or metric",
+    "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
 }
 
 _USAGE = """\

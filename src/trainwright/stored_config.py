@@ -1,0 +1,55 @@
+"""The config that a checkpoint brings, which may come from anyone: checked before it is used."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from trainwright.compose import check_sections
+from trainwright.config import TRUSTED_TARGETS
+from trainwright.errors import CheckpointError, ConfigError
+
+
+def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
+    """The config in a checkpoint's metadata. Raises CheckpointError where it is none that can run.
+
+    Nothing is built from it before `trusted_targets` has seen it.
+    """
+    config = metadata.get("config")
+    # What we write is resolved; an interpolation would let a file read the environment.
+    if not isinstance(config, dict) or "${" in json.dumps(config):
+        raise CheckpointError(f"{path} is not a checkpoint of a run that can be used")
+    stored = DictConfig(config)
+    try:
+        check_sections(stored)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path} holds a config that this version cannot run\n  {error}"
+        ) from error
+    return stored
+
+
+def trusted_targets(stored: DictConfig, trust: Iterable[str]) -> frozenset[str]:
+    """Our own targets and those that the user trusts by name: what may be built.
+
+    Raises ConfigError that names every class of the config which is neither.
+    """
+    trusted = TRUSTED_TARGETS | frozenset(trust)
+    unknown = set(_targets(OmegaConf.to_container(stored))) - trusted
+    if unknown:
+        raise ConfigError(
+            f"this run builds what is not trainwright's own: {', '.join(sorted(unknown))}\n"
+            "  a checkpoint from elsewhere could run any code that way; if you know these, add\n"
+            f"  'trust=[{','.join(sorted(unknown | (trusted - TRUSTED_TARGETS)))}]'"
+        )
+    return trusted
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from _targets(value)

@@ -1,0 +1,98 @@
+"""What a run has learned, rebuilt from a checkpoint alone: no dataset, no folder, no optimizer."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from pydantic import TypeAdapter, ValidationError
+
+from trainwright.assemble import build_task, move_task, place_task
+from trainwright.config import settings
+from trainwright.data.dataset import DataInfo
+from trainwright.engine import checkpoint
+from trainwright.engine.device import Placement
+from trainwright.engine.settings import TrainerSettings
+from trainwright.errors import CheckpointError
+from trainwright.recover import read
+from trainwright.stored_config import stored_config, trusted_targets
+from trainwright.tasks.task import Task
+
+MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A task with its trained weights, averaged where there are averages, ready to be used."""
+
+    path: Path  # of the checkpoint
+    step: int
+    config: DictConfig
+    allow: frozenset[str]  # what may be built from that config
+    info: DataInfo
+    task: Task
+    settings: TrainerSettings
+    placement: Placement
+
+
+def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto") -> Trained:
+    """Read a checkpoint and build what it was made by.
+
+    `trust`: classes of the user's own that it may build. Raises CheckpointError for a file that is
+    damaged or not of a run, ConfigError for a class that is not trusted or a device that is not
+    there.
+    """
+    found = read(path)
+    tensors, metadata = found.tensors, found.metadata
+    config = stored_config(path, metadata)
+    allow = trusted_targets(config, trust)
+    info = _data_info(path, metadata.get("data"))
+    options = settings(TrainerSettings, config.trainer, key="trainer")
+    # Where it computed then is no matter now: a run may come from another machine.
+    precision = "auto" if options.precision == "fp16" else options.precision
+    options = dataclasses.replace(options, device=device, threads=None, precision=precision)
+    try:
+        task = build_task(config, info, config.seed, allow)
+        task.load_state_dict(checkpoint.under("task", tensors))
+        for name in task.averaged_players:
+            averaged = checkpoint.under(f"averaged.{name}", tensors)
+            if averaged:
+                task.players[name].load_state_dict(averaged)
+        step = found.step
+    except (RuntimeError, MemoryError, KeyError, TypeError, ValueError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(
+            f"{path}: its weights do not fit the network of its config\n  {first[:200]}"
+        ) from error
+    placement = place_task(options, task)
+    move_task(task, placement)
+    task.eval()
+    return Trained(path, step, config, allow, info, task, options, placement)
+
+
+def _data_info(path: Path, stored: Any) -> DataInfo:
+    """The facts about the data, as the checkpoint has them. Raises CheckpointError."""
+    try:
+        info = TypeAdapter(DataInfo).validate_python(_known(stored))
+    except (ValidationError, TypeError) as error:
+        raise CheckpointError(f"{path} lacks the facts about its data") from error
+    num_channels = info.input_shape[0] if info.input_shape else 0
+    sizes_fit = (
+        all(size > 0 for size in info.input_shape)
+        and 0 < math.prod(info.input_shape) <= MOST_NUMBERS
+        and len(info.mean) == len(info.std) == num_channels
+    )
+    if not sizes_fit or (info.target == "classes") != bool(info.class_names):
+        raise CheckpointError(f"{path} has facts about its data that do not fit each other")
+    return info
+
+
+def _known(stored: Any) -> Mapping[str, Any]:
+    """Those facts that this version knows; a later one may have more."""
+    if not isinstance(stored, dict):
+        raise TypeError("no facts")
+    names = {field.name for field in dataclasses.fields(DataInfo)}
+    return {name: value for name, value in stored.items() if name in names}
