@@ -20,8 +20,11 @@ RUN = {
     "compose",
     "config",
     "continuing",
+    "evaluation",
     "finish",
     "lock",
+    "other_data",
+    "prediction",
     "recover",
     "records",
     "resume",
@@ -36,7 +39,7 @@ RUN = {
 }
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"catalogue", "data", "report", "score"}
-FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "wording", "__init__"}
+FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "intervals", "wording", "__init__"}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
 MAY_IMPORT_HYDRA = {
@@ -44,6 +47,7 @@ MAY_IMPORT_HYDRA = {
     "changes",
     "compose",
     "config",
+    "other_data",
     "records",
     "resume",
     "run",

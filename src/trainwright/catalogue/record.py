@@ -22,7 +22,6 @@ from trainwright.errors import CheckpointError
 
 STATUSES = ("running", "finished", "stopped", "pruned", "failed")
 UNKNOWN = "unknown"
-MAX_KEYS = 10_000  # in a config: aliases can make a small file a vast tree
 METRICS = "metrics.jsonl"
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d)/(\d{6})-")
 _CHOICE = re.compile(r"(\w+)=([\w./-]+)")
@@ -131,6 +130,11 @@ class Record:
         parts["test"] = numbers(self.summary.get("test"))
         return {f"{part}/{name}": v for part, found in parts.items() for name, v in found.items()}
 
+    @property
+    def meant(self) -> Path:
+        """The folder, or the one checkpoint in it that was named."""
+        return self._named_checkpoint or self.path
+
     def checkpoint(self, which: str) -> Path:
         """The file of the `best` or `last` checkpoint, or the one that was meant by RUN.
 
@@ -190,12 +194,10 @@ def numbers(values: Any) -> dict[str, float]:
     }
 
 
-def _flatten(prefix: str, node: dict[str, Any], flat: dict[str, Any], depth: int = 0) -> None:
+def _flatten(prefix: str, node: dict[str, Any], flat: dict[str, Any]) -> None:
     for key, value in node.items():
-        if len(flat) >= MAX_KEYS:
-            return
         name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, dict) and value and depth < 20:
-            _flatten(name, value, flat, depth + 1)
+        if isinstance(value, dict) and value:
+            _flatten(name, value, flat)
         else:
             flat[name] = value

@@ -16,7 +16,13 @@ from trainwright.wording import nearest, printable
 # Each is a module of that name in cli/commands, which is imported when it is called for.
 COMMANDS = {
     "list": "a table of runs; filter and sort by any config key or metric",
+    "show": "one run: config, how it went, curves, files",
+    "resume": "go on with a run, exactly or longer",
+    "diff": "in what two runs differ, and what came of it",
+    "evaluate": "measure a run on its test split or on other data, with confidence intervals",
     "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
+    "predict": "classes and probabilities for image files or folders",
+    "clean": "what could be deleted; deletes only with a yes",
 }
 
 _USAGE = """\
