@@ -46,6 +46,7 @@ def plot_reliability(bins: Sequence[Bin], error: float, path: str | Path) -> Non
         color=PALETTE[0],
         marker="o",
         markersize=4,
+        clip_on=False,
         linewidth=1.5,
     )
     style(upper, title=f"expected calibration error {error:.3f}")
