@@ -22,7 +22,6 @@ RUN = {
     "continuing",
     "evaluation",
     "finish",
-    "lock",
     "other_data",
     "prediction",
     "recover",
@@ -39,7 +38,16 @@ RUN = {
 }
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"catalogue", "data", "report", "score"}
-FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "intervals", "wording", "__init__"}
+FOUNDATIONS = {
+    "errors",
+    "seeds",
+    "config_folder",
+    "files",
+    "intervals",
+    "lock",
+    "wording",
+    "__init__",
+}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
 MAY_IMPORT_HYDRA = {

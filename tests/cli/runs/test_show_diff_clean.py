@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from trainwright.cli.runs import main
+from trainwright.lock import RunLock
 from trainwright.report.sparkline import sparkline
 
 
@@ -95,10 +96,12 @@ def root(tmp_path, write_run):
     write_run(day / "3-failed-late", status="failed", step=500)
     write_run(tmp_path / "outputs" / "2026-01-03" / "4-stopped-early", status="stopped", step=None)
     write_run(day / "5-running", status="running", step=None)
+    write_run(day / "7-killed-early", status="running", step=None)
     write_run(day / "6-failed-saved", status="failed", step=None)
     (day / "6-failed-saved" / "checkpoints").mkdir()
     (day / "6-failed-saved" / "checkpoints" / "last.safetensors").write_bytes(b"x")
-    return tmp_path / "outputs"
+    with RunLock(day / "5-running").acquire():
+        yield tmp_path / "outputs"
 
 
 def runs_of(root):
@@ -109,13 +112,13 @@ def test_clean_lists_runs_that_left_nothing_and_deletes_with_yes_alone(call, roo
     before = runs_of(root)
     code, out, _ = call("clean", f"--root={root}")
     assert code == 0
-    assert "would free 2 runs" in out
+    assert "would free 3 runs" in out
     assert "nothing is deleted without --yes" in out
     assert runs_of(root) == before
     code, out, _ = call("clean", "--yes", f"--root={root}")
     assert code == 0
-    assert "deleted 2 runs" in out
-    assert runs_of(root) == sorted(set(before) - {"2-failed-early", "4-stopped-early"})
+    assert "deleted 3 runs" in out
+    assert runs_of(root) == ["1-good", "3-failed-late", "5-running", "6-failed-saved"]
     assert not (root / "2026-01-03").exists()  # it was empty
     assert "nothing to clean" in call("clean", "--yes", f"--root={root}")[1]
 
@@ -147,6 +150,23 @@ def test_clean_follows_no_link_and_stays_within_the_root(call, root, tmp_path, w
     assert (outside / "dear.txt").read_text() == "keep"
     assert (outside / "run" / "summary.json").exists()
     assert "2-failed-early" not in runs_of(root)
+
+
+def test_a_run_that_is_resumed_while_it_is_asked_about_is_left_alone(call, root, monkeypatch):
+    locks = []
+
+    def resume_and_agree(question):
+        locks.append(RunLock(root / "2026-01-02" / "2-failed-early").acquire())
+        return "y"
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", resume_and_agree)
+    code, out, _ = call("clean", f"--root={root}")
+    locks[0].release()
+    assert code == 0
+    assert "left alone" in out
+    assert "2-failed-early" in runs_of(root)
+    assert "7-killed-early" not in runs_of(root)
 
 
 def test_clean_refuses_a_filter_that_means_nothing(call, root):

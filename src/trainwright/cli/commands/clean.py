@@ -13,7 +13,8 @@ from trainwright.catalogue.record import UNKNOWN, Record
 from trainwright.cli.keys import Key
 from trainwright.cli.table import text_table
 from trainwright.cli.values import size_text
-from trainwright.errors import DiskError
+from trainwright.errors import CheckpointError, DiskError
+from trainwright.lock import RunLock
 from trainwright.report.text import format_count
 from trainwright.wording import printable
 
@@ -62,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _has_nothing(run: Record) -> bool:
     """Whether a run ended, or was torn, before it had saved or measured anything."""
-    ended = run.status in ("failed", "stopped", UNKNOWN)
+    ended = run.status in ("failed", "stopped", "killed", UNKNOWN)
     try:
         saved = any((run.path / "checkpoints").glob("*.safetensors"))
     except OSError:
@@ -110,11 +111,12 @@ def _delete(run: Record, root: Path) -> None:
     inside = run.path.parent.resolve().is_relative_to(where)
     if run.path.is_symlink() or not inside:  # replaced by a link while we asked
         raise DiskError(f"{run.path} is no folder of {root} any more; nothing of it was deleted")
-    if Record(run.path).status == "running":  # resumed while we asked
-        print(f"{printable(run.name)} is running again and was left alone")
-        return
     try:
-        shutil.rmtree(run.path)  # removes links, not what they lead to
+        with RunLock(run.path).acquire():  # so that nobody resumes it meanwhile
+            shutil.rmtree(run.path)  # removes links, not what they lead to
+    except CheckpointError:
+        print(f"{printable(run.name)} has been resumed while we asked, and was left alone")
+        return
     except OSError as error:
         raise DiskError(
             f"could not delete {run.path}\n  {error.strerror}: {error.filename}"

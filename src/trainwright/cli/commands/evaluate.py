@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import Key, listed, one_of, parse_keys, text, whole
+from trainwright.cli.keys import (
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
+    Key,
+    one_of,
+    parse_keys,
+    text,
+    whole,
+)
 from trainwright.cli.table import text_table
 from trainwright.errors import DiskError
 from trainwright.report.text import format_number
@@ -19,15 +28,17 @@ if TYPE_CHECKING:
 MOST_CLASSES_CROSSED = 20  # a larger confusion matrix is left to the picture and the JSON
 MOST_CONFUSED = 5
 
+SPLITS = ("test", "validation", "train")
+
 KEYS = (
     Key(
         "split", one_of("test", "validation", "train"), "test", "test (default), validation, train"
     ),
     Key("resamples", whole(0, 100_000), 1000, "how often examples are drawn anew (1000); 0: never"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
-    Key("checkpoint", one_of("best", "last"), "best", "which checkpoint: best (default) or last"),
-    Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps"),
-    Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net"),
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
 )
 EXAMPLES = """\
   runs evaluate last

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import Key, listed, one_of, parse_keys, text, whole
+from trainwright.cli.keys import (
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
+    Key,
+    one_of,
+    parse_keys,
+    whole,
+)
 from trainwright.cli.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
 from trainwright.report.text import format_number
@@ -23,10 +31,16 @@ MOST_NAMED = 3
 
 KEYS = (
     Key("top", whole(1, 1000), 3, "how many of the likeliest classes a line names (3)"),
-    Key("on_bad", one_of("error", "skip"), "error", "files that are no images: error, or skip"),
-    Key("checkpoint", one_of("best", "last"), "best", "which checkpoint: best (default) or last"),
-    Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps"),
-    Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net"),
+    Key(
+        "on_bad",
+        one_of("error", "skip"),
+        "error",
+        "files that are no images: error (code 3), or skip",
+        options=("error", "skip"),
+    ),
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
 )
 EXAMPLES = """\
   runs predict last photo.png
