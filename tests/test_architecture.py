@@ -21,7 +21,10 @@ RUN = {
     "config",
     "connect",
     "continuing",
+    "evaluation",
     "finish",
+    "other_data",
+    "prediction",
     "recover",
     "records",
     "resume",
@@ -38,7 +41,16 @@ RUN = {
 }
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"catalogue", "data", "loggers", "report", "score"}
-FOUNDATIONS = {"errors", "seeds", "config_folder", "files", "lock", "wording", "__init__"}
+FOUNDATIONS = {
+    "errors",
+    "seeds",
+    "config_folder",
+    "files",
+    "intervals",
+    "lock",
+    "wording",
+    "__init__",
+}
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
 MAY_IMPORT_HYDRA = {
@@ -47,6 +59,7 @@ MAY_IMPORT_HYDRA = {
     "compose",
     "config",
     "connect",
+    "other_data",
     "records",
     "resume",
     "run",

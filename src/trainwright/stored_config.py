@@ -18,9 +18,8 @@ def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
     Nothing is built from it before `trusted_targets` has seen it.
     """
     config = metadata.get("config")
-    missing = [key for key in ("name", "progress", "hooks") if key not in metadata]
     # What we write is resolved; an interpolation would let a file read the environment.
-    if not isinstance(config, dict) or missing or "${" in json.dumps(config):
+    if not isinstance(config, dict) or "${" in json.dumps(config):
         raise CheckpointError(f"{path} is not a checkpoint of a run that can be used")
     stored = DictConfig(config)
     try:

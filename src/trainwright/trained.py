@@ -17,6 +17,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.device import Placement
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError
+from trainwright.recover import read
 from trainwright.stored_config import stored_config, trusted_targets
 from trainwright.tasks.task import Task
 
@@ -44,7 +45,8 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     damaged or not of a run, ConfigError for a class that is not trusted or a device that is not
     there.
     """
-    tensors, metadata = checkpoint.load(path)
+    found = read(path)
+    tensors, metadata = found.tensors, found.metadata
     config = stored_config(path, metadata)
     allow = trusted_targets(config, trust)
     info = _data_info(path, metadata.get("data"))
@@ -59,7 +61,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
             averaged = checkpoint.under(f"averaged.{name}", tensors)
             if averaged:
                 task.players[name].load_state_dict(averaged)
-        step = int(metadata["progress"]["step"])
+        step = found.step
     except (RuntimeError, MemoryError, KeyError, TypeError, ValueError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(

@@ -3,6 +3,7 @@
 What is damaged or half-written is missing, not fatal: `problems` says what could not be read.
 """
 
+import functools
 import math
 import re
 import time
@@ -18,11 +19,12 @@ from trainwright.catalogue.stored import (
     read_text,
     read_yaml,
 )
+from trainwright.config_folder import config_folders, group_options
 from trainwright.errors import CheckpointError
+from trainwright.lock import holder
 
-STATUSES = ("running", "finished", "stopped", "pruned", "failed")
+STATUSES = ("running", "finished", "stopped", "pruned", "failed", "killed")
 UNKNOWN = "unknown"
-MAX_KEYS = 10_000  # in a config: aliases can make a small file a vast tree
 METRICS = "metrics.jsonl"
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d)/(\d{6})-")
 _CHOICE = re.compile(r"(\w+)=([\w./-]+)")
@@ -69,18 +71,27 @@ class Record:
 
     @cached_property
     def choices(self) -> dict[str, str]:
-        """The option of each group, such as model: gan; from what was typed in older runs."""
-        stored = self.summary.get("choices")
-        if isinstance(stored, dict):
-            return {k: v for k, v in stored.items() if isinstance(v, str)}
+        """Which option of the groups model and data it is made of, such as gan and digits.
+
+        As it was typed, or named by default, or as that option's file has the same target.
+        """
         found = (_CHOICE.fullmatch(override) for override in self.overrides)
         typed = {match[1]: match[2] for match in found if match is not None}
-        return {group: typed.get(group) or self._target(group) for group in ("model", "data")}
+        named = str(self.summary.get("name")).split("-")
+        default = dict(zip(("model", "data"), named, strict=False)) if len(named) == 2 else {}
+        chosen = {}
+        for group in ("model", "data"):
+            if group not in typed and default.get(group) in _options(group):
+                typed[group] = default[group]
+            chosen[group] = typed.get(group) or self._option(group)
+        return chosen
 
-    @property
+    @cached_property
     def status(self) -> str:
-        """One of STATUSES, or `unknown`."""
+        """One of STATUSES, or `unknown`; `killed` if it says `running` and no process holds it."""
         status = self.summary.get("status")
+        if status == "running" and holder(self.path) is None:
+            return "killed"
         return status if isinstance(status, str) and status in STATUSES else UNKNOWN
 
     @cached_property
@@ -131,6 +142,11 @@ class Record:
         parts["test"] = numbers(self.summary.get("test"))
         return {f"{part}/{name}": v for part, found in parts.items() for name, v in found.items()}
 
+    @property
+    def meant(self) -> Path:
+        """The folder, or the one checkpoint in it that was named."""
+        return self._named_checkpoint or self.path
+
     def checkpoint(self, which: str) -> Path:
         """The file of the `best` or `last` checkpoint, or the one that was meant by RUN.
 
@@ -153,10 +169,14 @@ class Record:
         stored = self.summary.get(which)
         return numbers(stored.get("metrics")) if isinstance(stored, dict) else {}
 
-    def _target(self, section: str) -> str:
-        node = self.config.get(section)
+    def _option(self, group: str) -> str:
+        node = self.config.get(group)
         target = node.get("_target_") if isinstance(node, dict) else None
-        return target.rpartition(".")[2] if isinstance(target, str) else UNKNOWN
+        if not isinstance(node, dict) or not isinstance(target, str):
+            return UNKNOWN
+        name = node.get("name")
+        options = _options_by_target(group)
+        return options.get((target, str(name))) or options.get((target, "")) or target
 
     def _read(self, name: str, read: Any) -> dict[str, Any]:
         try:
@@ -175,6 +195,25 @@ def _count(value: Any) -> int | None:
     return value if is_count else None
 
 
+@functools.cache
+def _options(group: str) -> frozenset[str]:
+    return frozenset(group_options(group))
+
+
+@functools.cache
+def _options_by_target(group: str) -> dict[tuple[str, str], str]:
+    """The options of a group by their target, and by the name in them where there is one."""
+    found: dict[tuple[str, str], str] = {}
+    for folder in config_folders():
+        for path in sorted((folder / group).glob("*.yaml")):
+            try:
+                option = read_yaml(path)
+            except (UnreadableError, FileNotFoundError):
+                continue
+            found.setdefault((str(option.get("_target_")), str(option.get("name", ""))), path.stem)
+    return found
+
+
 def numbers(values: Any) -> dict[str, float]:
     """Those entries of a mapping that are finite numbers; of anything else none."""
     if not isinstance(values, dict):
@@ -190,12 +229,10 @@ def numbers(values: Any) -> dict[str, float]:
     }
 
 
-def _flatten(prefix: str, node: dict[str, Any], flat: dict[str, Any], depth: int = 0) -> None:
+def _flatten(prefix: str, node: dict[str, Any], flat: dict[str, Any]) -> None:
     for key, value in node.items():
-        if len(flat) >= MAX_KEYS:
-            return
         name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, dict) and value and depth < 20:
-            _flatten(name, value, flat, depth + 1)
+        if isinstance(value, dict) and value:
+            _flatten(name, value, flat)
         else:
             flat[name] = value

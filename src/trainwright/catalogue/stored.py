@@ -1,12 +1,16 @@
 """Small files of a run folder, which may come from anyone: read with limits, or not at all."""
 
+import contextlib
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MAX_BYTES = 16 * 2**20  # summary.json of a run with 1,000 classes has a confusion matrix of 9 MB
+MAX_VALUES, MAX_DEPTH = 4_000_000, 50
+MAX_METRICS_BYTES = 64 * 2**20
 MAX_YAML_BYTES = 2**20
 # Deeper than any config, and far less than what libyaml's recursion survives.
 MAX_YAML_BRACKETS = 2000
@@ -18,23 +22,13 @@ class UnreadableError(Exception):
 
 
 def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
-    """The text of a regular file of at most `limit` bytes.
-
-    Neither a pipe nor a device is waited for. Raises UnreadableError, FileNotFoundError.
-    """
+    """The text of a file of at most `limit` bytes. Raises UnreadableError, FileNotFoundError."""
+    with _opened(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UnreadableError(f"is larger than {limit:,} bytes")
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError("is no regular file")
-            if status.st_size > limit:
-                raise UnreadableError(f"is larger than {limit:,} bytes")
-            return file.read(limit).decode()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror}") from error
+        return content.decode()
     except UnicodeDecodeError as error:
         raise UnreadableError("is no UTF-8 text") from error
 
@@ -47,6 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UnreadableError("is not valid JSON") from error
     if not isinstance(value, dict):
         raise UnreadableError("does not hold an object")
+    _check_extent(value)
     return value
 
 
@@ -63,6 +58,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UnreadableError("is not valid YAML") from error
     if not isinstance(value, dict):
         raise UnreadableError("does not hold a mapping")
+    _check_extent(value)
     return value
 
 
@@ -74,24 +70,62 @@ def _check_depth(text: str) -> None:
         raise UnreadableError("is nested too deeply")
 
 
+def _check_extent(content: dict[str, Any]) -> None:
+    """Refuse what is nested deeply, or vast once its YAML aliases are followed."""
+    num_values = 0
+    remaining: list[tuple[Any, int]] = [(content, 0)]
+    while remaining:
+        value, depth = remaining.pop()
+        inner = value.values() if isinstance(value, dict) else value
+        num_values += len(value)
+        if depth > MAX_DEPTH or num_values > MAX_VALUES:
+            raise UnreadableError("holds too much")
+        remaining += [(item, depth + 1) for item in inner if isinstance(item, dict | list)]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl that are objects; those that are torn or no JSON are left out.
+
+    Of a file beyond 64 MB only its end. Raises UnreadableError, FileNotFoundError.
+    """
+    return list(filter(None, map(_object, _lines_from_end(path, MAX_METRICS_BYTES))))
+
+
 def last_row(path: Path) -> dict[str, Any]:
     """The last whole line of a metrics.jsonl, read from its end; empty where there is none."""
-    tail = 64 * 2**10
+    try:
+        lines = _lines_from_end(path, 64 * 2**10)
+    except (UnreadableError, FileNotFoundError):
+        return {}
+    return next(filter(None, map(_object, reversed(lines))), {})
+
+
+def _lines_from_end(path: Path, num_bytes: int) -> list[str]:
+    with _opened(path) as file:
+        start = max(0, os.fstat(file.fileno()).st_size - num_bytes)
+        file.seek(start)
+        lines = file.read(num_bytes).decode(errors="replace").splitlines()
+    return lines[1:] if start else lines  # the first is cut
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. Neither a pipe nor a device is waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return {}
-            file.seek(max(0, status.st_size - tail))
-            lines = file.read(tail).decode(errors="replace").splitlines()
-    except OSError:
-        return {}
-    for line in reversed(lines):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            return row
-    return {}
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnreadableError("is no regular file")
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}") from error

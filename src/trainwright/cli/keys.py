@@ -12,13 +12,14 @@ from trainwright.wording import nearest, printable
 class Key:
     """A key of a command: how its text becomes a value, the value without it, a line of help.
 
-    `parse` raises ValueError with what it wants: "it must be ...".
+    `parse` raises ValueError with what it wants: "it must be ...". `options` are for completion.
     """
 
     name: str
     parse: Callable[[str], Any]
     default: Any
     help: str
+    options: tuple[str, ...] = ()
 
 
 def parse_keys(words: Sequence[str], keys: Sequence[Key]) -> dict[str, Any]:
@@ -138,3 +139,15 @@ def text(value: str) -> str:
 
 def _meant(word: str, names: Collection[str]) -> str:
     return f": {word}=..." if word in names else ""
+
+
+# What every command has that uses what a run has learned.
+CHECKPOINT = Key(
+    "checkpoint",
+    one_of("best", "last"),
+    "best",
+    "which checkpoint: best (default) or last",
+    options=("best", "last"),
+)
+DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
+TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")

@@ -1,6 +1,7 @@
 """`runs`: what there is to do with runs after training. No torch until a command needs it."""
 
 import argparse
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
 from trainwright import __version__
+from trainwright.catalogue.find import DEFAULT_ROOT
 from trainwright.cli.keys import Key, keys_help
 from trainwright.cli.pipe import nobody_reads
 from trainwright.errors import ConfigError, TrainwrightError
@@ -16,7 +18,13 @@ from trainwright.wording import nearest, printable
 # Each is a module of that name in cli/commands, which is imported when it is called for.
 COMMANDS = {
     "list": "a table of runs; filter and sort by any config key or metric",
+    "show": "one run: config, how it went, curves, files",
+    "resume": "go on with a run, exactly or longer",
+    "diff": "in what two runs differ, and what came of it",
+    "evaluate": "measure a run on its test split or on other data, with confidence intervals",
     "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
+    "predict": "classes and probabilities for image files or folders",
+    "clean": "what could be deleted; deletes only with a yes",
     "verify": "train the steps before the last checkpoint again, and compare every bit",
 }
 
@@ -57,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(f"trainwright {__version__}")
         return
+    if arguments[0] == "--complete":
+        _complete(arguments[1:])
+        return
     sys.exit(_run(arguments))
 
 
@@ -71,6 +82,8 @@ def _run(arguments: list[str]) -> int:
     name, *words = arguments
     debug = "--debug" in words
     try:
+        if name == "--shell-completion":
+            return _shell_completion(words)
         command = _load(name)
         code = command.execute(_parse(name, command, words))
         sys.stdout.flush()
@@ -84,6 +97,19 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         return _explain(error, debug=debug)
     return code
+
+
+def _shell_completion(words: list[str]) -> int:
+    from trainwright.cli.completion import SCRIPTS
+
+    shell = words[0].removeprefix("install=") if len(words) == 1 else ""
+    if shell not in SCRIPTS:
+        raise ConfigError(
+            "--shell-completion takes install=bash, install=zsh or install=fish\n"
+            '  eval "$(runs --shell-completion install=bash)"'
+        )
+    print(SCRIPTS[shell])
+    return 0
 
 
 def _load(name: str) -> Command:
@@ -110,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}\n  `{self.prog} --help` shows what it takes")
 
 
-def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:
+def _parser(name: str, command: Command) -> _Parser:
     keys = f"keys:\n{keys_help(command.KEYS)}\n\n" if command.KEYS else ""
     parser = _Parser(
         prog=f"runs {name}",
@@ -121,12 +147,31 @@ def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:
     )
     command.add_arguments(parser)
     parser.add_argument(
-        "--root", type=Path, default=Path("outputs"), help="where runs are looked for (./outputs)"
+        "--root", type=Path, default=DEFAULT_ROOT, help="where runs are looked for (./outputs)"
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:
+    parser = _parser(name, command)
     known, unknown = parser.parse_known_intermixed_args(words)
     if unknown:
         flags = parser._option_string_actions
         hint = nearest(unknown[0].split("=")[0], list(flags))
         parser.error(f"{printable(unknown[0])}: there is no such flag or argument{hint}")
     return known
+
+
+def _complete(words: list[str]) -> None:
+    """Print what a shell may complete to, a line each; nothing where that goes wrong."""
+    from trainwright.cli.completion import candidates
+
+    shell, *given = words or ["bash"]
+    with contextlib.suppress(TrainwrightError, OSError):
+        print("\n".join(candidates(shell, given, COMMANDS, _parser_of)))
+
+
+def _parser_of(name: str) -> tuple[argparse.ArgumentParser, Sequence[Key]]:
+    command = _load(name)
+    return _parser(name, command), command.KEYS

@@ -35,6 +35,11 @@ def text_table(
     return [GAP.join(map(_pad, row, widths, flush_right)).rstrip() for row in cells]
 
 
+def shown(text: str) -> str:
+    """Text of a stranger as it is, for a file or a pipe; on a terminal without what that obeys."""
+    return printable(text) if sys.stdout.isatty() else text
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that is written to; None where it is a file or a pipe."""
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:

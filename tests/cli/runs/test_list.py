@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from trainwright.lock import RunLock
+
 
 @pytest.fixture
 def root(tmp_path, write_run):
@@ -75,6 +77,34 @@ def test_sorts_metrics_with_the_best_first_and_runs_without_last(key, expected, 
     code, out, _ = call("list", f"--sort={key}", "--json", f"--root={root}")
     assert code == 0
     assert names(out)[:3] == expected or names(out) == [*expected, "030407-mlp-digits"]
+
+
+def test_a_run_that_nobody_works_on_any_more_was_killed(call, root):
+    def statuses():
+        rows = json.loads(call("list", "name=*0-mlp*", "--json", f"--root={root}")[1])
+        return [row["status"] for row in rows]
+
+    assert statuses() == ["killed"]
+    with RunLock(root / "2026-01-02" / "030408-sweep-1" / "0-mlp-mnist").acquire():
+        assert statuses() == ["running"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "data"),
+    [
+        (["experiment=mnist_cnn"], "cnn-mnist", "digits"),
+        (["model=cnn", "data=mnist"], "mine", "digits"),
+        (["seed=3"], "mine", "mnist"),
+    ],
+)
+def test_model_and_data_are_found_however_the_run_was_started(
+    typed, name, data, call, tmp_path, write_run
+):
+    write_run(tmp_path / "run", name=name, data=data)
+    (tmp_path / "run" / "overrides.txt").write_text("\n".join(typed))
+    [row] = json.loads(call("list", "--json", f"--root={tmp_path}")[1])
+    model = "mlp" if typed == ["seed=3"] else "cnn"  # the config has the target of mlp
+    assert (row["model"], row["data"]) == (model, "mnist")
 
 
 def test_age_is_counted_from_when_a_run_began(call, tmp_path, write_run):

@@ -21,7 +21,8 @@ from trainwright.catalogue.query import (
 )
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import Key, listed
-from trainwright.cli.table import text_table
+from trainwright.cli.table import shown, text_table
+from trainwright.cli.values import age_text, value_text
 from trainwright.errors import ConfigError
 from trainwright.report.text import format_count, format_duration, format_number
 
@@ -73,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
     asked = [c.key for c in conditions if c.operator != "="] + ([sort_key] if sort_key else [])
     extra = [key for key in dict.fromkeys([*columns, *asked]) if key not in SHOWN]
     if arguments.json:
-        print(json.dumps([_row(run, extra) for run in runs], indent=2))
+        print(json.dumps([_row(run, extra) for run in runs], indent=2, default=str))
     elif arguments.csv:
         _print_csv([_row(run, extra) for run in runs])
     else:
@@ -113,7 +114,9 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     if rows:
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {key: shown(v) if isinstance(v, str) else v for key, v in row.items()} for row in rows
+        )
 
 
 def _print_table(runs: Sequence[Record], extra: Sequence[str], *, num_all: int, root: Path) -> None:
@@ -153,21 +156,5 @@ def _steps(run: Record) -> str:
     return f"{format_count(step)}/{format_count(total)}"
 
 
-def age_text(seconds: float) -> str:
-    """A time span in its largest unit: `40 s`, `12 min`, `5 h`, `3 d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
-
-
 def _text(value: Any) -> str:
-    if value is MISSING:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return format_number(value) if _is_number(value) else str(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return "" if value is MISSING else value_text(value)

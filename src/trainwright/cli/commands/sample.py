@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record
-from trainwright.cli.keys import Key, listed, one_of, parse_keys, several_of, text, whole
+from trainwright.cli.keys import (
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
+    Key,
+    listed,
+    one_of,
+    parse_keys,
+    several_of,
+    text,
+    whole,
+)
 from trainwright.errors import ConfigError, DiskError
 
 if TYPE_CHECKING:
@@ -26,12 +37,19 @@ KEYS = (
         several_of("png", "images", "npy"),
         ("png",),
         "one or more of: png, a grid (default); images, a PNG each; npy, the numbers",
+        options=("png", "images", "npy"),
     ),
-    Key("progress", one_of("gif", "webp"), None, "instead: the grids drawn while training, moving"),
+    Key(
+        "progress",
+        one_of("gif", "webp"),
+        None,
+        "instead: the grids drawn while training, moving",
+        options=("gif", "webp"),
+    ),
     Key("out", text, None, "the folder to write to (samples-<run>), or the one file"),
-    Key("checkpoint", one_of("best", "last"), "best", "which checkpoint: best (default) or last"),
-    Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps"),
-    Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net"),
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
 )
 EXAMPLES = """\
   runs sample last

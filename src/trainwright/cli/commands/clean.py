@@ -1,0 +1,130 @@
+"""`runs clean`: what would be freed; deleted only with a yes."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainwright.catalogue.find import find_runs
+from trainwright.catalogue.query import parse_condition, require_known
+from trainwright.catalogue.record import UNKNOWN, Record
+from trainwright.cli.keys import Key
+from trainwright.cli.table import text_table
+from trainwright.cli.values import size_text
+from trainwright.errors import CheckpointError, DiskError
+from trainwright.lock import RunLock
+from trainwright.report.text import format_count
+from trainwright.wording import printable
+
+KEYS: tuple[Key, ...] = ()
+EXAMPLES = """\
+  runs clean                                    runs that ended before their first checkpoint
+  runs clean status=failed,stopped 'age>30d'    by any filter of `runs list`
+  runs clean 'validation/accuracy<0.5' --yes
+
+Lists what would be freed and asks. Without a terminal to ask on it deletes only with --yes. Runs
+that are running are never touched; links are not followed; nothing outside --root is deleted."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Filters, and the yes."""
+    parser.add_argument("filters", nargs="*", help="as for `runs list`; all of them must hold")
+    parser.add_argument("--yes", action="store_true", help="delete without asking")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """List, ask, delete. Raises DiskError where a folder cannot be deleted."""
+    conditions = [parse_condition(word) for word in arguments.filters]
+    everything = find_runs(arguments.root)
+    require_known([condition.key for condition in conditions], everything)
+    if conditions:
+        chosen = [run for run in everything if all(c.holds(run) for c in conditions)]
+    else:
+        chosen = [run for run in everything if _has_nothing(run)]
+    running = [run for run in chosen if run.status == "running"]
+    chosen = [run for run in chosen if run.status != "running" and run.path != arguments.root]
+    if running:
+        print(f"{len(running):,} running and left alone; `runs list status=running` shows them")
+    if not chosen:
+        print("nothing to clean")
+        return 0
+    sizes = [_size(run.path) for run in chosen]
+    print("\n".join(_table(chosen, sizes)))
+    total = f"{len(chosen):,} {'run' if len(chosen) == 1 else 'runs'}, {size_text(sum(sizes))}"
+    if not arguments.yes and not _agreed(total):
+        return 0
+    for run in chosen:
+        _delete(run, arguments.root)
+    print(f"deleted {total}")
+    return 0
+
+
+def _has_nothing(run: Record) -> bool:
+    """Whether a run ended, or was torn, before it had saved or measured anything."""
+    ended = run.status in ("failed", "stopped", "killed", UNKNOWN)
+    try:
+        saved = any((run.path / "checkpoints").glob("*.safetensors"))
+    except OSError:
+        return False
+    return ended and not saved and not run.step
+
+
+def _table(runs: Sequence[Record], sizes: Sequence[int]) -> list[str]:
+    cells = [
+        [run.name, run.status, format_count(run.step or 0), size_text(size)]
+        for run, size in zip(runs, sizes, strict=True)
+    ]
+    return text_table(["NAME", "STATUS", "STEPS", "SIZE"], cells, right=["STEPS", "SIZE"])
+
+
+def _agreed(total: str) -> bool:
+    if not sys.stdin.isatty():
+        print(f"would free {total}; nothing is deleted without --yes")
+        return False
+    try:
+        answer = input(f"delete {total}? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    print("nothing was deleted")
+    return False
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below; a link counts as itself."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(f"{where}/{name}").st_size
+            except OSError:
+                continue
+    return total
+
+
+def _delete(run: Record, root: Path) -> None:
+    """Delete a run's folder, and those above it that are then empty, up to the root."""
+    where = root.resolve()
+    inside = run.path.parent.resolve().is_relative_to(where)
+    if run.path.is_symlink() or not inside:  # replaced by a link while we asked
+        raise DiskError(f"{run.path} is no folder of {root} any more; nothing of it was deleted")
+    try:
+        with RunLock(run.path).acquire():  # so that nobody resumes it meanwhile
+            shutil.rmtree(run.path)  # removes links, not what they lead to
+    except CheckpointError:
+        print(f"{printable(run.name)} has been resumed while we asked, and was left alone")
+        return
+    except OSError as error:
+        raise DiskError(
+            f"could not delete {run.path}\n  {error.strerror}: {error.filename}"
+        ) from error
+    for folder in run.path.parents:
+        if folder.resolve() == where:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # other runs are in it
+            return

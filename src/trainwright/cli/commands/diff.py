@@ -1,0 +1,106 @@
+"""`runs diff`: in what two runs differ, and what came of it."""
+
+import argparse
+import json
+from typing import Any
+
+from trainwright.catalogue.find import find_run
+from trainwright.catalogue.record import Record, numbers
+from trainwright.cli.keys import Key
+from trainwright.cli.table import text_table
+from trainwright.cli.values import value_text
+from trainwright.report.text import format_number
+from trainwright.wording import printable
+
+KEYS: tuple[Key, ...] = ()
+EXAMPLES = """\
+  runs diff last best:accuracy
+  runs diff 103005 104512
+  runs diff outputs/2026-11-22/103005-gan-mnist /mnt/colleague/run --json"""
+
+MISSING = "-"
+# Where a run lies and what it was called makes no difference.
+NOT_COMPARED = ("run.root", "run.name", "run.dir", "trainer.resume")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Two runs, and the form of the output."""
+    parser.add_argument("run_a", metavar="A", help="a run: a path, last, a piece of a name")
+    parser.add_argument("run_b", metavar="B", help="another one")
+    parser.add_argument("--json", action="store_true", help="as one object")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print what differs. Exit code 0, whether or not anything does."""
+    a, b = (find_run(name, arguments.root) for name in (arguments.run_a, arguments.run_b))
+    config = _differences(a.settings, b.settings, skip=NOT_COMPARED)
+    metrics = {
+        name: (a.metrics.get(name), b.metrics.get(name))
+        for name in dict.fromkeys([*a.metrics, *b.metrics])
+    }
+    surroundings = _differences(_surroundings(a), _surroundings(b))
+    if arguments.json:
+        plain = {
+            "a": str(a.path),
+            "b": str(b.path),
+            "config": config,
+            "metrics": metrics,
+            "surroundings": surroundings,
+        }
+        print(json.dumps(plain, indent=2, default=str))
+        return 0
+    lines = [f"A  {printable(a.name)}", f"B  {printable(b.name)}", ""]
+    for title, differing in (("config", config), ("run and environment", surroundings)):
+        if differing:
+            cells = [[key, _text(x), _text(y)] for key, (x, y) in differing.items()]
+            lines += [*text_table([title, "A", "B"], cells), ""]
+        else:
+            lines += [f"{title}: no difference", ""]
+    print("\n".join([*lines, *_metric_lines(metrics)]))
+    problems = [f"{run.name}: {p}" for run in (a, b) for p in run.problems]
+    if problems:
+        print("\n".join(["", *map(printable, problems)]))
+    return 0
+
+
+def _differences(
+    a: dict[str, Any], b: dict[str, Any], *, skip: tuple[str, ...] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """The keys whose values differ, in the order of A, then of B; MISSING where one has none."""
+    keys = [key for key in dict.fromkeys([*a, *b]) if key not in skip]
+    pairs = {key: (a.get(key, MISSING), b.get(key, MISSING)) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _surroundings(run: Record) -> dict[str, Any]:
+    """What a result hangs on besides its config: how far it came, where, by which code."""
+    versions = run.summary.get("versions")
+    parameters = numbers(run.summary.get("parameters"))
+    return {
+        "status": run.status,
+        "step": run.step,
+        "seconds": run.number("seconds"),
+        "examples_per_second": run.number("examples_per_second"),
+        "computed on": run.summary.get("placement"),
+        **{f"parameters/{name}": int(count) for name, count in parameters.items()},
+        **({f"version/{k}": v for k, v in versions.items()} if isinstance(versions, dict) else {}),
+    }
+
+
+def _metric_lines(metrics: dict[str, tuple[float | None, float | None]]) -> list[str]:
+    if not metrics:
+        return ["metrics: none of the two has any"]
+    cells = [
+        [
+            name,
+            MISSING if x is None else format_number(x),
+            MISSING if y is None else format_number(y),
+            "" if x is None or y is None else f"{y - x:+.4g}",
+        ]
+        for name, (x, y) in metrics.items()
+    ]
+    return text_table(["metrics", "A", "B", "B - A"], cells, right=["A", "B", "B - A"])
+
+
+def _text(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else value_text(value)

@@ -1,0 +1,42 @@
+"""`runs resume`: `train trainer.resume=...`, with the run named as everywhere in `runs`."""
+
+import argparse
+import re
+
+from trainwright.catalogue.find import find_run
+from trainwright.cli.keys import Key
+
+KEYS: tuple[Key, ...] = ()
+EXAMPLES = """\
+  runs resume last
+  runs resume gan-mnist trainer.steps=20000
+  runs resume last trainer.device=cpu
+
+Goes on within the run's own folder, with its own config; what may be changed and what may not is
+said by name. The same as `train trainer.resume=<path of the run> [key=value ...]`."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and what is to be changed."""
+    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, as for `train`")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Train; the exit code is that of `train`."""
+    from trainwright.cli.train import main
+
+    record = find_run(arguments.run, arguments.root)
+    flags = ["--debug"] if arguments.debug else []
+    try:
+        main([f"trainer.resume={quoted(str(record.meant))}", *arguments.overrides, *flags])
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0
+
+
+def quoted(value: str) -> str:
+    """A text as a value of Hydra's override grammar: backslashes count only before a quote."""
+    inner = re.sub(r"(\\*)'", lambda found: 2 * found[1] + "\\'", value)
+    inner = re.sub(r"\\+$", lambda found: 2 * found[0], inner)
+    return f"'{inner}'"

@@ -1,0 +1,60 @@
+"""How sure a measured number is: confidence intervals for the metrics of a split."""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+from trainwright.seeds import generator_for
+
+LEVEL = 0.95
+NUM_RESAMPLES = 1000
+Interval = tuple[float, float]
+
+
+def wilson(hits: int, trials: int, *, level: float = LEVEL) -> Interval:
+    """The score interval of a proportion; (0, 1) without trials.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference". Unlike the
+    textbook's p +- z s it stays within 0 and 1, and holds for few trials and for 0 or all hits.
+    """
+    if trials == 0:
+        return (0.0, 1.0)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share = hits / trials
+    centre = share + z**2 / (2 * trials)
+    spread = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    scale = 1 + z**2 / trials
+    return (max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+
+
+def bootstrap(
+    score: Callable[[dict[str, Tensor]], dict[str, float]],
+    values: dict[str, Tensor],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = LEVEL,
+) -> dict[str, Interval]:
+    """Percentile intervals of all metrics of a split, by drawing its examples with replacement.
+
+    `values` are per example, each (N, ...), and `score` makes the metrics of a split from them.
+    Efron 1979, "Bootstrap methods: another look at the jackknife". Says how much the numbers
+    depend on which examples are in the split, not on the seed of the training.
+    """
+    num_examples = len(next(iter(values.values())))
+    generator = generator_for(seed, "bootstrap")
+    drawn: dict[str, list[float]] = {}
+    for _ in range(num_resamples):
+        indices = torch.randint(num_examples, (num_examples,), generator=generator)
+        resample = {name: value[indices] for name, value in values.items()}
+        for name, number in score(resample).items():
+            drawn.setdefault(name, []).append(number)
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    found = {}
+    for name, numbers in drawn.items():
+        low, high = torch.tensor(numbers, dtype=torch.float64).quantile(tails).tolist()
+        found[name] = (low, high)
+    return found

@@ -1,0 +1,88 @@
+"""The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
+
+from collections.abc import Sequence
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from trainwright.compose import register_schema
+from trainwright.config import build, section
+from trainwright.config_folder import config_folder
+from trainwright.data.dataset import DataInfo, Dataset, Split
+from trainwright.errors import ConfigError
+from trainwright.trained import Trained
+from trainwright.validation import unknown_key
+
+
+def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
+    """The dataset of the run, or the one that `data=...` and `data.key=...` describe.
+
+    With `data=NAME` it is composed as for training; keys alone change the run's own section. The
+    targets of another dataset are numbered as the run's classes are. Raises ConfigError where it
+    does not fit what was learned, DataError where it cannot be loaded.
+    """
+    if any(word.split("=")[0] == "data" for word in overrides):
+        config = _composed(overrides)
+        allow = None  # typed, not read from a run
+    else:
+        config, allow = _changed(trained.config, overrides), trained.allow
+    node, _ = section(config, "data", "augment")
+    return _fitted(build(Dataset, node, key="data", facts={}, allow=allow), trained.info)
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    register_schema()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train", overrides=list(overrides))
+    return DictConfig({"data": OmegaConf.to_container(config.data, resolve=True)})
+
+
+def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    config = DictConfig({"data": OmegaConf.to_container(stored.data)})
+    for word in overrides:
+        key, _, _ = word.partition("=")
+        if OmegaConf.select(config, key, default=_MISSING) is _MISSING:
+            raise unknown_key(key, [str(name) for name in config.data if name != "_target_"])
+    typed = OmegaConf.from_dotlist(list(overrides))
+    if "${" in OmegaConf.to_yaml(typed):
+        raise ConfigError("data: write values out; ${...} is not resolved here")
+    return DictConfig(OmegaConf.merge(config, typed))
+
+
+def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
+    """The dataset with the facts that the task was trained with. Raises ConfigError."""
+    other = dataset.info
+    if other.input_shape != info.input_shape:
+        raise ConfigError(
+            f"data: examples of {other.name} are {_sizes(other)}, and this run has learned "
+            f"{_sizes(info)}" + ("\n  a folder of images is brought to a size by data.size=... and "
+            "data.channels=..." if info.is_image and other.is_image else "")
+        )  # fmt: skip
+    if other.target != info.target:
+        raise ConfigError(
+            f"data: the targets of {other.name} are {other.target}, and this run has learned "
+            f"{info.target}"
+        )
+    if other.class_names == info.class_names:
+        return Dataset(info, dataset.train, dataset.validation, dataset.test)
+    unknown = [name for name in other.class_names if name not in info.class_names]
+    if unknown:
+        raise ConfigError(
+            f"data: {other.name} has the class {unknown[0]}, which this run has not learned\n"
+            f"  its classes are: {', '.join(info.class_names[:20])}"
+        )
+    number = torch.tensor([info.class_names.index(name) for name in other.class_names])
+
+    def renumbered(split: Split) -> Split:
+        return Split(split.inputs, None if split.targets is None else number[split.targets])
+
+    splits = (dataset.train, dataset.validation, dataset.test)
+    return Dataset(info, *(renumbered(split) for split in splits))
+
+
+def _sizes(info: DataInfo) -> str:
+    return "x".join(map(str, info.input_shape))
+
+
+_MISSING = object()

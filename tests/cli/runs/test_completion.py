@@ -1,0 +1,132 @@
+"""Tab completion of run names, commands, keys and flags, asked for as each shell asks."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainwright.cli.runs import COMMANDS, main
+
+FOLDER = str(Path(sys.executable).parent)
+
+
+@pytest.fixture
+def here(tmp_path, write_run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    day = Path("outputs/2026-01-02")
+    write_run(day / "030405-mlp-mnist", accuracy=0.98)
+    write_run(day / "030406-gan-mnist", objective="sliced_wasserstein")
+    write_run(Path("outputs/2026-01-03/030406-gan-mnist"), objective="sliced_wasserstein")
+    (tmp_path / "photo.png").write_bytes(b"")
+    return tmp_path
+
+
+def complete(capfd, *words):
+    capfd.readouterr()
+    main(["--complete", "fish", *words])
+    return capfd.readouterr().out.split()
+
+
+def test_commands_runs_keys_and_flags(here, capfd):
+    assert set(COMMANDS) <= set(complete(capfd, ""))
+    assert complete(capfd, "sh") == ["show"]
+    runs = ["last", "2026-01-03/030406-gan-mnist", "2026-01-02/030406-gan-mnist"]
+    assert complete(capfd, "sample", "")[:4] == [*runs, "030405-mlp-mnist"]
+    assert complete(capfd, "sample", "0304") == ["030405-mlp-mnist"]
+    assert complete(capfd, "show", "mlp") == ["030405-mlp-mnist"]
+    assert complete(capfd, "show", "best:") == ["best:sliced_wasserstein", "best:accuracy"]
+    assert complete(capfd, "diff", "last", "030405") == ["030405-mlp-mnist"]
+    assert complete(capfd, "show", "last", "") == []
+    assert complete(capfd, "sample", "last", "int") == ["interpolate="]
+    assert complete(capfd, "sample", "last", "progress=") == ["progress=gif", "progress=webp"]
+    assert "data=mnist" in complete(capfd, "evaluate", "last", "data=")
+    assert "model=resnet" in complete(capfd, "list", "model=")
+    assert complete(capfd, "list", "status=f") == ["status=finished", "status=failed"]
+    assert complete(capfd, "list", "--js") == ["--json"]
+    assert complete(capfd, "nonsense", "") == []
+
+
+def test_another_root_counts_and_hostile_names_are_harmless(here, capfd, write_run):
+    write_run(here / "elsewhere" / "x\n\x1b[2J")
+    write_run(here / "elsewhere" / "x1")
+    assert complete(capfd, "show", "--root=elsewhere", "x") == ["x1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("runs show 0304", "030405-mlp-mnist"),
+        ("runs show best:acc", "accuracy"),  # bash has split at the colon
+        ("runs sample last progress=g", "gif"),
+        ("runs li", "list"),
+    ],
+)
+def test_bash_completes_with_the_script_that_is_installed(line, completed, here, environment):
+    words = line.replace("=", " = ").replace(":", " : ").split()
+    script = (
+        'export PATH="$1:$PATH"; eval "$(runs --shell-completion install=bash)"; '
+        f'COMP_LINE="{line}"; COMP_POINT={len(line)}; '
+        f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
+        '_runs; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script, "bash", FOLDER],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [completed]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes(here, environment):
+    script = 'set -x PATH $argv[1] $PATH; runs --shell-completion install=fish | source; ' \
+             'complete -C "runs show mlp"'  # fmt: skip
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script, FOLDER],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["030405-mlp-mnist"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_the_script(here, environment):
+    script = (
+        "export PATH=$1:$PATH; compdef() { print -r -- $1 $2 }; "
+        'eval "$(runs --shell-completion install=zsh)"; '
+        "compadd() { print -r -- ${(P)@[-1]} }; _files() { print files }; "
+        "words=(runs show mlp); CURRENT=3; _runs"
+    )
+    done = subprocess.run(
+        ["zsh", "-f", "-c", script, "zsh", FOLDER], env=environment, capture_output=True, text=True
+    )
+    assert "030405-mlp-mnist" in done.stdout.split()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_scripts_are_printed(shell, call):
+    assert "runs" in call("--shell-completion", f"install={shell}")[1]
+
+
+def test_an_unknown_shell_is_named(call):
+    code, _, err = call("--shell-completion", "install=tcsh")
+    assert code == 2
+    assert "install=fish" in err
+
+
+def test_asking_imports_no_torch(here, environment):
+    code = (
+        "import json, sys; from trainwright.cli.runs import main\n"
+        "main(['--complete', 'zsh', 'sample', ''])\n"
+        "print(json.dumps(sorted({'torch', 'numpy', 'hydra', 'pydantic'} & set(sys.modules))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == []

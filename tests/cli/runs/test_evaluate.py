@@ -1,0 +1,171 @@
+"""`runs evaluate`: the numbers of a run's test split, against scikit-learn, SciPy and by hand."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest, bootstrap
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
+
+from trainwright.intervals import bootstrap as our_bootstrap
+from trainwright.intervals import wilson
+from trainwright.tasks.calibration import brier_score, expected_calibration_error, reliability
+
+
+@pytest.fixture
+def measured(call, real_root):
+    """Call `runs evaluate ... --json` on a real run and return what it says."""
+
+    def evaluate(run, *words):
+        code, out, err = call("evaluate", run, *words, "--json", f"--root={real_root}")
+        assert code == 0, err
+        return json.loads(out)
+
+    return evaluate
+
+
+@pytest.mark.parametrize("run", ["mlp", "gan"])
+def test_the_test_split_gives_what_the_run_itself_found(run, measured, real_root):
+    found = measured(run, "resamples=0")
+    folder = next(real_root.glob(f"*/*{run}*"))
+    summary = json.loads((folder / "summary.json").read_text())["test"]
+    numbers = {k: v for k, v in summary.items() if k not in ("confusion", "per_class")}
+    assert {name: m["value"] for name, m in found["metrics"].items()} == numbers
+    if run == "mlp":
+        assert found["confusion"] == summary["confusion"]
+
+
+def test_metrics_and_tables_are_those_of_scikit_learn(measured):
+    found = measured("mlp", "resamples=0")
+    confusion = np.array(found["confusion"])
+    pairs = [(t, p) for t in range(10) for p in range(10) for _ in range(confusion[t, p])]
+    truth, predicted = np.array(pairs).T
+    assert len(pairs) == found["num_examples"] == 180
+    expected = precision_recall_fscore_support(truth, predicted, labels=range(10), zero_division=0)
+    for name, column in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        np.testing.assert_allclose(found["per_class"][name], column)
+    interval = binomtest(int((truth == predicted).sum()), 180).proportion_ci(method="wilson")
+    assert found["metrics"]["accuracy"]["interval"] == pytest.approx(list(interval))
+    assert found["metrics"]["accuracy"]["method"] == "Wilson score"
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (7, 9), (981, 1000), (0, 1)])
+def test_wilsons_interval_is_scipys(hits, trials):
+    expected = binomtest(hits, trials).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson(hits, trials) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_the_bootstrap_interval_is_scipys():
+    numbers = torch.randn(200, generator=torch.Generator().manual_seed(0)).double() ** 2
+    ours = our_bootstrap(
+        lambda values: {"mean": float(values["x"].mean())},
+        {"x": numbers},
+        seed=0,
+        num_resamples=4000,
+    )["mean"]
+    theirs = bootstrap(
+        (numbers.numpy(),), np.mean, n_resamples=4000, method="percentile", rng=0
+    ).confidence_interval
+    spread = theirs.high - theirs.low
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.05 * spread)
+
+
+def test_calibration_is_that_of_scikit_learn():
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(500, 4, generator=generator)
+    targets = torch.multinomial(torch.softmax(logits, 1), 1, generator=generator)[:, 0]
+    probabilities = torch.softmax(3 * logits.double(), dim=1)  # too sure of itself
+    bins = reliability(probabilities, targets, num_bins=15)
+    confidence, predicted = probabilities.max(dim=1)
+    correct = (predicted == targets).numpy()
+    share, mean = calibration_curve(correct, confidence.numpy(), n_bins=15)
+    filled = [b for b in bins if b.num_examples]
+    np.testing.assert_allclose([b.accuracy for b in filled], share)
+    np.testing.assert_allclose([b.confidence for b in filled], mean)
+    weights = np.array([b.num_examples for b in filled]) / 500
+    error = expected_calibration_error(bins)
+    assert error == pytest.approx(float((weights * np.abs(share - mean)).sum()))
+    assert error > 0.05
+    theirs = brier_score_loss(targets.numpy(), probabilities.numpy(), scale_by_half=False)
+    assert brier_score(probabilities, targets) == pytest.approx(theirs)
+
+
+def test_two_examples_calibrated_by_hand():
+    probabilities = torch.tensor([[0.9, 0.1], [0.4, 0.6]], dtype=torch.float64)
+    bins = reliability(probabilities, torch.tensor([0, 0]), num_bins=2)
+    assert [b.num_examples for b in bins] == [0, 2]
+    assert expected_calibration_error(bins) == pytest.approx(abs(0.75 - 0.5))
+
+
+def test_intervals_of_all_metrics_hold_their_value_and_say_how_they_were_found(measured):
+    found = measured("mlp", "resamples=200")["metrics"]
+    for name, metric in found.items():
+        low, high = metric["interval"]
+        assert low <= metric["value"] <= high, name
+    assert found["loss"]["method"] == "bootstrap percentile"
+    assert measured("mlp", "resamples=200")["metrics"] == found  # the same again
+
+
+def test_another_split_or_other_data_of_the_same_kind(measured):
+    assert measured("mlp", "split=validation", "resamples=0")["num_examples"] == 180
+    assert measured("mlp", "data.test=0.2", "resamples=0")["num_examples"] == 359
+    found = measured("mlp", "data=digits", "data.test=50", "resamples=0")
+    assert found["num_examples"] == 50
+
+
+def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
+    from PIL import Image
+
+    from trainwright.data.digits import load_digits_dataset
+
+    test = load_digits_dataset().test
+    for number, label in enumerate(test.targets.tolist()):
+        if label in (3, 7):
+            folder = tmp_path / "photos" / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(test.inputs[number, 0].numpy()).save(folder / f"{number}.png")
+    found = measured(
+        "mlp", "data=folder", f"data.path={tmp_path / 'photos'}", "data.size=8", "data.channels=1",
+        "data.test=0.9", "data.validation=1", f"data.root={tmp_path / 'cache'}", "resamples=0",
+    )  # fmt: skip
+    counts = np.array(found["confusion"]).sum(axis=1)
+    assert [i for i, count in enumerate(counts) if count] == [3, 7]
+    assert counts.sum() == found["num_examples"] == round(0.9 * 36)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["data=iris"], 2, "data=iris: there is no such option"),
+        (["data=tabular"], 2, "examples of breast_cancer are 30"),
+        (["data=diabetes"], 2, "this run has learned 1x8x8"),
+        (["data.tests=3"], 2, "data.tests: there is no such key; did you mean test?"),
+        (["data.test=all"], 2, "data.test"),
+        (["spilt=test"], 2, "did you mean split?"),
+        (["split=all"], 2, "it must be one of test, validation, train"),
+        (["data.test=${oc.env:HOME}"], 2, "data"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_named(words, code, said, call, real_root):
+    result = call("evaluate", "mlp", *words, f"--root={real_root}")
+    assert result[0] == code
+    assert said in result[2]
+
+
+def test_prints_tables_writes_pictures_where_asked_and_never_into_the_run(
+    call, real_root, tmp_path
+):
+    folder = tmp_path / "copied"
+    shutil.copytree(next(real_root.glob("*/*mlp*")), folder)
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    code, out, _ = call("evaluate", folder, f"out={tmp_path / 'found'}", "resamples=20")
+    assert code == 0
+    for heading in ("METRIC", "CLASS", "TRUE, AS", "Calibration: expected error"):
+        assert heading in out
+    names = sorted(p.name for p in (tmp_path / "found").iterdir())
+    assert names == ["confusion.png", "evaluation.json", "reliability.png"]
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before

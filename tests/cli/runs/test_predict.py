@@ -1,0 +1,115 @@
+"""`runs predict`: image files in, classes and probabilities out; as in training."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainwright.data.batches import Batches
+from trainwright.data.digits import load_digits_dataset
+from trainwright.trained import load_trained
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twenty test digits as PNG files, in two folders."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "deeper").mkdir()
+    for number, image in enumerate(load_digits_dataset().test.inputs[:20]):
+        where = folder / "deeper" if number >= 15 else folder
+        Image.fromarray(image[0].numpy()).save(where / f"{number:02d}.png")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image")
+    return folder
+
+
+def test_the_probabilities_are_those_of_the_batches_of_training(call, real_root, photos):
+    code, out, _ = call("predict", "mlp", photos, "--csv", f"--root={real_root}")
+    assert code == 0
+    rows = sorted(csv.DictReader(io.StringIO(out)), key=lambda row: row["file"][-6:])
+    found = np.array([[float(row[str(c)]) for c in range(10)] for row in rows])
+    trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
+    split = load_digits_dataset().test
+    batches = Batches(
+        split, trained.task.normalisation, batch_size=64, seed=0, device=torch.device("cpu")
+    )
+    batch = next(batches.in_order(20))
+    with torch.no_grad(), trained.placement.autocast():
+        logits = trained.task.evaluate(batch)["logits"]
+    np.testing.assert_allclose(found, torch.softmax(logits, 1).numpy(), atol=2e-5)
+    assert [int(row["class"]) for row in rows] == logits.argmax(dim=1).tolist()
+
+
+def test_lines_of_json_name_the_likeliest_classes(call, real_root, photos):
+    words = (photos / "03.png", photos / "04.png", "top=2", "--jsonl")
+    code, out, _ = call("predict", "mlp", *words, f"--root={real_root}")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row["file"] for row in rows] == [str(photos / "03.png"), str(photos / "04.png")]
+    for row in rows:
+        assert next(iter(row["top"])) == row["class"]
+        assert len(row["top"]) == 2
+        assert row["probability"] == max(row["top"].values())
+
+
+def test_the_table_has_a_line_a_file(call, real_root, photos):
+    code, out, _ = call("predict", "mlp", photos, f"--root={real_root}")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["FILE", "CLASS", "PROBABILITY", "NEXT"]
+    assert len(lines) == 21
+
+
+def test_other_sizes_and_modes_are_brought_to_that_of_training(call, real_root, photos, tmp_path):
+    with Image.open(photos / "00.png") as image:
+        image.resize((80, 80), Image.Resampling.NEAREST).convert("RGB").save(tmp_path / "large.png")
+    _, out, _ = call(
+        "predict", "mlp", tmp_path / "large.png", photos / "00.png", "--jsonl",
+        f"--root={real_root}",
+    )  # fmt: skip
+    large, small = (json.loads(line) for line in out.splitlines())
+    assert large["class"] == small["class"]
+
+
+def test_bad_files_are_named_after_all_others_are_predicted(call, real_root, photos, tmp_path):
+    good = photos / "00.png"
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(good.read_bytes()[:60])
+    code, out, err = call("predict", "mlp", torn, good, "--jsonl", f"--root={real_root}")
+    assert code == 3
+    assert [json.loads(line)["file"] for line in out.splitlines()] == [str(good)]
+    assert "1 of 2 files" in err
+    assert "torn.png: " in err
+    skipped = call("predict", "mlp", torn, good, "on_bad=skip", "--jsonl", f"--root={real_root}")
+    assert skipped[0] == 0
+    assert skipped[1] == out
+    assert "skipped 1 of 2 files" in skipped[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nowhere.png"], 3, "there is no such image file or folder"),
+        (["top=3"], 2, "predict what?"),
+        (["photos", "top=0"], 2, "top=0"),
+        (["empty"], 3, "holds no PNG, JPEG or WebP images"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_named(words, code, said, call, real_root, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(photos)
+    (tmp_path / "empty").mkdir()
+    result = call("predict", "mlp", *words, f"--root={real_root}")
+    assert result[0] == code
+    assert said in result[2]
+
+
+def test_a_gan_says_what_it_can_do_instead(call, real_root, photos):
+    code, _, err = call("predict", "gan", photos, f"--root={real_root}")
+    assert code == 2
+    assert "runs sample" in err

@@ -1,0 +1,203 @@
+"""`runs show`, `diff` and `clean`: what is there, what differs, and what is to go."""
+
+import io
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from trainwright.cli.runs import main
+from trainwright.lock import RunLock
+from trainwright.report.sparkline import sparkline
+
+
+def test_show_tells_of_a_real_run(call, real_root):
+    code, out, _ = call("show", "mlp", f"--root={real_root}")
+    assert code == 0
+    assert "finished, 2 steps in" in out
+    assert "optimizer.lr: 0.01" in out
+    assert "model.widths: [16]" in out
+    assert "validation/accuracy" in out
+    assert "checkpoints/best.safetensors" in out
+    plain = json.loads(call("show", "mlp", "--json", f"--root={real_root}")[1])
+    folder = next(real_root.glob("*/*mlp*"))
+    assert plain["summary"] == json.loads((folder / "summary.json").read_text())
+    assert plain["files"]["summary.json"] == (folder / "summary.json").stat().st_size
+    assert plain["config"]["model"]["widths"] == [16]
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"),
+        ([7, 0], "█▁"),
+        ([2, 2, 2], "▄▄▄"),
+        ([0, float("nan"), 7], "▁ █"),
+        ([], ""),
+        ([0, 0, 7, 7], "▁█"),
+    ],
+)
+def test_sparklines(values, line):
+    assert sparkline(values, width=8 if len(values) != 4 else 2) == line
+
+
+@pytest.mark.parametrize("name", ["summary.json", "config.yaml", "metrics.jsonl"])
+@pytest.mark.parametrize("content", [b"", b"[" * 400_000, b'{"a": 2020-01-01}', b"\xff\x00", None])
+def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(name, content, call, tmp_path, write_run):
+    folder = tmp_path / "run"
+    write_run(folder, accuracy=0.5)
+    (folder / "checkpoints").mkdir()
+    (folder / name).unlink(missing_ok=True)
+    if content is not None:
+        (folder / name).write_bytes(content)
+    for form in ([], ["--json"]):
+        code, out, err = call("show", folder, *form)
+        assert (code, err) == (0, "")
+        assert out
+    if name == "summary.json" and content is not None:
+        assert "summary.json" in call("show", folder)[1].split("folder")[1].split("config")[0]
+
+
+def test_an_old_terminal_gets_digits_for_blocks(call, real_root, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit, match="0"):
+        main(["show", "mlp", f"--root={real_root}"])
+    stream.flush()
+    assert b"train/loss" in stream.buffer.getvalue()
+
+
+def test_diff_names_keys_metrics_and_code_that_differ(call, tmp_path, write_run):
+    write_run(tmp_path / "a", lr=1e-3, accuracy=0.9, versions={"torch": "2.12", "python": "3.11"})
+    write_run(tmp_path / "b", lr=1e-2, accuracy=0.95, versions={"torch": "2.13", "python": "3.11"})
+    code, out, _ = call("diff", "a", "b", "--json", f"--root={tmp_path}")
+    found = json.loads(out)
+    assert code == 0
+    assert found["config"] == {"optimizer.lr": [0.001, 0.01]}
+    assert found["surroundings"] == {"version/torch": ["2.12", "2.13"]}
+    assert found["metrics"]["validation/accuracy"] == [0.9, 0.95]
+    text = call("diff", "a", "b", f"--root={tmp_path}")[1]
+    assert [line.split() for line in text.splitlines() if line.startswith("optimizer.lr")] == [
+        ["optimizer.lr", "0.001", "0.01"]
+    ]
+    assert "+0.05" in text
+    same = call("diff", "a", "a", f"--root={tmp_path}")[1]
+    assert "config: no difference" in same
+
+
+@pytest.fixture
+def root(tmp_path, write_run):
+    """Runs worth keeping, two that left nothing, one that is running."""
+    day = tmp_path / "outputs" / "2026-01-02"
+    write_run(day / "1-good", accuracy=0.9)
+    write_run(day / "2-failed-early", status="failed", step=None)
+    write_run(day / "3-failed-late", status="failed", step=500)
+    write_run(tmp_path / "outputs" / "2026-01-03" / "4-stopped-early", status="stopped", step=None)
+    write_run(day / "5-running", status="running", step=None)
+    write_run(day / "7-killed-early", status="running", step=None)
+    write_run(day / "6-failed-saved", status="failed", step=None)
+    (day / "6-failed-saved" / "checkpoints").mkdir()
+    (day / "6-failed-saved" / "checkpoints" / "last.safetensors").write_bytes(b"x")
+    with RunLock(day / "5-running").acquire():
+        yield tmp_path / "outputs"
+
+
+def runs_of(root):
+    return sorted(path.parent.name for path in root.rglob("summary.json"))
+
+
+def test_clean_lists_runs_that_left_nothing_and_deletes_with_yes_alone(call, root):
+    before = runs_of(root)
+    code, out, _ = call("clean", f"--root={root}")
+    assert code == 0
+    assert "would free 3 runs" in out
+    assert "nothing is deleted without --yes" in out
+    assert runs_of(root) == before
+    code, out, _ = call("clean", "--yes", f"--root={root}")
+    assert code == 0
+    assert "deleted 3 runs" in out
+    assert runs_of(root) == ["1-good", "3-failed-late", "5-running", "6-failed-saved"]
+    assert not (root / "2026-01-03").exists()  # it was empty
+    assert "nothing to clean" in call("clean", "--yes", f"--root={root}")[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "deleted"), [("y", True), ("yes", True), ("n", False), ("", False)]
+)
+def test_clean_asks_on_a_terminal(answer, deleted, call, root, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: answer)
+    call("clean", f"--root={root}")
+    assert ("2-failed-early" not in runs_of(root)) == deleted
+
+
+def test_clean_by_filter_never_touches_a_running_run(call, root):
+    code, out, _ = call("clean", "status!=finished", "--yes", f"--root={root}")
+    assert code == 0
+    assert "1 running and left alone" in out
+    assert runs_of(root) == ["1-good", "5-running"]
+
+
+def test_clean_follows_no_link_and_stays_within_the_root(call, root, tmp_path, write_run):
+    outside = tmp_path / "outside"
+    write_run(outside / "run", status="failed", step=None)
+    (outside / "dear.txt").write_text("keep")
+    (root / "linked").symlink_to(outside / "run", target_is_directory=True)
+    (root / "2026-01-02" / "2-failed-early" / "link").symlink_to(outside, target_is_directory=True)
+    assert call("clean", "status=failed,stopped", "--yes", f"--root={root}")[0] == 0
+    assert (outside / "dear.txt").read_text() == "keep"
+    assert (outside / "run" / "summary.json").exists()
+    assert "2-failed-early" not in runs_of(root)
+
+
+def test_a_run_that_is_resumed_while_it_is_asked_about_is_left_alone(call, root, monkeypatch):
+    locks = []
+
+    def resume_and_agree(question):
+        locks.append(RunLock(root / "2026-01-02" / "2-failed-early").acquire())
+        return "y"
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", resume_and_agree)
+    code, out, _ = call("clean", f"--root={root}")
+    locks[0].release()
+    assert code == 0
+    assert "left alone" in out
+    assert "2-failed-early" in runs_of(root)
+    assert "7-killed-early" not in runs_of(root)
+
+
+def test_clean_refuses_a_filter_that_means_nothing(call, root):
+    before = runs_of(root)
+    code, _, err = call("clean", "statsu=failed", "--yes", f"--root={root}")
+    assert code == 2
+    assert "did you mean status?" in err
+    assert call("clean", "failed", "--yes", f"--root={root}")[0] == 2
+    assert runs_of(root) == before
+
+
+def test_a_root_that_is_itself_a_run_is_not_deleted(call, root):
+    folder = root / "2026-01-02" / "2-failed-early"
+    assert "nothing to clean" in call("clean", "--yes", f"--root={folder}")[1]
+    assert folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may delete anything")
+def test_a_folder_that_cannot_be_deleted_ends_with_6(call, root):
+    folder = root / "2026-01-02" / "2-failed-early"
+    folder.chmod(0o500)
+    code, _, err = call("clean", "--yes", f"--root={root}")
+    folder.chmod(0o700)
+    assert code == 6
+    assert "could not delete" in err
+
+
+def test_every_command_that_only_reads_leaves_the_folder_as_it_is(call, real_root, tmp_path):
+    folder = tmp_path / "copied"
+    shutil.copytree(next(real_root.glob("*/*mlp*")), folder)
+    before = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")}
+    for words in (["show", folder], ["diff", folder, folder], ["list", f"--root={tmp_path}"]):
+        assert call(*words)[0] == 0
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")} == before
