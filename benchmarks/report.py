@@ -47,8 +47,8 @@ same network, images in memory, batches, Adam at 1e-3, the same number of epochs
   which beyond the others evaluates a validation split, saves checkpoints and draws pictures.
 - **fp32**: everybody computes in fp32, and has the options that its documentation names for speed
   (Lightning `barebones=True`; the HF Trainer without saving, logs and clipping; skorch and Keras
-  silent, Keras with channels first). trainwright: `trainer.precision=fp32
-  trainer.memory_format=contiguous schedule=constant`.
+  silent, Keras with channels first). trainwright: `trainer.precision=fp32 schedule=constant
+  trainer.ema=null`; that it lays out maps channels last is its default, and part of what it does.
 - **As it comes**: nobody is told anything but network, data, batch size, length and learning rate.
 - The score shows that nobody wins by computing less: test accuracy; for the GAN the sliced
   Wasserstein distance to test images after those few steps (smaller is better).

@@ -12,7 +12,7 @@ def overrides(work: Work, setting: str, mnist: Path | None) -> list[str]:
 
     As it comes, everything else is left to the defaults: precision, memory format, the learning
     rate's schedule, the averaged generator of a GAN. In the setting fp32 the arithmetic is that of
-    the other sides: fp32, contiguous, a constant learning rate, no average.
+    the other sides: fp32, a constant learning rate, no average.
     """
     typed = [
         f"model={work.network}",
@@ -28,8 +28,7 @@ def overrides(work: Work, setting: str, mnist: Path | None) -> list[str]:
     if work.network == "gan":
         typed.append("model.conditional=false")
     if setting == "fp32":
-        typed += ["trainer.precision=fp32", "trainer.memory_format=contiguous"]
-        typed += ["schedule=constant", "trainer.ema=null"]
+        typed += ["trainer.precision=fp32", "schedule=constant", "trainer.ema=null"]
     return typed
 
 
