@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Parallel tests share the cores: one thread each, and no spinning while they wait.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench anatomy clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -21,6 +21,13 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Interrupted, it goes on where it was; `make bench ARGS=--quick` takes a few minutes.
+bench: .venv/installed-bench
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+anatomy: .venv/installed
+	$(BIN)/python benchmarks/anatomy.py $(ARGS)
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
@@ -28,6 +35,10 @@ lint: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 clean:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainwright.engine.memory import keep_freed_memory
+from trainwright.engine.no_compiler import leave_compiler_unloaded, set_deterministic
 from trainwright.engine.settings import TrainerSettings
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -47,7 +48,8 @@ def place(settings: TrainerSettings, *, wants_fp32: bool, has_convolutions: bool
         keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(settings.deterministic)
+    leave_compiler_unloaded()
+    set_deterministic(settings.deterministic)
     torch.backends.cudnn.deterministic = settings.deterministic
     torch.backends.cudnn.benchmark = not settings.deterministic
     if settings.deterministic:

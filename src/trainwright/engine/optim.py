@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.engine.fused import Kernel, fused_kernels
+from trainwright.engine.no_compiler import step_by_torch
 
 ParameterGroups = list[dict[str, Any]]
 
@@ -80,7 +81,7 @@ class PlayerOptimizer:
         for group, positions in zip(optimizer.param_groups, self._positions[number], strict=True):
             for parameter, position in zip(group["params"], positions, strict=True):
                 parameter.grad = gradients[position]
-        optimizer.step()
+        step_by_torch(optimizer)
         optimizer.zero_grad()
         self._kernels[number] = fused_kernels(optimizer)
 

@@ -1,0 +1,45 @@
+"""The smaller benchmarks run, and what they say has the right form."""
+
+import re
+import subprocess
+import sys
+
+
+def run_script(*arguments):
+    from measure import HERE
+
+    ended = subprocess.run(
+        [sys.executable, *arguments], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_job_beside_others_counts_its_steps():
+    import time
+
+    from parallel import steps_a_second
+
+    assert steps_a_second(time.time(), seconds=0.2) > 0
+
+
+def test_scaling_compares_sizes_and_places():
+    shown = run_script("scaling.py", "--counts", "2000,4000")
+    assert re.search(r"^ +2,000 ", shown, re.M)
+    assert re.search(r"^ +4,000 ", shown, re.M)
+    assert re.search(r"a step on 4,000 images takes [\d.]+ times one on 2,000", shown)
+    assert re.search(r"train at [\d.]+ of the speed in memory", shown)
+
+
+def test_stored_images_are_those_in_the_file(tmp_path):
+    import numpy as np
+    from generated import draw, load_stored
+
+    images, classes = draw(3000, (1, 28, 28), seed=0)
+    np.save(tmp_path / "few.images.npy", images.numpy())
+    np.save(tmp_path / "few.classes.npy", classes.numpy())
+    for mapped in (False, True):
+        data = load_stored(path=str(tmp_path / "few.npy"), mapped=mapped)
+        assert [len(split) for split in (data.train, data.validation, data.test)] == [2994, 3, 3]
+        assert data.train.inputs.equal(images[:2994])
+        assert data.test.targets.equal(classes[2997:])
