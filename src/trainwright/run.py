@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def _train_and_finish(
         folder.write_summary({**summary, "status": "stopped"})
         step = checkpoint.saved_step(folder.last)
         log.info("nothing was saved" if step is None else f"saved is step {step}; {go_on}")
-        if requests.received is None:
+        if requests.received != signal.SIGTERM:
             raise
         return Outcome(folder.path, None, requests.received)
     except Exception as error:

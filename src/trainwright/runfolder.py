@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class RunFolder:
                 return cls(exact)._furnished()
             day = root / time.strftime("%Y-%m-%d")
             day.mkdir(parents=True, exist_ok=True)
-            stem = f"{time.strftime('%H%M%S')}-{name}"
+            stem = f"{time.strftime('%H%M%S')}-{_file_name(name)}"
             for number in itertools.count(1):
                 path = day / (stem if number == 1 else f"{stem}-{number}")
                 try:
@@ -132,3 +133,8 @@ def _with_nulls(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_with_nulls(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _file_name(name: str) -> str:
+    """A name as a part of a path: it leads nowhere else, and every file system takes it."""
+    return re.sub(r"[^\w.-]+", "-", name)[:100]

@@ -116,6 +116,7 @@ def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(
             assert child.wait() == 0, child.text
             assert_log_is_whole(folder)
             assert fingerprint(folder) == expected
+        print(f"{kind}: {killed} kills", flush=True)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,7 @@ def test_many_kills_in_one_run_add_up_to_nothing(
         )  # fmt: skip
         assert child.code in (-9, 0), child.text
         killed += child.code == -9
+        print(f"{kind}: {killed} kills in one run", flush=True)
         if child.code == 0:  # the end was reached before enough kills: once more from the start
             assert fingerprint(folder) == expected
             folder.rename(tmp_path / f"done-{random.random()}")

@@ -56,6 +56,7 @@ def test_as_many_folders_as_launches_in_one_second(num, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_64_real_runs_at_once_are_64_finished_runs(composed, tmp_path):
     config = composed(*RUN, f"run.root={tmp_path / 'outputs'}")
     children = [
@@ -117,6 +118,7 @@ def test_of_two_resumes_exactly_one_goes_on(num_trials, resume, stopped, tmp_pat
         assert f"in use by process {winner.pid}\n" in loser.text
         assert held_by == winner.pid
         assert holder(place / "run") is None
+        print(f"{trial + 1} races", flush=True)
 
 
 def test_control_without_the_lock_both_are_seen_to_go_on(resume, stopped, tmp_path):

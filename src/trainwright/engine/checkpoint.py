@@ -90,14 +90,16 @@ def restore(
 
 
 def restore_evaluated(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """Give the task that is evaluated the weights of a checkpoint, averaged where there are any.
+    """Give the task that is evaluated the weights of a checkpoint, averaged where it has any.
 
     For use after training: the averaged task shares what it does not average with the trained one.
     """
-    state.evaluated_task.load_state_dict(under("task", tensors))
-    if state.averaged is not None:
-        for player, module in state.averaged.players.items():
-            module.load_state_dict(under(f"averaged.{player}", tensors))
+    task = state.evaluated_task
+    task.load_state_dict(under("task", tensors))
+    for player, module in task.players.items():
+        averaged = under(f"averaged.{player}", tensors)
+        if averaged:
+            module.load_state_dict(averaged)
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

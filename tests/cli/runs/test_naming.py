@@ -100,7 +100,7 @@ def test_resume_goes_on_as_train_does(real_root, tmp_path, environment):
     odd = tmp_path / "it's=odd, [really] \\"
     shutil.copytree(next(real_root.glob("*/*mlp*")), odd)
     done = subprocess.run(
-        [RUNS, "resume", odd, "trainer.steps=4"],
+        [RUNS, "resume", odd, "trainer.steps=4", "trainer.schedule_until=100%"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

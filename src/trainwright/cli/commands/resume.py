@@ -9,7 +9,7 @@ from trainwright.cli.keys import Key
 KEYS: tuple[Key, ...] = ()
 EXAMPLES = """\
   runs resume last
-  runs resume gan-mnist trainer.steps=20000
+  runs resume gan-mnist trainer.steps=20000 trainer.schedule_until=100%
   runs resume last trainer.device=cpu
 
 Goes on within the run's own folder, with its own config; what may be changed and what may not is

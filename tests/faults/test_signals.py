@@ -1,0 +1,261 @@
+"""SIGTERM and Ctrl-C at any moment: saved, said how to go on, gone; and the end is the same."""
+
+import mmap
+import os
+import random
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from harness import fingerprint, seconds_of, start
+from torch import nn
+
+from trainwright import assemble as assemble_module
+from trainwright import run as run_module
+from trainwright.data.dataset import Dataset
+from trainwright.engine import checkpoint, trainer
+from trainwright.hooks import evaluate as evaluate_hook
+from trainwright.recover import newest_whole
+from trainwright.runfolder import RunFolder
+
+RUN = (
+    "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=24",
+    "data.limit=200", "trainer.batch_size=16", "trainer.log_every=3", "trainer.evaluate_every=8",
+    "trainer.save_every=5", "trainer.sample_every=7",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(train, tmp_path_factory):
+    """The fingerprint of the uninterrupted run, and the seconds it takes."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    seconds = seconds_of(lambda: train(folder, *RUN), folder.with_name("output"))
+    return fingerprint(folder), seconds
+
+
+class Counter:
+    """A number that a child counts up and its parent reads."""
+
+    def __init__(self):
+        self._shared = mmap.mmap(-1, 8)
+
+    @property
+    def value(self):
+        return int.from_bytes(self._shared[:8], "little")
+
+    def count_steps(self):
+        """In the child: note each step that is done."""
+        take_step = trainer.train_step
+
+        def counted(state, batch, settings):
+            metrics = take_step(state, batch, settings)
+            self._shared[:8] = (state.step + 1).to_bytes(8, "little")
+            return metrics
+
+        trainer.train_step = counted
+
+
+def signalled(train, folder, output, delays, number):
+    """Start a run, send it the signal after each of the delays; the child, and the steps it had."""
+    counter = Counter()
+
+    def count_and_train():
+        counter.count_steps()
+        return train(folder, *RUN)
+
+    child = start(count_and_train, output)
+    before = after = 0
+    for index, delay in enumerate(delays):
+        time.sleep(delay)
+        done = counter.value
+        child.signal(number)
+        if index == 0:
+            before, after = done, counter.value
+    child.wait()
+    return child, before, after, counter.value
+
+
+def assert_goes_on(train, resume, folder, output, expected):
+    if RunFolder(folder).last.exists():
+        again = start(lambda: resume(folder), output)
+    else:  # it had not begun
+        folder = folder.with_name("anew")
+        again = start(lambda: train(folder, *RUN), output)
+    assert again.wait() == 0, again.text
+    assert fingerprint(folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "num_moments"),
+    [
+        (signal.SIGTERM, 2),
+        pytest.param(signal.SIGTERM, 200, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 100, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.timeout(7200)
+def test_a_signal_at_a_random_moment_loses_no_step(
+    number, num_moments, train, resume, whole, tmp_path
+):
+    expected, seconds = whole
+    rng = random.Random(int(number))
+    stopped = trial = 0
+    while stopped < num_moments:
+        trial += 1
+        folder, output = tmp_path / f"{trial}/run", tmp_path / f"{trial}/output"
+        delays = [rng.uniform(0, seconds)]
+        child, before, after, at_end = signalled(train, folder, output, delays, number)
+        if child.code == 0:
+            continue  # it was quicker than the signal
+        stopped += 1
+        assert child.code in (128 + number, -number), child.text
+        if child.code == -number or not folder.exists():
+            assert at_end == 0  # before there was a run, or anything to lose
+            continue
+        saved = newest_whole(RunFolder(folder)).step
+        # (A second may pass between the signal and our look at the counter.)
+        assert before <= saved == at_end <= after + 1
+        assert f"trainer.resume={folder}" in child.text
+        assert "Traceback" not in child.text
+        assert_goes_on(train, resume, folder, output, expected)
+        print(f"{signal.Signals(number).name}: {stopped} moments", flush=True)
+
+
+@pytest.mark.parametrize("num_moments", [2, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.timeout(7200)
+def test_a_second_ctrl_c_at_a_random_moment_leaves_what_was_saved(
+    num_moments, train, resume, whole, tmp_path
+):
+    expected, seconds = whole
+    rng = random.Random(2)
+    stopped = trial = 0
+    while stopped < num_moments:
+        trial += 1
+        folder, output = tmp_path / f"{trial}/run", tmp_path / f"{trial}/output"
+        delays = [rng.uniform(0, seconds), rng.uniform(0, 0.02)]
+        child, *_ = signalled(train, folder, output, delays, signal.SIGINT)
+        if child.code == 0:
+            continue
+        stopped += 1
+        assert child.code in (130, -signal.SIGINT), child.text
+        for path in folder.glob("checkpoints/[!.]*"):
+            checkpoint.load(path)
+        assert_goes_on(train, resume, folder, output, expected)
+        print(f"twice: {stopped} moments", flush=True)
+
+
+def terminate():
+    signal.raise_signal(signal.SIGTERM)
+
+
+def in_evaluation():
+    """SIGTERM in the middle of the second evaluation."""
+    calls = [0]
+    measure = evaluate_hook.evaluate
+
+    def signalled_evaluate(*arguments, **named):
+        calls[0] += 1
+        if calls[0] == 2:
+            terminate()
+        return measure(*arguments, **named)
+
+    evaluate_hook.evaluate = signalled_evaluate
+    return 16
+
+
+def in_a_save():
+    """SIGTERM between the flush of the second checkpoint and its rename."""
+    calls = [0]
+    flush = os.fsync
+
+    def signalled_flush(descriptor):
+        flush(descriptor)
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if name.endswith(".tmp"):
+            calls[0] += "last" in name
+            if calls[0] == 2:
+                calls[0] += 1
+                terminate()
+
+    os.fsync = signalled_flush
+    return 10
+
+
+def in_the_first_step():
+    handles = []
+
+    def once(module, inputs):
+        handles.pop().remove()
+        terminate()
+
+    handles.append(nn.modules.module.register_module_forward_pre_hook(once))
+    return 1
+
+
+def in_the_test_at_the_end():
+    """SIGTERM when training is over."""
+    finish = run_module.finish
+
+    def signalled_finish(*arguments):
+        terminate()
+        return finish(*arguments)
+
+    run_module.finish = signalled_finish
+    return 24
+
+
+@pytest.mark.parametrize(
+    "moment", [in_evaluation, in_a_save, in_the_first_step, in_the_test_at_the_end]
+)
+def test_sigterm_in_this_very_moment_saves_the_step_and_ends_with_143(
+    moment, train, resume, whole, tmp_path
+):
+    expected, _ = whole
+    folder, saved = tmp_path / "run", tmp_path / "saved"
+
+    def signalled_train():
+        saved.write_text(str(moment()))
+        return train(folder, *RUN)
+
+    child = start(signalled_train, tmp_path / "output")
+    assert child.wait() == 143, child.text
+    step = int(saved.read_text())
+    assert newest_whole(RunFolder(folder)).step == step
+    assert re.search(rf"saved (is )?step {step}; go on: train trainer.resume={folder}", child.text)
+    assert_goes_on(train, resume, folder, tmp_path / "output", expected)
+
+
+def test_sigterm_while_data_is_read_leaves_no_folder(train, tmp_path):
+    """As while it is downloaded: there is no run yet, and nothing to go on from."""
+
+    def read_and_die():
+        build = assemble_module.build
+
+        def signalled_build(kind, *arguments, **named):
+            if kind is Dataset:
+                terminate()
+            return build(kind, *arguments, **named)
+
+        assemble_module.build = signalled_build
+        return train(tmp_path / "run", *RUN)
+
+    child = start(read_and_die, tmp_path / "output")
+    assert child.wait() == -signal.SIGTERM, child.text
+    assert not (tmp_path / "run").exists()
+
+
+def test_control_without_a_handler_steps_are_seen_to_be_lost(train, tmp_path):
+    def unprotected():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal = lambda *arguments: None  # in the child alone
+        in_evaluation()
+        return train(tmp_path / "run", *RUN)
+
+    child = start(unprotected, tmp_path / "output")
+    assert child.wait() == -signal.SIGTERM
+    assert newest_whole(RunFolder(tmp_path / "run")).step < 16
+    assert torch.get_num_threads() == 1
