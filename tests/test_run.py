@@ -190,7 +190,7 @@ def test_going_on_with_other_settings_is_refused_and_changes_nothing(train, resu
 @pytest.mark.parametrize("kind", RUNS)
 def test_the_best_checkpoint_is_that_of_the_best_evaluation(whole, kind):
     folder = whole(kind)
-    metric, better = ("sliced_wasserstein", min) if "gan" in kind else ("accuracy", max)
+    metric, better = ("frechet", min) if "gan" in kind else ("accuracy", max)
     key = f"validation/{metric}"
     evaluated = [row for row in rows_of(folder) if key in row]
     assert len({row[key] for row in evaluated}) >= 3

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.assemble import Assembly
-from trainwright.report.text import format_count, format_duration, metrics_text
+from trainwright.report.score_table import score_table
+from trainwright.report.text import format_count, format_duration, format_number, metrics_text
 from trainwright.runfolder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,17 @@ def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -
         log.info("resumed at step %d", state.step)
     for note in notes:
         log.info(note)
+    judge = state.task.judge
+    if judge is not None:
+        floor = judge.floor[state.task.objective.metric]
+        log.info(
+            "score: features of %s, %s samples; %s real images get %s ± %s",
+            judge.name,
+            format_count(judge.num_samples),
+            format_count(judge.num_floor),
+            format_number(floor.value),
+            format_number(floor.error),
+        )
     log.info("folder: %s", folder.path)
 
 
@@ -51,6 +63,11 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
     log.info("test (best weights): %s", metrics_text(summary["test"], objective=metric))
     if summary.get("health"):
         log.info("health: %s", _course(summary["health"]))
+    score = summary["test"].get("score")
+    if score is not None:
+        log.info("score of new samples (best weights), in features of %s:", score["features"])
+        for line in score_table(score):
+            log.info("  %s", line)
     rate = f"{summary['examples_per_second']:,.0f} examples/s"
     trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
     log.info("time: %s training at %s, %s in all", trained, rate, total)

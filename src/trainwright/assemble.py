@@ -23,6 +23,8 @@ from trainwright.engine.schedule import Plateau, Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
+from trainwright.score.judge import Judge
+from trainwright.scoring.attach import attach_judge
 from trainwright.seeds import derive_seed
 from trainwright.tasks.task import Task
 from trainwright.validation import unknown_key
@@ -37,6 +39,7 @@ class Assembly:
     settings: TrainerSettings
     train: Batches
     make_batches: Callable[[Split], Batches]  # for evaluation: not augmented
+    judge: Judge | None  # who scores at the evaluations what the task generates
 
 
 def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Assembly:
@@ -95,7 +98,12 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
         )
 
     train = make_batches(dataset.train, reserved["augment"])
-    return Assembly(dataset, state, options, train, make_batches)
+    # Last of all, since it may take a minute: nothing that can be refused comes after it.
+    judged = (task, state.evaluated_task)
+    judge = attach_judge(
+        judged, dataset, num_samples=options.score_samples, device=placement.device
+    )
+    return Assembly(dataset, state, options, train, make_batches, judge)
 
 
 def _check_settings(options: TrainerSettings) -> None:

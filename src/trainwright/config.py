@@ -147,7 +147,8 @@ def build(
     for name, value in arguments.items():
         if _is_nested(value):
             wanted = hints.get(name)
-            nested = wanted if inspect.isclass(wanted) else kind
+            classes = (t for t in (wanted, *typing.get_args(wanted)) if inspect.isclass(t))
+            nested = next(classes, kind)
             arguments[name] = build(nested, value, key=f"{key}.{name}", facts=facts, allow=allow)
     given = {name: fact for name, fact in facts.items() if name in parameters}
     arguments = {**given, **arguments}

@@ -9,12 +9,15 @@ from trainwright.assemble import Assembly
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.errors import DiskError
+from trainwright.finish_gan import draw_gan, score_summary
 from trainwright.hooks.log import read_rows
 from trainwright.report.confusion import plot_confusion
 from trainwright.report.curves import plot_curves, plot_learning_rate
 from trainwright.report.grid import save_image
 from trainwright.report.predictions import prediction_grid
 from trainwright.runfolder import RunFolder
+from trainwright.scoring.attach import final_judge
+from trainwright.tasks.gan import GANTask
 from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
 
 NUM_PREDICTIONS = 64  # examples in the grid of predictions
@@ -29,6 +32,9 @@ def finish(assembly: Assembly, folder: RunFolder) -> dict[str, Any]:
     tensors, _ = checkpoint.load(folder.best)
     checkpoint.restore_evaluated(assembly.state, tensors)
     task = assembly.state.evaluated_task
+    if task.judge is not None:
+        device = assembly.state.placement.device
+        task.be_judged_by(final_judge(task.judge, assembly.dataset, device))
     test = assembly.dataset.test
     values = evaluate(
         task,
@@ -38,12 +44,17 @@ def finish(assembly: Assembly, folder: RunFolder) -> dict[str, Any]:
         seed=assembly.state.seed,
     )
     metrics: dict[str, Any] = dict(task.score(values))
+    if task.judge is not None:
+        class_names = assembly.dataset.info.class_names
+        metrics["score"] = score_summary(task.judge, values, metrics, class_names)
     try:
         rows = read_rows(folder.metrics)
         plot_curves(rows, folder.plots / "curves.png")
         plot_learning_rate(rows, folder.plots / "lr.png")
         if assembly.dataset.info.target == "classes" and "logits" in values:
             metrics |= _classes(assembly, folder, values)
+        if isinstance(task, GANTask):
+            draw_gan(assembly, folder, values)
     except OSError as error:
         raise DiskError(f"could not write a picture in {folder.plots}\n  {error}") from error
     return metrics

@@ -91,8 +91,9 @@ def test_an_evaluation_has_a_row_an_example_and_scores_the_objective(game):
     batch = next(iter(game.make_batches(game.dataset.validation).in_order(10)))
     with torch.no_grad():
         values = task.evaluate(batch)
+        generated = task.generate()
     assert all(len(value) == 10 for value in values.values())
-    scores = task.score(values)
+    scores = task.score(values | generated)
     assert all(type(value) is float and math.isfinite(value) for value in scores.values())
     assert task.objective.metric in scores
     assert task.objective.is_better(scores[task.objective.metric], None)

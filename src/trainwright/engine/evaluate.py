@@ -14,6 +14,8 @@ def evaluate(
 ) -> dict[str, torch.Tensor]:
     """The task's values for every example of the split, each (N, ...), in the split's order.
 
+    Beside them is what the task generates, where it has a judge.
+
     Drawn with a seed of its own: the same weights give the same values whenever they are asked.
     """
     reseed_global(seed, "evaluate", device=placement.device)
@@ -23,5 +25,7 @@ def evaluate(
     for batch in batches.in_order(batch_size, limit=task.evaluated_examples):
         with placement.autocast():
             parts.append(task.evaluate(batch))
+    with placement.autocast():
+        generated = task.generate()
     task.train(was_training)
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} | generated

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainwright.report.score_table import FIGURES
+
 PHASES = ("train", "validation", "test")
 NOT_CURVES = {"step", "epoch"}
 # Metrics that are read together. All others have a panel of their own, after these.
@@ -21,6 +23,7 @@ FAMILIES = {
     "mae": "mean absolute error",
     "r2": "R²",
     "sliced_wasserstein": "sliced Wasserstein distance",
+    "frechet": "Fréchet distance",
     "grad_norm": "gradient norm",
 }
 
@@ -80,11 +83,17 @@ def _phase(column: str) -> tuple[str, str]:
 def panels(curves: Sequence[Series]) -> dict[str, list[Series]]:
     """Group curves, learning rates left out, into titled panels in the order of reading."""
     groups: dict[str, list[Series]] = {title: [] for title in FAMILIES.values()}
+    is_scored = any(curve.name == "frechet" for curve in curves)
     for curve in curves:
-        if curve.name != "lr":
+        # The other figures of a generator's score have a plot of their own.
+        if curve.name != "lr" and not (is_scored and _is_of_a_score(curve.name)):
             title = FAMILIES.get(curve.name, curve.name.replace("_", " "))
             groups.setdefault(title, []).append(curve)
     return {title: group for title, group in groups.items() if group}
+
+
+def _is_of_a_score(name: str) -> bool:
+    return name.endswith("_error") or (name in FIGURES and name != "frechet")
 
 
 def kind_names(group: Sequence[Series]) -> dict[tuple[str, str], str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 # What is worth a place on the line of an evaluation, in this order, where a task has it.
-_FIRST = ("loss", "accuracy", "f1", "mae", "r2")
+_FIRST = ("loss", "accuracy", "f1", "mae", "r2", "confident", "as_asked", "coverage")
 
 
 def format_number(value: float) -> str:

@@ -18,7 +18,7 @@ from trainwright.score.neighbours import nearest
 
 MIN_EXAMPLES = 50  # of each set; with fewer the figures say nothing
 MAX_MANIFOLD = 10_000  # real examples in the manifold and the kernel distance
-MAX_COMPARED = 2_000  # samples and held-out examples that are compared with all training examples
+MAX_COMPARED = 1_000  # samples and held-out examples that are compared with all training examples
 MIN_PER_CLASS = 20
 MAX_GROUPS = 20
 
@@ -34,11 +34,13 @@ class Seen(NamedTuple):
 class RealImages:
     """Real images as the network sees them, and their classes (M,) where they have any.
 
-    Their order must say nothing, since parts of them are taken from the front.
+    Their order must say nothing, since parts of them are taken from the front; `indices` (M,) are
+    their places in the split that they come from.
     """
 
     seen: Seen
     classes: Tensor | None
+    indices: Tensor
 
 
 class Judge:
@@ -47,7 +49,7 @@ class Judge:
     `name` tells the network, and belongs to every figure. `look` maps images (N, C, H, W) uint8 to
     what it sees. `reference` are the training images and `held_out` others of the same kind: what
     they get is the floor, under which no generator can be told from real. `num_samples` is how
-    many images are scored at an evaluation.
+    many images are scored, and `purpose` tells their latents from those of other occasions.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Judge:
         reference: RealImages,
         held_out: RealImages,
         num_samples: int,
+        purpose: str = "evaluation",
     ) -> None:
         for what, real in (("training", reference), ("held-out", held_out)):
             if len(real.seen.features) < MIN_EXAMPLES:
@@ -70,6 +73,7 @@ class Judge:
         self.reference = reference
         self.held_out = held_out
         self.num_samples = num_samples
+        self.purpose = purpose
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Judge":
         """Nothing in it ever changes: copies of a task share their judge."""
@@ -83,8 +87,10 @@ class Judge:
     @cached_property
     def class_counts(self) -> Tensor | None:
         """How many training images each class has (C,)."""
-        classes = self.reference.classes
-        return None if classes is None else torch.bincount(classes)
+        classes, known = self.reference.classes, self.reference.seen.probabilities
+        if classes is None:
+            return None
+        return torch.bincount(classes, minlength=0 if known is None else known.shape[1])
 
     @cached_property
     def floor(self) -> dict[str, Figure]:

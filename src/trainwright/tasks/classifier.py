@@ -1,7 +1,6 @@
 """Classification: one of `num_classes` for each example; two classes are no special case."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,7 +18,7 @@ class Classifier(Task):
     `top_k`: also report how often the true class is among the k likeliest.
     """
 
-    objective: ClassVar[Objective] = Objective("accuracy", higher_is_better=True)
+    objective: Objective = Objective("accuracy", higher_is_better=True)
 
     def __init__(
         self, *, model: nn.Module, info: DataInfo, label_smoothing: float = 0.0, top_k: int = 5

@@ -1,7 +1,7 @@
 """Generative adversarial networks: a discriminator and a generator that move in turn."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainwright.data.batches import Batch, Normalisation
 from trainwright.data.dataset import DataInfo
 from trainwright.nn.gan import GAN
+from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
 from trainwright.tasks.gan_health import diagnose
 from trainwright.tasks.gan_losses import (
@@ -21,6 +22,7 @@ from trainwright.tasks.gan_losses import (
     r1_penalty,
     relativistic_loss,
 )
+from trainwright.tasks.gan_score import class_shares, score_metrics, shown_to
 from trainwright.tasks.gan_signs import class_diversity, diversity, separation
 from trainwright.tasks.gan_views import DiffAugment, View
 from trainwright.tasks.health import Health, Signs
@@ -44,9 +46,10 @@ class GANTask(Task):
     line over the first half of the run.
     `diff_augment`, `instance_noise`: what the discriminator is shown; see `View`.
     `auxiliary_weight`: of the classes' cross-entropy, with model.conditional=auxiliary alone.
+    `score`: the network in whose features the images are scored (see `Task.score_features`).
     """
 
-    objective: ClassVar[Objective] = Objective("sliced_wasserstein", higher_is_better=False)
+    objective: Objective = Objective("sliced_wasserstein", higher_is_better=False)
     evaluated_examples: ClassVar[int | None] = 2000
 
     fixed_latents: Tensor
@@ -68,6 +71,7 @@ class GANTask(Task):
         diff_augment: tuple[DiffAugment, ...] = (),
         instance_noise: float = 0.0,
         auxiliary_weight: float = 1.0,
+        score: Literal["own", "none"] | nn.Module = "own",
     ) -> None:
         super().__init__()
         if not isinstance(model, GAN):
@@ -100,6 +104,9 @@ class GANTask(Task):
         self.top_k = top_k
         self.view = View(diff_augment, instance_noise)
         self.auxiliary_weight = auxiliary_weight
+        self._seed = seed
+        # In a tuple, since a module of its own would be saved and averaged with the players.
+        self._score = (score,)
         # The same latents at every look, so that progress shows; kept in the checkpoint.
         num_rows = min(info.num_classes, MAX_CLASS_ROWS) if model.num_classes else 8
         latents = torch.randn(
@@ -214,14 +221,29 @@ class GANTask(Task):
             "fake_logits": self.model.discriminator(fakes, classes),
         }
 
-    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Both losses, what the discriminator believes, and the sliced Wasserstein distance.
+    @property
+    def score_features(self) -> Literal["own"] | nn.Module | None:
+        """As the config has it."""
+        (score,) = self._score
+        return None if score == "none" else score
 
-        The distance is between as many fakes as real images of the split, as pixels. It ranks the
-        checkpoints of one run; the losses of a game do not.
+    def be_judged_by(self, judge: Judge) -> None:
+        """From now on the objective is the Fréchet distance in the judge's features."""
+        self.judge = judge
+        self.objective = Objective("frechet", higher_is_better=False)
+
+    def generate(self) -> dict[str, Tensor]:
+        """As many images as the judge asks for, always of the same latents, and what it sees."""
+        return {} if self.judge is None else shown_to(self.judge, self.model, self._seed)
+
+    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Both losses, what the discriminator believes, and what the judge says, if there is one.
+
+        Without a judge the sliced Wasserstein distance, between as many fakes as real images of
+        the split, as pixels, ranks the checkpoints of one run; the losses of a game do not.
         """
         real_logits, fake_logits = values["real_logits"], values["fake_logits"]
-        return {
+        metrics = {
             "discriminator/loss": float(self._discriminator_loss(real_logits, fake_logits)),
             "generator/loss": float(self._generator_loss(fake_logits, real_logits)),
             "discriminator/real": float(self._belief(real_logits)),
@@ -230,6 +252,7 @@ class GANTask(Task):
                 values["fake"], values["real"], generator=generator_for("sliced_wasserstein")
             ),
         }
+        return metrics if self.judge is None else metrics | score_metrics(self.judge, values)
 
     def vital_signs(self, values: dict[str, Tensor], scores: dict[str, float]) -> dict[str, float]:
         """How well the discriminator tells the players apart, and how varied the samples are."""
@@ -241,7 +264,9 @@ class GANTask(Task):
         if "classes" in values:
             varied = class_diversity(fake, real, values["classes"], self.class_names)
             signs |= {f"diversity/{name}": value for name, value in varied.items()}
-        return signs | {n: v for n, v in scores.items() if n.startswith("class_share/")}
+        if self.judge is not None:
+            signs |= class_shares(self.judge, values, self.class_names)
+        return signs
 
     def diagnose(self, history: Sequence[Signs]) -> Health:
         """Healthy, or which player wins, whether samples grow alike, whether all is lost."""

@@ -20,7 +20,7 @@ class Regression(Task):
     squared; the metrics of an evaluation are in the targets' own.
     """
 
-    objective: ClassVar[Objective] = Objective("mse", higher_is_better=False)
+    objective: Objective = Objective("mse", higher_is_better=False)
     wants_fp32: ClassVar[bool] = True
 
     def __init__(self, *, model: nn.Module, info: DataInfo) -> None:

@@ -3,11 +3,12 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from trainwright.data.batches import Batch, Normalisation
+from trainwright.score.judge import Judge
 from trainwright.tasks.health import Health, Signs
 
 # What the turns of one step hand on to each other (a GAN's fakes); it lives for that step. It
@@ -36,11 +37,12 @@ class Task(nn.Module, ABC):
     A classifier is the game of one player; a GAN has two that move in turn.
     """
 
-    objective: ClassVar[Objective]
+    objective: Objective
     wants_fp32: ClassVar[bool] = False  # `precision=auto` must not choose fewer bits
     evaluated_examples: ClassVar[int | None] = None  # at most so many; None: the whole split
 
     normalisation: Normalisation
+    judge: Judge | None = None  # of what the task generates; given by who puts a run together
 
     @property
     @abstractmethod
@@ -86,6 +88,22 @@ class Task(nn.Module, ABC):
         and the gradient norms of the training step before.
         """
         return None
+
+    @property
+    def score_features(self) -> "Literal['own'] | nn.Module | None":
+        """Where the task generates: the network in whose features that is scored, or its own.
+
+        A network maps images (B, C, H, W) in 0..1 to features (B, F). None: there is no score.
+        """
+        return None
+
+    def be_judged_by(self, judge: Judge) -> None:
+        """Score what the task generates by `judge` from now on, and rank checkpoints by that."""
+        raise NotImplementedError(f"{type(self).__name__} has score_features, but no be_judged_by")
+
+    def generate(self) -> dict[str, Tensor]:
+        """What the task makes up for its judge, each (N, ...): more values for `score`."""
+        return {}
 
     def showcase(self) -> Tensor | None:
         """Images (N, C, H, W) in [0, 1] that show how far learning is; None: there are none."""

@@ -1,0 +1,122 @@
+"""The end of a GAN's run: its full score beside that of real test images, and its pictures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainwright.assemble import Assembly
+from trainwright.data.dataset import Dataset
+from trainwright.hooks.log import read_rows
+from trainwright.report.grid import image_grid, save_image
+from trainwright.report.neighbours import neighbour_grid
+from trainwright.report.scores import plot_logits, plot_scores
+from trainwright.runfolder import RunFolder
+from trainwright.score.judge import MAX_COMPARED, Judge, Seen
+from trainwright.score.neighbours import squared_distances
+from trainwright.tasks.gan import GANTask
+from trainwright.tasks.gan_score import interpolated, seen_in
+
+INTERPOLATION_STEPS = 10
+NUM_NEIGHBOURS = 5
+NUM_SHOWN = 5  # samples beside their neighbours: so many as they come, and so many suspects
+
+
+def score_summary(
+    judge: Judge,
+    values: Mapping[str, Tensor],
+    metrics: Mapping[str, float],
+    class_names: tuple[str, ...],
+) -> dict[str, Any]:
+    """The judge's figures of the samples among a task's values and their floors, as plain types.
+
+    `metrics` are those of `task.score(values)`, the figures among them. Where there are fewer real
+    images than samples, `at_floor_samples` has what can be compared with the floor. For a
+    conditional GAN `per_class` has the score of each class.
+    """
+    seen, asked = seen_in(dict(values))
+    summary: dict[str, Any] = {
+        "features": judge.name,
+        "num_samples": len(seen.features),
+        "num_training_images": len(judge.reference.seen.features),
+        "num_floor": judge.num_floor,
+        "figures": {
+            name: {
+                "value": metrics[name],
+                "error": metrics[f"{name}_error"],
+                "floor": floor.value,
+                "floor_error": floor.error,
+            }
+            for name, floor in judge.floor.items()
+            if name in metrics
+        },
+    }
+    if judge.num_floor < len(seen.features):
+        grouped = judge.grouped_figures(seen, asked)
+        summary["at_floor_samples"] = {
+            name: {"value": figure.value, "error": figure.error} for name, figure in grouped.items()
+        }
+    if asked is not None:
+        summary["per_class"] = _per_class(judge, seen, asked, class_names)
+    return summary
+
+
+def draw_gan(assembly: Assembly, folder: RunFolder, values: Mapping[str, Tensor]) -> None:
+    """Write the pictures that only a GAN has. Raises OSError."""
+    task = assembly.state.evaluated_task
+    assert isinstance(task, GANTask)
+    plot_logits(values["real_logits"], values["fake_logits"], folder.plots / "discriminator.png")
+    task.eval()
+    with torch.no_grad(), assembly.state.placement.autocast():
+        images = interpolated(task.model, INTERPOLATION_STEPS, assembly.state.seed)
+    grid = image_grid(images.cpu(), columns=INTERPOLATION_STEPS)
+    save_image(grid, folder.plots / "interpolation.png")
+    # The curves are of validation images, and so is their floor; the task's own judge has moved on.
+    judge = assembly.judge
+    if judge is None:
+        return
+    floors = {name: (figure.value, figure.error) for name, figure in judge.floor.items()}
+    plot_scores(
+        read_rows(folder.metrics),
+        floors,
+        folder.plots / "scores.png",
+        num_samples=judge.num_samples,
+        num_real=judge.num_floor,
+    )
+    picture = _neighbours(judge, assembly.dataset, values)
+    save_image(picture, folder.plots / "neighbours.png")
+
+
+def _neighbours(judge: Judge, dataset: Dataset, values: Mapping[str, Tensor]) -> Any:
+    """Some samples as they come, then those that are nearest to a training image of a thousand."""
+    features = values["sample_features"][:MAX_COMPARED]
+    found = [
+        block.topk(NUM_NEIGHBOURS, dim=1, largest=False)
+        for _, block in squared_distances(features, judge.reference.seen.features)
+    ]
+    distances = torch.cat([nearest.values[:, 0] for nearest in found])
+    indices = torch.cat([nearest.indices for nearest in found])  # (N, K)
+    suspects = distances.argsort()[:NUM_SHOWN]
+    shown = torch.cat([torch.arange(NUM_SHOWN, device=suspects.device), suspects])
+    order = judge.reference.indices[indices[shown].cpu()]  # (n, K) into the training split
+    neighbours = dataset.train.inputs[order]  # (n, K, C, H, W)
+    return neighbour_grid(values["samples"][shown].cpu(), neighbours)
+
+
+def _per_class(
+    judge: Judge, seen: Seen, asked: Tensor, class_names: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Of each class that was asked for: its Fréchet distance, floor, and share that is it."""
+    assert judge.held_out.classes is not None
+    held_out = judge.class_distances(judge.held_out.seen, judge.held_out.classes)
+    rows = {}
+    for index, figure in judge.class_distances(seen, asked).items():
+        row = {"frechet": figure.value, "frechet_error": figure.error}
+        if index in held_out:
+            row |= {"floor": held_out[index].value, "floor_error": held_out[index].error}
+        if seen.probabilities is not None:
+            found = seen.probabilities[asked == index].argmax(dim=1)
+            row["as_asked"] = float((found == index).double().mean())
+        rows[class_names[index]] = row
+    return rows
