@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trainwright.engine.trainer import fit
+from trainwright.errors import IllError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 
@@ -111,3 +112,35 @@ def test_health_is_in_the_log_the_rows_and_the_summary_of_a_run(train, tmp_path)
     text = (folder / "train.log").read_text()
     assert "health: generator wins: the discriminator ranks only" in text
     assert "what helps: " in text
+
+
+def test_an_ill_run_goes_back_to_when_it_was_healthy_and_goes_on_more_slowly(train, tmp_path):
+    """A rate of 0.5 leaves one image at the first look; a hundredth of it, from step 0, heals."""
+    outcome = train(
+        tmp_path / "run", *SMALL, "trainer.steps=90", "trainer.evaluate_every=30",
+        "trainer.save_every=30", "trainer.on_ill=rollback", "trainer.rollback.factor=0.01",
+        "optimizer.lr=0.5"
+    )  # fmt: skip
+    summary = json.loads((outcome.folder / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert summary["rollbacks"] == 1
+    assert summary["health"] == {"healthy": [30, 60, 90]}
+    text = (outcome.folder / "train.log").read_text()
+    assert "the run is ill at step 30: collapsing" in text
+    assert "back to step 0, learning rate now times 0.01" in text
+    rows = [
+        json.loads(line) for line in (outcome.folder / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [row["step"] for row in rows if "health" in row] == [30, 60, 90]
+    assert rows[-1]["lr/generator"] == pytest.approx(0.005)
+
+
+def test_a_run_that_going_back_does_not_cure_fails_with_what_ails_it(train, tmp_path):
+    with pytest.raises(IllError, match=r"ill at step 60: generator wins\n  after 1 rollback"):
+        train(
+            tmp_path / "run", *SMALL, "trainer.steps=60", "trainer.evaluate_every=30",
+            "trainer.save_every=30", "trainer.on_ill=rollback", "trainer.rollback.limit=1",
+            "optimizer.players.discriminator.lr=0"
+        )  # fmt: skip
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "failed"

@@ -37,6 +37,12 @@ class NonFiniteError(TrainwrightError):
     exit_code = 5
 
 
+class IllError(TrainwrightError):
+    """An evaluation has found the run ill, and going back has not cured it."""
+
+    exit_code = 5
+
+
 class DiskError(TrainwrightError):
     """A file or folder of the run could not be written."""
 

@@ -9,7 +9,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
-from trainwright.errors import CheckpointError, NonFiniteError, TrainwrightError
+from trainwright.errors import CheckpointError, IllError, NonFiniteError, TrainwrightError
 from trainwright.hooks.save import Save
 from trainwright.recover import go_back_to, mend_best, read
 from trainwright.runfolder import RunFolder
@@ -39,12 +39,14 @@ class Rollback:
         self._settings = settings
 
     def fit(self, train: Callable[[], None]) -> None:
-        """Call `train`, and with `on_nonfinite=rollback` go back and call it again where needed.
+        """Call `train`; with `on_nonfinite` or `on_ill=rollback` go back and call it again.
 
-        Raises NonFiniteError that names the last good checkpoint.
+        Raises NonFiniteError that names the last good checkpoint, and IllError.
         """
         goes_back = self._settings.on_nonfinite == "rollback"
-        if goes_back and not self._folder.last.exists():
+        if "rollback" in (self._settings.on_nonfinite, self._settings.on_ill) and (
+            not self._folder.last.exists()
+        ):
             self._save.save(self._state)  # so that there is always a way back
         while True:
             try:
@@ -54,6 +56,8 @@ class Rollback:
                 if not goes_back:
                     raise NonFiniteError(f"{error}\n  {_described(good)}") from error
                 self.back(error, good)
+            except IllError as error:
+                self.back(error, healthy_checkpoints(self._folder))
 
     def back(self, error: TrainwrightError, good: Sequence["Good"]) -> None:
         """Put the run back to the first of the checkpoints `good`, and lower the learning rate.
@@ -103,6 +107,16 @@ def good_checkpoints(folder: RunFolder) -> list[Good]:
         except CheckpointError:
             continue
     return sorted(found, key=lambda good: good.step, reverse=True)
+
+
+def healthy_checkpoints(folder: RunFolder) -> list[Good]:
+    """Those whose last evaluation, if there was one yet, has found nothing wrong."""
+    found = []
+    for good in good_checkpoints(folder):
+        remembered = read(good.path).metadata["hooks"].get("HealthCheck", {})
+        if remembered.get("said", "healthy") == "healthy":
+            found.append(good)
+    return found
 
 
 def _described(good: Sequence[Good]) -> str:

@@ -73,8 +73,9 @@ def test_each_illness_is_named_by_its_signs(changes, words):
     assert str(diagnose(course(**changes))) == words
 
 
-def test_a_first_look_can_be_no_collapse():
-    assert str(diagnose([dict(GOOD, diversity=0.1)])) == "healthy"
+def test_at_a_first_look_only_what_is_one_single_image_has_collapsed():
+    assert str(diagnose([dict(GOOD, diversity=0.03)])) == "healthy"
+    assert str(diagnose([dict(GOOD, diversity=0.001)])) == "collapsing"
 
 
 def test_the_classes_that_are_missing_or_alike_are_named():

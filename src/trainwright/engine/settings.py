@@ -77,6 +77,6 @@ class TrainerSettings:
     on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
     max_skips: Positive = 10  # batches in a row; then the run ends
     rollback: RollbackSettings = field(default_factory=RollbackSettings)
-    on_ill: Literal["warn", "stop"] = "warn"
+    on_ill: Literal["warn", "stop", "rollback"] = "warn"
 
     resume: str | None = None

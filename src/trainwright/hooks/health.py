@@ -7,19 +7,21 @@ from torch import Tensor
 
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
+from trainwright.errors import IllError
 
 log = logging.getLogger(__name__)
 
 MEMORY = 20  # evaluations that a diagnosis looks back on, besides the first
 
-OnIll = Literal["warn", "stop"]
+OnIll = Literal["warn", "stop", "rollback"]
 
 
 class HealthCheck(Hook):
     """Keeps the vital signs of the evaluations and has the task diagnose them.
 
-    An illness is warned of when it is first seen, and when it has passed; with `on_ill=stop` it
-    ends the run. It comes after the hook that evaluates.
+    An illness is warned of when it is first seen, and when it has passed. With `on_ill=stop` it
+    ends the run; with `rollback` it raises IllError, and who trains goes back. It comes after the
+    hook that evaluates and before those that write anything.
     """
 
     def __init__(self, *, every: float, on_ill: OnIll) -> None:
@@ -39,7 +41,7 @@ class HealthCheck(Hook):
         return due_every(self._every, step, total)
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
-        """Set `state.health`; warn of what is new, or stop."""
+        """Set `state.health`; warn of what is new, stop, or raise IllError."""
         assert state.last is not None
         norms = {n: float(v.mean()) for n, v in metrics.items() if n.endswith("grad_norm")}
         objective = state.last.metrics[state.task.objective.metric]
@@ -60,6 +62,9 @@ class HealthCheck(Hook):
         if health.is_ill and self._on_ill == "stop":
             state.stop_reason = f"the run is ill: {words} (trainer.on_ill=stop)"
             log.info("stopping early: %s", state.stop_reason)
+        if health.is_ill and self._on_ill == "rollback":
+            state.health = None
+            raise IllError(f"the run is ill at step {state.step}: {words}")
 
     def state_dict(self) -> dict[str, Any]:
         """The signs so far, what was last said of them, and the course."""

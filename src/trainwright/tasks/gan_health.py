@@ -15,6 +15,7 @@ BLIND = 0.55  # separation that is no better than guessing, where it has stopped
 VANISHED = 1e-3  # of its largest norm so far: a gradient that moves nothing any more
 EXPLODED = 100.0  # times its largest norm so far: a gradient that breaks what it moves
 ALIKE = 0.5  # diversity of all samples below which they have begun to be one
+DEAD = 0.01  # diversity of one image, whatever the latents: nothing on its way has so little
 CLASS_ALIKE = 0.35  # the same within a class, which varies less and is measured on fewer
 RISING = 1.1  # times the look before: what is low and grows that fast is on its way
 MISSING = 0.2  # share of a class among the samples, over its share among real images
@@ -130,6 +131,8 @@ def _course(history: Sequence[Signs], name: str) -> list[float]:
 def _stays_low(history: Sequence[Signs], name: str, low: float) -> bool:
     """Whether a sign is low and is not on its way up from the look before."""
     course = _course(history, name)
+    if course and name == "diversity" and course[-1] < DEAD:
+        return True
     return len(course) > 1 and course[-1] < low and course[-1] <= RISING * course[-2]
 
 
