@@ -32,6 +32,7 @@ RUN = {
     "rollback",
     "run",
     "runfolder",
+    "story",
     "sampling",
     "scoring",
     "signals",
