@@ -22,6 +22,7 @@ RUN = {
     "connect",
     "continuing",
     "evaluation",
+    "export",
     "finish",
     "finish_gan",
     "other_data",
