@@ -164,8 +164,9 @@ def _series(group: Sequence[Series]) -> list[dict[str, Any]]:
         told.append(
             {
                 "label": f"{name} {curve.phase}".strip(),
-                "phase": curve.phase if not alone else "train",
-                "kind": "/".join(curve.kind) if not alone else f"{curve.phase}/{curve.name}",
+                "phase": curve.phase,
+                "kind": "/".join(curve.kind),
+                "alone": alone,
                 "colour": colour,
                 "steps": curve.steps,
                 "values": [None if math.isnan(v) else v for v in curve.values],

@@ -36,17 +36,18 @@ def execute(arguments: argparse.Namespace) -> int:
     if not named:
         raise ConfigError("name one RUN or several: runs report last")
     records: list[Record] = []
-    folders: list[Path] = []
+    names: list[str] = []
     for word in named:
         path = Path(word).expanduser()
         if path.is_dir() and not is_run_folder(path):
             found = sorted(find_runs(path), key=lambda record: (record.started, record.name))
             if not found:
                 raise ConfigError(f"{word}: there are no runs in this folder")
-            folders.append(path)
+            names.append(path.resolve().name)
             records += found
         else:
             records.append(find_run(word, arguments.root))
+            names.append(records[-1].path.resolve().name)
     if len(records) > MOST_RUNS:
         raise ConfigError(f"{len(records)} runs are too many for a page; it takes {MOST_RUNS}")
 
@@ -54,10 +55,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from trainwright.report.page import render
     from trainwright.story import Pictures, run_story, sweep_story
 
-    names = list(dict.fromkeys([*(f.resolve().name for f in folders), *named]))
-    title = records[0].path.resolve().name if len(records) == 1 else " and ".join(names)
-    stem = records[0].path.resolve().name if len(records) == 1 else "-".join(names)
-    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)[:80]
+    title = " and ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(names))[:80]
     out = Path(values["out"] or f"report-{stem}.html").expanduser()
     pictures = Pictures()
     page = render(

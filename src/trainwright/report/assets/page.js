@@ -70,7 +70,8 @@ function curves() {
     const lines = runs.flatMap((run, number_) => {
       const panel = run.panels.find((found) => found.title === title);
       return panel ? panel.series.map((line) => ({
-        ...line, dashed: line.phase !== "train" && panel.series.some((other) => other.phase === "train" && other.kind === line.kind),
+        ...line, dashed: (runs.length > 1 || !line.alone) && line.phase !== "train"
+          && panel.series.some((other) => other.phase === "train" && other.kind === line.kind),
         colour: runs.length > 1 ? number_ : line.colour, label: runs.length > 1 ? `${run.name}: ${line.label}` : line.label,
       })) : [];
     });

@@ -61,9 +61,10 @@ function confusionSection(run, several) {
   const draw = () => host.replaceChildren(confusionTable(run.confusion, run.class_names));
   draw();
   redraws.push(draw);
-  return el("div", { class: "side" },
-    el("div", { class: "card" }, el("h3", {}, several ? `${run.name}: ${title}` : title), host),
+  const tables = el("div", { class: "side" },
+    el("div", { class: "card" }, el("h3", {}, title), host),
     kinds.length ? el("div", { class: "card grow" }, el("h3", {}, "Each class"), el("div", { class: "scroll limit" }, sortable(columns, rows))) : null);
+  return several ? el("details", {}, el("summary", {}, `${run.name}: ${title}`), tables) : tables;
 }
 
 function picturesSection(runs, key, id, title) {
@@ -105,6 +106,8 @@ function shownValue(value) {
 function logSection(runs) {
   const shownRuns = runs.filter((run) => run.log);
   if (!shownRuns.length) return null;
-  return section("log", "Log", shownRuns.map((run) => el("div", { class: "card scroll" },
-    runs.length > 1 ? el("h3", {}, run.name) : null, el("pre", {}, run.log))));
+  return section("log", "Log", shownRuns.map((run) => {
+    const text = el("div", { class: "card scroll" }, el("pre", {}, run.log));
+    return runs.length > 1 ? el("details", {}, el("summary", {}, run.name), text) : text;
+  }));
 }
