@@ -70,8 +70,12 @@ function confusionSection(run, several) {
 function picturesSection(runs, key, id, title) {
   const shownRuns = runs.filter((run) => run[key]);
   if (!shownRuns.length) return null;
-  return section(id, title, el("div", { class: "card side" }, shownRuns.map((run) => el("figure", {},
-    el("figcaption", {}, runs.length > 1 ? run.name : "errors first, framed in red, as said (true)"), el("img", { alt: `${title} of ${run.name}`, src: run[key] })))));
+  return section(id, title, shownRuns.map((run) => {
+    const caption = el("figcaption", {}, "errors first, framed in red, as said (true)");
+    const image = el("img", { alt: `${title} of ${run.name}`, src: run[key] });
+    const picture = el("div", { class: "card" }, el("figure", {}, caption, image));
+    return runs.length > 1 ? el("details", {}, el("summary", {}, run.name), picture) : picture;
+  }));
 }
 
 function configSection(runs) {
