@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Parallel tests share the cores: one thread each, and no spinning while they wait.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: demo test test-all lint bench anatomy clean
+.PHONY: chromium demo test test-all lint bench anatomy clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -40,6 +40,12 @@ anatomy: .venv/installed
 .venv/installed-bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
+
+chromium:  # for the tests of `runs report`; without it they are skipped by name
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -q && apt-get install -qy chromium chromium-driver; } || \
+		echo "no chromium: the tests of \`runs report\` in a browser will be skipped"
 
 clean:
 	rm -rf .venv build dist

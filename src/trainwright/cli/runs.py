@@ -26,6 +26,8 @@ COMMANDS = {
     "predict": "classes and probabilities for image files or folders",
     "clean": "what could be deleted; deletes only with a yes",
     "verify": "train the steps before the last checkpoint again, and compare every bit",
+    "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
+    "report": "one run, several, or a sweep as one HTML page that needs no network",
 }
 
 _USAGE = """\

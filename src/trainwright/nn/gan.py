@@ -52,7 +52,7 @@ class ClassModulation(nn.Module):
     def forward(self, maps: Tensor, classes: Tensor | None) -> Tensor:
         """Map features (B, F) or (B, F, H, W) of the classes (B,) to the same shape."""
         by_class: Tensor = self.by_class(_required(classes)).to(maps.dtype)  # (B, 2 * F)
-        by_class = by_class.view(len(maps), -1, *(1 for _ in maps.shape[2:]))
+        by_class = by_class.view(maps.shape[0], -1, *(1 for _ in maps.shape[2:]))
         gain, bias = by_class.chunk(2, dim=1)  # (B, F) or (B, F, 1, 1)
         return torch.addcmul(bias, maps, 1 + gain)
 

@@ -1,0 +1,73 @@
+"""`runs report`: one run, several, or a sweep as a page that needs nothing but a browser."""
+
+import argparse
+import time
+from pathlib import Path
+
+from trainwright import __version__
+from trainwright.catalogue.find import find_run, find_runs, is_run_folder
+from trainwright.catalogue.record import Record
+from trainwright.cli.keys import Key, parse_keys, text
+from trainwright.errors import ConfigError
+
+KEYS: tuple[Key, ...] = (Key("out", text, None, "the file to write (report-<run>.html)"),)
+EXAMPLES = """\
+  runs report last
+  runs report gan-mnist cnn-mnist out=compared.html
+  runs report outputs/2026-11-22/103005-sweep
+
+RUN may also be a folder with several runs in it, such as a sweep's: then its settings are a table
+and plots. The page is one file and loads nothing: send it, or open it from the disk."""
+MOST_RUNS = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The runs, and keys."""
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a path, last, best:<metric>, a piece of a name"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Write the page and say where it is."""
+    words = [word for word in arguments.runs if "=" in word and not Path(word).exists()]
+    values = parse_keys(words, KEYS)
+    named = [word for word in arguments.runs if word not in words]
+    if not named:
+        raise ConfigError("name one RUN or several: runs report last")
+    records: list[Record] = []
+    names: list[str] = []
+    for word in named:
+        path = Path(word).expanduser()
+        if path.is_dir() and not is_run_folder(path):
+            found = sorted(find_runs(path), key=lambda record: (record.started, record.name))
+            if not found:
+                raise ConfigError(f"{word}: there are no runs in this folder")
+            names.append(path.resolve().name)
+            records += found
+        else:
+            records.append(find_run(word, arguments.root))
+            names.append(records[-1].path.resolve().name)
+    if len(records) > MOST_RUNS:
+        raise ConfigError(f"{len(records)} runs are too many for a page; it takes {MOST_RUNS}")
+
+    from trainwright.files import write_text
+    from trainwright.report.page import render
+    from trainwright.story import Pictures, run_story, sweep_story
+
+    title = " and ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(names))[:80]
+    out = Path(values["out"] or f"report-{stem}.html").expanduser()
+    pictures = Pictures()
+    page = render(
+        {
+            "title": title,
+            "runs": [run_story(record, pictures) for record in records],
+            "sweep": sweep_story(records),
+            "version": __version__,
+            "made": time.strftime("%Y-%m-%d %H:%M"),
+        }
+    )
+    write_text(out, page)
+    print(out)
+    return 0

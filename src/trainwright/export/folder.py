@@ -1,0 +1,97 @@
+"""A folder with all it takes to use a run's network elsewhere, made whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainwright import __version__
+from trainwright.config import plain
+from trainwright.errors import ConfigError, DiskError
+from trainwright.export.example import example_script
+from trainwright.export.formats import FILES, write
+from trainwright.export.network import Portable, portable
+from trainwright.tasks.gan import GANTask
+from trainwright.tasks.regression import Regression
+from trainwright.trained import Trained
+
+FORMAT = 1
+
+
+def export(trained: Trained, name: str, forms: Sequence[str], folder: Path) -> dict[str, float]:
+    """Write model.<form> for each of `forms`, model.json and example.py to a new folder.
+
+    The example is for the first of `forms`. Returns by how much each differs from the run's own
+    outputs. Raises ConfigError where the folder exists, DiskError where it can't be written.
+    """
+    if folder.exists():
+        raise ConfigError(f"out={folder} exists already\n  name a new folder: out=...")
+    network = portable(trained)
+    facts = describe(trained, network, name, forms)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        differences = {form: write(network, form, temporary) for form in forms}
+        (temporary / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+        (temporary / "example.py").write_text(example_script(facts, forms[0]))
+        temporary.rename(folder)
+    except OSError as error:
+        raise DiskError(f"could not write {folder}\n  {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return differences
+
+
+def describe(
+    trained: Trained, network: Portable, name: str, forms: Sequence[str]
+) -> dict[str, Any]:
+    """What model.json says: inputs, output, preprocessing, classes, where it comes from."""
+    info, task = trained.info, trained.task
+    model = plain(trained.config.model)
+    target = model.pop("_target_")
+    sizes = {
+        "input_shape": list(info.input_shape),
+        "num_outputs": info.num_outputs,
+        "num_classes": info.num_classes,
+    }
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "name": name,
+        "task": "gan" if isinstance(task, GANTask) else type(task).__name__.lower(),
+        "data": info.name,
+        "class_names": list(info.class_names),
+        "num_classes": task.model.num_classes if isinstance(task, GANTask) else info.num_classes,
+        "inputs": [port.describe() for port in network.inputs],
+        "output": network.output.describe(),
+        "normalisation": {
+            "scale": list(task.normalisation.scale),
+            "shift": list(task.normalisation.shift),
+            "where": "inside model.pt2 and model.onnx; model.safetensors is the bare network, "
+            "which takes inputs * scale + shift, channel by channel",
+        },
+        "files": {form: FILES[form] for form in forms},
+        "network": {"target": target, "arguments": {**_wanted(target, sizes), **model}},
+        "step": trained.step,
+        "trainwright": __version__,
+    }
+    if info.is_image and not isinstance(task, GANTask):
+        facts["image"] = {
+            "mode": "L" if info.input_shape[0] == 1 else "RGB",
+            "height": info.input_shape[1],
+            "width": info.input_shape[2],
+        }
+    if isinstance(task, Regression):
+        facts["target_unit"] = {"std": info.target_std, "mean": info.target_mean}
+    return facts
+
+
+def _wanted(target: str, sizes: dict[str, Any]) -> dict[str, Any]:
+    """Those facts about the data that the network's factory has a parameter for."""
+    import importlib
+    import inspect
+
+    module, _, factory = target.rpartition(".")
+    parameters = inspect.signature(getattr(importlib.import_module(module), factory)).parameters
+    return {name: value for name, value in sizes.items() if name in parameters}

@@ -1,0 +1,132 @@
+// The page from top to bottom.
+"use strict";
+const redraws = [];
+const runs = data.runs;
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  for (const chart of charts) if (chart.host.isConnected) chart.draw();
+  for (const redraw of redraws) redraw();
+}
+
+function metricOf(run, part, name) {
+  const found = part === "test" ? run.test : run.best.metrics;
+  return name in found ? found[name] : null;
+}
+
+function header() {
+  const one = runs.length === 1 ? runs[0] : null;
+  const toggle = el("button", { type: "button", id: "theme", onclick: () => setTheme(theme() === "dark" ? "light" : "dark") }, "Light / dark");
+  const sub = one
+    ? [el("span", { class: `pill ${one.status}` }, one.status), ` ${one.data} · ${one.model} · ${one.started}`]
+    : [`${runs.length} runs`];
+  return el("header", { class: "top" }, el("div", {}, el("h1", {}, data.title), el("p", { class: "sub" }, sub)), toggle);
+}
+
+function tiles(run) {
+  const tile = (value, label) => el("div", { class: "card tile" }, el("b", {}, value), el("span", {}, label));
+  const objective = run.objective ? words(run.objective) : "";
+  const best = run.objective ? metricOf(run, "best", run.objective) : null;
+  const test = run.objective ? metricOf(run, "test", run.objective) : null;
+  return section("summary", "Summary", el("div", { class: "tiles" },
+    best === null ? null : tile(number(best), `best validation ${objective}, step ${number(run.best.step)}`),
+    test === null ? null : tile(number(test), `test ${objective}, best weights`),
+    tile(`${number(run.step)}`, `steps${run.steps ? ` of ${number(run.steps)}` : ""}`),
+    tile(duration(run.seconds), "training"),
+    run.rate === null ? null : tile(number(Math.round(run.rate)), "examples a second"),
+    Object.entries(run.parameters).map(([name, count]) => tile(number(count), `parameters${Object.keys(run.parameters).length > 1 ? ` of the ${name}` : ""}`)),
+  ), run.parent ? el("p", { class: "sub" }, `forked from ${run.parent}`) : null,
+  run.error ? el("p", { class: "sub failed" }, run.error) : null,
+  el("p", { class: "sub" }, run.placement));
+}
+
+function direction(name) {
+  return /loss|mse|mae|wasserstein|distance|error|fid|frechet|penalty|ece|kid/.test(name) ? "min" : "max";
+}
+
+function comparison() {
+  const named = (part) => [...new Set(runs.flatMap((run) => Object.keys(part === "test" ? run.test : run.best.metrics)))];
+  const objectives = [...new Set(runs.map((run) => run.objective).filter((name) => name))];
+  const first = (names) => [...objectives.filter((name) => names.includes(name)), ...names.filter((name) => !objectives.includes(name))];
+  const metric = (part, label) => first(named(part)).map((name) => ({
+    title: `${label} ${words(name)}`, number: true, best: direction(name), value: (run) => metricOf(run, part, name),
+  }));
+  const columns = [
+    { title: "run", value: (run) => run.name },
+    { title: "status", value: (run) => run.status, show: (run) => el("span", { class: `pill ${run.status}` }, run.status) },
+    ...metric("best", "best"), ...metric("test", "test"),
+    { title: "steps", number: true, value: (run) => run.step },
+    { title: "time", number: true, value: (run) => run.seconds, show: (run) => duration(run.seconds) },
+  ];
+  return section("summary", "Comparison", el("div", { class: "card scroll" }, sortable(columns, runs, { id: "comparison" })));
+}
+
+function curves() {
+  const titles = [...new Set(runs.flatMap((run) => run.panels.map((panel) => panel.title)))];
+  if (!titles.length) return null;
+  const last = Math.max(1, ...runs.flatMap((run) => run.panels.flatMap((panel) => panel.series.flatMap((line) => line.steps))));
+  const grid = el("div", { class: "charts" });
+  for (const title of titles) {
+    const lines = runs.flatMap((run, number_) => {
+      const panel = run.panels.find((found) => found.title === title);
+      return panel ? panel.series.map((line) => ({
+        ...line, dashed: (runs.length > 1 || !line.alone) && line.phase !== "train"
+          && panel.series.some((other) => other.phase === "train" && other.kind === line.kind),
+        colour: runs.length > 1 ? number_ : line.colour, label: runs.length > 1 ? `${run.name}: ${line.label}` : line.label,
+      })) : [];
+    });
+    grid.append(new CurveChart(title, lines, [0, last]).node);
+  }
+  const longest = Math.max(...runs.flatMap((run) => run.panels.flatMap((panel) => panel.series.map((line) => line.values.length))));
+  const slider = el("input", { type: "range", min: 0, max: 100, value: longest >= 60 ? 30 : 0, "aria-label": "smoothing" });
+  const span = () => (Number(slider.value) / 100) ** 2 * longest / 4;
+  slider.addEventListener("input", () => charts.forEach((chart) => chart instanceof CurveChart && chart.draw(span())));
+  const reset = el("button", { type: "button", onclick: () => zoomAll(null, 0, last) }, "Whole run");
+  starts.push(() => charts.forEach((chart) => chart.draw(chart instanceof CurveChart ? span() : undefined)));
+  return section("curves", "Curves", el("div", { class: "tools" }, longest >= 40 ? el("label", {}, "smoothing", slider) : null, reset,
+    el("span", {}, "against the step: drag to zoom, double click to go back")), grid);
+}
+
+function sweep() {
+  const found = data.sweep;
+  if (!found) return null;
+  const settings = found.settings, metrics = found.metrics;
+  const columns = [
+    ...settings.map((name) => ({ title: name, value: (row) => (row.settings[name] ?? null), number: found.rows.every((row) => typeof row.settings[name] === "number"), show: (row) => (name in row.settings ? shownValue(row.settings[name]) : "–") })),
+    ...metrics.map((name) => ({ title: words(name), number: true, best: name === found.objective ? (found.higher_is_better ? "max" : "min") : direction(name), value: (row) => (row.metrics[name] ?? null) })),
+    { title: "status", value: (row) => row.status, show: (row) => el("span", { class: `pill ${row.status}` }, row.status) },
+    { title: "run", value: (row) => row.run },
+  ];
+  const grid = el("div", { class: "charts" });
+  for (const name of settings) {
+    const told = found.rows.filter((row) => name in row.settings && typeof row.metrics[found.objective] === "number");
+    const values = told.map((row) => row.settings[name]);
+    if (new Set(values.map(String)).size < 2) continue;
+    const numeric = values.every((value) => typeof value === "number");
+    const categories = numeric ? null : [...new Set(values.map(shownValue))].sort();
+    const points = told.map((row) => ({
+      x: numeric ? row.settings[name] : categories.indexOf(shownValue(row.settings[name])), y: row.metrics[found.objective],
+      label: settings.map((key) => `${key}=${shownValue(row.settings[key])}`).join(" "),
+    }));
+    grid.append(new PointChart(`${words(found.objective)} against ${name}`, points, categories).node);
+  }
+  return section("sweep", "Sweep", el("div", { class: "card scroll limit" }, sortable(columns, found.rows, { id: "sweep-table" })), el("p", {}), grid);
+}
+
+const starts = [];
+document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+const confusions = runs.map((run) => confusionSection(run, runs.length > 1)).filter((node) => node);
+const parts = [
+  sweep(), runs.length === 1 ? tiles(runs[0]) : comparison(), curves(), samplesSection(runs),
+  confusions.length ? section("confusion", "Confusion matrix", ...confusions) : null,
+  picturesSection(runs, "predictions", "predictions", "Predictions"), configSection(runs), logSection(runs),
+].filter((part) => part);
+document.body.append(
+  header(),
+  el("nav", {}, el("div", {}, parts.map((part) => el("a", { href: `#${part.id}` }, part.querySelector("h2").textContent)))),
+  el("main", {}, parts),
+  el("footer", {}, `Made by trainwright ${data.version} on ${data.made}. This file needs no network. Charts: uPlot, MIT licence.`),
+);
+if (!document.getElementById("curves")) starts.push(() => charts.forEach((chart) => chart.draw()));
+starts.forEach((start) => start());
+addEventListener("resize", () => charts.forEach((chart) => chart.resize()));

@@ -1,0 +1,205 @@
+"""Every shipped model, exported: the files' outputs against the run's own, and the example runs."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from trainwright.data.batches import Batch
+from trainwright.errors import ConfigError
+from trainwright.export.folder import export
+from trainwright.trained import load_trained
+
+SMOKE = ("trainer=smoke", "trainer.precision=fp32")
+RUNS = {
+    "cnn": ("model=cnn", "model.channels=[4]", "model.dense=[8]", "model.norm=batch"),
+    "gan": ("model=gan", "model.width=4"),
+    "regression": ("model=mlp", "data=diabetes", "task=regression", "model.widths=[8]"),
+    "mlp": ("model=mlp", "model.widths=[16]", "model.norm=batch", "model.dropout=0.3"),
+    "resnet": ("model=resnet", "model.blocks_per_stage=1", "model.width=4"),
+    "mlp_gan": ("model=mlp_gan", "model.conditional=false"),
+    "table": ("model=mlp", "data=tabular", "model.widths=[8]"),
+}
+# An export to ONNX takes seconds: one of each kind of input is tried at every turn.
+KINDS = [
+    kind if kind in ("cnn", "gan", "regression") else pytest.param(kind, marks=pytest.mark.slow)
+    for kind in RUNS
+]
+FORMS = ("onnx", "pt2", "safetensors")
+
+
+@pytest.fixture(scope="module")
+def exported(train, tmp_path_factory):
+    """The run and the folder of an export, made when it is first asked for."""
+    made = {}
+
+    def of(kind):
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            run = train(folder / "run", *SMOKE, *RUNS[kind]).folder
+            trained = load_trained(run / "checkpoints" / "best.safetensors", device="cpu")
+            export(trained, "run", FORMS, folder / "out")
+            made[kind] = trained, folder / "out"
+        return made[kind]
+
+    return of
+
+
+@torch.no_grad()
+def own_outputs(trained, inputs):
+    """What the task of the run makes of raw inputs, by its own evaluation."""
+    task, info = trained.task, trained.info
+    if "latents" in inputs:
+        images = task.model.generator(inputs["latents"], inputs.get("classes"))
+        return (images + 1) / 2
+    raw = inputs["inputs"].float()
+    shape = (1, -1, *(1 for _ in info.input_shape[1:]))
+    unit = 255 if info.is_image else 1
+    mean, std = torch.tensor(info.mean).view(shape), torch.tensor(info.std).view(shape)
+    batch = Batch((raw / unit - mean) / std, torch.zeros(len(raw), dtype=torch.int64))
+    if info.target == "values":
+        batch = batch._replace(targets=batch.targets.float())
+        return task.evaluate(batch)["predictions"]
+    return task.evaluate(batch)["logits"]
+
+
+def drawn(trained, kind, num):
+    """Raw inputs by name, not those that the export tried."""
+    generator = torch.Generator().manual_seed(99)
+    info = trained.info
+    if "gan" in kind:
+        model = trained.task.model
+        latents = torch.randn(num, model.latent_dim, generator=generator)
+        classes = torch.arange(num).flip(0) % max(model.num_classes, 1)
+        return {"latents": latents} | ({"classes": classes} if model.num_classes else {})
+    if info.is_image:
+        shape = (num, *info.input_shape)
+        return {"inputs": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)}
+    noise = torch.randn(num, *info.input_shape, generator=generator)
+    return {"inputs": noise * torch.tensor(info.std) + torch.tensor(info.mean)}
+
+
+@pytest.mark.parametrize("num", [1, 7])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_graphs_give_what_the_run_gives_for_batches_of_any_size(exported, kind, num):
+    trained, folder = exported(kind)
+    inputs = drawn(trained, kind, num)
+    with torch.no_grad():
+        expected = own_outputs(trained, inputs)
+        program = torch.export.load(folder / "model.pt2").module()
+        traced = program(*inputs.values())
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    (outputs,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    scale = float(expected.abs().max())
+    assert traced.shape == expected.shape == outputs.shape
+    assert float((traced - expected).abs().max()) < 1e-5 * scale
+    assert float(np.abs(outputs - expected.numpy()).max()) < 1e-4 * scale
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weights_are_those_of_the_run(exported, kind):
+    trained, folder = exported(kind)
+    weights = load_file(folder / "model.safetensors")
+    model = trained.task.model
+    own = (model.generator if "gan" in kind else model).state_dict()
+    assert weights.keys() == own.keys()
+    assert all(torch.equal(weights[name], own[name]) for name in own)
+
+
+def run_example(folder, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", folder / "example.py", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def arguments_for(trained, folder):
+    """What the example is called with, and the same as raw inputs."""
+    if not trained.info.is_image:
+        row = drawn(trained, "table", 1)["inputs"]
+        return [repr(float(value)) for value in row[0]], {"inputs": row}
+    pixels = drawn(trained, "image", 1)["inputs"]
+    Image.fromarray(pixels[0, 0].numpy()).save(folder / "image.png")
+    return ["image.png"], {"inputs": pixels}
+
+
+def assert_example_is_right(trained, folder):
+    if trained.info.target == "classes":
+        arguments, inputs = arguments_for(trained, folder)
+        logits = own_outputs(trained, inputs)[0]
+        share, index = functional.softmax(logits, dim=0).max(dim=0)
+        first = run_example(folder, *arguments).splitlines()[0].split()
+        assert first == [f"{float(share):.2%}", trained.info.class_names[int(index)]]
+        return
+    arguments, inputs = arguments_for(trained, folder)
+    printed = float(run_example(folder, *arguments))
+    assert printed == pytest.approx(float(own_outputs(trained, inputs)[0]), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if "gan" not in str(k)])
+def test_the_example_says_what_the_run_says(exported, kind):
+    trained, folder = exported(kind)
+    assert_example_is_right(trained, folder)
+    assert len((folder / "example.py").read_text().splitlines()) <= 30
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if "gan" in str(k)])
+def test_the_example_of_a_gan_draws_images(exported, kind):
+    _, folder = exported(kind)
+    assert run_example(folder) == "samples.png\n"
+    with Image.open(folder / "samples.png") as image:
+        assert image.size == (32, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["pt2", "safetensors"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_examples_of_the_other_formats_say_the_same(exported, tmp_path, kind, form):
+    trained, _ = exported(kind)
+    export(trained, "run", [form], tmp_path / "out")
+    if "gan" in kind:
+        assert run_example(tmp_path / "out") == "samples.png\n"
+    else:
+        assert_example_is_right(trained, tmp_path / "out")
+
+
+def test_model_json_says_what_goes_in_and_comes_out(exported):
+    _, folder = exported("cnn")
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["inputs"] == [
+        {
+            "name": "inputs",
+            "shape": ["batch", 1, 8, 8],
+            "dtype": "uint8",
+            "meaning": "pixels, 0 to 255",
+        }
+    ]
+    assert facts["class_names"] == [str(digit) for digit in range(10)]
+    assert facts["image"] == {"mode": "L", "height": 8, "width": 8}
+    assert facts["output"]["name"] == "logits"
+
+
+def test_an_export_never_overwrites(exported, tmp_path):
+    trained, folder = exported("cnn")
+    with pytest.raises(ConfigError, match="exists already"):
+        export(trained, "run", ["safetensors"], folder)
+
+
+def test_a_name_is_no_code(exported, tmp_path):
+    trained, _ = exported("regression")
+    export(trained, 'x"""\nprint("sung")\n"""', ["safetensors"], tmp_path / "out")
+    assert "sung" in (text := (tmp_path / "out" / "example.py").read_text())
+    assert 'print("sung")' not in text

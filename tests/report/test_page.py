@@ -1,0 +1,243 @@
+"""The page in a real browser: it answers to hover, zoom and clicks, and asks for nothing."""
+
+import json
+import random
+
+import pytest
+from PIL import Image
+
+from trainwright.catalogue.record import Record
+from trainwright.report.page import render
+from trainwright.story import Pictures, run_story, sweep_story
+
+EVIL = '</script><script>window.sung=1</script><img src=x onerror="window.sung=1">'
+
+
+def make_run(folder, *, lr=0.1, accuracy=0.9, name="run"):
+    """A run folder with all that a page shows, written by hand."""
+    for part in ("samples", "plots", "checkpoints"):
+        (folder / part).mkdir(parents=True)
+    draw = random.Random(0)
+    rows = []
+    for step in range(1, 101):
+        row = {"step": step, "epoch": step / 50, "train/loss": 2 / step + 0.01 * draw.random()}
+        row["lr"] = lr
+        if step % 25 == 0:
+            row |= {"validation/loss": 2.5 / step, "validation/accuracy": accuracy - 0.5 / step}
+        rows.append(json.dumps(row))
+    (folder / "metrics.jsonl").write_text("\n".join(rows) + "\n{torn")
+    best = {"step": 100, "metrics": {"accuracy": accuracy, "loss": 0.025}}
+    summary = {
+        "status": "finished",
+        "name": name,
+        "objective": "accuracy",
+        "step": 100,
+        "steps": 100,
+        "seconds": 12.5,
+        "examples_per_second": 5000.0,
+        "parameters": {"model": 1234},
+        "placement": EVIL,
+        "best": best,
+        "last": best,
+        "test": {
+            "accuracy": accuracy,
+            "confusion": [[8, 2], [1, 9]],
+            "per_class": {"recall": [0.8, 0.9], "support": [10, 10]},
+        },
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "config.yaml").write_text(
+        json.dumps({"optimizer": {"lr": lr}, "model": {"_target_": "x.Net", "note": EVIL}})
+    )
+    (folder / "overrides.txt").write_text(f"optimizer.lr={lr}\n{EVIL}\n")
+    (folder / "train.log").write_text(f"hello\n{EVIL}\n")
+    for step, grey in ((50, 60), (100, 200)):
+        Image.new("L", (40, 20), grey).save(folder / "samples" / f"{step:06d}.png")
+    Image.new("L", (30, 30), 128).save(folder / "plots" / "predictions.png")
+    return folder
+
+
+def page(path, folders, *, root):
+    records = [Record(folder, root=root) for folder in folders]
+    pictures = Pictures()
+    report = {
+        "title": EVIL,
+        "runs": [run_story(record, pictures) for record in records],
+        "sweep": sweep_story(records),
+        "version": "1",
+        "made": "today",
+    }
+    path.write_text(render(report))
+    return path
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    root = tmp_path_factory.mktemp("single")
+    return page(root / "page.html", [make_run(root / f"a<b onclick={'x'}>")], root=root)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    root = tmp_path_factory.mktemp("several")
+    values = {"ten": (10.0, 0.5), "two": (2.0, 0.9), "hundredth": (0.01, 0.7)}
+    runs = [make_run(root / n, lr=lr, accuracy=a, name=n) for n, (lr, a) in values.items()]
+    return page(root / "page.html", runs, root=root)
+
+
+def over(browser, index=0):
+    """Where the plotting area of a chart is, after it was scrolled into view."""
+    return browser.js(
+        "const over = document.querySelectorAll('#curves .u-over')[arguments[0]];"
+        "over.scrollIntoView({block: 'center', behavior: 'instant'});"
+        "const box = over.getBoundingClientRect();"
+        "return [box.left, box.top, box.width, box.height];",
+        index,
+    )
+
+
+def test_the_page_asks_for_nothing_and_nothing_in_a_run_is_run(browser, single):
+    browser.open(single)
+    assert browser.js("return document.querySelectorAll('section').length") >= 6
+    assert browser.js("return window.sung") is None
+    assert browser.js("return document.querySelector('h1').textContent") == EVIL
+    assert EVIL in browser.js("return document.querySelector('pre').textContent")
+    asked = [url for url in browser.requests(single) if not url.startswith("data:")]
+    assert asked == [single.as_uri()]
+    complaints = [e["message"] for e in browser.log("browser") if e["level"] == "SEVERE"]
+    assert complaints == []
+
+
+def test_the_policy_forbids_what_a_script_might_try(browser, single):
+    """Were text to become markup after all, it could still neither run nor ask for anything."""
+    browser.open(single)
+    browser.js(
+        "const script = document.createElement('script');"
+        "script.textContent = 'window.sung = 1'; document.body.append(script);"
+        "const image = new Image(); image.src = 'http://127.0.0.1:9/x';"
+        "document.body.append(image);"
+    )
+    assert browser.js("return window.sung") is None
+    refused = " ".join(entry["message"] for entry in browser.log("browser"))
+    assert "script-src" in refused
+    assert "img-src" in refused
+
+
+def test_hovering_tells_the_values_of_the_step(browser, single):
+    browser.open(single)
+    left, top, width, height = over(browser)
+    browser.mouse((left + width / 2, top + height / 2))
+    told = browser.js(
+        "const tips = [...document.querySelectorAll('#curves .tip')];"
+        "return tips.filter((tip) => !tip.hidden)[0].innerText"
+    )
+    lines = told.split("\n")
+    assert lines[0].startswith("step ")
+    assert abs(int(lines[0].split()[1]) - 50) <= 2
+    assert "train" in told
+    assert "validation" in told
+    assert "0.05" in told  # 2.5 / 50, the validation loss of step 50
+
+
+def scale(browser, index):
+    return browser.js(
+        "const {min, max} = charts[arguments[0]].plot.scales.x; return [min, max];", index
+    )
+
+
+def test_dragging_zooms_every_chart_and_a_double_click_goes_back(browser, single):
+    browser.open(single)
+    whole = scale(browser, 0)
+    left, top, width, height = over(browser)
+    middle = top + height / 2
+    browser.mouse((left + width * 0.25, middle), "down", (left + width * 0.5, middle), "up")
+    for index in (0, 1):
+        low, high = scale(browser, index)
+        assert low == pytest.approx(25, abs=2)
+        assert high == pytest.approx(50, abs=2)
+    browser.mouse((left + width * 0.4, middle), "down", "up", "down", "up")
+    assert scale(browser, 0) == whole
+    assert scale(browser, 1) == whole
+
+
+def test_the_slider_moves_through_the_samples(browser, single):
+    browser.open(single)
+    state = (
+        "return [document.querySelector('#samples output').textContent,"
+        "document.querySelector('#samples img').src]"
+    )
+    last, last_image = browser.js(state)
+    assert last == "step 100"
+    browser.keys("return document.querySelector('#samples input[type=range]')", "\ue012")  # left
+    first, first_image = browser.js(state)
+    assert first == "step 50"
+    assert first_image != last_image
+    assert first_image.startswith("data:image/png;base64,")
+
+
+def column(browser, table, index):
+    return browser.js(
+        "return [...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+        ".map((row) => row.children[arguments[1]].textContent)",
+        table,
+        index,
+    )
+
+
+def test_a_sweeps_table_sorts_numbers_as_numbers_both_ways(browser, several):
+    browser.open(several)
+    head = "return document.querySelector('#sweep-table thead button')"
+    assert browser.js(f"{head}.textContent") == "optimizer.lr"
+    browser.click(head)
+    assert column(browser, "#sweep-table", 0) == ["0.01", "2", "10"]
+    browser.click(head)
+    assert column(browser, "#sweep-table", 0) == ["10", "2", "0.01"]
+    assert browser.js(f"{head}.parentNode.getAttribute('aria-sort')") == "descending"
+
+
+def test_the_best_of_several_runs_is_marked_and_what_differs_is_shown(browser, several):
+    browser.open(several)
+    best = "return [...document.querySelectorAll('#comparison td.best')].map((c) => c.textContent)"
+    assert set(browser.js(best)) == {"0.9"}
+    keys = "return [...document.querySelectorAll('#config tbody th')].map((k) => k.textContent)"
+    assert browser.js(keys) == ["optimizer.lr"]
+    browser.click("return document.querySelector('#config input[type=checkbox]')")
+    assert len(browser.js(keys)) > 1
+
+
+def test_light_and_dark_change_the_page(browser, single):
+    browser.open(single)
+    background = "return getComputedStyle(document.body).backgroundColor"
+    first = browser.js(background)
+    browser.click("return document.getElementById('theme')")
+    assert browser.js(background) != first
+
+
+def test_json_cannot_close_its_element():
+    text = render(
+        {"title": "t", "runs": [], "sweep": None, "note": EVIL, "version": "", "made": ""}
+    )
+    assert "window.sung" in text
+    assert text.count("</script>") == 2
+    start = text.index('id="data">') + len('id="data">')
+    data = json.loads(text[start : text.index("</script>", start)])
+    assert data["note"] == EVIL
+
+
+def test_a_damaged_folder_still_makes_a_page(tmp_path):
+    folder = make_run(tmp_path / "run")
+    (folder / "summary.json").write_text('{"test": {"confusion": [[1, "x"]]}, "best": 5')
+    (folder / "metrics.jsonl").write_text('{"step": 1, "train/loss": NaN}\nnonsense\n[]\n')
+    (folder / "samples" / "000100.png").write_bytes(b"no picture")
+    told = run_story(Record(folder), Pictures())
+    assert told["confusion"] is None
+    assert [sample["step"] for sample in told["samples"]] == [50]
+    assert "sung" in render({"title": "", "runs": [told], "sweep": None, "version": "", "made": ""})
+
+
+def test_pictures_end_where_the_room_ends(tmp_path):
+    folder = make_run(tmp_path / "run")
+    size = (folder / "samples" / "000050.png").stat().st_size
+    told = run_story(Record(folder), Pictures(room=size))
+    assert [sample["step"] for sample in told["samples"]] == [50]
+    assert told["predictions"] is None
