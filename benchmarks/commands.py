@@ -37,10 +37,10 @@ def main() -> None:
             return
         runs = []
         for seed in range(5):
-            words = ["experiment=mnist_fast", f"seed={seed}", f"run.dir={seed}"]
+            words = ["experiment=mnist_fast", f"seed={seed}", f"run.dir=seed{seed}"]
             words += [f"data.root={args.root}"] if args.root else []
             seconds, _ = timed([train, *words], desk)
-            summary = json.loads((desk / str(seed) / "summary.json").read_text())
+            summary = json.loads((desk / f"seed{seed}" / "summary.json").read_text())
             runs.append((seconds, summary["test"]["accuracy"]))
             print(f"mnist_fast, seed {seed}: {seconds:.1f} s, {runs[-1][1]:.2%}", flush=True)
         times, scores = zip(*runs, strict=True)
