@@ -11,7 +11,7 @@ PACKAGE = Path(trainwright.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the shell inwards: each may import itself and what comes after it.
-LAYERS = ("cli", "run", "hooks", "engine", "tasks", "nn")
+LAYERS = ("cli", "sweep", "run", "hooks", "engine", "tasks", "nn")
 # Modules beside the folders, which put a run together: all of the layer "run".
 RUN = {
     "announce",
@@ -68,6 +68,7 @@ MAY_IMPORT_HYDRA = {
     "resume",
     "run",
     "stored_config",
+    "sweep",
     "trained",
     "validation",
     "verify",

@@ -42,10 +42,16 @@ class Assembly:
     judge: Judge | None  # who scores at the evaluations what the task generates
 
 
-def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Assembly:
+def assemble(
+    config: DictConfig,
+    *,
+    allow: Collection[str] | None = None,
+    dataset: Dataset | None = None,
+) -> Assembly:
     """Check a composed config and build everything that it describes; nothing is written yet.
 
     `allow`: the only targets that may be built, for a config that was read from a run folder.
+    `dataset`: what the config's data section describes, if that is in memory already.
     Raises ConfigError or DataError.
     """
     seed = config.seed
@@ -55,24 +61,14 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
     _check_settings(options)
     data_node, reserved = section(config, "data", "augment")
     _check_before_data(config, allow)
-    dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
+    if dataset is None:
+        dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
     _check_splits(dataset)
     task = build_task(config, dataset.info, seed, allow)
     _check_finite(task)
     placement = place_task(options, task)
     move_task(task, placement)
-    if options.batch_size > len(dataset.train):
-        raise ConfigError(
-            f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
-            f"training examples in {dataset.info.name}\n  it can be at most that"
-        )
-    clock = Clock.of_run(
-        num_examples=len(dataset.train),
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        steps=options.steps,
-    )
-    _check_durations(options, clock)
+    clock = _clock(options, dataset)
     state = TrainState(
         task=task,
         optimizers=_build_optimizers(config, task, placement, allow),
@@ -104,6 +100,34 @@ def assemble(config: DictConfig, *, allow: Collection[str] | None = None) -> Ass
         judged, dataset, num_samples=options.score_samples, device=placement.device
     )
     return Assembly(dataset, state, options, train, make_batches, judge)
+
+
+def check_like(config: DictConfig, known: Assembly) -> Clock:
+    """The clock of a config with the data, model and task of `known`. Raises ConfigError."""
+    options = settings(TrainerSettings, config.trainer, key="trainer")
+    _check_settings(options)
+    _check_before_data(config, None)
+    clock = _clock(options, known.dataset)
+    _build_optimizers(config, known.state.task, known.state.placement, None)
+    _build_schedule(config, options, known.state.task, clock, None)
+    return clock
+
+
+def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
+    """The clock of a run on this data. Raises ConfigError for a length that it cannot have."""
+    if options.batch_size > len(dataset.train):
+        raise ConfigError(
+            f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
+            f"training examples in {dataset.info.name}\n  it can be at most that"
+        )
+    clock = Clock.of_run(
+        num_examples=len(dataset.train),
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        steps=options.steps,
+    )
+    _check_durations(options, clock)
+    return clock
 
 
 def _check_settings(options: TrainerSettings) -> None:

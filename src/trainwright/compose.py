@@ -17,7 +17,7 @@ from trainwright.validation import unknown_key
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
-KEYS = ("seed", "run", "logger", "trust")
+KEYS = ("seed", "run", "logger", "trust", "sweep")
 
 
 class OwnConfigs(SearchPathPlugin):

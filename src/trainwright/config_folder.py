@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-GROUPS = ("data", "model", "task", "optimizer", "schedule", "trainer", "logger", "experiment")
+GROUPS = (
+    "data",
+    "model",
+    "task",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "logger",
+    "sweep",
+    "experiment",
+)
 
 
 def config_folder() -> Path:

@@ -25,7 +25,7 @@ class Resume:
     folder: RunFolder
     lock: RunLock
     found: Found
-    allow: frozenset[str]
+    allow: frozenset[str] | None  # None: whatever the config names; for one that was typed
     changes: Sequence[Change] = ()
 
 

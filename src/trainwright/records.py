@@ -50,6 +50,7 @@ def first_summary(name: str, assembly: Assembly) -> Summary:
         "status": "running",
         "name": name,
         "objective": assembly.state.task.objective.metric,
+        "higher_is_better": assembly.state.task.objective.higher_is_better,
         "parameters": parameter_counts(assembly),
         "steps": assembly.state.clock.total_steps,
         "placement": assembly.state.placement.describe(),

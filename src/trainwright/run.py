@@ -17,6 +17,7 @@ from trainwright.assemble import Assembly, assemble
 from trainwright.changes import begin_anew
 from trainwright.connect import connect_loggers, sending
 from trainwright.continuing import Resume, put_back
+from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.trainer import fit
@@ -27,6 +28,7 @@ from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
 from trainwright.hooks.progress import Progress
+from trainwright.hooks.prune import Prune
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
@@ -42,12 +44,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: the config, what was typed, the run's name, a run to go on with."""
+    """What was asked for: the config, what was typed, the run's name, a run to go on with.
+
+    `dataset`: the data of the config, where it is in memory already. `prune` may stop the run.
+    """
 
     config: DictConfig
     overrides: Sequence[str]
     name: str
     resume: Resume | None = None
+    dataset: Dataset | None = None
+    prune: Prune | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def run(request: Request) -> Outcome:
         allow = None if resume is None else resume.allow
         loggers = connect_loggers(request.config, allow=allow)
         try:
-            assembly = assemble(request.config, allow=allow)
+            assembly = assemble(request.config, allow=allow, dataset=request.dataset)
         except Exception as error:
             if _is_out_of_memory(error):
                 raise OutOfMemoryError(
@@ -121,6 +128,9 @@ def _train_and_finish(
             folder.write_summary({**summary, "status": "stopped"})
             log.info("saved step %d; %s", assembly.state.step, go_on)
             return Outcome(folder.path, None, requests.received)
+        if request.prune is not None and request.prune.has_stopped:
+            folder.write_summary({**summary, "status": "pruned"})
+            return Outcome(folder.path, _objective_value(assembly))
         requests.leave_at_once()  # there is nothing left to save
         test = finish(assembly, folder)
         summary |= {"status": "finished", "test": test}
@@ -209,6 +219,7 @@ def _train(
             batch_size=settings.evaluate_batch_size,
         ),
         *stopping,
+        *([] if request.prune is None else [request.prune]),
         Log(folder.metrics, every=clock.steps(settings.log_every), evaluate_every=evaluate_every),
         Samples(folder, every=clock.steps(settings.sample_every)),
         send,

@@ -1,8 +1,17 @@
-"""`train -m`: every job its own folder, a bad one sinks no other, the objective is returned."""
+"""`train -m`: planned, run in processes of their own, remembered, compared."""
 
+import csv
 import json
+import os
+import signal
 
-QUICK = ("trainer=smoke", "trainer.sample_every=0")
+import pytest
+import torch
+
+from trainwright.cli import runs
+from trainwright.engine import checkpoint
+
+QUICK = ("trainer=smoke", "trainer.sample_every=0", "model.widths=[8]")
 
 # Notes what Hydra hands to sweepers; found like any module in the working directory.
 NOTE = """
@@ -15,42 +24,273 @@ class Note(Callback):
             file.write(json.dumps(job_return.return_value) + "\\n")
 """
 
+# Does what `fault` says in the second batch of a run, which no rehearsal of one batch can see:
+# that has a global flag, which a run has not.
+FAULTY = """
+import ctypes, os, signal, sys, time
+from pathlib import Path
+from trainwright.nn.mlp import MLP
+
+class Faulty(MLP):
+    def __init__(self, *, fault: str = "none", input_shape: tuple[int, ...], num_outputs: int):
+        super().__init__(input_shape=input_shape, num_outputs=num_outputs, widths=[8])
+        self.fault, self.calls = fault, 0
+
+    def forward(self, inputs):
+        self.calls += self.training
+        if self.calls == 2:
+            getattr(self, self.fault)()
+        return super().forward(inputs)
+
+    def none(self): pass
+    def raises(self): raise RuntimeError("a bug of mine")
+    def exits_0(self): sys.exit(0)
+    def exits_3(self): os._exit(3)
+    def killed(self): os.kill(os.getpid(), signal.SIGKILL)
+    def segfaults(self): ctypes.string_at(0)
+    def hungry(self): raise MemoryError
+    def hangs(self):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(3600)
+    def once(self):
+        if not Path("tried").exists():
+            Path("tried").touch()
+            os._exit(9)
+    def gate(self):
+        if Path("gate").exists():
+            print("at the gate", flush=True)
+            Path("reached").write_text("x")
+            Path("gate").read_text()
+"""
+
+
+@pytest.fixture
+def faulty(empty):
+    (empty / "faulty.py").write_text(FAULTY)
+    (empty / "configs" / "model").mkdir(parents=True)
+    (empty / "configs" / "model" / "faulty.yaml").write_text(
+        "_target_: faulty.Faulty\nfault: none\n"
+    )
+    return ("model=faulty", "trainer.steps=4", "trainer.evaluate_every=2", "sweep.rehearse=false")
+
+
+def sweep_of(folder):
+    (found,) = (folder / "outputs" / "sweeps").iterdir()
+    return found
+
+
+def table(folder):
+    with (sweep_of(folder) / "sweep.csv").open() as file:
+        return list(csv.DictReader(file))
+
 
 def runs_of(folder):
     return sorted(path.parent for path in folder.rglob("summary.json"))
 
 
-def test_every_job_has_a_folder_and_the_bad_one_sinks_no_other(run_main, empty):
-    result = run_main("-m", "model.widths=[8]", "optimizer.lr=1e-3,oops,1e-2", *QUICK)
+def test_every_job_has_a_run_and_the_table_ranks_them(run_train, empty):
+    typed = ("-m", *QUICK, "optimizer.lr=1e-2,1e-3", "seed=0,1", "run.name=mine")
+    result = run_train(*typed)
+    assert result.code == 0, result.err
+    assert "sweep: 4 jobs" in result.out
+    rows = table(empty)
+    assert {(row["optimizer.lr"], row["seed"]) for row in rows} == {
+        ("0.01", "0"),
+        ("0.01", "1"),
+        ("0.001", "0"),
+        ("0.001", "1"),
+    }
+    for row in rows:
+        run = sweep_of(empty) / row["folder"]
+        summary = json.loads((run / "summary.json").read_text())
+        assert row["status"] == summary["status"] == "finished"
+        assert float(row["value"]) == summary["best"]["metrics"]["accuracy"]
+        assert run.name == f"mine-{row['id']}"
+    means = [
+        s["mean"] for s in json.loads((sweep_of(empty) / "sweep.json").read_text())["settings"]
+    ]
+    assert means == sorted(means, reverse=True)
+
+    # Typed again with one more value, it runs what is new and nothing else.
+    stamps = {run: (run / "summary.json").stat().st_mtime_ns for run in runs_of(empty)}
+    again = run_train("-m", *QUICK, "optimizer.lr=1e-2,1e-3", "seed=0,1,2", "run.name=mine")
+    assert "sweep: 6 jobs, 4 done already" in again.out
+    assert len(runs_of(empty)) == 6
+    assert all((run / "summary.json").stat().st_mtime_ns == at for run, at in stamps.items())
+    # Another sweep that has some of these jobs in it takes them over.
+    other = run_train("-m", *QUICK, "optimizer.lr=1e-2", "seed=1,2", "run.name=mine")
+    assert "2 jobs, 2 done already" in other.out
+    assert len(runs_of(empty)) == 6
+
+
+@pytest.mark.parametrize("isolation", ["warm", pytest.param("process", marks=pytest.mark.slow)])
+def test_a_job_of_a_sweep_is_the_run_that_train_makes(isolation, run_train, empty):
+    options = ("trainer.threads=1", "trainer.epochs=1", "model.widths=[8]", "model.dropout=0.1")
+    assert run_train(*options, "run.dir=alone").code == 0
+    assert run_train("-m", *options, f"sweep.isolation={isolation}").code == 0
+    alone, (swept, *_) = empty / "alone", runs_of(empty / "outputs")
+    one, other = (
+        checkpoint.load(run / "checkpoints" / "last.safetensors")[0] for run in (alone, swept)
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (alone / "metrics.jsonl").read_text() == (swept / "metrics.jsonl").read_text()
+
+
+def test_a_mistake_in_any_job_is_found_before_anything_starts(run_train, empty):
+    result = run_train("-m", *QUICK, "optimizer.lr=1e-3,oops,1e-2,-1")
+    assert result.code == 2
+    assert (
+        "optimizer.lr=oops has a mistake, and so have 1 others; nothing was started" in result.err
+    )
+    assert "optimizer.lr='oops': it must be a number" in result.err
+    assert list(empty.iterdir()) == []
+
+
+def test_the_first_batch_of_every_model_is_tried_before_anything_starts(run_train, faulty, empty):
+    (empty / "faulty.py").write_text(FAULTY.replace("self.calls == 2", "self.calls == 1"))
+    for fault in ("segfaults", "raises"):
+        result = run_train("-m", *faulty[:-1], f"model.fault=none,{fault}")
+        assert result.code in (1, 2)
+        assert f"model.fault={fault}" in result.err
+        assert "nothing was started" in result.err
+    assert not (empty / "outputs").exists()
+
+
+def test_a_dry_run_leaves_nothing(run_train, empty):
+    result = run_train("-m", *QUICK, "seed=0,1,2", "sweep.dry_run=true")
+    assert result.code == 0
+    assert "sweep: 3 jobs" in result.out
+    assert "estimated:" in result.out
+    assert list(empty.iterdir()) == []
+
+
+def test_what_fails_takes_only_itself(run_train, faulty, empty):
+    faults = "raises,exits_0,exits_3,killed,segfaults,hungry"
+    result = run_train("-m", *faulty, f"model.fault={faults},none")
+    assert result.code == 1  # of the first that failed
+    reasons = {row["model.fault"]: row["error"] for row in table(empty)}
+    assert reasons == {
+        "none": "",
+        "raises": "RuntimeError: a bug of mine",
+        "exits_0": "something called sys.exit(0)",
+        "exits_3": "its process exited with 3 before it was done",
+        "killed": "killed by SIGKILL (out of memory?)",
+        "segfaults": "killed by SIGSEGV",
+        "hungry": "out of memory with trainer.batch_size=64",
+    }
+    for row in table(empty):
+        expected = "finished" if row["model.fault"] == "none" else "failed"
+        assert row["status"] == expected
+        log = sweep_of(empty) / "logs" / f"{row['folder']}.log"
+        if row["model.fault"] == "raises":
+            assert "RuntimeError: a bug of mine" in log.read_text()
+        if row["model.fault"] == "segfaults":
+            assert "Fatal Python error: Segmentation fault" in log.read_text()
+
+
+def test_a_job_that_failed_is_tried_again_if_that_is_asked_for(run_train, faulty, empty):
+    result = run_train("-m", *faulty, "model.fault=once", "sweep.retries=1")
+    assert result.code == 0, result.err
+    assert "try again: model" in result.out or "try again: faulty" in result.out
+    assert [row["status"] for row in table(empty)] == ["finished"]
+
+
+def test_fail_fast_starts_nothing_after_a_failure(run_train, faulty, empty):
+    typed = ("model.fault=raises,none", "seed=0,1", "sweep.jobs=1", "sweep.fail_fast=true")
+    assert run_train("-m", *faulty, *typed).code == 1
+    assert [row["status"] for row in table(empty)].count("planned") == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_sweep_that_was_stopped_and_typed_again_is_the_sweep_that_was_not(
+    number, faulty, start_train, run_train, empty
+):
+    """With Ctrl-C running jobs save first; a killed sweep's jobs notice, and save as well."""
+    typed = ("-m", *faulty, "model.fault=gate", "seed=0,1,2", "sweep.jobs=1", "trainer.threads=1")
+    for name in ("gate", "reached"):
+        os.mkfifo(empty / name)
+    process = start_train(*typed)
+    (empty / "reached").read_text()  # the first job is in its second batch
+    process.send_signal(number)
+    if number == signal.SIGINT:
+        assert "Ctrl-C again to kill" in process.stderr.readline() + process.stderr.readline()
+    else:
+        process.wait()
+    (empty / "gate").write_text("go")
+    if number == signal.SIGINT:
+        out, _ = process.communicate(timeout=100)
+        assert process.returncode == 130
+        assert "to go on: train -m" in out
+    for name in ("gate", "reached"):
+        (empty / name).unlink()
+    assert run_train(*typed).code == 0
+    resumed = {row["seed"]: row["value"] for row in table(empty)}
+    sweep_of(empty).rename(empty / "first")
+    (empty / "outputs").rename(empty / "away")
+    assert run_train(*typed).code == 0
+    assert resumed == {row["seed"]: row["value"] for row in table(empty)}
+    for run in runs_of(empty / "outputs"):
+        one, other = (
+            checkpoint.load(folder / "checkpoints" / "last.safetensors")[0]
+            for folder in (run, empty / "first" / run.name)
+        )
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        rows = (run / "metrics.jsonl").read_text()
+        assert rows == (empty / "first" / run.name / "metrics.jsonl").read_text()
+
+
+def test_a_job_that_hangs_is_stopped_when_its_time_is_up(run_train, faulty, empty):
+    """However slow the machine is: what has not ended in two seconds is stopped."""
+    result = run_train("-m", *faulty, "model.fault=hangs", "sweep.timeout=2")
+    assert result.code == 1
+    assert [row["error"] for row in table(empty)] == ["timed out after 2 s"]
+
+
+@pytest.mark.slow
+def test_two_sweeps_over_one_folder_share_the_work(start_train, empty):
+    typed = ("-m", *QUICK, "seed=range(8)", "sweep.jobs=1", "sweep.rehearse=false")
+    processes = [start_train(*typed) for _ in range(2)]
+    for process in processes:
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert "8/8" in out
+    states = [
+        json.loads(path.read_text()) for path in (sweep_of(empty) / ".sweep/jobs").glob("*.json")
+    ]
+    assert [state["attempts"] for state in states] == [1] * 8
+
+
+def test_settings_of_a_sweep_are_refused_without_one(run_main, empty):
+    result = run_main("sweep.jobs=2")
+    assert result.code == 2
+    assert "only `train -m` makes one" in result.err
+    assert list(empty.iterdir()) == []
+
+
+def test_the_verdict_is_there_any_time(run_train, empty, monkeypatch, capsys):
+    run_train("-m", *QUICK, "seed=0,1")
+    monkeypatch.chdir(empty)
+    for name in ("last", str(sweep_of(empty)), "digits", str(runs_of(empty)[0])):
+        with pytest.raises(SystemExit) as stop:
+            runs.main(["sweep", name])
+        assert stop.value.code == 0
+        assert "again: train trainer=smoke" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        runs.main(["sweep", "nothing"])
+    assert stop.value.code == 2
+
+
+def test_hydras_own_sweeper_can_be_chosen_and_gets_the_best_objective(run_main, empty):
+    (empty / "note.py").write_text(NOTE)
+    note = ("+hydra.callbacks.note._target_=note.Note", "hydra/sweeper=basic")
+    result = run_main("-m", "optimizer.lr=1e-2,oops", *QUICK, *note)
     assert result.code == 2
     assert "error in job 1 (" in result.err
-    assert "optimizer.lr='oops'" in result.err
-    runs = runs_of(empty)
-    assert [run.name for run in runs] == ["0-mlp-digits", "2-mlp-digits"]
-    assert len({run.parent for run in runs}) == 1
-    for run in runs:
-        assert json.loads((run / "summary.json").read_text())["status"] == "finished"
-
-
-def test_the_exit_code_is_that_of_the_first_job_that_failed(run_main, empty):
-    explodes = ["optimizer=sgd", "model.widths=[8]", *QUICK]
-    assert run_main("-m", *explodes, "optimizer.lr=1e30,oops").code == 5
-    assert run_main("-m", *explodes, "optimizer.lr=oops,1e30").code == 2
-
-
-def test_sweepers_are_given_the_best_objective_and_nan_for_a_failure(run_main, empty):
-    (empty / "note.py").write_text(NOTE)
-    note = "+hydra.callbacks.note._target_=note.Note"
-    run_main("-m", "model.widths=[8]", "optimizer.lr=1e-2,oops", *QUICK, note)
     returned = [json.loads(line) for line in (empty / "returned.jsonl").read_text().splitlines()]
     best = json.loads((runs_of(empty)[0] / "summary.json").read_text())["best"]
     assert returned[0] == best["metrics"]["accuracy"]
     assert returned[1] != returned[1]
-
-
-def test_a_sweep_of_which_no_job_can_start_leaves_nothing(run_main, empty):
-    assert run_main("-m", "trainer.epochs=ten,eleven").code == 2
-    assert list(empty.iterdir()) == []
 
 
 def test_epochs_that_are_typed_win_over_the_steps_that_a_model_brings(run_main):

@@ -8,7 +8,7 @@ train: compose a model, a dataset, an optimizer and a schedule, and train.
   train                                         an MLP on handwritten digits, in seconds
   train model=gan data=mnist                    one option a group
   train model=cnn data=mnist optimizer.lr=3e-3  any key, overridden
-  train -m model=mlp,cnn seed=0,1,2             every combination
+  train -m model=mlp,cnn seed=0,1,2             every combination, compared
 
 Groups and their options (group=option):
 {groups}

@@ -1,9 +1,11 @@
 """One job of `train`: a new run, or an old one that goes on."""
 
+import json
 import logging
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
@@ -12,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.compose import check_sections, settle_length
+from trainwright.errors import ConfigError
 
 if TYPE_CHECKING:
     from trainwright.run import Request
@@ -27,11 +30,14 @@ def run_job(config: DictConfig) -> float:
     """
     hydra = HydraConfig.get()
     check_sections(config)
+    overrides = list(hydra.overrides.task)
+    if config.sweep.job is not None:
+        return _run_frozen(str(config.sweep.job))
+    _refuse_sweep(config, overrides)
     # What can be refused without torch has been: that takes seconds to import.
     from trainwright.resume import finished, resume_request
     from trainwright.run import run
 
-    overrides = list(hydra.overrides.task)
     if config.trainer.resume is not None:
         request = resume_request(config, overrides)
         message = finished(request)
@@ -48,6 +54,34 @@ def run_job(config: DictConfig) -> float:
     return math.nan if outcome.objective is None else outcome.objective
 
 
+def _refuse_sweep(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise ConfigError where settings of a sweep were given and this is none of ours."""
+    typed = [override for override in overrides if override.lstrip("+~").startswith("sweep")]
+    if typed or config.sweep.params:
+        what = typed[0] if typed else "sweep.params"
+        raise ConfigError(
+            f"{what}: this is about a sweep, and only `train -m` makes one\n"
+            "  add -m, and let hydra/sweeper be trainwright"
+        )
+
+
+def _run_frozen(path: str) -> float:
+    """Work on one job of a sweep, from the file in which the sweep has frozen it.
+
+    Returns its objective. Exits with the code of a job that fails or is stopped.
+    """
+    from trainwright.sweep.launching import read_task
+    from trainwright.sweep.worker import work
+
+    task = read_task(path)
+    code = work(task)
+    if code:
+        sys.exit(code)
+    state = json.loads(Path(task["state"]).read_text())
+    best = state["best"]
+    return math.nan if best is None else float(best["metrics"][state["objective"]])
+
+
 def job_label() -> str:
     """` in job 3 (optimizer.lr=0.1)` where there are several."""
     hydra = HydraConfig.get()
@@ -60,6 +94,7 @@ def _new_request(config: DictConfig, overrides: Sequence[str], hydra: HydraConf)
     from trainwright.run import Request
 
     config = DictConfig(OmegaConf.to_container(config, resolve=False))
+    del config["sweep"]  # it is not about this run
     settle_length(config, overrides)
     choices = [hydra.runtime.choices.get(group) or "own" for group in ("model", "data")]
     name = str(config.run.name or "-".join(choices)).replace("/", "-")

@@ -25,6 +25,7 @@ COMMANDS = {
     "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
     "predict": "classes and probabilities for image files or folders",
     "clean": "what could be deleted; deletes only with a yes",
+    "sweep": "the verdict on a sweep: which setting won, and is that more than luck?",
     "verify": "train the steps before the last checkpoint again, and compare every bit",
     "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
     "report": "one run, several, or a sweep as one HTML page that needs no network",

@@ -1,0 +1,213 @@
+"""Pictures of a sweep: values against what was swept, curves of all runs, what mattered."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainwright.report.figures import INK, PALETTE, new_figure, save_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_COLUMNS = 3
+MAX_CURVES = 200  # more are a grey wall
+NUM_TREES = 200
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A job that has a value: its point as typed, and its curve of (step, value)."""
+
+    point: Mapping[str, str]
+    value: float
+    curve: Sequence[tuple[float, float]]
+
+
+def plot_values(trials: Sequence[Trial], keys: Sequence[str], label: str, path: Path) -> None:
+    """The value of every trial against each key that was swept, a panel a key."""
+    num_columns = min(MAX_COLUMNS, len(keys))
+    num_rows = math.ceil(len(keys) / num_columns)
+    figure = new_figure(3.4 * num_columns, 2.8 * num_rows)
+    for index, key in enumerate(keys):
+        axes = figure.add_subplot(num_rows, num_columns, index + 1)
+        style(axes, title=key)
+        places = _scale(axes, [trial.point.get(key, "-") for trial in trials])
+        values = [trial.value for trial in trials]
+        axes.plot(places, values, "o", color=PALETTE[0], markersize=5, alpha=0.6)
+        if index % num_columns == 0:
+            axes.set_ylabel(label, fontsize=8.5, color=INK)
+    save_figure(figure, path)
+
+
+def plot_curves_of_all(
+    trials: Sequence[Trial], label: str, path: Path, *, higher_is_better: bool
+) -> None:
+    """The learning curves of all trials, the best ones in colour, the others in grey."""
+    figure = new_figure(7, 4)
+    axes = figure.add_subplot()
+    style(axes, title=label, xlabel="step")
+    ordered = sorted(trials, key=lambda trial: trial.value, reverse=higher_is_better)
+    for place, trial in reversed(list(enumerate(ordered[:MAX_CURVES]))):
+        if not trial.curve:
+            continue
+        is_named = place < len(PALETTE) - 1
+        text = " ".join(f"{key}={value}" for key, value in trial.point.items())
+        axes.plot(
+            [step for step, _ in trial.curve],
+            [value for _, value in trial.curve],
+            marker="o" if len(trial.curve) == 1 else None,
+            markersize=4,
+            color=PALETTE[place] if is_named else "#bbbbbb",
+            linewidth=1.5 if is_named else 0.7,
+            label=(text if len(text) <= 60 else text[:59] + "…") if is_named else "_",
+            zorder=3 if is_named else 1,
+        )
+    handles, names = axes.get_legend_handles_labels()
+    if names:
+        axes.legend(
+            handles[::-1],
+            names[::-1],
+            loc="upper left",
+            bbox_to_anchor=(0, -0.14),
+            fontsize=7,
+            labelcolor=INK,
+            frameon=False,
+        )
+    save_figure(figure, path)
+
+
+def plot_parallel(
+    trials: Sequence[Trial],
+    keys: Sequence[str],
+    label: str,
+    path: Path,
+    *,
+    higher_is_better: bool,
+) -> None:
+    """Parallel coordinates: a line a trial through its values, coloured by how good it is."""
+    from matplotlib import colormaps
+
+    figure = new_figure(2.0 + 1.6 * (len(keys) + 1), 4)
+    axes = figure.add_subplot()
+    columns = [_Column.of([trial.point.get(key, "-") for trial in trials]) for key in keys]
+    values = np.array([trial.value for trial in trials])
+    low, high = float(values.min()), float(values.max())
+    shares = (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
+    heights = np.array([[*row] for row in zip(*(c.shares for c in columns), strict=True)])
+    colours = colormaps["viridis"]
+    order = np.argsort(shares if higher_is_better else -shares)
+    for index in order:  # the best on top
+        goodness = shares[index] if higher_is_better else 1 - shares[index]
+        line = [*heights[index], shares[index]]
+        axes.plot(range(len(line)), line, color=colours(goodness), linewidth=1.2, alpha=0.8)
+    for place, column in enumerate(columns):
+        for share, text in column.ticks:
+            axes.annotate(
+                text, (place, share), xytext=(4, 0), textcoords="offset points", fontsize=7
+            )
+    for share, value in ((0.0, low), (1.0, high)):
+        axes.annotate(
+            f"{value:.4g}", (len(keys), share), xytext=(4, 0), textcoords="offset points",
+            fontsize=7,
+        )  # fmt: skip
+    axes.set_xticks(range(len(keys) + 1), [*keys, label], fontsize=8, color=INK)
+    axes.set_xlim(-0.2, len(keys) + 0.6)
+    axes.set_yticks([])
+    axes.grid(True, axis="x", color="#999999", linewidth=0.8)
+    axes.spines[:].set_visible(False)
+    save_figure(figure, path)
+
+
+def plot_importance(trials: Sequence[Trial], keys: Sequence[str], path: Path) -> None:
+    """How much of the value each key decides: by permutation in a random forest (Breiman 2001).
+
+    The bar is the mean drop of the forest's R² over ten shuffles of that key, the line its sd.
+    """
+    names, means, sds = importance(trials, keys)
+    figure = new_figure(6, 1.2 + 0.35 * len(names))
+    axes = figure.add_subplot()
+    style(axes, title="importance", xlabel="drop of R² when the key is shuffled")
+    places = range(len(names))
+    axes.barh(places, means, xerr=sds, color=PALETTE[0], height=0.6, ecolor="#777777")
+    axes.set_yticks(places, names, fontsize=8)
+    axes.invert_yaxis()
+    save_figure(figure, path)
+
+
+def importance(
+    trials: Sequence[Trial], keys: Sequence[str]
+) -> tuple[list[str], list[float], list[float]]:
+    """Keys from the most important to the least, with the mean and sd of their importance."""
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+
+    columns = [_Column.of([trial.point.get(key, "-") for trial in trials]).shares for key in keys]
+    inputs, values = np.array(columns).T, np.array([trial.value for trial in trials])
+    forest = RandomForestRegressor(NUM_TREES, random_state=0).fit(inputs, values)
+    found = permutation_importance(forest, inputs, values, n_repeats=10, random_state=0)
+    order = np.argsort(-found.importances_mean)
+    return (
+        [keys[index] for index in order],
+        [float(found.importances_mean[index]) for index in order],
+        [float(found.importances_std[index]) for index in order],
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Where the values of one key lie between 0 and 1, and what to write there."""
+
+    shares: list[float]
+    ticks: list[tuple[float, str]]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "_Column":
+        numbers = numbers_of(texts)
+        if numbers is None:
+            kinds = _kinds(texts)
+            places = {text: index / max(1, len(kinds) - 1) for index, text in enumerate(kinds)}
+            return cls([places[text] for text in texts], [(p, t) for t, p in places.items()])
+        scaled = [math.log(n) for n in numbers] if is_logarithmic(numbers) else numbers
+        low, high = min(scaled), max(scaled)
+        width = (high - low) or 1.0
+        shares = [(value - low) / width for value in scaled]
+        shown = dict(zip(shares, numbers, strict=True))
+        if len(shown) > 6:
+            shown = {share: shown[share] for share in (min(shown), max(shown))}
+        return cls(shares, [(share, f"{number:.3g}") for share, number in shown.items()])
+
+
+def numbers_of(texts: Sequence[str]) -> list[float] | None:
+    """Typed values as numbers; None if one of them is none."""
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError:
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def is_logarithmic(numbers: Sequence[float]) -> bool:
+    """Whether numbers are better told apart by their logarithm: positive, a factor of 20 apart."""
+    return min(numbers) > 0 and max(numbers) >= 20 * min(numbers)
+
+
+def _scale(axes: "Axes", texts: Sequence[str]) -> list[float]:
+    """Where the values of a key lie on an axis, which is labelled for them."""
+    numbers = numbers_of(texts)
+    if numbers is None:
+        kinds = _kinds(texts)
+        axes.set_xticks(range(len(kinds)), [k if len(k) <= 14 else k[:13] + "…" for k in kinds])
+        axes.set_xlim(-0.5, len(kinds) - 0.5)
+        return [float(kinds.index(text)) for text in texts]
+    if is_logarithmic(numbers):
+        axes.set_xscale("log")
+    return numbers
+
+
+def _kinds(texts: Sequence[str]) -> list[str]:
+    """Different values in an order that suits [8], [32] and [128] too."""
+    return sorted(set(texts), key=lambda text: (len(text), text))

@@ -1,0 +1,1 @@
+"""Many runs: plan them, run them, remember them, compare them."""

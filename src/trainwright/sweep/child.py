@@ -1,0 +1,58 @@
+"""What a process that a job runs in does, whether it was forked or started afresh."""
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainwright.config import build
+from trainwright.data.dataset import Dataset
+from trainwright.sweep.rehearsal import rehearse
+from trainwright.sweep.worker import FindData, no_data, work
+
+
+def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
+    """Work on a job or rehearse several. Returns the exit code."""
+    faulthandler.enable()
+    _log_to_stdout()
+    if task["do"] == "rehearse":
+        rehearse(task, find_data)
+        return 0
+    return work(task, find_data)
+
+
+def load_data(node: Mapping[str, Any]) -> Dataset | None:
+    """The dataset that a config's section `data` describes; None where that fails."""
+    arguments = {key: value for key, value in node.items() if key != "augment"}
+    try:
+        return build(Dataset, arguments, key="data", facts={})
+    except Exception:
+        return None
+
+
+def _log_to_stdout() -> None:
+    logger = logging.getLogger("trainwright")
+    handler = logging.StreamHandler(sys.stdout)
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def main() -> None:
+    """Perform the task on standard input."""
+    sys.path.append(str(Path.cwd()))
+    task = json.load(sys.stdin)
+    code = perform(task)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # as a forked process does: no thread of a library can hold it up
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()

@@ -1,0 +1,250 @@
+"""A sweep from its command line to its verdict."""
+
+import importlib.util
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from trainwright.config import settings
+from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.sweep.axes import take_apart
+from trainwright.sweep.composer import Composer
+from trainwright.sweep.identity import digest
+from trainwright.sweep.job import Job
+from trainwright.sweep.plan import Plan, describe, distinct, mistake, objective_of, rehearse
+from trainwright.sweep.plan import statuses as statuses_of
+from trainwright.sweep.points import Point, drawn, grid, probes, union, zipped
+from trainwright.sweep.pruning import Pruning
+from trainwright.sweep.ranking import Ranked, value_of
+from trainwright.sweep.running import Ways, run_jobs
+from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.slots import Slot, make_slots, num_cores, visible_gpus
+from trainwright.sweep.source import Listed, Source
+from trainwright.sweep.store import Store
+from trainwright.sweep.workers import Workers, settled
+
+MAX_NAME = 60  # characters
+
+
+class Conductor:
+    """Conducts one sweep: plan, run, compare."""
+
+    def __init__(
+        self,
+        context: HydraContext,
+        task_function: TaskFunction,
+        master: DictConfig,
+        overrides: Sequence[str],
+    ) -> None:
+        self._context = context
+        self._task_function = task_function
+        self._master = master
+        self._settings = settings(SweepSettings, master.sweep, key="sweep")
+        _check(self._settings)
+        self._swept = take_apart(
+            overrides, self._settings.params, context.config_loader, seed=self._settings.seed
+        )
+        # Hydra turns -m into an override of its own.
+        hydra = [line for line in master.hydra.overrides.hydra if line != "hydra.mode=MULTIRUN"]
+        self._command = shlex.join(["train", "-m", *overrides, *hydra])
+
+    def conduct(self) -> int:
+        """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""
+        points = list(self._points())
+        if self._searches:
+            _need_optuna(self._settings.sampler)
+        workers = Workers(warm=settled(self._settings.isolation))  # imports torch meanwhile
+        try:
+            composer = Composer(self._context, self._master, self._swept.fixed)
+            jobs = distinct(list(_composed(composer, points)))
+            store = Store(self._folder(composer, jobs))
+            plan, ranked = self._plan(jobs, store, workers)
+            slots = self._slots(plan)
+            print("\n".join(describe(plan, slots, folder=store.path)), flush=True)
+            if self._settings.dry_run:
+                return 0
+            pruning = self._pruning(store, ranked)
+            if self._searches and ranked is None:
+                raise _unknown_metric("sweep=optuna")
+            self._prepare(store, plan, ranked)
+            ways = Ways(self._settings, self._master, self._context, self._task_function)
+            source = (
+                self._search(composer, store, ranked, slots) if self._searches else Listed(jobs)
+            )
+            return run_jobs(source, store, slots, workers, ways, ranked, pruning)
+        finally:
+            workers.close()
+
+    @property
+    def _searches(self) -> bool:
+        """Whether jobs are made up as the sweep goes."""
+        return self._settings.kind == "optuna"
+
+    def _points(self) -> Iterator[Point]:
+        """All points of the sweep; of a search, examples of them."""
+        kind, swept = self._settings.kind, self._swept
+        if kind == "optuna":
+            return probes(swept)
+        if kind == "random":
+            return drawn(swept, num_trials=self._settings.trials, seed=self._settings.seed)
+        return {"grid": grid, "zip": zipped, "union": union}[kind](swept)
+
+    def _folder(self, composer: Composer, jobs: Sequence[Job]) -> Path:
+        """The sweep's folder: the same for the same keys over the same base.
+
+        The values are left out, so that more of them come into the same folder.
+        """
+        if self._settings.dir is not None:
+            return Path(self._settings.dir).expanduser()
+        keys = [axis.key for axis in self._swept.axes]
+        base = composer.fixed_text
+        # A study of Optuna's is about certain ranges, asked by a certain sampler.
+        what = sorted(map(repr, self._swept.axes) if self._searches else keys)
+        if self._searches:
+            what += [self._settings.sampler, str(self._settings.seed)]
+        names = sorted({job.name for job in jobs})
+        stem = self._settings.name or "-".join(
+            [names[0] if len(names) == 1 else "several", *(key.split(".")[-1] for key in keys)]
+        )
+        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:MAX_NAME].strip("-")
+        root = Path(jobs[0].config["run"]["root"]).expanduser()
+        return root / "sweeps" / f"{stem}-{digest([self._settings.kind, *what, base])[:6]}"
+
+    def _plan(self, jobs: list[Job], store: Store, workers: Workers) -> tuple[Plan, Ranked | None]:
+        if self._searches:
+            seeds = self._swept.seeds
+            num_planned = self._settings.trials * (1 if seeds is None else len(seeds.values))
+            known = {line.id: store.state(line.id)["status"] for line in store.jobs()}
+            plan = Plan(jobs, known, {}, num_planned)
+        else:
+            plan = Plan(jobs, statuses_of(jobs, store), {})
+        if self._settings.rehearse:
+            threads = max(1, num_cores() // (self._settings.jobs or num_cores()))
+            plan.measured.update(rehearse(plan.to_do or jobs[:1], workers, threads=threads))
+        return plan, self._ranked(plan)
+
+    def _ranked(self, plan: Plan) -> Ranked | None:
+        """What is ranked; None if that is the objective and only a run will tell what it is."""
+        metric, mode = self._settings.metric, self._settings.mode
+        if metric is not None:
+            name = metric if "/" in metric else f"validation/{metric}"
+            return Ranked(name, mode == "max")
+        if not plan.measured:
+            return None
+        objective, higher = objective_of(plan.measured)
+        return Ranked(f"validation/{objective}", higher)
+
+    def _slots(self, plan: Plan) -> list[Slot]:
+        measured = list(plan.measured.values())
+        devices = {str(job.config["trainer"]["device"]) for job in plan.jobs}
+        on_gpu = any(m["device"] == "cuda" for m in measured) or (
+            not measured and devices != {"cpu"}
+        )
+        threads = {job.config["trainer"]["threads"] for job in plan.jobs} - {None}
+        return make_slots(
+            wanted=self._settings.jobs,
+            num_jobs=max(1, len(plan.to_do)),
+            threads=max(threads, default=None),
+            memory=max((m["memory"] for m in measured), default=0),
+            gpus=visible_gpus() if on_gpu else [],
+            gpu_memory=max((m["gpu_memory"] for m in measured), default=0),
+        )
+
+    def _pruning(self, store: Store, ranked: Ranked | None) -> Pruning | None:
+        wanted = self._settings
+        if wanted.prune is None:
+            return None
+        if ranked is None:
+            raise _unknown_metric("sweep.prune")
+        return Pruning(
+            kind=wanted.prune,
+            metric=ranked.metric,
+            higher_is_better=ranked.higher_is_better,
+            after=wanted.prune_after,
+            factor=wanted.prune_factor,
+            path=str(store.reports.absolute()),
+        )
+
+    def _search(
+        self, composer: Composer, store: Store, ranked: Ranked | None, slots: Sequence[Slot]
+    ) -> Source:
+        from trainwright.sweep.search import Search
+
+        assert ranked is not None
+        return Search(
+            self._swept,
+            store,
+            num_trials=self._settings.trials,
+            seed=self._settings.seed,
+            sampler=self._settings.sampler,
+            storage=self._settings.storage,
+            higher_is_better=ranked.higher_is_better,
+            several_at_once=len(slots) > 1,
+            make_job=composer.job,
+            value_of=lambda state: value_of(ranked, state, store.run_folder(state)),
+        )
+
+    def _prepare(self, store: Store, plan: Plan, ranked: Ranked | None) -> None:
+        """Make the folder, note the plan, take over what other sweeps have finished."""
+        store.prepare()
+        store.write_plan(
+            {
+                "command": self._command,
+                "kind": self._settings.kind,
+                "keys": [axis.key for axis in self._swept.axes],
+                "metric": None if ranked is None else ranked.metric,
+                "higher_is_better": None if ranked is None else ranked.higher_is_better,
+                "begun": time.time(),
+            }
+        )
+        if self._searches:
+            return
+        store.add(plan.jobs)
+        missing = [job.id for job in plan.jobs if store.state(job.id)["status"] == "planned"]
+        for job_id, other in store.finished_elsewhere(missing).items():
+            store.adopt(job_id, other)
+
+
+def _composed(composer: Composer, points: Sequence[Point]) -> Iterator[Job]:
+    """The jobs of all points. Raises the first error, with the number of points that have one."""
+    wrong: list[tuple[str, TrainwrightError]] = []
+    for number, point in enumerate(points):
+        try:
+            yield composer.job(number, point)
+        except TrainwrightError as error:
+            label = " ".join(f"{key}={value}" for key, value in point.items())
+            wrong.append((label, error))
+    if wrong:
+        label, first = wrong[0]
+        raise mistake(label, str(first), first.exit_code, num_others=len(wrong) - 1)
+
+
+def _unknown_metric(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what} needs to know what is ranked: leave sweep.rehearse as it is,\n"
+        "  or add sweep.metric=... and sweep.mode=..."
+    )
+
+
+def _need_optuna(sampler: str) -> None:
+    """Raise ConfigError where a package of the extra is missing."""
+    for package in ("optuna", *(["cmaes"] if sampler == "cmaes" else [])):
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"sweep=optuna needs {package}, which is not installed\n"
+                "  pip install 'trainwright[sweep]'"
+            )
+
+
+def _check(wanted: SweepSettings) -> None:
+    if (wanted.metric is None) != (wanted.mode is None):
+        raise ConfigError(
+            "sweep.metric and sweep.mode belong together\n"
+            "  such as sweep.metric=validation/loss sweep.mode=min"
+        )
+    if wanted.job is not None:
+        raise ConfigError("sweep.job is for a single job: leave out -m")

@@ -1,0 +1,48 @@
+"""What makes two jobs the same: the hash of what can change their results, and of nothing else."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# Where files lie, how often a run looks at itself, and with how many threads it computes: none of
+# it says what is learned. (Threads change the last bits of sums; a job keeps those it began with.)
+IRRELEVANT = (
+    "run",
+    "sweep",
+    "trust",
+    "logger",
+    "data.root",
+    "trainer.log_every",
+    "trainer.sample_every",
+    "trainer.save_every",
+    "trainer.threads",
+    "trainer.resume",
+)
+NUM_DIGITS = 12  # of 64; 10,000 jobs collide with a probability of 2e-7
+
+
+def job_id(config: Mapping[str, Any]) -> str:
+    """The identity of a run: twelve hexadecimal digits of a SHA-256 over its resolved config.
+
+    The same in every process and Python version: it is taken over JSON with sorted keys.
+    """
+    kept = {str(key): value for key, value in config.items()}
+    for path in IRRELEVANT:
+        section, _, key = path.partition(".")
+        if not key:
+            kept.pop(section, None)
+        elif isinstance(kept.get(section), Mapping):
+            kept[section] = {k: v for k, v in kept[section].items() if k != key}
+    trainer = kept.get("trainer")
+    if isinstance(trainer, Mapping) and isinstance(trainer.get("device"), str):
+        # Which of several like devices it is does not matter.
+        kept["trainer"] = {**trainer, "device": re.sub(r":\d+$", "", trainer["device"])}
+    return digest(kept)
+
+
+def digest(value: Any) -> str:
+    """Twelve hexadecimal digits for a value of plain JSON types."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:NUM_DIGITS]

@@ -1,0 +1,35 @@
+"""One job of a sweep: its point, its frozen config, its identity."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that a sweep wants. `config` is resolved and complete: no YAML file is read again.
+
+    `point` holds what is swept, as it would be typed; `overrides` all that was typed, without what
+    concerns the sweep itself. `trial` is the number of the search's trial that it belongs to.
+    """
+
+    id: str
+    number: int
+    name: str
+    point: Mapping[str, str]
+    overrides: tuple[str, ...]
+    config: Mapping[str, Any]
+    trial: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What tells this job from the others of the sweep, for a line."""
+        return " ".join(f"{key}={short(text)}" for key, text in self.point.items()) or self.name
+
+
+def short(text: str) -> str:
+    """A typed value for the eye: a number that a search has drawn with four digits."""
+    try:
+        return text if len(text) <= 8 else f"{float(text):.4g}"
+    except ValueError:
+        return text

@@ -1,0 +1,179 @@
+"""What a sweep is about to do, checked and measured, before anything of it starts."""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.report.text import format_count, format_duration
+from trainwright.sweep.job import Job
+from trainwright.sweep.slots import Slot
+from trainwright.sweep.store import DONE, Store
+from trainwright.sweep.tasks import rehearsal_task
+from trainwright.sweep.workers import Workers
+
+SECONDS_A_JOB = 0.7  # what a run does besides training: pictures, checkpoints
+BYTES_A_JOB = 500_000  # pictures, metrics and logs
+NUM_CHECKPOINTS = 2  # last and best
+
+Measured = dict[str, dict[str, Any]]  # what the rehearsal found, by job
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Distinct jobs in their order, what has become of them, and what was measured of each.
+
+    A search makes up `num_planned` jobs as it goes: then `jobs` are examples.
+    """
+
+    jobs: list[Job]
+    statuses: dict[str, str]
+    measured: Measured
+    num_planned: int | None = None
+
+    @property
+    def to_do(self) -> list[Job]:
+        """The jobs that are not done."""
+        return [job for job in self.jobs if self.statuses.get(job.id) not in DONE]
+
+
+def distinct(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs without those that are the same as an earlier one."""
+    return list({job.id: job for job in reversed(jobs)}.values())[::-1]
+
+
+def statuses(jobs: Sequence[Job], store: Store) -> dict[str, str]:
+    """What has become of each job so far, here or in a sweep beside this one."""
+    found = {job.id: store.state(job.id)["status"] for job in jobs}
+    missing = [job_id for job_id, status in found.items() if status == "planned"]
+    if missing:
+        found |= dict.fromkeys(store.finished_elsewhere(missing), "finished")
+    return found
+
+
+def rehearse(jobs: Sequence[Job], workers: Workers, *, threads: int) -> Measured:
+    """Check every job and put a batch through every distinct model.
+
+    Raises the first error, with the number of jobs that cannot run.
+    """
+    if not jobs:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="trainwright-") as folder:
+        result, log = Path(folder) / "result.jsonl", Path(folder) / "log"
+        result.touch()
+        data = {json.dumps(job.config["data"], sort_keys=True): job.config["data"] for job in jobs}
+        workers.start(
+            -1,
+            rehearsal_task(jobs, result, threads=threads),
+            data=list(data.values())[:1] if len(data) > 1 else list(data.values()),
+            log=log,
+        )
+        code = None
+        while code is None:
+            for event in workers.events(1.0):
+                if event["event"] == "died":
+                    raise ConfigError("the process that reads the data was killed: out of memory?")
+                if event["event"] == "ended":
+                    code = event["code"]
+        lines = [json.loads(line) for line in result.read_text().splitlines()]
+        printed = log.read_text() if log.exists() else ""
+    found = {line["id"]: line for line in lines if "begun" not in line}
+    begun = [line["id"] for line in lines if "begun" in line]
+    if code != 0:
+        _raise_death(code, begun, found, jobs, printed)
+    _raise_errors(found, jobs)
+    return found
+
+
+def _raise_death(
+    code: int, begun: list[str], found: Measured, jobs: Sequence[Job], printed: str
+) -> None:
+    culprit = next((job for job in jobs if job.id in begun and job.id not in found), jobs[0])
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    last = printed.strip().splitlines()[-2:]
+    raise ConfigError(
+        f"the first batch of a job ended its process with {how}; nothing was started\n"
+        f"  {culprit.label}\n" + "\n".join(f"  {line}" for line in last)
+    )
+
+
+def _raise_errors(found: Measured, jobs: Sequence[Job]) -> None:
+    wrong = [job for job in jobs if "error" in found[job.id]]
+    if wrong:
+        first = found[wrong[0].id]
+        others = len(wrong) - 1
+        raise mistake(wrong[0].label, first["error"], first["code"], num_others=others)
+
+
+def mistake(label: str, message: str, code: int, *, num_others: int) -> TrainwrightError:
+    """The error for jobs that cannot run: one of them is quoted, the others are counted."""
+    more = f", and so have {num_others} others" if num_others else ""
+    quoted = message.splitlines()[:3]
+    error = TrainwrightError(
+        "\n".join([f"the job {label} has a mistake{more}; nothing was started", *quoted])
+    )
+    error.exit_code = code
+    return error
+
+
+def describe(plan: Plan, slots: Sequence[Slot], *, folder: Path) -> list[str]:
+    """The plan as a person reads it."""
+    num_jobs = plan.num_planned or len(plan.jobs)
+    found = list(plan.statuses.values())
+    done, begun, failed = sum(map(found.count, DONE)), found.count("stopped"), found.count("failed")
+    parts = [f"{format_count(num_jobs)} job{'s' if num_jobs != 1 else ''}"]
+    parts += [f"{done} done already"] if done else []
+    parts += [f"{begun} to go on with"] if begun else []
+    parts += [f"{failed} to try again"] if failed else []
+    lines = [f"sweep: {', '.join(parts)}"]
+    cores = f"{slots[0].threads} thread{'s' if slots[0].threads > 1 else ''} each"
+    gpus = {slot.environment.get("CUDA_VISIBLE_DEVICES") for slot in slots} - {None}
+    where = f", on {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else ""
+    lines.append(f"at once: {len(slots)}, {cores}{where}")
+    if plan.measured:
+        lines.append(_estimate(plan, len(slots), num_jobs - done))
+    lines.append(f"folder: {folder}")
+    return lines
+
+
+def _estimate(plan: Plan, num_slots: int, num_left: int) -> str:
+    """Time, memory and disk of what is left, from one batch through each model."""
+    known = [plan.measured[job.id] for job in plan.to_do if job.id in plan.measured]
+    if not known:
+        return "estimated: nothing is left to do"
+    scale = num_left / len(known)  # a search has jobs that nobody knows yet
+    seconds = scale * sum(m["seconds"] + SECONDS_A_JOB for m in known)
+    longest = max(m["seconds"] + SECONDS_A_JOB for m in known)
+    seconds = max(longest, seconds / num_slots)
+    memory = max(m["shared_memory"] for m in known) + num_slots * max(m["memory"] for m in known)
+    disk = scale * sum(NUM_CHECKPOINTS * m["bytes"] + BYTES_A_JOB for m in known)
+    return (
+        f"estimated: {format_duration(seconds)}, {format_bytes(memory)} of memory, "
+        f"{format_bytes(disk)} on disk"
+    )
+
+
+def format_bytes(number: float) -> str:
+    """1_500_000 as `1.5 MB`."""
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = min(len(units) - 1, int(math.log(max(number, 1), 1000)))
+    return f"{number / 1000**power:.3g} {units[power]}"
+
+
+def objective_of(measured: Mapping[str, Any]) -> tuple[str, bool]:
+    """The metric that all jobs are ranked by, and whether higher is better.
+
+    Raises ConfigError where jobs have different ones.
+    """
+    found = {(m["objective"], m["higher_is_better"]) for m in measured.values()}
+    if len(found) > 1:
+        names = " and ".join(sorted(name for name, _ in found))
+        raise ConfigError(
+            f"these jobs have different objectives, {names}: they cannot be ranked\n"
+            "  say what to rank by: sweep.metric=validation/... sweep.mode=max"
+        )
+    return found.pop()

@@ -1,0 +1,184 @@
+"""Which runs of a sweep to stop early, and which of those to go on with after all.
+
+Runs report a metric after each evaluation to one file, so that any number of processes can decide
+by all that is known. Progress is counted in epochs: runs with other batch sizes can be compared.
+
+- `median` (Golovin et al. 2017, Google Vizier): stop a run whose best value so far is worse than
+  the median of what the others had by then.
+- `halving`, asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934):
+  rungs at `after`, `after` * factor, ...; from each the best 1/factor go on. A run that was stopped
+  goes on if later ones turn out to be so much worse that it belongs to the best after all.
+- `hyperband` (Li et al. 2018): such ladders with lower and higher first rungs, each run on one.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainwright.engine.clock import Clock
+from trainwright.sweep.lines import read_lines
+from trainwright.sweep.lock import locked
+
+NUM_TO_COMPARE = 4  # others that a median needs
+
+
+@dataclass(frozen=True)
+class Report:
+    """The best value of a run up to `epoch` of `total` epochs."""
+
+    epoch: float
+    total: float
+    first: float  # the epoch before which it may not be stopped
+    value: float
+
+
+Reports = dict[str, list[Report]]  # by job, in the order of their epochs
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What a sweep prunes by, as plain values: it travels to the processes that run jobs."""
+
+    kind: Literal["median", "halving", "hyperband"]
+    metric: str  # as metrics.jsonl has it
+    higher_is_better: bool
+    after: int | str  # a duration
+    factor: int
+    path: str  # of the reports
+
+    def reason_to_stop(self, job_id: str, reports: Reports) -> str | None:
+        """Why a job should stop after its last report; None: go on."""
+        own = reports[job_id]
+        if self.kind == "median":
+            return self._below_median(job_id, reports)
+        last = own[-1]
+        before = own[-2].epoch if len(own) > 1 else 0.0
+        rung = next((r for r in self.rungs(job_id, last) if before < r <= last.epoch), None)
+        if rung is None or self._belongs_on(job_id, rung, reports):
+            return None
+        return f"not among the best 1/{self.factor} at epoch {rung:.3g}"
+
+    def promoted(self, job_ids: Iterable[str], reports: Reports) -> list[str]:
+        """Of jobs that were stopped, those that belong to the best of their rung by now."""
+        found = []
+        for job_id in job_ids:
+            if self.kind == "median" or job_id not in reports:
+                continue
+            last = reports[job_id][-1]
+            passed = [rung for rung in self.rungs(job_id, last) if rung <= last.epoch]
+            if passed and self._belongs_on(job_id, passed[-1], reports):
+                found.append(job_id)
+        return found
+
+    def rungs(self, job_id: str, report: Report) -> list[float]:
+        """The epochs at which a job is compared: never its last one."""
+        first = report.first * self.factor ** self._bracket(job_id, report)
+        rungs = []
+        while first < report.total * (1 - 1e-9):
+            rungs.append(first)
+            first *= self.factor
+        return rungs
+
+    def _bracket(self, job_id: str, report: Report) -> int:
+        """Which ladder a job is on: 0 has the lowest first rung, and most of the jobs."""
+        if self.kind != "hyperband":
+            return 0
+        num_brackets = max(1, math.floor(math.log(report.total / report.first, self.factor) + 1e-9))
+        weights = [self.factor ** (num_brackets - 1 - b) for b in range(num_brackets)]
+        place = int(job_id, 16) % sum(weights)
+        for bracket, weight in enumerate(weights):
+            if place < weight:
+                return bracket
+            place -= weight
+        raise AssertionError("unreachable")
+
+    def _belongs_on(self, job_id: str, rung: float, reports: Reports) -> bool:
+        """Whether a job is among the best 1/factor of those that have come to this rung."""
+        values = {
+            other: self._best_by(rung, found, needs=rung)
+            for other, found in reports.items()
+            if self._bracket(other, found[-1]) == self._bracket(job_id, found[-1])
+        }
+        there = {other: value for other, value in values.items() if value is not None}
+        own = there[job_id]
+        num_better = sum(value > own for value in there.values())
+        return num_better < max(1, len(there) // self.factor)
+
+    def _below_median(self, job_id: str, reports: Reports) -> str | None:
+        last = reports[job_id][-1]
+        if last.epoch < last.first:
+            return None
+        others = [
+            self._best_by(last.epoch, found, needs=last.epoch)
+            for other, found in reports.items()
+            if other != job_id
+        ]
+        values = sorted(value for value in others if value is not None)
+        if len(values) < NUM_TO_COMPARE:
+            return None
+        middle = len(values) // 2
+        median = values[middle] if len(values) % 2 else sum(values[middle - 1 : middle + 1]) / 2
+        own = self._best_by(last.epoch, reports[job_id], needs=0)
+        assert own is not None
+        if own >= median:
+            return None
+        return f"worse than the median of {len(values)} others at epoch {last.epoch:.3g}"
+
+    def _best_by(self, epoch: float, found: list[Report], *, needs: float) -> float | None:
+        """A job's best value up to `epoch`, higher being better; None if it is not at `needs`.
+
+        The report with which a rung is passed belongs to the rung.
+        """
+        if found[-1].epoch < needs - 1e-9:
+            return None
+        upto = [r for i, r in enumerate(found) if i == 0 or found[i - 1].epoch < epoch - 1e-9]
+        return max(self._score(report.value) for report in upto)
+
+    def _score(self, value: float) -> float:
+        """Higher is better; what is no number is worst."""
+        if math.isnan(value):
+            return -math.inf
+        return value if self.higher_is_better else -value
+
+
+class SweepJudge:
+    """Reports what one job has come to, and says whether it should stop."""
+
+    def __init__(self, pruning: Pruning, job_id: str) -> None:
+        self.metric = pruning.metric
+        self._pruning = pruning
+        self._job_id = job_id
+
+    def verdict(self, step: int, clock: Clock, value: float) -> str | None:
+        """Why the run should stop after `step` steps with this value; None: go on."""
+        line = {
+            "id": self._job_id,
+            "epoch": round(clock.epochs(step), 6),
+            "total": round(clock.epochs(clock.total_steps), 6),
+            "first": round(clock.epochs(math.ceil(clock.steps(self._pruning.after))), 6),
+            "value": value,
+        }
+        path = Path(self._pruning.path)
+        # One at a time, so that what is decided by is what was known.
+        with locked(path.with_suffix(".lock")):
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            reports = read_reports(path)
+        return self._pruning.reason_to_stop(self._job_id, reports)
+
+
+def judge(pruning: Mapping[str, Any], job_id: str) -> SweepJudge:
+    """The judge of a job, in the process that runs it."""
+    return SweepJudge(Pruning(**pruning), job_id)
+
+
+def read_reports(path: Path) -> Reports:
+    """What all jobs have reported. A job that was interrupted reports some epochs again."""
+    found: dict[str, dict[float, Report]] = {}
+    for line in read_lines(path):
+        report = Report(line["epoch"], line["total"], line["first"], line["value"])
+        found.setdefault(line["id"], {})[report.epoch] = report
+    return {job_id: [of[epoch] for epoch in sorted(of)] for job_id, of in found.items()}

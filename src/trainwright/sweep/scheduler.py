@@ -1,0 +1,286 @@
+"""Keep every slot busy until all jobs have ended; a job that fails takes only itself with it."""
+
+import signal
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from trainwright.errors import TrainwrightError
+from trainwright.sweep.job import Job
+from trainwright.sweep.lock import is_held
+from trainwright.sweep.pruning import Pruning, Reports, read_reports
+from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.slots import Slot
+from trainwright.sweep.source import Source
+from trainwright.sweep.store import State, Store
+from trainwright.sweep.tasks import job_task
+from trainwright.sweep.workers import Event, Workers
+
+BUSY = 75  # what a worker exits with where another process has the job
+LOOK = 0.2  # seconds between two looks at the clock
+GRACE = 10.0  # seconds between asking a job to stop and killing it
+MAX_DEATHS = 3  # of the server, in a row
+
+
+class Audience(Protocol):
+    """Hears what happens, to show it."""
+
+    def ended(self, job: Job, state: State, num_ended: int) -> None:
+        """A job has ended, as the `num_ended`-th, and will not be tried again."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def tick(self, num_ended: int, total: int, num_running: int) -> None:
+        """Time has passed."""
+
+
+@dataclass
+class Running:
+    """A job that is at work."""
+
+    job: Job
+    slot: Slot
+    since: float  # seconds of a monotonic clock
+    asked: float | None = None  # since when it should stop
+    reason: str | None = None  # why it was asked, if that makes it a failure
+
+
+@dataclass
+class Ending:
+    """How it all ended: jobs that failed, in the order of their numbers, and what stopped it."""
+
+    failed: list[tuple[Job, State]] = field(default_factory=list)
+    signal: int | None = None  # that has stopped the sweep
+    num_left: int = 0
+
+
+class Scheduler:
+    """Runs the jobs of a source, each in a slot, until there are no more."""
+
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        workers: Workers,
+        slots: Sequence[Slot],
+        settings: SweepSettings,
+        *,
+        pruning: Pruning | None,
+        audience: Audience,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._workers = workers
+        self._free = deque(slots)
+        self._settings = settings
+        self._pruning = pruning
+        self._audience = audience
+        self._running: dict[int, Running] = {}
+        self._again: deque[Job] = deque()  # to be tried once more
+        self._elsewhere: list[Job] = []  # that other processes are at
+        self._waited_for: set[str] = set()
+        self._pruned: dict[str, Job] = {}
+        self._reports: Reports = {}
+        self._attempts: dict[str, int] = {}
+        self._num_started = 0
+        self._num_ended = 0
+        self._num_deaths = 0
+        self._stopping = False
+        self._requests: list[int] = []  # signals
+        self._ending = Ending()
+
+    def request_stop(self, number: int) -> None:
+        """Ask for a stop; called again, for an end at once. It is all that a handler may do."""
+        self._requests.append(number)
+
+    def _obey_requests(self) -> None:
+        if self._requests and self._ending.signal is None:
+            self._ending.signal = self._requests[0]
+            self._stop()
+        if self._requests[1:].count(signal.SIGINT):
+            for key in self._running:
+                self._workers.signal(key, signal.SIGKILL)
+
+    def _stop(self) -> None:
+        """Start nothing more, and let what runs save and stop."""
+        self._stopping = True
+        for key in self._running:
+            self._workers.signal(key, signal.SIGTERM)
+
+    def run(self) -> Ending:
+        """Run until every job has ended or the sweep was stopped."""
+        while True:
+            self._obey_requests()
+            self._fill()
+            if not self._running and (self._stopping or not self._elsewhere):
+                break
+            for event in self._workers.events(LOOK):
+                self._hear(event)
+            self._watch_time()
+            self._look_elsewhere()
+            self._audience.tick(self._num_ended, self._source.total, len(self._running))
+        self._ending.failed.sort(key=lambda failure: failure[0].number)
+        self._ending.num_left = self._source.total - self._num_ended
+        return self._ending
+
+    def _fill(self) -> None:
+        """Give every free slot a job, if there is one."""
+        while self._free and not self._stopping:
+            job = self._next()
+            if job is None:
+                return
+            state = self._store.state(job.id)
+            if state["status"] == "finished" or self._is_left_pruned(job, state):
+                self._end(job, state, is_news=job.id in self._waited_for)
+            elif is_held(self._store.lock(job.id)):
+                self._wait_for(job)
+            else:
+                self._start(job, self._free.popleft())
+
+    def _next(self) -> Job | None:
+        """A job to try again, one that was pruned too early, or a new one."""
+        if self._again:
+            return self._again.popleft()
+        if self._pruning is not None and self._pruned:
+            self._reports = read_reports(self._store.reports)
+            promoted = self._pruning.promoted(self._pruned, self._reports)
+            if promoted:
+                job = self._pruned.pop(promoted[0])
+                self._num_ended -= 1
+                self._audience.note(f"goes on: {job.label}")
+                return job
+        return self._source.next()
+
+    def _is_left_pruned(self, job: Job, state: State) -> bool:
+        """Whether a job was pruned and still is: without pruning, it goes on."""
+        if state["status"] != "pruned" or self._pruning is None:
+            return False
+        reports = read_reports(self._store.reports)
+        return not self._pruning.promoted([job.id], reports)
+
+    def _start(self, job: Job, slot: Slot) -> None:
+        self._num_started += 1
+        self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
+        task = job_task(job, self._store, threads=slot.threads, pruning=self._pruning)
+        has_own_device = ":" in str(job.config["trainer"]["device"])
+        self._running[self._num_started] = Running(job, slot, time.monotonic())
+        self._workers.start(
+            self._num_started,
+            task,
+            data=[job.config["data"]],
+            environment={} if has_own_device else slot.environment,
+            log=self._store.log(job),
+        )
+
+    def _hear(self, event: Event) -> None:
+        if event["event"] == "died":
+            self._replace_server()
+        elif event["event"] == "started":
+            self._running[event["key"]].since = time.monotonic()
+        elif event["event"] == "ended" and event["key"] in self._running:
+            self._num_deaths = 0
+            running = self._running.pop(event["key"])
+            self._free.append(running.slot)
+            self._ended(running, event["code"])
+
+    def _ended(self, running: Running, code: int) -> None:
+        """Find out how a job ended: by its own account, else by how its process did."""
+        job = running.job
+        if code == BUSY:
+            self._wait_for(job)
+            return
+        state = self._store.state(job.id)
+        if running.reason is not None:
+            state = self._fail(job, state, running.reason, 1)
+        elif state["status"] in ("stopped", "planned"):
+            if self._stopping:
+                return
+            if not (code in (128 + signal.SIGTERM, 128 + signal.SIGINT) and code > 0):
+                state = self._fail(job, state, _how(code), code if code > 0 else 1)
+            else:  # somebody else has stopped this one job
+                state = self._fail(job, state, "was stopped by a signal, and saved", code)
+        if state["status"] == "failed" and self._attempts[job.id] <= self._settings.retries:
+            self._audience.note(f"try again: {job.label} ({state['error'].splitlines()[0]})")
+            self._again.append(job)
+            return
+        self._end(job, state)
+
+    def _fail(self, job: Job, state: State, reason: str, code: int) -> State:
+        """Note a failure that the job's process could not note itself."""
+        state = {
+            "folder": self._store.folder(job).name,
+            "seconds": 0.0,
+            **state,
+            "status": "failed",
+            "error": reason,
+            "code": code,
+        }
+        self._store.write_state(job.id, state)
+        return state
+
+    def _end(self, job: Job, state: State, *, is_news: bool = True) -> None:
+        self._num_ended += 1
+        if state["status"] == "pruned":
+            self._pruned[job.id] = job
+        if state["status"] == "failed":
+            self._ending.failed.append((job, state))
+            if self._settings.fail_fast and not self._stopping:
+                self._audience.note("sweep.fail_fast: the others save and stop")
+                self._stop()
+        self._source.ended(job, state)
+        if is_news:
+            self._audience.ended(job, state, self._num_ended)
+
+    def _wait_for(self, job: Job) -> None:
+        """Another process is at this job: see what becomes of it."""
+        self._elsewhere.append(job)
+        self._waited_for.add(job.id)
+
+    def _watch_time(self) -> None:
+        """Stop jobs that take too long: politely, then not."""
+        now = time.monotonic()
+        for key, running in self._running.items():
+            limit = self._settings.timeout
+            if limit is not None and running.asked is None and now - running.since > limit:
+                running.asked, running.reason = now, f"timed out after {limit:g} s"
+                self._workers.signal(key, signal.SIGTERM)
+            # Who presses Ctrl-C may do so again; what takes too long has had its time.
+            too_late = running.reason is not None and now - (running.asked or now) > GRACE
+            if too_late:
+                running.asked = now
+                self._workers.signal(key, signal.SIGKILL)
+
+    def _look_elsewhere(self) -> None:
+        """Take back the jobs that other processes have let go of."""
+        for job in list(self._elsewhere):
+            if not is_held(self._store.lock(job.id)):
+                self._elsewhere.remove(job)
+                self._again.append(job)
+
+    def _replace_server(self) -> None:
+        """The server is dead, and its jobs save and stop: put them back, and start another.
+
+        It was data that killed it, for it does nothing else: the new one leaves that to the jobs.
+        """
+        self._num_deaths += 1
+        if self._num_deaths > MAX_DEATHS:
+            raise TrainwrightError("the process that starts jobs dies again and again")
+        self._audience.note("the process that jobs are forked from has died; they start afresh now")
+        self._workers.restart(warm=False)
+        for running in self._running.values():
+            self._attempts[running.job.id] -= 1
+            self._wait_for(running.job)
+            self._free.append(running.slot)
+        self._running.clear()
+
+
+def _how(code: int) -> str:
+    """How a process ended that said nothing itself."""
+    if code >= 0:
+        return f"its process exited with {code} before it was done"
+    name = signal.Signals(-code).name
+    hint = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"killed by {name}{hint}"

@@ -1,0 +1,43 @@
+"""The settings of a sweep, as `configs/sweep/*.yaml` writes them."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+Mode = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """What a sweep is told; `configs/sweep/grid.yaml` says what each key means."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: Literal["grid", "zip", "union", "random", "optuna"] = "grid"
+    params: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    dir: str | None = None
+    dry_run: bool = False
+
+    jobs: Positive | None = None
+    isolation: Literal["auto", "warm", "process"] = "auto"
+    rehearse: bool = True
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    retries: Annotated[int, Field(ge=0)] = 0
+    fail_fast: bool = False
+
+    metric: str | None = None
+    mode: Mode | None = None
+
+    prune: Literal["median", "halving", "hyperband"] | None = None
+    prune_after: int | str = "1 epoch"
+    prune_factor: Annotated[int, Field(ge=2)] = 3
+
+    trials: Positive = 20
+    seed: int = 0
+    sampler: Literal["tpe", "cmaes", "gp", "random"] = "tpe"
+    storage: str | None = None
+
+    job: str | None = None

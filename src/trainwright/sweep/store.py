@@ -1,0 +1,185 @@
+"""The folder of a sweep: its plan, the state of each job, and where everything lies.
+
+outputs/sweeps/mlp-digits-lr-seed-3fa2c1/
+  mlp-digits-0a1b2c3d4e5f/   a run folder for each job, named by its identity
+  logs/                      what each job printed
+  sweep.csv, sweep.json      the verdict
+  plots/
+  .sweep/plan.json           what was typed, what is ranked
+  .sweep/jobs.jsonl          a line for each job that was ever planned here
+  .sweep/jobs/<id>.json      its state; <id>.lock is held by the process that works on it
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainwright.errors import ConfigError, DiskError
+from trainwright.sweep.job import Job
+from trainwright.sweep.lines import read_lines
+from trainwright.sweep.lock import is_held, locked
+
+DONE = ("finished", "pruned")
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """What the table needs of a job, without its config."""
+
+    id: str
+    number: int
+    name: str
+    point: dict[str, str]
+    overrides: list[str]
+    trial: int | None
+
+
+@dataclass(frozen=True)
+class Store:
+    """The files of a sweep. Several processes may use one folder at once."""
+
+    path: Path
+
+    def prepare(self) -> None:
+        """Make the folder, if it is not there. Raises DiskError."""
+        try:
+            for folder in (self.path, self.inner, self.states, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(f"could not make {error.filename}\n  {error.strerror}") from error
+
+    @property
+    def inner(self) -> Path:
+        """The part of the folder that is not for reading."""
+        return self.path / ".sweep"
+
+    @property
+    def states(self) -> Path:
+        """Folder of the jobs' states and locks."""
+        return self.inner / "jobs"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what the jobs printed."""
+        return self.path / "logs"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of the verdict's pictures."""
+        return self.path / "plots"
+
+    @property
+    def reports(self) -> Path:
+        """What running jobs report to the pruner, a line each."""
+        return self.inner / "reports.jsonl"
+
+    def folder(self, job: Job | JobLine) -> Path:
+        """The run folder of a job in this sweep, whether it is there or not."""
+        return self.path / f"{job.name}-{job.id}"
+
+    def log(self, job: Job | JobLine) -> Path:
+        """The file that takes what a job prints."""
+        return self.logs / f"{job.name}-{job.id}.log"
+
+    def lock(self, job_id: str) -> Path:
+        """The file that is locked by the process that works on a job."""
+        return self.states / f"{job_id}.lock"
+
+    def state(self, job_id: str) -> State:
+        """The state of a job: `status` planned, running, finished, pruned, stopped or failed.
+
+        A job that was running when its process died is `stopped`: it can be gone on with.
+        """
+        state = self._read(job_id)
+        if state.get("status") == "running" and not is_held(self.lock(job_id)):
+            state = self._read(job_id)  # it may have ended between the two looks
+            if state.get("status") == "running":
+                state["status"] = "stopped"
+        return state
+
+    def _read(self, job_id: str) -> State:
+        try:
+            state: State = json.loads((self.states / f"{job_id}.json").read_text())
+        except FileNotFoundError:
+            return {"status": "planned"}
+        return state
+
+    def write_state(self, job_id: str, state: Mapping[str, Any]) -> None:
+        """Write the state of a job whole. To be called by who holds its lock. Raises DiskError."""
+        write_whole(self.states / f"{job_id}.json", json.dumps(state))
+
+    def plan(self) -> dict[str, Any]:
+        """What was typed and is ranked. Raises ConfigError where this is no sweep's folder."""
+        try:
+            plan: dict[str, Any] = json.loads((self.inner / "plan.json").read_text())
+        except (OSError, ValueError):
+            raise ConfigError(f"{self.path} is not the folder of a sweep") from None
+        return plan
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Write what was typed and is ranked."""
+        write_whole(self.inner / "plan.json", json.dumps(plan, indent=2) + "\n")
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Note jobs that are new to this folder."""
+        with locked(self.inner / "jobs.lock"):
+            known = {line.id for line in self.jobs()}
+            new = [job for job in jobs if job.id not in known]
+            text = "".join(json.dumps(_line(job)) + "\n" for job in new)
+            with (self.inner / "jobs.jsonl").open("a") as file:
+                # A line that a kill has torn must not swallow the one that comes after it.
+                file.write(f"\n{text}" if file.tell() else text)
+
+    def jobs(self) -> list[JobLine]:
+        """Every job that was ever planned here; a torn last line is left out."""
+        return [JobLine(**line) for line in read_lines(self.inner / "jobs.jsonl")]
+
+    def finished_elsewhere(self, job_ids: Iterable[str]) -> dict[str, "Store"]:
+        """The sweeps beside this one that have finished some of the jobs, by identity."""
+        wanted = set(job_ids)
+        found: dict[str, Store] = {}
+        for other in sorted(self.path.parent.glob("*/.sweep")):
+            if other.parent.name == self.path.name:
+                continue
+            store = Store(other.parent)
+            here = {path.stem for path in store.states.glob("*.json")} & wanted
+            for job_id in here - set(found):
+                state = store.state(job_id)
+                if state["status"] == "finished" and store.run_folder(state).is_dir():
+                    found[job_id] = store
+        return found
+
+    def run_folder(self, state: Mapping[str, Any]) -> Path:
+        """Where the run of a job that has begun is: here, or in a sweep beside this one."""
+        return self.path / str(state["folder"])
+
+    def adopt(self, job_id: str, other: "Store") -> None:
+        """Take over a job that another sweep has finished: its run stays where it is."""
+        state = other.state(job_id)
+        folder = os.path.relpath(other.run_folder(state), self.path)
+        self.write_state(job_id, {**state, "folder": folder, "attempts": 0, "seconds": 0.0})
+
+
+def _line(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "number": job.number,
+        "name": job.name,
+        "point": dict(job.point),
+        "overrides": list(job.overrides),
+        "trial": job.trial,
+    }
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises DiskError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise DiskError(f"could not write {path}\n  {error.strerror}") from error

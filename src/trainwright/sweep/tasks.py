@@ -1,0 +1,36 @@
+"""What the process of a job is told, as plain JSON."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainwright.sweep.job import Job
+from trainwright.sweep.pruning import Pruning
+from trainwright.sweep.store import Store
+
+
+def job_task(
+    job: Job, store: Store, *, threads: int | None, pruning: Pruning | None
+) -> dict[str, Any]:
+    """To work on one job, with so many threads where the config does not say; None: torch's own."""
+    config = dict(job.config)
+    if config["trainer"].get("threads") is None:
+        config["trainer"] = {**config["trainer"], "threads": threads}
+    return {
+        "do": "job",
+        "id": job.id,
+        "name": job.name,
+        "config": config,
+        "overrides": list(job.overrides),
+        "folder": str(store.folder(job).absolute()),
+        "state": str((store.states / f"{job.id}.json").absolute()),
+        "lock": str(store.lock(job.id).absolute()),
+        "prune": None if pruning is None else asdict(pruning),
+    }
+
+
+def rehearsal_task(jobs: Iterable[Job], result: Path, *, threads: int) -> dict[str, Any]:
+    """To put a batch through every distinct model of some jobs."""
+    listed = [{"id": job.id, "config": job.config} for job in jobs]
+    return {"do": "rehearse", "jobs": listed, "result": str(result), "threads": threads}

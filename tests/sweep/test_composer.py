@@ -1,0 +1,78 @@
+"""Jobs have the config that Hydra composes for the same overrides."""
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
+
+from trainwright.compose import register_schema
+from trainwright.config_folder import config_folder
+from trainwright.errors import ConfigError
+from trainwright.sweep.composer import Composer
+
+
+@pytest.fixture
+def composer():
+    register_schema()
+    before = HydraConfig.instance().cfg
+
+    def make(*fixed):
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+        master = hydra.compose_config("train", list(fixed), run_mode=RunMode.MULTIRUN)
+        return Composer(HydraContext(hydra.config_loader, None), master, fixed)
+
+    yield make
+    HydraConfig.instance().cfg = before
+
+
+@pytest.mark.parametrize(
+    ("fixed", "point"),
+    [
+        (["trainer.epochs=2"], {"optimizer.lr": "3e-4", "seed": "5"}),
+        (["data=digits"], {"model": "gan", "optimizer.lr": "1e-4"}),
+        (["model=cnn"], {"optimizer": "sgd", "optimizer.momentum": "0.5"}),
+        ([], {"+optimizer.players": "{generator: {lr: 1}}", "model": "mlp"}),
+        ([], {"model.widths": "[8,4]", "model.norm": "null"}),
+        (["experiment=mnist_mlp"], {"data.augment.shift": "2"}),
+        (["~schedule.warmup"], {"schedule": "linear"}),
+    ],
+)
+def test_a_job_has_the_config_that_hydra_composes(fixed, point, composer, composed):
+    job = composer(*fixed).job(0, point)
+    typed = [*fixed, *(f"{key}={value}" for key, value in point.items())]
+    expected = OmegaConf.to_container(composed(*typed), resolve=True)
+    expected.pop("sweep")
+    assert job.config == expected
+    assert list(job.overrides) == typed
+
+
+def test_jobs_do_not_share_what_they_change(composer):
+    make = composer()
+    first = make.job(0, {"optimizer.lr": "1", "model.widths": "[8]"})
+    second = make.job(1, {"seed": "1"})
+    assert first.config["optimizer"]["lr"] == 1
+    assert second.config["optimizer"]["lr"] == 1e-3
+    assert second.config["model"]["widths"] == [512, 256]
+
+
+def test_settings_of_the_sweep_make_no_other_job(composer):
+    plain, swept = composer(), composer("sweep=random", "sweep.jobs=2")
+    point = {"optimizer.lr": "1"}
+    assert plain.job(0, point).id == swept.job(0, point).id
+    assert swept.job(0, point).overrides == ("optimizer.lr=1",)
+
+
+@pytest.mark.parametrize(
+    ("point", "says"),
+    [
+        ({"trainer.epochs": "ten"}, "trainer.epochs='ten'"),
+        ({"run.dir": "here"}, "sweep.dir"),
+        ({"trainer.resume": "there"}, "typed again"),
+    ],
+)
+def test_what_no_job_can_have_is_refused(point, says, composer):
+    with pytest.raises(ConfigError, match=says):
+        composer().job(0, point)

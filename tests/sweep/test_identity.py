@@ -1,0 +1,82 @@
+"""A job's identity: the same wherever it is computed, and another for all that matters."""
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from trainwright.sweep.identity import IRRELEVANT, job_id
+
+
+@pytest.fixture
+def config(composed):
+    return OmegaConf.to_container(composed("trainer=smoke"), resolve=True)
+
+
+def changed(config, path, value):
+    config = copy.deepcopy(config)
+    *parents, key = path
+    node = config
+    for parent in parents:
+        node = node[parent]
+    node[key] = value
+    return config
+
+
+def leaves(node, path=()):
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def test_it_is_a_sha256_over_sorted_json():
+    config = {"seed": 1, "model": {"b": 1e-3, "a": [1, None, True, "é"]}, "run": {"root": "x"}}
+    text = '{"model":{"a":[1,null,true,"\\u00e9"],"b":0.001},"seed":1}'
+    assert job_id(config) == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_every_process_finds_the_same(config):
+    code = "import json, sys; from trainwright.sweep.identity import job_id; "
+    code += "print(job_id(json.load(sys.stdin)))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=json.dumps(config),
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert found == {job_id(config)}
+
+
+def test_every_key_counts_but_those_that_cannot_change_results(config):
+    before = job_id(config)
+    for path in leaves(config):
+        name = ".".join(path)
+        ignored = any(name == key or name.startswith(f"{key}.") for key in IRRELEVANT)
+        assert (job_id(changed(config, path, "another")) == before) == ignored, name
+
+
+def test_one_gpu_is_as_good_as_the_other_but_no_cpu(config):
+    on = {name: job_id(changed(config, ("trainer", "device"), name)) for name in
+          ("cuda:0", "cuda:1", "cpu")}  # fmt: skip
+    assert on["cuda:0"] == on["cuda:1"] != on["cpu"]
+
+
+def test_another_way_to_write_a_number_is_the_same_job_and_another_type_is_not(composed):
+    ids = [
+        job_id(OmegaConf.to_container(composed(typed), resolve=True))
+        for typed in ("optimizer.lr=1e-3", "optimizer.lr=0.001", "optimizer.lr=1e-4")
+    ]
+    assert ids[0] == ids[1] != ids[2]
+    # A share of the data is not a number of examples.
+    assert job_id({"data": {"validation": 1}}) != job_id({"data": {"validation": 1.0}})

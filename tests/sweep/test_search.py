@@ -1,0 +1,112 @@
+"""Searching: stopped and gone on with, it is the search that was not; several share a study."""
+
+import multiprocessing
+
+import pytest
+
+from trainwright.errors import ConfigError
+from trainwright.sweep.axes import Axis, Interval, Swept
+from trainwright.sweep.identity import digest
+from trainwright.sweep.job import Job
+from trainwright.sweep.store import Store
+
+pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+from trainwright.sweep.search import Search, open_study
+
+RATE = Axis("rate", interval=Interval(1e-4, 1.0, log=True))
+KIND = Axis("kind", values=("a", "b"))
+SEEDS = Axis("seed", values=("0", "1"))
+
+
+def job(number, point, trial):
+    return Job(digest(point), number, "run", point, (), {}, trial)
+
+
+def value_of(state):
+    return state["value"]
+
+
+def search(folder, num_trials, *, axes=(RATE, KIND), storage=None, sampler="tpe"):
+    store = Store(folder)
+    store.prepare()
+    return Search(
+        Swept((), axes),
+        store,
+        num_trials=num_trials,
+        seed=0,
+        sampler=sampler,
+        storage=storage,
+        higher_is_better=True,
+        several_at_once=False,
+        make_job=job,
+        value_of=value_of,
+    )
+
+
+def worth(point):
+    return -abs(float(point["rate"]) - 0.01) - (point["kind"] == "b") + float(point.get("seed", 0))
+
+
+def run(source, at_most=100):
+    points = []
+    while len(points) < at_most and (found := source.next()) is not None:
+        points.append(found.point)
+        source.ended(found, {"status": "finished", "value": worth(found.point)})
+    return points
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+def test_a_search_that_was_stopped_is_the_search_that_was_not(tmp_path, sampler):
+    whole = run(search(tmp_path / "whole", 14, sampler=sampler))
+    parts = tmp_path / "parts"
+    first = run(search(parts, 14, sampler=sampler), at_most=12)
+    interrupted = search(parts, 14, sampler=sampler).next()  # asked for, never told
+    rest = run(search(parts, 14, sampler=sampler))
+    assert rest[0] == interrupted.point
+    assert first + rest == whole
+    assert run(search(parts, 14, sampler=sampler)) == []
+
+
+def test_a_setting_counts_by_its_mean_over_seeds_and_a_failed_one_does_not(tmp_path):
+    source = search(tmp_path, 2, axes=(RATE, KIND, SEEDS))
+    assert source.total == 4
+    jobs = [source.next() for _ in range(2)]
+    assert [found.point["seed"] for found in jobs] == ["0", "1"]
+    for found, value in zip(jobs, (0.25, 0.75), strict=True):
+        source.ended(found, {"status": "finished", "value": value})
+    for _ in range(2):
+        source.ended(source.next(), {"status": "failed"})
+    assert source.next() is None
+    study = open_study(Store(tmp_path), None, higher_is_better=True)
+    assert [(t.state.name, t.value) for t in study.trials] == [("COMPLETE", 0.5), ("FAIL", None)]
+
+
+def test_it_finds_the_better_half(tmp_path):
+    points = run(search(tmp_path, 30))
+    assert max(map(worth, points)) > -0.01
+    assert sum(point["kind"] == "a" for point in points[15:]) > 10
+
+
+def _share(folder, storage):
+    run(search(folder, 12, storage=storage))
+
+
+def test_several_processes_share_one_study(tmp_path):
+    """In a database, from one folder: twelve trials in all, every one of them told once."""
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    folder = tmp_path / "sweep"
+    search(folder, 0, storage=storage)  # the tables are there before all come at once
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_share, args=(folder, storage)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    study = open_study(Store(folder), storage, higher_is_better=True)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 12
+
+
+def test_a_database_that_cannot_be_used_is_a_mistake(tmp_path):
+    with pytest.raises(ConfigError, match=r"sweep\.storage=nonsense"):
+        search(tmp_path, 1, storage="nonsense")
