@@ -55,8 +55,9 @@ def test_a_good_run_is_healthy_from_its_first_look_to_its_last():
         ({"diversity": [0.9, 0.2]}, "collapsing"),
         ({"diversity": [0.1, 0.3, 0.45]}, "healthy"),  # on its way
         ({"diversity__three": [0.2, 0.2]}, "collapsing"),
-        ({"class_share__three": [0.05, 0.05]}, "collapsing"),
-        ({"class_share__three": [0.3, 0.3]}, "healthy"),
+        ({"class_share__three": [1, 0.05, 0.05]}, "collapsing"),
+        ({"class_share__three": [1, 0.05, 0.3]}, "healthy"),
+        ({"class_share__three": [0.05, 0.05, 0.05]}, "healthy"),  # it has yet to come
         ({"objective": [4, 0.5, 2.5]}, "diverged"),
         ({"objective": [4, 0.1, 1.9]}, "healthy"),  # worse, but not as before it learnt
         ({"objective": [math.nan]}, "diverged"),
@@ -80,7 +81,7 @@ def test_at_a_first_look_only_what_is_one_single_image_has_collapsed():
 
 def test_the_classes_that_are_missing_or_alike_are_named():
     health = diagnose(
-        course(class_share__nine=[0, 0], class_share__one=[1, 1], diversity__three=[0.1, 0.1])
+        course(class_share__nine=[1, 0, 0], class_share__one=[1, 1, 1], diversity__three=[0.1, 0.1])
     )
     (ailment,) = health.ailments
     assert ailment.because == (
@@ -126,3 +127,23 @@ def test_one_class_that_is_always_the_same_image_shows_in_its_own_diversity():
     fakes[classes == 1] = 0.5
     found = class_diversity(fakes, real, classes, ("a", "b", "c"))
     assert found == {"a": 1.0, "b": 0.0}
+
+
+def test_first_samples_that_are_taken_for_one_class_miss_nothing():
+    """Taken all for the first, then all for the second; then four of four come."""
+    shares = [(4, 0, 0, 0), (0, 4, 0, 0), (0, 4, 0, 0), (1, 1, 1, 1)]
+    looks = [
+        dict(GOOD, objective=4 / (1 + n), **{f"class_share/{c}": v for c, v in enumerate(look)})
+        for n, look in enumerate(shares)
+    ]
+    for number in range(1, len(looks) + 1):
+        assert str(diagnose(looks[:number])) == "healthy"
+
+
+def test_a_class_that_never_comes_is_missed_when_the_others_have_long_been_there():
+    looks = [
+        dict(GOOD, objective=4 / (1 + n), **{"class_share/a": 1.4, "class_share/b": 0.0})
+        for n in range(5)
+    ]
+    assert [str(diagnose(looks[: n + 1])) for n in range(5)] == ["healthy"] * 4 + ["collapsing"]
+    assert diagnose(looks).ailments[0].because == "classes are missing: b"

@@ -21,6 +21,7 @@ RISING = 1.1  # times the look before: what is low and grows that fast is on its
 MISSING = 0.2  # share of a class among the samples, over its share among real images
 WORSE = 4.0  # times the best score so far, and over half of the first: all that was learnt is lost
 BETTER = 0.99  # times the best score so far: an improvement worth the name
+OVERDUE = 5  # evaluations without a class that has never come, when the others have
 PATIENCE = 2  # evaluations without one, before a game counts as decided
 
 
@@ -98,7 +99,7 @@ def _collapsing(history: Sequence[Signs]) -> Ailment | None:
     """Low is not enough: a generator begins with samples that are alike, and has yet to vary."""
     now = history[-1]
     alike = _of_classes(history, "diversity/", CLASS_ALIKE)
-    missing = _of_classes(history, "class_share/", MISSING)
+    missing = _missing(history)
     reasons = []
     if _stays_low(history, "diversity", ALIKE):
         reasons.append(f"samples differ {now['diversity']:.2f} times as much as real images do")
@@ -126,6 +127,30 @@ def _has_vanished(history: Sequence[Signs], name: str) -> bool:
 
 def _course(history: Sequence[Signs], name: str) -> list[float]:
     return [look[name] for look in history if name in look]
+
+
+def _missing(history: Sequence[Signs]) -> list[str]:
+    """The classes that were there and have gone, or are overdue.
+
+    First samples are no digits yet, and a classifier takes them for one or two classes: what is
+    missing counts only beside samples of which at least half of the classes have come.
+    """
+    prefix = "class_share/"
+    names = [name for name in history[-1] if name.startswith(prefix)]
+
+    def has(look: Signs, name: str) -> bool:
+        return look.get(name, 0.0) >= MISSING
+
+    formed = [2 * sum(has(look, name) for name in names) >= len(names) for look in history]
+    gone = []
+    for name in names:
+        if len(history) < PATIENCE or any(has(look, name) for look in history[-PATIENCE:]):
+            continue
+        was_there = any(f and has(look, name) for f, look in zip(formed, history, strict=True))
+        never_came = not any(has(look, name) for look in history)
+        if was_there or (never_came and formed[-1] and len(history) >= OVERDUE):
+            gone.append(name.removeprefix(prefix))
+    return gone
 
 
 def _stays_low(history: Sequence[Signs], name: str, low: float) -> bool:
