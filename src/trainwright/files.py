@@ -64,15 +64,18 @@ def append_line(path: Path, line: str) -> None:
         raise disk_error(path, len(data), error) from error
 
 
-def disk_error(path: Path, needed: int, error: Exception) -> DiskError:
-    """The error for a file of `needed` bytes that could not be written."""
+def disk_error(path: Path, needed: int | None, error: Exception) -> DiskError:
+    """The error for a file that could not be written, of `needed` bytes where that is known."""
     full = "No space" in str(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
     reason = os.strerror(errno.ENOSPC) if full else getattr(error, "strerror", None) or str(error)
     try:
-        free = f", and {format_bytes(shutil.disk_usage(path.parent).free)} free"
+        space = [f"{format_bytes(shutil.disk_usage(path.parent).free)} free"]
     except OSError:
-        free = ""
-    return DiskError(f"could not write {path}\n  {reason}: {format_bytes(needed)} needed{free}")
+        space = []
+    if needed is not None:
+        space.insert(0, f"{format_bytes(needed)} needed")
+    details = f": {', '.join(space)}" if space else ""
+    return DiskError(f"could not write {path}\n  {reason}{details}")
 
 
 def leftovers(folder: Path) -> list[Path]:

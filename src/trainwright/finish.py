@@ -1,5 +1,6 @@
 """The end of a run: one look at the test split with the best weights, and the pictures."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from trainwright.assemble import Assembly
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
-from trainwright.errors import DiskError
+from trainwright.files import disk_error
 from trainwright.finish_gan import draw_gan, score_summary
 from trainwright.hooks.log import read_rows
 from trainwright.report.confusion import plot_confusion
@@ -56,7 +57,7 @@ def finish(assembly: Assembly, folder: RunFolder) -> dict[str, Any]:
         if isinstance(task, GANTask):
             draw_gan(assembly, folder, values)
     except OSError as error:
-        raise DiskError(f"could not write a picture in {folder.plots}\n  {error}") from error
+        raise disk_error(Path(error.filename or folder.plots), None, error) from error
     return metrics
 
 

@@ -67,11 +67,11 @@ def test_what_was_typed_is_kept_and_what_was_changed_is_added(run_main, empty, e
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        ("optimizer.lrr=1", "did you mean optimizer.lr?"),
+        ("optimizer.lrr=1", "did you mean lr?"),
         ("trainer.batch_size=1", "trainer.batch_size: cannot be changed"),
         ("model=cnn", "model: cannot be changed"),
         ("seed=1", "seed: cannot be changed"),
-        ("trainer.stepss=9", "did you mean trainer.steps?"),
+        ("trainer.stepss=9", "did you mean steps?"),
         ("trainer.steps=1", "already made 2 steps"),
         ("trainer.steps=ten", "trainer.steps='ten'"),
     ],

@@ -55,8 +55,8 @@ def checkpoints_of(folder):
 def assert_whole_after_failure(folder, before, text):
     """Every file is whole, and the message says where, how much, and from where to go on."""
     assert re.search(r"could not write \S+", text)
-    assert "needed" in text
-    assert "free" in text
+    assert re.search(r": ([\d.]+ \w+ needed, )?[\d.]+ \w+ free", text)
+    assert "needed" in text or "plots" in text  # a plot's size is not known beforehand
     step = int(re.search(r"last good step is (\d+)", text)[1])
     assert read(folder.last).step == step
     assert f"trainer.resume={folder.path}" in text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import fingerprint, seconds_of, start
+from harness import fingerprint, let_run, seconds_of, start
 from torch import nn
 
 from trainwright import assemble as assemble_module
@@ -59,7 +59,10 @@ class Counter:
 
 
 def signalled(train, folder, output, delays, number):
-    """Start a run, send it the signal after each of the delays; the child, and the steps it had."""
+    """Start a run, and send it the signal after each of the delays, the first in its CPU time.
+
+    Returns the child, and the steps it had done before, after, and in the end.
+    """
     counter = Counter()
 
     def count_and_train():
@@ -69,7 +72,10 @@ def signalled(train, folder, output, delays, number):
     child = start(count_and_train, output)
     before = after = 0
     for index, delay in enumerate(delays):
-        time.sleep(delay)
+        if index == 0:
+            let_run(child, delay)
+        else:
+            time.sleep(delay)
         done = counter.value
         child.signal(number)
         if index == 0:

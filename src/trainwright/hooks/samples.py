@@ -1,11 +1,13 @@
 """Sample grids along the way: the same latents each time, so that progress shows."""
 
+import io
+
 import torch
 from torch import Tensor
 
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
-from trainwright.errors import DiskError
+from trainwright.files import disk_error
 from trainwright.report.grid import image_grid, save_image
 from trainwright.runfolder import RunFolder
 
@@ -32,7 +34,10 @@ class Samples(Hook):
         if images is None:
             return
         path = self._folder.samples / f"{state.step:06d}.png"
+        picture = image_grid(images.cpu(), columns=task.showcase_columns)
         try:
-            save_image(image_grid(images.cpu(), columns=task.showcase_columns), path)
+            save_image(picture, path)
         except OSError as error:
-            raise DiskError(f"could not write {path}\n  {error.strerror}") from error
+            in_memory = io.BytesIO()
+            picture.save(in_memory, "PNG")
+            raise disk_error(path, in_memory.tell(), error) from error
