@@ -36,7 +36,8 @@ class Send(Hook):
         step, total = state.step, state.clock.total_steps
         if any(due_every(every, step, total) for every in self._scalars_every):
             row = metrics_row(state, metrics)
-            values = {k: v for k, v in row.items() if k != "step" and v is not None}
+            numbers = {k: v for k, v in row.items() if isinstance(v, int | float)}
+            values = {k: v for k, v in numbers.items() if k != "step"}
             for outlet in self._outlets:
                 outlet.scalars(step, values)
         grid = self._folder.samples / f"{step:06d}.png"
