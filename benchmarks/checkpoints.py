@@ -19,6 +19,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -67,7 +68,9 @@ def measure(kind: str, root: str | None, threads: int, with_checkpoints: bool) -
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", overrides=overrides)
     settle_length(config, overrides)
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    runs = Path("outputs")
+    runs.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs) as folder:
         config.run.dir = f"{folder}/run"
         outcome = run(Request(config=config, overrides=[], name="checkpoints"))
         summary = json.loads((outcome.folder / "summary.json").read_text())
