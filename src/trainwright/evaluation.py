@@ -10,7 +10,9 @@ from trainwright.data.batches import Batches
 from trainwright.data.dataset import Dataset, Split
 from trainwright.engine.evaluate import evaluate
 from trainwright.errors import DataError
+from trainwright.finish_gan import score_summary
 from trainwright.intervals import NUM_RESAMPLES, Interval, bootstrap, wilson
+from trainwright.scoring.attach import attach_judge, final_judge
 from trainwright.tasks.calibration import Bin, brier_score, expected_calibration_error, reliability
 from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
 from trainwright.trained import Trained
@@ -47,6 +49,7 @@ class Evaluated:
     num_examples: int
     metrics: dict[str, Measured]
     classes: Classes | None
+    score: dict[str, Any] | None = None  # of a GAN, as summary.json has it
 
 
 def evaluate_trained(
@@ -72,6 +75,14 @@ def evaluate_trained(
         device=placement.device,
         memory_format=placement.memory_format,
     )
+    judge = attach_judge(
+        [task],
+        dataset,
+        num_samples=trained.settings.score_samples,
+        device=placement.device,
+    )
+    if judge is not None and split_name == "test":
+        task.be_judged_by(final_judge(judge, dataset, placement.device))
     values = evaluate(
         task,
         batches,
@@ -79,9 +90,16 @@ def evaluate_trained(
         placement=placement,
         seed=seed,
     )
-    values = {name: value.cpu() for name, value in values.items()}
     num_examples = len(next(iter(values.values())))
-    metrics = {name: Measured(number) for name, number in task.score(values).items()}
+    scores = task.score(values)
+    if task.judge is not None:
+        # The figures of a score come with their own errors and floors.
+        score = score_summary(task.judge, values, scores, dataset.info.class_names)
+        figures = {end for name in score["figures"] for end in (name, f"{name}_error")}
+        others = {name: Measured(scores[name]) for name in scores if name not in figures}
+        return Evaluated(num_examples, others, None, score)
+    values = {name: value.cpu() for name, value in values.items()}
+    metrics = {name: Measured(number) for name, number in scores.items()}
     # Where there is a target for each example, the examples can be drawn again. The distance
     # between two sets of images is another matter: drawing with replacement biases it.
     if "targets" in values and num_resamples:
@@ -126,6 +144,8 @@ def as_plain(evaluated: Evaluated) -> dict[str, Any]:
             for name, m in evaluated.metrics.items()
         },
     }
+    if evaluated.score is not None:
+        plain["score"] = evaluated.score
     classes = evaluated.classes
     if classes is not None:
         plain |= {

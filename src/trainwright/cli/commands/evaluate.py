@@ -18,6 +18,7 @@ from trainwright.cli.keys import (
 )
 from trainwright.cli.table import text_table
 from trainwright.errors import DiskError
+from trainwright.report.score_table import class_table, score_table
 from trainwright.report.text import format_number
 from trainwright.wording import printable
 
@@ -113,6 +114,12 @@ def _lines(
     lines += text_table(["METRIC", "VALUE", "95 % INTERVAL", "METHOD"], rows, right=["VALUE"])
     if evaluated.classes is not None:
         lines += ["", *_class_lines(evaluated.classes)]
+    score = evaluated.score
+    if score is not None:
+        lines += ["", f"Score of new samples, in features of {score['features']}:"]
+        lines += score_table(score)
+        if "per_class" in score:
+            lines += ["", *map(printable, class_table(score["per_class"]))]
     return lines
 
 
