@@ -82,6 +82,8 @@ def help_text() -> str:
 
 
 def _run(arguments: list[str]) -> int:
+    # Classes of the user's own, where they are trusted, lie in the working directory.
+    sys.path.append(str(Path.cwd()))
     name, *words = arguments
     debug = "--debug" in words
     try:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -154,6 +155,31 @@ def test_mistakes_are_named(words, code, said, call, real_root):
     result = call("evaluate", "mlp", *words, f"--root={real_root}")
     assert result[0] == code
     assert said in result[2]
+
+
+OWN = """
+from trainwright.nn.mlp import MLP
+
+
+class Net(MLP):
+    pass
+"""
+
+
+def test_a_class_of_ones_own_is_found_in_the_working_directory_when_trusted(
+    call, train, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "mine_for_evaluate.py").write_text(OWN)
+    own = "model._target_=mine_for_evaluate.Net"
+    train(tmp_path / "own", "trainer=smoke", "model.widths=[8]", own)
+    sys.modules.pop("mine_for_evaluate")
+    monkeypatch.setattr(sys, "path", sys.path[:-1])  # as in a new process
+    code, _, err = call("evaluate", "own", "resamples=0")
+    assert code == 2
+    assert "trust=[mine_for_evaluate.Net]" in err
+    assert call("evaluate", "own", "resamples=0", "trust=mine_for_evaluate.Net")[0] == 0
 
 
 def test_prints_tables_writes_pictures_where_asked_and_never_into_the_run(
