@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from trainwright.wording import printable
 
 GAP = "  "
-SHORTEST = 12  # what the widest column may be cut to
+SHORTEST = 28  # what the widest column may be cut to: a name must still be told from others
 
 
 def text_table(
