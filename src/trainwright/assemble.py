@@ -26,7 +26,7 @@ from trainwright.errors import ConfigError
 from trainwright.score.judge import Judge
 from trainwright.scoring.attach import attach_judge
 from trainwright.seeds import derive_seed
-from trainwright.tasks.task import Task
+from trainwright.tasks.task import Objective, Task
 from trainwright.validation import unknown_key
 
 
@@ -66,13 +66,14 @@ def assemble(
     _check_splits(dataset)
     task = build_task(config, dataset.info, seed, allow)
     _check_finite(task)
+    _check_parts(options, task)
     placement = place_task(options, task)
     move_task(task, placement)
     clock = _clock(options, dataset)
     state = TrainState(
         task=task,
-        optimizers=_build_optimizers(config, task, placement, allow),
-        schedule=_build_schedule(config, options, task, clock, allow),
+        optimizers=build_optimizers(config, task.players, placement, allow),
+        schedule=build_schedule(config, options, task.objective, clock, allow),
         clock=clock,
         placement=placement,
         seed=seed,
@@ -126,7 +127,7 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
         epochs=options.epochs,
         steps=options.steps,
     )
-    _check_durations(options, clock)
+    check_durations(options, clock)
     return clock
 
 
@@ -163,7 +164,8 @@ def _check_before_data(config: DictConfig, allow: Collection[str] | None) -> Non
         check(Optimizer, others, key="optimizer.others", given=("params", "fused"), allow=allow)
 
 
-def _check_durations(options: TrainerSettings, clock: Clock) -> None:
+def check_durations(options: TrainerSettings, clock: Clock) -> None:
+    """Raise ConfigError for a cadence that is no duration."""
     for name in (
         "schedule_from",
         "schedule_until",
@@ -191,6 +193,18 @@ def build_task(
     model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
     facts = {**facts, "model": model, "info": info, "seed": seed}
     return build(Task, config.task, key="task", facts=facts, allow=allow)
+
+
+def _check_parts(options: TrainerSettings, task: Task) -> None:
+    """Batch normalisation of vectors needs two examples to have a variance at all."""
+    if options.batch_size > options.accumulate:
+        return
+    if any(isinstance(module, nn.BatchNorm1d) for module in task.modules()):
+        raise ConfigError(
+            f"trainer.batch_size={options.batch_size}: batch normalisation needs at least 2 "
+            "examples at a time\n"
+            f"  make it at least {2 * options.accumulate}, or choose another model norm"
+        )
 
 
 def _check_finite(task: Task) -> None:
@@ -224,15 +238,18 @@ def move_task(task: Task, placement: Placement) -> None:
             parameter.data = in_format(parameter.data, placement.memory_format)
 
 
-def _build_optimizers(
-    config: DictConfig, task: Task, placement: Placement, allow: Collection[str] | None
+def build_optimizers(
+    config: DictConfig,
+    players: Mapping[str, nn.Module],
+    placement: Placement,
+    allow: Collection[str] | None,
 ) -> dict[str, PlayerOptimizer]:
     """One optimizer a player: the section `optimizer`, with what `optimizer.players` changes."""
     node, reserved = section(config, "optimizer", "players")
     changes = reserved["players"] or {}
     for name, change in changes.items():
-        if name not in task.players:
-            raise unknown_key(f"optimizer.players.{name}", list(task.players))
+        if name not in players:
+            raise unknown_key(f"optimizer.players.{name}", list(players))
         if not isinstance(change, dict):
             raise ConfigError(
                 f"optimizer.players.{name}={change!r}: it must be a section, such as {{lr: 1e-3}}"
@@ -242,7 +259,7 @@ def _build_optimizers(
                 raise unknown_key(f"optimizer.players.{name}.{key}", list(node))
     return {
         name: _player_optimizer(player, {**node, **changes.get(name, {})}, placement, allow)
-        for name, player in task.players.items()
+        for name, player in players.items()
     }
 
 
@@ -281,14 +298,15 @@ def _torch_optimizer(
     return build(Optimizer, node, key=key, facts=facts, allow=allow)
 
 
-def _build_schedule(
+def build_schedule(
     config: DictConfig,
     options: TrainerSettings,
-    task: Task,
+    objective: Objective,
     clock: Clock,
     allow: Collection[str] | None,
 ) -> Schedule:
-    mode = "max" if task.objective.higher_is_better else "min"
+    """The schedule of a run of this length. Raises ConfigError."""
+    mode = "max" if objective.higher_is_better else "min"
     begin = round(clock.steps(options.schedule_from))
     end = max(begin + 1, round(clock.steps(options.schedule_until)))
     span = replace(clock, first_step=begin, total_steps=end - begin)

@@ -13,6 +13,7 @@ from trainwright.config import settings
 from trainwright.config_folder import config_folder, group_options, own_config_folder
 from trainwright.engine.settings import RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
+from trainwright.from_environment import check_environment
 from trainwright.validation import unknown_key
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
@@ -62,6 +63,7 @@ def check_sections(config: DictConfig) -> None:
         raise ConfigError(f"trust={trust!r}: it must be a list of classes: 'trust=[mine.Net]'")
     settings(RunSettings, config.get("run"), key="run")
     settings(TrainerSettings, config.trainer, key="trainer")
+    check_environment(config)
 
 
 def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:

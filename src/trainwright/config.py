@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import sys
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -180,6 +181,12 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
     if not all(part.isidentifier() for part in target.split(".")):
         raise ConfigError(
             f"{key}._target_: it must name a class, such as mine.Net\n  it is {target!r}"
+        )
+    if target.split(".")[0] in sys.stdlib_module_names:
+        # Nothing there makes what we build, and some of it acts as soon as it is imported.
+        raise ConfigError(
+            f"{key}._target_: {target} is of Python's own library and makes no {_name(kind)}\n"
+            f"  it must name a class derived from {_name(kind)}, such as mine.Net"
         )
     module_name, _, name = target.rpartition(".")
     try:

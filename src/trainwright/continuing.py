@@ -122,7 +122,7 @@ def _restore_hooks(stored: Any, hooks: Sequence[Hook], anew: Collection[str]) ->
         if name in stored and "early stopping" not in anew:
             try:
                 hook.load_state_dict(stored[name])
-            except (KeyError, TypeError, AssertionError) as error:
+            except (LookupError, TypeError, ValueError, OverflowError, AssertionError) as error:
                 raise CheckpointError(
                     f"what {name} has remembered does not fit: {error}"
                 ) from error

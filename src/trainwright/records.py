@@ -14,6 +14,7 @@ from trainwright.announce import parameter_counts
 from trainwright.assemble import Assembly
 from trainwright.engine.environment import environment
 from trainwright.engine.state import Evaluation
+from trainwright.from_environment import without_environment
 from trainwright.runfolder import RunFolder
 
 Summary = dict[str, Any]
@@ -21,7 +22,7 @@ Summary = dict[str, Any]
 
 def kept_config(config: DictConfig) -> DictConfig:
     """The config to be kept, resolved. Where the run is, it need not know: it may be moved."""
-    kept = DictConfig(OmegaConf.to_container(config, resolve=True))
+    kept = without_environment(config)
     kept.run.dir = None
     return kept
 

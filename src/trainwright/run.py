@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.announce import announce, report
@@ -34,10 +33,12 @@ from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
 from trainwright.lock import RunLock
 from trainwright.records import Summary, facts, first_summary, kept_config, progress, read_summary
+from trainwright.rehearsal import check_network, rehearse
 from trainwright.rollback import Rollback
 from trainwright.runfolder import RunFolder
 from trainwright.signals import StopRequests
 from trainwright.stopping import stopping_hooks
+from trainwright.translate import in_our_words, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +79,15 @@ def run(request: Request) -> Outcome:
             until_ended.enter_context(resume.lock)
         started = time.perf_counter()
         allow = None if resume is None else resume.allow
+        rehearse(request.config, allow=allow)
+        if resume is not None:
+            found = resume.found
+            check_network(request.config, found.metadata, found.tensors, allow=allow)
         loggers = connect_loggers(request.config, allow=allow)
         try:
             assembly = assemble(request.config, allow=allow, dataset=request.dataset)
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise OutOfMemoryError(
                     "out of memory while the model was built: make it smaller"
                 ) from error
@@ -266,12 +271,9 @@ def _objective_value(assembly: Assembly) -> float | None:
 
 def _explained(error: Exception, assembly: Assembly, folder: RunFolder) -> Exception:
     """The error with what a person needs to go on, where there is more to say."""
-    if _is_out_of_memory(error):
-        return OutOfMemoryError(
-            f"out of memory with trainer.batch_size={assembly.settings.batch_size}\n"
-            "  lower it, or compute each batch in parts: trainer.accumulate=2\n"
-            f"  run folder: {folder.path}"
-        )
+    ours = in_our_words(error, assembly, folder)
+    if ours is not None:
+        return ours
     if isinstance(error, DiskError):
         step = checkpoint.saved_step(folder.last)
         saved = "no step was saved" if step is None else f"the last good step is {step}"
@@ -279,10 +281,3 @@ def _explained(error: Exception, assembly: Assembly, folder: RunFolder) -> Excep
             f"{error}\n  {saved}; free some space, then go on: train trainer.resume={folder.path}"
         )
     return error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; for the memory of the CPU torch has no error of its own."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -3,9 +3,9 @@
 from trainwright.assemble import Assembly
 from trainwright.engine.hook import Hook
 from trainwright.errors import ConfigError
-from trainwright.hooks.early_stop import EarlyStop
+from trainwright.hooks.early_stop import EarlyStop, early_stop
 from trainwright.hooks.health import HealthCheck
-from trainwright.tasks.task import Objective, Task
+from trainwright.tasks.task import Task
 
 
 def stopping_hooks(assembly: Assembly) -> list[Hook]:
@@ -15,20 +15,11 @@ def stopping_hooks(assembly: Assembly) -> list[Hook]:
 
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:
     """The hook that stops early, if that is asked for."""
-    wanted, objective = assembly.settings.early_stopping, assembly.state.task.objective
-    if wanted.patience is None:
-        return []
-    if wanted.metric is not None and wanted.metric != objective.metric:
-        if wanted.mode is None:
-            raise ConfigError(
-                f"trainer.early_stopping.metric={wanted.metric}: say which way is better\n"
-                "  add trainer.early_stopping.mode=min or =max"
-            )
-        objective = Objective(wanted.metric, wanted.mode == "max")
-    every = assembly.state.clock.steps(assembly.settings.evaluate_every)
-    if every <= 0:
-        raise ConfigError("trainer.early_stopping needs evaluations: trainer.evaluate_every is 0")
-    return [EarlyStop(objective, every=every, patience=wanted.patience, min_delta=wanted.min_delta)]
+    state = assembly.state
+    hooks = early_stop(assembly.settings, state.task.objective, state.clock)
+    for hook in hooks:
+        hook.check_metric(state, assembly.make_batches(assembly.dataset.validation))
+    return hooks
 
 
 def _health_check(assembly: Assembly) -> list[HealthCheck]:

@@ -18,6 +18,7 @@ from trainwright.engine.device import Placement
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError
 from trainwright.recover import read
+from trainwright.rehearsal import check_network
 from trainwright.stored_config import stored_config, trusted_targets
 from trainwright.tasks.task import Task
 
@@ -54,6 +55,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     # Where it computed then is no matter now: a run may come from another machine.
     precision = "auto" if options.precision == "fp16" else options.precision
     options = dataclasses.replace(options, device=device, threads=None, precision=precision)
+    check_network(config, metadata, tensors, allow=allow)
     try:
         task = build_task(config, info, config.seed, allow)
         task.load_state_dict(checkpoint.under("task", tensors))

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainwright.compose import keys_of
-from trainwright.config_folder import GROUPS, group_options
+from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
 from trainwright.validation import nearest
 
@@ -19,12 +19,21 @@ MAX_LINES = 5
 MAX_WIDTH = 300
 
 
-def explain(error: Exception, arguments: Sequence[str], *, debug: bool, job: str = "") -> int:
+def explain(
+    error: Exception,
+    arguments: Sequence[str],
+    *,
+    debug: bool,
+    job: str = "",
+    composing: bool = False,
+) -> int:
     """Print what went wrong and return the exit code; a traceback only where it is our bug.
 
-    `job` says which one of a sweep it was.
+    `job` says which one of a sweep it was, `composing` that no job had begun.
     """
     ours = _as_ours(error, arguments)
+    if ours is None and composing and own_config_folder() is not None:
+        ours = _broken_file(error)
     if ours is None or debug:
         traceback.print_exception(error)
     if ours is None:
@@ -87,6 +96,17 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
     return None
 
 
+def _broken_file(error: Exception) -> ConfigError:
+    """Hydra lets through whatever reading a config file raises."""
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    if isinstance(error, RecursionError):
+        first = "it lists itself in its defaults, or is nested too deep"
+    return ConfigError(
+        f"a config file in {own_config_folder()} cannot be read\n  {first}\n"
+        "  it must be YAML: keys and values, and perhaps a list of defaults"
+    )
+
+
 def _no_such_option(error: MissingConfigException) -> ConfigError:
     """A group has no such option, or a config lists one that does not exist."""
     group, _, option = str(error.missing_cfg_file or "").rpartition("/")
@@ -125,6 +145,7 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
         return ConfigError("\n  ".join(lines))
     key = found[1]
     sections = keys_of(arguments)
+    sections[""] = sorted({*sections[""], *GROUPS})  # `experiment` is a group that sets others
     meant = similar_key(key, sections)
     parent = key.rpartition(".")[0]
     while parent not in sections:

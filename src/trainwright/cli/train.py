@@ -62,7 +62,7 @@ def _run_hydra(arguments: list[str], *, debug: bool) -> int:
     except BrokenPipeError:
         return nobody_reads()
     except Exception as error:
-        jobs.codes.append(explain(error, arguments, debug=debug))
+        jobs.codes.append(explain(error, arguments, debug=debug, composing=True))
     finally:
         SweepFolder.remove_if_unused()
     return jobs.codes[0] if jobs.codes else 0

@@ -22,6 +22,7 @@ URLS = (
 TRAIN_MEMBERS = tuple(f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6))
 TEST_MEMBER = "cifar-10-batches-bin/test_batch.bin"
 BATCH_SIZE, IMAGE_BYTES = 10_000, 3 * 32 * 32  # a member: for each image its class, then its bytes
+MOST_MEMBERS, MOST_BYTES = 16, 200_000_000  # the archive has 8, of 184 MB
 CLASS_NAMES = (
     "airplane",
     "automobile",
@@ -89,7 +90,13 @@ def read_archive(path: Path) -> dict[str, Split]:
     batches: dict[str, Split] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
+            num_bytes = 0
+            for num_members, member in enumerate(archive, start=1):
+                num_bytes += max(member.size, 0)
+                if num_members > MOST_MEMBERS or num_bytes > MOST_BYTES:
+                    raise DataError(
+                        f"{path} holds more than {MOST_MEMBERS} files or {MOST_BYTES:,} bytes"
+                    )
                 if member.name in wanted and member.name not in batches:
                     batches[member.name] = _read_batch(archive, member, path)
                 if len(batches) == len(wanted):

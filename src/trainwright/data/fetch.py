@@ -1,10 +1,13 @@
 """Where data files live, and how a missing one is downloaded and verified."""
 
+import contextlib
+import glob
 import hashlib
 import http.client
 import os
 import ssl
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +20,7 @@ from trainwright.errors import DataError, DiskError
 
 TIMEOUT_SECONDS = 30.0  # without a single byte
 CHUNK_BYTES = 256 * 1024
+STALE_SECONDS = 3600.0  # without a byte written: nobody is at it any more
 
 
 def data_root(root: str | None) -> Path:
@@ -102,12 +106,21 @@ def _make_part(path: Path) -> Path:
     """An empty file beside `path`, of its own name: several jobs may download at once."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         handle, part = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
         os.fchmod(handle, 0o644)  # mkstemp's files are for their owner only
         os.close(handle)
     except OSError as error:
         raise _disk_error(path, error) from error
     return Path(part)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed downloads left, long enough ago that none is still at it."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError):  # another job may be doing the same
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink()
 
 
 def _download(

@@ -15,7 +15,7 @@ from trainwright.data.listing import ImageFile, Listing, list_images
 from trainwright.data.splits import make_dataset, split_indices, split_sizes
 from trainwright.errors import ConfigError
 
-CACHE_VERSION = 1  # raise when the same files would be decoded to other pixels
+CACHE_VERSION = 2  # raise when the same files would be decoded to other pixels
 LARGEST_SIZE = 4096
 
 

@@ -1,5 +1,7 @@
 """Decoded images are kept on disk as one array, to be mapped into memory by later runs."""
 
+import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -13,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +29,7 @@ from trainwright.errors import DataError, DiskError
 from trainwright.wording import printable
 
 BATCH, BATCH_BYTES = 256, 64 * 2**20  # at most so much is decoded before it is written
-STALE_SECONDS = 24 * 3600
+STALE_SECONDS, UNUSED_SECONDS = 24 * 3600, 30 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,11 @@ class CachedImages:
 
 
 def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
-    """Map a finished cache. Raises DataError where it is damaged."""
+    """Map a finished cache. Raises DataError where it is damaged: all of it is held to a digest."""
     try:
         index = json.loads((folder / "index.json").read_text())
+        if index.pop("sha256_of_all") != _digest_of_all(folder, index):
+            raise ValueError("its contents are not what was written")
         counts = {str(name): int(count) for name, count in index["counts"].items()}
         shape = (sum(counts.values()), channels, size, size)
         labels = torch.from_numpy(np.load(folder / "labels.npy", allow_pickle=False))
@@ -55,6 +60,8 @@ def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
             f"the cache of decoded images {folder} is damaged\n"
             "Delete that folder and run again to decode the images afresh."
         ) from error
+    with contextlib.suppress(OSError):  # a folder of another user's
+        os.utime(folder / "index.json")  # how long ago a cache was of use
     if index.get("num_skipped"):
         logging.getLogger(__name__).warning("skipped %d unreadable files", index["num_skipped"])
     return CachedImages(images, labels, counts)
@@ -103,7 +110,7 @@ def write_images(
             target.flush()
             os.fsync(target.fileno())
         if bad and not skip_bad:
-            raise DataError(_list_bad(root, bad, num_files=num_files))
+            raise DataError(_list_bad(folder, root, bad, num_files=num_files))
         # What is left after skipping must still be a dataset.
         lost = {file.label for file in names} - set(labels)
         empty = [split for split, count in counts.items() if not count]
@@ -112,8 +119,10 @@ def write_images(
             raise DataError(f"{root}: no readable image is left for {where}")
         np.save(part / "labels.npy", np.array(labels, dtype=np.int64))
         index = {"counts": counts, "num_skipped": len(bad), "source": str(root)}
-        (part / "index.json").write_text(json.dumps(index))
+        signed = {**index, "sha256_of_all": _digest_of_all(part, index)}
+        (part / "index.json").write_text(json.dumps(signed))
         _rename(part, folder)
+        _remove_unused(folder.parent)
     except OSError as error:
         raise DiskError(
             f"the cache of decoded images {folder} cannot be written: {error.strerror}\n"
@@ -152,12 +161,16 @@ def _decode_all(
             advance(len(batch))
 
 
-def _list_bad(root: Path, bad: dict[str, str], *, num_files: int) -> str:
+def _list_bad(folder: Path, root: Path, bad: dict[str, str], *, num_files: int) -> str:
+    """What a person reads: the first few. All of them go into a file beside the caches."""
     shown: Iterable[tuple[str, str]] = islice(sorted(bad.items()), 3 if len(bad) == 3 else 2)
     lines = [f"{len(bad):,} of {num_files:,} files in {root} cannot be used:"]
     lines += [f"  {printable(name)}: {reason}" for name, reason in shown]
     if len(bad) > 3:
-        lines.append(f"  and {len(bad) - 2:,} more")
+        all_of_them = folder.with_name(f"{folder.name}.bad.txt")
+        text = "".join(f"{printable(name)}: {bad[name]}\n" for name in sorted(bad))
+        all_of_them.write_text(text)
+        lines.append(f"  and {len(bad) - 2:,} more, all in {all_of_them}")
     return "\n".join([*lines, "Remove or mend them, or leave them out with data.on_bad=skip."])
 
 
@@ -168,6 +181,23 @@ def _rename(part: Path, folder: Path) -> None:
         # Another job decoded the same images meanwhile: its cache is as good as this one.
         if not (folder / "index.json").exists():
             raise
+
+
+def _digest_of_all(folder: Path, index: dict[str, Any]) -> str:
+    """SHA-256 over the index and the hashes of the two files: some 2 GB a second."""
+    hashes = [json.dumps(index, sort_keys=True)]
+    for name in ("images.bin", "labels.npy"):
+        with (folder / name).open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _remove_unused(caches: Path) -> None:
+    """Remove finished caches that no run has opened for a month: images can be decoded again."""
+    for index in caches.glob("[!.]*/index.json"):
+        with contextlib.suppress(OSError):  # another job may be doing the same
+            if time.time() - index.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(index.parent)
 
 
 def _remove_leftovers(folder: Path) -> None:

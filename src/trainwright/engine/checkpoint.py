@@ -19,9 +19,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trainwright.engine.finite import refuse_nonfinite
+from trainwright.engine.fitting import check_fit
+from trainwright.engine.header import check_header, read_metadata
+from trainwright.engine.metadata import check_metadata
 from trainwright.engine.state import Evaluation, TrainState
 from trainwright.errors import CheckpointError
 from trainwright.files import disk_error, replacing
+from trainwright.wording import printable
 
 FORMAT = 2  # 1 named the state of an optimizer by numbers
 Metadata = dict[str, Any]
@@ -65,6 +69,8 @@ def restore(
     CheckpointError where the tensors are not those of this run's networks.
     """
     try:
+        _check_prefixes(tensors)
+        check_fit(state.task.state_dict(), under("task", tensors))
         state.task.load_state_dict(under("task", tensors))
         if state.averaged is not None and "averages" in anew:
             state.averaged.begin()
@@ -81,12 +87,18 @@ def restore(
         state.recovery.load_state_dict(progress["recovery"])
         state.step = int(progress["step"])
         state.last, state.best = _evaluation(progress["last"]), _evaluation(progress["best"])
-    except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError, OverflowError) as error:
         first = str(error).strip().splitlines()
         raise CheckpointError(
             "the checkpoint does not fit this run's networks and optimizers\n  "
             + " ".join(line.strip() for line in first[:2])[:300]
         ) from error
+
+
+def _check_prefixes(tensors: dict[str, Tensor]) -> None:
+    for name in tensors:
+        if name.partition(".")[0] not in {"task", "averaged", "optimizer"}:
+            raise ValueError(f"{printable(name)[:100]} is nothing that a run has")
 
 
 def restore_evaluated(state: TrainState, tensors: dict[str, Tensor]) -> None:
@@ -149,12 +161,13 @@ def _keep(path: Path, kept: Path) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
-    """Read a checkpoint and check it against its digest.
+    """Read a checkpoint; check its header before it is opened, and then all of it by its digest.
 
     Raises CheckpointError if it is missing, damaged, or not one of ours.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             labels = file.metadata() or {}
@@ -165,11 +178,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
         raise CheckpointError(f"{path} was not written by trainwright: its metadata has no run")
     if labels.get("sha256") != _digest(tensors, labels["trainwright"]):
         raise CheckpointError(f"{path} is damaged: its contents do not match its SHA-256")
-    metadata: Metadata = json.loads(labels["trainwright"])
+    metadata = read_metadata(path, labels["trainwright"])
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has format {metadata.get('format')}; this version reads format {FORMAT}"
         )
+    check_metadata(path, metadata)
     return tensors, metadata
 
 

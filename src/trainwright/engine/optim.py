@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from trainwright.engine.fused import Kernel, fused_kernels
 from trainwright.engine.no_compiler import step_by_torch
+from trainwright.wording import printable
 
 ParameterGroups = list[dict[str, Any]]
 
@@ -99,7 +100,7 @@ class PlayerOptimizer:
         }
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave. Raises KeyError where it does not fit."""
+        """Restore what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
         held: dict[str, tuple[Optimizer, nn.Parameter, dict[str, Any]]] = {}
         self._kernels = [None] * len(self._optimizers)
         for optimizer in self._optimizers:
@@ -109,6 +110,11 @@ class PlayerOptimizer:
         for key, value in tensors.items():
             owner, _, name = key.rpartition(".")
             optimizer, parameter, group = held[owner]
+            # torch's own keep numbers, and tensors like the parameter.
+            is_torch = type(optimizer).__module__.startswith("torch.optim")
+            fits = value.dim() == 0 or value.shape == parameter.shape
+            if is_torch and not (fits and value.is_floating_point()):
+                raise ValueError(f"{printable(key)[:100]} is no state of this optimizer")
             optimizer.state[parameter][name] = _placed(value, parameter, group)
 
 

@@ -47,7 +47,8 @@ class Schedule(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        assert not state
+        if state:
+            raise ValueError(f"this schedule remembers nothing, and {', '.join(state)} was kept")
 
 
 class Constant(Schedule):
@@ -65,6 +66,7 @@ class Linear(Schedule):
         self, *, clock: Clock, warmup: Duration = 0, hold: float = 0.0, final: float = 0.0
     ) -> None:
         super().__init__(clock=clock, warmup=warmup)
+        _check_not_negative(final=final)
         if not 0 <= hold < 1:
             raise ValueError(f"hold={hold} is not a share from 0 to less than 1")
         self.hold, self.final = hold, final
@@ -80,6 +82,7 @@ class Cosine(Schedule):
 
     def __init__(self, *, clock: Clock, warmup: Duration = 0, final: float = 0.0) -> None:
         super().__init__(clock=clock, warmup=warmup)
+        _check_not_negative(final=final)
         self.final = final
 
     def shape(self, progress: float, step: float) -> float:
@@ -97,6 +100,8 @@ class Step(Schedule):
         self.every = clock.steps(every)
         if self.every <= 0:
             raise ValueError(f"every={every} is no positive duration")
+        if gamma <= 0:
+            raise ValueError(f"gamma={gamma} is not above 0")
         self.gamma = gamma
 
     def shape(self, progress: float, step: float) -> float:
@@ -169,6 +174,7 @@ class Plateau(Schedule):
         super().__init__(clock=clock, warmup=warmup)
         if not 0 < gamma < 1:
             raise ValueError(f"gamma={gamma} is not between 0 and 1")
+        _check_not_negative(final=final, patience=patience)
         self.mode, self.gamma, self.patience, self.final = mode, gamma, patience, final
         self._factor = 1.0
         self._best: float | None = None
@@ -195,4 +201,12 @@ class Plateau(Schedule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self._factor, self._best, self._num_bad = state["factor"], state["best"], state["num_bad"]
+        best = state["best"]
+        self._factor, self._num_bad = float(state["factor"]), int(state["num_bad"])
+        self._best = None if best is None else float(best)
+
+
+def _check_not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"{name}={value} is below 0")

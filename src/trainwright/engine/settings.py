@@ -56,7 +56,7 @@ class TrainerSettings:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
-    threads: Positive | None = None
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     deterministic: bool = False
 
     clip_norm: Annotated[float, Field(gt=0)] | None = None

@@ -1,16 +1,40 @@
 """Stop when a validation metric has stopped improving."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from trainwright.data.batches import Batches
+from trainwright.engine.clock import Clock
 from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
 from trainwright.tasks.task import Objective
+from trainwright.wording import nearest
 
 log = logging.getLogger(__name__)
+
+
+def early_stop(settings: TrainerSettings, objective: Objective, clock: Clock) -> "list[EarlyStop]":
+    """The hook that stops early, if that is asked for. Raises ConfigError."""
+    wanted = settings.early_stopping
+    if wanted.patience is None:
+        return []
+    if wanted.metric is not None and wanted.metric != objective.metric:
+        if wanted.mode is None:
+            raise ConfigError(
+                f"trainer.early_stopping.metric={wanted.metric}: say which way is better\n"
+                "  add trainer.early_stopping.mode=min or =max"
+            )
+        objective = Objective(wanted.metric, wanted.mode == "max")
+    every = clock.steps(settings.evaluate_every)
+    if every <= 0:
+        raise ConfigError("trainer.early_stopping needs evaluations: trainer.evaluate_every is 0")
+    return [EarlyStop(objective, every=every, patience=wanted.patience, min_delta=wanted.min_delta)]
 
 
 class EarlyStop(Hook):
@@ -26,6 +50,26 @@ class EarlyStop(Hook):
         self._best: float | None = None
         self._num_bad = 0
 
+    @torch.no_grad()
+    def check_metric(self, state: TrainState, validation: Batches) -> None:
+        """Raise ConfigError unless an evaluation, here of two examples, gives the metric."""
+        if self._objective == state.task.objective:
+            return
+        task = state.evaluated_task
+        task.eval()
+        with state.placement.autocast():
+            scores = task.score(task.evaluate(next(iter(validation.in_order(2)))))
+        task.train()
+        self._check_known(scores)
+
+    def _check_known(self, scores: Mapping[str, float]) -> None:
+        if self._objective.metric not in scores:
+            raise ConfigError(
+                f"trainer.early_stopping.metric={self._objective.metric}: there is no such metric"
+                f"{nearest(self._objective.metric, list(scores))}\n"
+                f"  an evaluation of this task gives: {', '.join(sorted(scores))}"
+            )
+
     def due(self, step: int, total: int) -> bool:
         """With every evaluation."""
         return due_every(self._every, step, total)
@@ -33,11 +77,7 @@ class EarlyStop(Hook):
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Compare the evaluation of this step with the best so far."""
         assert state.last is not None
-        if self._objective.metric not in state.last.metrics:
-            raise ConfigError(
-                f"trainer.early_stopping.metric={self._objective.metric}: there is no such metric\n"
-                f"  an evaluation of this task gives: {', '.join(sorted(state.last.metrics))}"
-            )
+        self._check_known(state.last.metrics)
         value = state.last.metrics[self._objective.metric]
         sign = 1 if self._objective.higher_is_better else -1
         bar = None if self._best is None else self._best + sign * self._min_delta
@@ -58,4 +98,5 @@ class EarlyStop(Hook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self._best, self._num_bad = state["best"], state["num_bad"]
+        best = state["best"]
+        self._best, self._num_bad = None if best is None else float(best), int(state["num_bad"])

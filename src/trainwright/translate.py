@@ -1,0 +1,47 @@
+"""What torch raises in the middle of a run that is the user's to mend, in our words."""
+
+import torch
+
+from trainwright.assemble import Assembly
+from trainwright.errors import ConfigError, OutOfMemoryError, TrainwrightError
+from trainwright.runfolder import RunFolder
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; for the memory of the CPU torch has no error of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text
+        or "Cannot allocate memory" in text
+        or "could not create a memory object" in text  # oneDNN
+        or "std::bad_alloc" in text
+    )
+
+
+def in_our_words(
+    error: Exception, assembly: Assembly, folder: RunFolder
+) -> TrainwrightError | None:
+    """The error of a run under way as one of ours; None if it is a bug."""
+    settings = assembly.settings
+    if is_out_of_memory(error):
+        size = settings.batch_size
+        parts = settings.accumulate * 2
+        hint = (
+            f", or compute each in parts: trainer.accumulate={parts}" if size % parts == 0 else ""
+        )
+        evaluated = settings.evaluate_batch_size
+        # It is not opened: where memory is out, safetensors aborts the process.
+        return OutOfMemoryError(
+            f"out of memory with trainer.batch_size={size}, "
+            f"trainer.evaluate_batch_size={evaluated}\n"
+            f"  make the batches smaller{hint}\n"
+            f"  last checkpoint: {folder.last if folder.last.exists() else 'none yet'}"
+        )
+    if "Expected more than 1 value per channel" in str(error):
+        return ConfigError(
+            f"trainer.batch_size={settings.batch_size}: batch normalisation needs more than one "
+            "value a channel at a time\n  make the batch larger, or choose another model norm"
+        )
+    return None
