@@ -1,7 +1,7 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
-from trainwright.config import build, check, plain, section, settings
+from trainwright.config import build, check, section, settings
 from trainwright.data.augment import make_augment
 from trainwright.data.batches import Batches
 from trainwright.data.dataset import DataInfo, Dataset, Split
@@ -17,17 +17,16 @@ from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
 from trainwright.engine.device import Placement, in_format, place
 from trainwright.engine.finite import first_nonfinite
-from trainwright.engine.optim import PlayerOptimizer, decay_groups
 from trainwright.engine.scaling import LossScale
-from trainwright.engine.schedule import Plateau, Schedule
+from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
+from trainwright.optimization import build_optimizers, build_schedule
 from trainwright.score.judge import Judge
 from trainwright.scoring.attach import attach_judge
 from trainwright.seeds import derive_seed
-from trainwright.tasks.task import Objective, Task
-from trainwright.validation import unknown_key
+from trainwright.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,9 @@ def check_like(config: DictConfig, known: Assembly) -> Clock:
     _check_settings(options)
     _check_before_data(config, None)
     clock = _clock(options, known.dataset)
-    _build_optimizers(config, known.state.task, known.state.placement, None)
-    _build_schedule(config, options, known.state.task, clock, None)
+    task = known.state.task
+    build_optimizers(config, task.players, known.state.placement, None)
+    build_schedule(config, options, task.objective, clock, None)
     return clock
 
 
@@ -236,89 +236,3 @@ def move_task(task: Task, placement: Placement) -> None:
     for parameter in task.parameters():
         if parameter.dim() == 4:
             parameter.data = in_format(parameter.data, placement.memory_format)
-
-
-def build_optimizers(
-    config: DictConfig,
-    players: Mapping[str, nn.Module],
-    placement: Placement,
-    allow: Collection[str] | None,
-) -> dict[str, PlayerOptimizer]:
-    """One optimizer a player: the section `optimizer`, with what `optimizer.players` changes."""
-    node, reserved = section(config, "optimizer", "players")
-    changes = reserved["players"] or {}
-    for name, change in changes.items():
-        if name not in players:
-            raise unknown_key(f"optimizer.players.{name}", list(players))
-        if not isinstance(change, dict):
-            raise ConfigError(
-                f"optimizer.players.{name}={change!r}: it must be a section, such as {{lr: 1e-3}}"
-            )
-        for key in change:
-            if key not in node:
-                raise unknown_key(f"optimizer.players.{name}.{key}", list(node))
-    return {
-        name: _player_optimizer(player, {**node, **changes.get(name, {})}, placement, allow)
-        for name, player in players.items()
-    }
-
-
-def _player_optimizer(
-    player: nn.Module, node: dict[str, Any], placement: Placement, allow: Collection[str] | None
-) -> PlayerOptimizer:
-    l1 = node.pop("l1", 0.0)
-    if not isinstance(l1, int | float) or l1 < 0:
-        raise ConfigError(f"optimizer.l1={l1!r}: it must be a number, at least 0")
-    others = node.pop("others", None)
-    parameters = [p for p in player.parameters() if p.requires_grad]
-    optimizers = []
-    if others is not None:
-        rest = [p for p in parameters if p.dim() != 2]
-        parameters = [p for p in parameters if p.dim() == 2]
-        if rest:
-            optimizers.append(_torch_optimizer(rest, others, "optimizer.others", placement, allow))
-    if parameters:
-        optimizers.insert(0, _torch_optimizer(parameters, node, "optimizer", placement, allow))
-    return PlayerOptimizer(player, optimizers, l1=float(l1))
-
-
-def _torch_optimizer(
-    parameters: list[nn.Parameter],
-    node: dict[str, Any],
-    key: str,
-    placement: Placement,
-    allow: Collection[str] | None,
-) -> Optimizer:
-    weight_decay = node.get("weight_decay", 0.0)
-    groups = decay_groups(parameters, weight_decay)
-    # The fused kernels are the fastest, where an optimizer has one and the user has not chosen.
-    has_chosen = any(node.get(other) for other in ("foreach", "differentiable"))
-    fused = None if has_chosen or placement.device.type == "mps" else True
-    facts = {"params": groups, "fused": fused}
-    return build(Optimizer, node, key=key, facts=facts, allow=allow)
-
-
-def build_schedule(
-    config: DictConfig,
-    options: TrainerSettings,
-    objective: Objective,
-    clock: Clock,
-    allow: Collection[str] | None,
-) -> Schedule:
-    """The schedule of a run of this length. Raises ConfigError."""
-    mode = "max" if objective.higher_is_better else "min"
-    begin = round(clock.steps(options.schedule_from))
-    end = max(begin + 1, round(clock.steps(options.schedule_until)))
-    span = replace(clock, first_step=begin, total_steps=end - begin)
-    facts = {"clock": span, "mode": mode}
-    schedule = build(Schedule, plain(config.schedule), key="schedule", facts=facts, allow=allow)
-    if isinstance(schedule, Plateau) and clock.steps(options.evaluate_every) <= 0:
-        raise ConfigError("schedule=plateau needs evaluations, and trainer.evaluate_every is 0")
-    if end < clock.total_steps and schedule.factor(end) == 0:
-        raise ConfigError(
-            f"the schedule is at its end after {end} of {clock.total_steps} steps, with a learning "
-            "rate of 0: the rest would learn nothing\n"
-            "  to stretch it over the whole run: trainer.schedule_until=100%\n"
-            "  or, when a run goes on, begin another: schedule=constant optimizer.lr=1e-4"
-        )
-    return schedule
