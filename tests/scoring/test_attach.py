@@ -146,6 +146,15 @@ def test_the_network_is_kept_and_found_again_whatever_the_seed_and_threads(judge
 
 
 @pytest.mark.slow
+def test_who_trains_the_network_sees_the_same_bits_as_who_finds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAINWRIGHT_DATA", str(tmp_path))
+    small = load_digits_dataset(limit=300)
+    first, again = (judge_of(small, "own", num_samples=100, device=CPU) for _ in range(2))
+    images = small.test.inputs
+    assert torch.equal(first.look(images).features, again.look(images).features)
+
+
+@pytest.mark.slow
 def test_a_damaged_network_is_trained_again_to_the_same_one(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("TRAINWRIGHT_DATA", str(tmp_path))
     small = load_digits_dataset(limit=300)

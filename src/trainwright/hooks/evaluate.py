@@ -41,7 +41,7 @@ class Evaluate(Hook):
         state.last = Evaluation(state.step, scores)
         state.signs = task.vital_signs(values, scores)
         objective = task.objective
-        best = None if state.best is None else state.best.metrics[objective.metric]
+        best = None if state.best is None else state.best.metrics.get(objective.metric)
         value = scores[objective.metric]
         if objective.is_better(value, best):
             state.best = state.last

@@ -101,16 +101,18 @@ def final_judge(judge: Judge, dataset: Dataset, device: torch.device) -> Judge:
 
 def _own_eye(train: Split, info: DataInfo, device: torch.device) -> tuple[str, Eye]:
     recipe = Recipe()
-    task = make_task(info, recipe)
     learned = train.targets if info.num_classes else None
 
     def make() -> dict[str, Tensor]:
         label = f"training the feature network of {info.name} for its score, once"
+        task = make_task(info, recipe)
         with progress_bar(label, recipe.steps, "steps") as advance:
             train_network(task, train, info, recipe, device, advance)
         return {name: value.cpu().contiguous() for name, value in task.state_dict().items()}
 
     state = kept(f"network-{digest(str(asdict(recipe)), train.inputs, learned)}", make)
+    # Built anew even after training: who finds the weights kept must see the same, to the bit.
+    task = make_task(info, recipe)
     task.load_state_dict(state)
     task.to(device)
     kind = "cnn" if info.num_classes else "turns"
