@@ -2,7 +2,7 @@
 
 `${oc.env:NAME}` may well be a secret or a path of this machine alone, and a run's config is kept in
 its folder and in every checkpoint, which people hand on. So only where files lie may come from the
-environment, and what is kept says `???`, which who resumes the run must give again.
+environment, and what is kept is the default or null: who resumes the run types it again.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.errors import ConfigError
 
 # Where files are: the only settings that differ between machines, and what is kept instead.
-PLACES = {"data.root": "???", "data.path": "???", "run.root": "outputs", "run.dir": None}
+PLACES = {"data.root": None, "data.path": None, "run.root": "outputs", "run.dir": None}
 
 
 def check_environment(config: DictConfig) -> None:

@@ -187,10 +187,11 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        for at in range(0, len(data), 4096):
-            self.wfile.write(data[at : at + 4096])
-            self.wfile.flush()
-            time.sleep(0.01)
+        stop = int(self.path[1:])
+        self.wfile.write(data[:stop])
+        self.wfile.flush()
+        if stop < len(data):
+            time.sleep(600)
     def log_message(self, *args): pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -203,8 +204,8 @@ CLIENT = """
 import ssl, sys
 from pathlib import Path
 from trainwright.data.fetch import fetch
-path, port, sha256, size, certificate = sys.argv[1:]
-fetch([f"https://localhost:{port}/x"], Path(path), sha256=sha256, size=int(size),
+stop, path, port, sha256, size, certificate = sys.argv[1:]
+fetch([f"https://localhost:{port}/{stop}"], Path(path), sha256=sha256, size=int(size),
       context=ssl.create_default_context(cafile=certificate))
 """
 
@@ -237,13 +238,13 @@ def test_a_download_that_is_killed_leaves_nothing_that_is_taken_for_the_file(tmp
         sha256 = hashlib.sha256(content).hexdigest()
         arguments = [str(path), port, sha256, str(len(content)), f"{certificate}.crt"]
 
-        def client():
-            return subprocess.Popen([sys.executable, "-c", CLIENT, *arguments])
+        def client(stop):
+            return subprocess.Popen([sys.executable, "-c", CLIENT, str(stop), *arguments])
 
-        for part_size in (1, 200_000, 590_000):
-            process = client()
+        for stop in (1, 300_000, 599_999):
+            process = client(stop)
             while process.poll() is None and not any(
-                part.stat().st_size >= part_size for part in path.parent.glob("*.part")
+                part.exists() for part in path.parent.glob("*.part")
             ):
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
@@ -252,7 +253,7 @@ def test_a_download_that_is_killed_leaves_nothing_that_is_taken_for_the_file(tmp
         assert len(list(path.parent.glob("*.part"))) >= 1
         for part in path.parent.glob("*.part"):
             os.utime(part, (0, 0))  # what a kill has left long ago
-        assert client().wait() == 0
+        assert client(len(content)).wait() == 0
         assert path.read_bytes() == content
         assert [p.name for p in path.parent.iterdir()] == ["file.gz"]
     finally:

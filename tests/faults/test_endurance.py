@@ -57,12 +57,12 @@ def test_memory_and_open_files_do_not_grow_with_the_steps(train, tmp_path, steps
 
 
 def test_the_meter_sees_what_is_kept(train, tmp_path):
-    """The negative control: a hook that keeps 50 kB and a file of each step is noticed."""
+    """The negative control: a hook that keeps 500 kB and a file of each step is noticed."""
     kept = []
 
     def hoard(module, inputs):
         if isinstance(module, Task):
-            kept.append((os.urandom(50_000), os.open(os.devnull, os.O_RDONLY)))
+            kept.append((os.urandom(500_000), os.open(os.devnull, os.O_RDONLY)))
 
     handle = nn.modules.module.register_module_forward_pre_hook(hoard)
     try:

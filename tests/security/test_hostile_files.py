@@ -451,10 +451,10 @@ def test_an_alias_is_refused_in_a_config_of_ones_own_too(train, tmp_path):
 
 
 def test_what_comes_from_the_environment_is_used_and_not_written_down(train, tmp_path, monkeypatch):
-    monkeypatch.setenv("TRAINWRIGHT_TEST_PLACE", str(tmp_path / SECRET))
+    monkeypatch.setenv("TRAINWRIGHT_TEST_PLACE", str(tmp_path / SECRET / "photos"))
     monkeypatch.chdir(tmp_path)
-    images = tmp_path / SECRET
-    images.mkdir()
+    images = tmp_path / SECRET / "photos"  # a dataset is named by its own folder alone
+    images.mkdir(parents=True)
     for number in range(20):
         Image.new("L", (8, 8), number * 10).save(images / f"{number}.png")
     folder = train(
@@ -466,7 +466,7 @@ def test_what_comes_from_the_environment_is_used_and_not_written_down(train, tmp
     written = [p for p in folder.rglob("*") if p.is_file() and p.name not in typed]
     assert len(written) > 4
     assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
-    assert OmegaConf.load(folder / "config.yaml")._get_node("data")._get_node("path") is not None
+    assert OmegaConf.load(folder / "config.yaml").data.path is None
 
 
 def test_what_a_run_would_have_to_keep_must_not_come_from_the_environment(composed, monkeypatch):
