@@ -268,6 +268,20 @@ def test_settings_of_a_sweep_are_refused_without_one(run_main, empty):
     assert list(empty.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["sweep.trials=5"], ["sweep=random", "sweep.sampler=gp"], ["sweep.prune_factor=4"],
+     ["hydra/launcher=submitit_local", "sweep.timeout=9"]],
+)  # fmt: skip
+def test_a_setting_that_would_have_no_effect_is_refused(words, run_main, empty):
+    if "submitit" in words[0]:
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    result = run_main("-m", "seed=0,1", *words)
+    assert result.code == 2
+    assert "has no effect" in result.err
+    assert not list(empty.iterdir())
+
+
 def test_the_verdict_is_there_any_time(run_train, empty, monkeypatch, capsys):
     run_train("-m", *QUICK, "seed=0,1")
     monkeypatch.chdir(empty)

@@ -42,11 +42,15 @@ class Shortage:
         if self.steps_left == 0:
             in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (in_use + 32 * BLOCK, resource.RLIM_INFINITY))
-            try:
-                while True:
-                    self.taken.append(torch.empty(BLOCK, dtype=torch.uint8))
-            except RuntimeError:
-                return
+            for size in (BLOCK, BLOCK // 8, BLOCK // 64):  # what was freed lies about in pieces
+                self.take_all(size)
+
+    def take_all(self, size):
+        try:
+            while True:
+                self.taken.append(torch.empty(size, dtype=torch.uint8))
+        except RuntimeError:
+            return
 
 
 def in_a_child(work):

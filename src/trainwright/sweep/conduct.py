@@ -41,10 +41,13 @@ class Conductor:
         overrides: Sequence[str],
     ) -> None:
         self._context = context
-        self._task_function = task_function
         self._master = master
         self._settings = settings(SweepSettings, master.sweep, key="sweep")
         _check(self._settings)
+        self._ways = Ways(self._settings, master, context, task_function)
+        if not self._ways.own:
+            of_ours = ("timeout", "retries", "fail_fast", "isolation")
+            _refuse_without_effect(self._settings, of_ours, "trainwright's own launcher", False)
         self._swept = take_apart(
             overrides, self._settings.params, context.config_loader, seed=self._settings.seed
         )
@@ -71,11 +74,10 @@ class Conductor:
             if self._searches and ranked is None:
                 raise _unknown_metric("sweep=optuna")
             self._prepare(store, plan, ranked)
-            ways = Ways(self._settings, self._master, self._context, self._task_function)
             source = (
                 self._search(composer, store, ranked, slots) if self._searches else Listed(jobs)
             )
-            return run_jobs(source, store, slots, workers, ways, ranked, pruning)
+            return run_jobs(source, store, slots, workers, self._ways, ranked, pruning)
         finally:
             workers.close()
 
@@ -248,3 +250,21 @@ def _check(wanted: SweepSettings) -> None:
         )
     if wanted.job is not None:
         raise ConfigError("sweep.job is for a single job: leave out -m")
+    _refuse_without_effect(wanted, ("sampler", "storage"), "sweep=optuna", wanted.kind == "optuna")
+    searches = wanted.kind in ("random", "optuna")
+    _refuse_without_effect(wanted, ("trials",), "sweep=random and sweep=optuna", searches)
+    of_pruning = ("prune_after", "prune_factor")
+    _refuse_without_effect(wanted, of_pruning, "sweep.prune", wanted.prune is not None)
+
+
+def _refuse_without_effect(
+    wanted: SweepSettings, keys: Sequence[str], what: str, has_effect: bool
+) -> None:
+    """Raise ConfigError for a setting that was chosen and would be ignored."""
+    usual = SweepSettings()
+    for key in keys:
+        if not has_effect and getattr(wanted, key) != getattr(usual, key):
+            raise ConfigError(
+                f"sweep.{key}={getattr(wanted, key)} has no effect: it is for {what}\n"
+                "  leave it out, or choose that"
+            )

@@ -7,7 +7,7 @@ library that a dataset uses), or `warm` is false, a job gets a fresh process ins
 
 It reads one JSON object a line from standard input, a task to start or a signal to send, and
 writes what happens to standard output. When the input ends, for the sweep has died, it asks the
-jobs to save and stop, and goes.
+jobs to save and stop, gives them a minute, and goes.
 """
 
 import ctypes
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 NUM_DATASETS = 4  # held at once
+SECONDS_TO_SAVE = 60  # for jobs when the sweep has died; then they are killed
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 Message = Mapping[str, Any]
@@ -56,7 +57,10 @@ class Server:
         selector.register(self._wake, selectors.EVENT_READ)
         unread, is_open = b"", True
         while is_open or self._keys:
-            for key, _ in selector.select():
+            found = selector.select(None if is_open else SECONDS_TO_SAVE)
+            if not found:
+                self._signal_all(signal.SIGKILL)
+            for key, _ in found:
                 if key.fd == self._wake:
                     os.read(self._wake, 4096)
                     continue
