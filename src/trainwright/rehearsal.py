@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainwright.assemble import build_task, check_durations
 from trainwright.config import TRUSTED_TARGETS, plain, section, settings
@@ -87,7 +88,7 @@ def check_network(
         facts: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in metadata["data"].items()
         }
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             task = build_task(config, DataInfo(**facts), 0, allow)
         check_fit(task.state_dict(), under("task", tensors))
     except NotImplementedError:  # something that the meta device can't do
@@ -98,6 +99,33 @@ def check_network(
         raise CheckpointError("the checkpoint's config has a network beyond all memory") from error
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves numbers undrawn: on the meta device there is nothing to draw.
+
+    torch would import its compiler to do so, which takes longer than all the rest.
+    """
+
+    DRAWS = frozenset({"normal_", "uniform_", "trunc_normal_"})
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, unless it fills a tensor with random numbers, or makes one of them."""
+        kwargs = kwargs or {}
+        name, module = getattr(func, "__name__", ""), getattr(func, "__module__", "")
+        if name in self.DRAWS or module == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        if func in (torch.rand, torch.randn):
+            return torch.empty(*args, **{k: v for k, v in kwargs.items() if k != "generator"})
+        if func is torch.arange:  # a few classes, for which the same holds
+            return func(*args, **{"device": "cpu", **kwargs})
+        return func(*args, **kwargs)
 
 
 def _is_ours(node: Any) -> bool:
@@ -135,7 +163,7 @@ def _any_task(config: DictConfig, allow: Collection[str] | None) -> Task | None:
     refusals: Counter[str] = Counter()
     for info in _stand_ins():
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _Undrawn():
                 return build_task(config, info, 0, allow)
         except ConfigError as error:
             refusals[str(error)] += 1

@@ -24,7 +24,7 @@ def test_a_run_from_an_empty_directory_leaves_the_run_folder_and_nothing_else(ru
     assert run.name.endswith("-mlp-digits")
     assert {path.name for path in run.iterdir()} == {
         *("config.yaml", "overrides.txt", "summary.json", "metrics.jsonl", "train.log"),
-        *("checkpoints", "samples", "plots"),
+        *("checkpoints", "samples", "plots", ".lock"),
     }
     assert (run / "overrides.txt").read_text() == "trainer=smoke\n"
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
@@ -42,7 +42,7 @@ def test_a_disk_that_is_full_ends_with_6_and_a_message(empty, environment):
         check=False,
     )
     assert done.returncode == 6, done.stderr
-    assert "could not write the checkpoint" in done.stderr
+    assert "could not write run/checkpoints/best.safetensors" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 5
     assert list((empty / "run" / "checkpoints").iterdir()) == []
 

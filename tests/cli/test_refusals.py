@@ -27,7 +27,7 @@ WRONG = [
     ("model.width=[3]", 2, "did you mean model.widths?; model accepts"),
     ("data.augment.flp=true", 2, "did you mean data.augment.flip?"),
     ("run.nmae=x", 2, "did you mean run.name?"),
-    ("+foo=1", 2, "foo: there is no such key; accepted are: data, model"),
+    ("+foo=1", 2, "foo: there is no such key; accepted are: data, logger"),
     ("+optimizer.foo=1", 2, "optimizer.foo; optimizer accepts"),
     ("model=gan optimizer.players.generater.lr=1", 2, "did you mean generator?"),
     ("model=gan optimizer.players.generator.lrr=1", 2, "generator.lrr; did you mean lr?"),

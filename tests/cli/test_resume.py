@@ -168,7 +168,8 @@ def test_a_hostile_config_in_a_checkpoint_runs_nothing(target, place, run_main, 
 def test_a_checkpoint_without_a_config_that_can_run_ends_with_4(config, run_main, ended_run):
     path = ended_run / "checkpoints" / "last.safetensors"
     rewrite(path, lambda metadata: metadata.update(config=config))
-    result = run_main(f"trainer.resume={ended_run}", "trainer.steps=9")
+    stretched = ("trainer.steps=9", "trainer.schedule_until=100%")
+    result = run_main(f"trainer.resume={path}", *stretched)
     assert result.code == 4
     assert "Traceback" not in result.err
 

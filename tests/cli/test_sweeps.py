@@ -177,7 +177,7 @@ def test_what_fails_takes_only_itself(run_train, faulty, empty):
         "exits_3": "its process exited with 3 before it was done",
         "killed": "killed by SIGKILL (out of memory?)",
         "segfaults": "killed by SIGSEGV",
-        "hungry": "out of memory with trainer.batch_size=64",
+        "hungry": "out of memory with trainer.batch_size=64, trainer.evaluate_batch_size=1000",
     }
     for row in table(empty):
         expected = "finished" if row["model.fault"] == "none" else "failed"

@@ -94,6 +94,7 @@ def test_the_check_sees_a_process_that_is_left_behind(tmp_path):
     process.stdout.readline()
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    process.stdout.close()
     left = members(process.pid)
     assert len(left) == 1
     os.kill(left[0], signal.SIGKILL)
