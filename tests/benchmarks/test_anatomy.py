@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 import torch
 
 
@@ -54,6 +55,7 @@ def test_the_stopwatch_adds_up_calls(monkeypatch):
     assert watch.calls == {"resting": 2}
 
 
+@pytest.mark.slow
 def test_the_command_names_every_part():
     from measure import HERE
 

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 
 def run_script(*arguments):
     from measure import HERE
@@ -23,6 +25,7 @@ def test_a_job_beside_others_counts_its_steps():
     assert steps_a_second(time.time(), seconds=0.2) > 0
 
 
+@pytest.mark.slow
 def test_scaling_compares_sizes_and_places():
     shown = run_script("scaling.py", "--counts", "2000,4000")
     assert re.search(r"^ +2,000 ", shown, re.M)

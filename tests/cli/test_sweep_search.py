@@ -14,6 +14,7 @@ def rows_of(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_search_with_pruning_stops_the_hopeless_and_keeps_their_checkpoints(run_train, empty):
     pytest.importorskip("optuna")
     rate = "optimizer.lr=tag(log,interval(1e-5,1e-1))"
@@ -31,7 +32,7 @@ def test_a_search_with_pruning_stops_the_hopeless_and_keeps_their_checkpoints(ru
         if row["status"] == "pruned":
             assert summary["step"] < summary["steps"]
     # Typed again without pruning, those that were stopped go on from where they are.
-    grid = ("-m", *SMALL, "optimizer.lr=1e-5,1e-2,1e-1", "sweep.jobs=1")
+    grid = ("-m", *SMALL, "optimizer.lr=1e-2,1e-3,1e-5", "sweep.jobs=1")
     assert run_train(*grid, "sweep.prune=halving", "sweep.dir=grid").code == 0
     logs = [path.read_text() for path in (empty / "grid").rglob("train.log")]
     assert any("pruned: not among the best 1/3" in log for log in logs)

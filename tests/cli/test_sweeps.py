@@ -38,7 +38,7 @@ class Faulty(MLP):
 
     def forward(self, inputs):
         self.calls += self.training
-        if self.calls == 2:
+        if self.training and self.calls == 2:
             getattr(self, self.fault)()
         return super().forward(inputs)
 
@@ -202,7 +202,9 @@ def test_fail_fast_starts_nothing_after_a_failure(run_train, faulty, empty):
     assert [row["status"] for row in table(empty)].count("planned") == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_sweep_that_was_stopped_and_typed_again_is_the_sweep_that_was_not(
     number, faulty, start_train, run_train, empty
 ):
@@ -240,6 +242,7 @@ def test_a_sweep_that_was_stopped_and_typed_again_is_the_sweep_that_was_not(
         assert rows == (empty / "first" / run.name / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_is_stopped_when_its_time_is_up(run_train, faulty, empty):
     """However slow the machine is: what has not ended in two seconds is stopped."""
     result = run_train("-m", *faulty, "model.fault=hangs", "sweep.timeout=2")

@@ -88,7 +88,7 @@ def limited(limit, function):
     return call
 
 
-@pytest.mark.parametrize("num_points", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_points", [1, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.timeout(3600)
 def test_a_file_that_may_not_grow_ends_the_run_and_nothing_is_torn(
     num_points, train, resume, expected, tmp_path

@@ -121,7 +121,7 @@ def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(
 
 @pytest.mark.parametrize(
     ("kind", "num_kills"),
-    [("gan", 3), *(pytest.param(k, 50, marks=pytest.mark.slow) for k in RUNS)],
+    [("mlp", 3), *(pytest.param(k, 50, marks=pytest.mark.slow) for k in RUNS)],
 )
 @pytest.mark.timeout(3600)
 def test_many_kills_in_one_run_add_up_to_nothing(
