@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 32 * 2**20  # of a block of distances: it stays near the cache
+BLOCK_BYTES = 4 * 2**20  # of a block of distances: it stays in the cache
 
 
 def squared_distances(queries: Tensor, points: Tensor) -> Iterator[tuple[int, Tensor]]:
