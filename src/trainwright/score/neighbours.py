@@ -11,15 +11,18 @@ BLOCK_BYTES = 4 * 2**20  # of a block of distances: it stays in the cache
 def squared_distances(queries: Tensor, points: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Squared Euclidean distances of (N, F) to (M, F): pairs of a first row and a block (B, M).
 
+    All blocks are views of one buffer, each good until the next: fresh ones, with what is kept of
+    each between them, leave holes in the heap that no other fits, and fill hundreds of megabytes.
     In float32 |q|^2 + |p|^2 - 2 q·p, about the points' mean, where the fewest digits are lost.
     """
     centre = points.float().mean(dim=0)
     points, queries = points.float() - centre, queries.float() - centre
     sizes = points.square().sum(dim=1)  # (M,)
     rows = max(1, BLOCK_BYTES // (4 * len(points)))
+    buffer = points.new_empty(min(rows, len(queries)), len(points))
     for start in range(0, len(queries), rows):
         block = queries[start : start + rows]
-        inner = torch.addmm(sizes, block, points.T, alpha=-2)  # (B, M)
+        inner = torch.addmm(sizes, block, points.T, alpha=-2, out=buffer[: len(block)])  # (B, M)
         yield start, inner.add_(block.square().sum(dim=1, keepdim=True)).clamp_(min=0)
 
 
@@ -37,9 +40,9 @@ def squared_radii(points: Tensor, k: int) -> Tensor:
     """The squared distance of each of (M, F) to its k-th nearest other: (M,). Needs M > k."""
     if len(points) <= k:
         raise ValueError(f"{len(points)} points have no {k}-th neighbour")
-    radii = []
+    radii = points.new_empty(len(points), dtype=torch.float32)
     for start, block in squared_distances(points, points):
         rows = torch.arange(len(block), device=block.device)
         block[rows, rows + start] = float("inf")  # itself is no neighbour
-        radii.append(block.topk(k, dim=1, largest=False).values[:, -1])
-    return torch.cat(radii)
+        radii[start : start + len(block)] = block.topk(k, dim=1, largest=False).values[:, -1]
+    return radii
