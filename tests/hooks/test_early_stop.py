@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from trainwright.engine.state import Evaluation
+from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop
+from trainwright.stopping import stopping_hooks
 from trainwright.tasks.task import Objective
 
 
@@ -54,3 +56,16 @@ def test_it_stops_after_so_many_evaluations_without_improvement(
     for moment in range(1, len(values) + 1):
         again = stopped_at(assembly, values, higher=higher, reload_at=moment, **options)
         assert again == expected
+
+
+STOPPING = ("trainer.early_stopping.patience=1", "trainer.early_stopping.mode=min")
+
+
+def test_a_figure_of_a_gans_score_is_a_metric_to_stop_by(assembled):
+    """It comes of what is generated for the judge, not of the examples of a split."""
+    gan = ("model=gan", "model.width=4", "trainer.steps=2", "trainer.score_samples=100")
+    assembly = assembled(*gan, *STOPPING, "trainer.early_stopping.metric=kid")
+    assert any(isinstance(hook, EarlyStop) for hook in stopping_hooks(assembly))
+    assembly = assembled(*gan, *STOPPING, "trainer.early_stopping.metric=kidd")
+    with pytest.raises(ConfigError, match="did you mean kid"):
+        stopping_hooks(assembly)

@@ -10,11 +10,18 @@ from trainwright.tasks.task import Task
 
 @torch.no_grad()
 def evaluate(
-    task: Task, batches: Batches, *, batch_size: int, placement: Placement, seed: int
+    task: Task,
+    batches: Batches,
+    *,
+    batch_size: int,
+    placement: Placement,
+    seed: int,
+    limit: int | None = None,
 ) -> dict[str, torch.Tensor]:
     """The task's values for every example of the split, each (N, ...), in the split's order.
 
-    Beside them is what the task generates, where it has a judge.
+    Beside them is what the task generates, where it has a judge. `limit`: look at so many examples
+    instead of as many as the task wants.
 
     Drawn with a seed of its own: the same weights give the same values whenever they are asked.
     """
@@ -22,7 +29,7 @@ def evaluate(
     was_training = task.training
     task.eval()
     parts: list[dict[str, torch.Tensor]] = []
-    for batch in batches.in_order(batch_size, limit=task.evaluated_examples):
+    for batch in batches.in_order(batch_size, limit=limit or task.evaluated_examples):
         with placement.autocast():
             parts.append(task.evaluate(batch))
     with placement.autocast():

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from trainwright.data.batches import Batches
 from trainwright.engine.clock import Clock
+from trainwright.engine.evaluate import evaluate
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
@@ -50,17 +50,15 @@ class EarlyStop(Hook):
         self._best: float | None = None
         self._num_bad = 0
 
-    @torch.no_grad()
     def check_metric(self, state: TrainState, validation: Batches) -> None:
         """Raise ConfigError unless an evaluation, here of two examples, gives the metric."""
         if self._objective == state.task.objective:
             return
         task = state.evaluated_task
-        task.eval()
-        with state.placement.autocast():
-            scores = task.score(task.evaluate(next(iter(validation.in_order(2)))))
-        task.train()
-        self._check_known(scores)
+        values = evaluate(
+            task, validation, batch_size=2, placement=state.placement, seed=state.seed, limit=2
+        )
+        self._check_known(task.score(values))
 
     def _check_known(self, scores: Mapping[str, float]) -> None:
         if self._objective.metric not in scores:
