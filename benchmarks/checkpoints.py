@@ -25,11 +25,11 @@ from typing import NamedTuple
 import torch
 from hydra import compose, initialize_config_dir
 
-from trainwright.compose import register_schema, settle_length
+from trainwright.config.compose import register_schema, settle_length
 from trainwright.config_folder import config_folder
 from trainwright.engine.state import TrainState
 from trainwright.hooks.save import Save
-from trainwright.run import Request, run
+from trainwright.run.run import Request, run
 
 # Two saves of the default cadence: an epoch of the MLP, a tenth of the GAN's 3,750 steps.
 RUNS = {

@@ -23,8 +23,8 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from torch.nn import functional
 
-import trainwright.run
-from trainwright.compose import register_schema
+import trainwright.run.run
+from trainwright.config.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.data.idx import load_idx
 from trainwright.engine.hook import Hook
@@ -96,20 +96,22 @@ def measure(root: str | None, num_epochs: int) -> dict[str, float]:
     assert classes is not None
     plain, fused = (bare_loop(images, classes, fused) for fused in (False, True))
     turns = Turns({"bare, plain Adam": plain, "bare, fused Adam": fused})
-    fit, seconds = trainwright.run.fit, [0.0]
+    fit, seconds = trainwright.run.run.fit, [0.0]
 
     def fit_in_turns(state, batches, hooks, settings):  # type: ignore[no-untyped-def]
         begun = time.perf_counter()
         fit(state, batches, [*hooks, turns], settings)
         seconds[0] = time.perf_counter() - begun - sum(turns.seconds.values())
 
-    trainwright.run.fit = fit_in_turns
+    trainwright.run.run.fit = fit_in_turns
     try:
         with tempfile.TemporaryDirectory() as folder:
             config.run.dir = f"{folder}/run"
-            trainwright.run.run(trainwright.run.Request(config, overrides=[], name="overhead"))
+            trainwright.run.run.run(
+                trainwright.run.run.Request(config, overrides=[], name="overhead")
+            )
     finally:
-        trainwright.run.fit = fit
+        trainwright.run.run.fit = fit
     num_steps = num_epochs * len(images) // BATCH_SIZE
     speeds = {name: turns.steps * BATCH_SIZE / spent for name, spent in turns.seconds.items()}
     return {"trainer": num_steps * BATCH_SIZE / seconds[0], **speeds}

@@ -23,10 +23,10 @@ from generated import draw
 from hydra import compose, initialize_config_dir
 from measure import HERE
 
-from trainwright.assemble import Assembly, assemble
-from trainwright.compose import register_schema
+from trainwright.config.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.engine.trainer import train_step
+from trainwright.run.assemble import Assembly, assemble
 
 SHAPE = (1, 28, 28)
 TURN, NUM_TURNS = 50, 12

@@ -9,11 +9,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.assemble import Assembly, assemble
-from trainwright.compose import register_schema, settle_length
+from trainwright.config.compose import register_schema, settle_length
 from trainwright.config_folder import config_folder
-from trainwright.resume import resume_request
-from trainwright.run import Outcome, Request, run
+from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.resume import resume_request
+from trainwright.run.run import Outcome, Request, run
 
 
 @pytest.fixture(scope="session", autouse=True)

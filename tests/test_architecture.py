@@ -11,75 +11,35 @@ PACKAGE = Path(trainwright.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the shell inwards: each may import itself and what comes after it.
-LAYERS = ("cli", "sweep", "run", "hooks", "engine", "tasks", "nn")
-# Modules beside the folders, which put a run together: all of the layer "run".
-RUN = {
-    "announce",
-    "assemble",
-    "changes",
-    "compose",
-    "config",
-    "connect",
-    "continuing",
-    "evaluation",
+LAYERS = (
+    "cli",
+    "sweep",
     "export",
-    "finish",
-    "finish_gan",
-    "optimization",
-    "other_data",
-    "prediction",
-    "from_environment",
-    "recover",
-    "records",
-    "rehearsal",
-    "resume",
-    "rollback",
+    "inference",
     "run",
-    "runfolder",
-    "story",
-    "sampling",
     "scoring",
-    "signals",
-    "stored_config",
-    "trained",
-    "stopping",
-    "translate",
-    "validation",
-    "verify",
-}
+    "config",
+    "hooks",
+    "engine",
+    "tasks",
+    "nn",
+)
 # What anyone may call, and which calls nothing but each other's foundations.
 LEAVES = {"catalogue", "data", "loggers", "report", "score"}
 FOUNDATIONS = {
-    "errors",
-    "seeds",
     "config_folder",
+    "errors",
     "files",
     "intervals",
     "lock",
+    "runfolder",
+    "seeds",
     "wording",
     "__init__",
 }
 
 HYDRA = {"hydra", "omegaconf", "pydantic", "yaml"}
-MAY_IMPORT_HYDRA = {
-    "assemble",
-    "changes",
-    "compose",
-    "config",
-    "connect",
-    "optimization",
-    "other_data",
-    "from_environment",
-    "records",
-    "rehearsal",
-    "resume",
-    "run",
-    "stored_config",
-    "sweep",
-    "trained",
-    "validation",
-    "verify",
-}
+MAY_IMPORT_HYDRA = {"cli", "sweep", "inference", "run", "config"}
 
 
 def imports(path):
@@ -106,13 +66,9 @@ def own_imports(path):
             yield rest[0] if rest else "__init__"
 
 
-def layer(part):
-    return LAYERS.index("run" if part in RUN else part)
-
-
 def test_every_part_of_the_package_has_a_place_in_these_rules():
     parts = {part_of(path) for path in FILES}
-    assert parts == (set(LAYERS) - {"run"}) | RUN | LEAVES | FOUNDATIONS
+    assert parts == set(LAYERS) | LEAVES | FOUNDATIONS
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -123,9 +79,7 @@ def test_imports_point_inwards(path):
     elif part in LEAVES:
         allowed = FOUNDATIONS | {part}
     else:
-        inner = {name for name in RUN | set(LAYERS) if layer(name) >= layer(part)}
-        # Where a run's files lie is known to the hooks that write them.
-        allowed = inner | LEAVES | FOUNDATIONS | ({"runfolder"} if part == "hooks" else set())
+        allowed = set(LAYERS[LAYERS.index(part) :]) | LEAVES | FOUNDATIONS
     assert set(own_imports(path)) <= allowed
 
 
@@ -142,7 +96,7 @@ def test_only_what_reads_configs_imports_hydra(path):
         assert found <= {"pydantic"}
     elif path == PACKAGE / "catalogue" / "stored.py":
         assert found <= {"yaml"}  # only the safe loader: it reads a stored config
-    elif part_of(path) != "cli" and part_of(path) not in MAY_IMPORT_HYDRA:
+    elif part_of(path) not in MAY_IMPORT_HYDRA:
         assert found == set()
 
 

@@ -7,8 +7,8 @@ import torch
 
 from trainwright.data.digits import load_digits_dataset
 from trainwright.engine import checkpoint
-from trainwright.evaluation import evaluate_trained
-from trainwright.trained import load_trained
+from trainwright.inference.evaluation import evaluate_trained
+from trainwright.inference.trained import load_trained
 
 RUN = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=6",
        "trainer.batch_size=16", "trainer.evaluate_every=3", "trainer.save_every=3",

@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from trainwright.compose import keys_of, register_schema
+from trainwright.config.compose import keys_of, register_schema
 
 NUM_MISTAKES = 300
 LINES = (

@@ -15,7 +15,7 @@ from torch.nn import functional
 from trainwright.data.batches import Batch
 from trainwright.errors import ConfigError
 from trainwright.export.folder import export
-from trainwright.trained import load_trained
+from trainwright.inference.trained import load_trained
 
 SMOKE = ("trainer=smoke", "trainer.precision=fp32")
 RUNS = {

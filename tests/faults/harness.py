@@ -25,7 +25,7 @@ import torch
 from trainwright.cli.train import _log_to_console
 from trainwright.engine import checkpoint
 from trainwright.errors import TrainwrightError
-from trainwright.run import Outcome
+from trainwright.run.run import Outcome
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy
 

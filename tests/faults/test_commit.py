@@ -18,7 +18,7 @@ from safetensors.torch import save as serialised
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError
 from trainwright.files import leftovers
-from trainwright.recover import go_back_to, newest_whole
+from trainwright.run.recover import go_back_to, newest_whole
 from trainwright.runfolder import RunFolder
 
 CALLS = ("write", "fsync", "rename", "renameat", "link", "ftruncate", "openat", "unlink", "chmod")

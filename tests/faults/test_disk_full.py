@@ -17,7 +17,7 @@ from PIL import Image
 from trainwright.engine import checkpoint, trainer
 from trainwright.files import append_line, leftovers
 from trainwright.hooks import log as log_hook
-from trainwright.recover import read
+from trainwright.run.recover import read
 from trainwright.runfolder import RunFolder
 
 RUN = (

@@ -9,7 +9,7 @@ from harness import start
 
 from trainwright.engine import trainer
 from trainwright.lock import RunLock, holder
-from trainwright.run import Request, run
+from trainwright.run.run import Request, run
 from trainwright.runfolder import RunFolder
 
 RUN = ("model=mlp", "model.widths=[8]", "trainer.steps=3", "trainer.batch_size=16", "data.limit=64")

@@ -13,7 +13,7 @@ from harness import fingerprint, start
 
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
-from trainwright.recover import read
+from trainwright.run.recover import read
 from trainwright.runfolder import RunFolder
 
 RUN = (

@@ -12,8 +12,8 @@ from torch import nn
 
 from trainwright.engine import checkpoint
 from trainwright.errors import OutOfMemoryError
+from trainwright.run.translate import is_out_of_memory
 from trainwright.tasks.task import Task
-from trainwright.translate import is_out_of_memory
 
 RUN = (
     "model=mlp", "model.widths=[256]", "trainer.steps=8", "trainer.batch_size=1000",

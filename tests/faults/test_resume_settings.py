@@ -9,12 +9,12 @@ import pytest
 import torch
 from harness import damage, fingerprint
 
-from trainwright.announce import log as announcements
-from trainwright.changes import apply_changes
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError, ConfigError
-from trainwright.recover import read
-from trainwright.resume import resume_request
+from trainwright.run.announce import log as announcements
+from trainwright.run.changes import apply_changes
+from trainwright.run.recover import read
+from trainwright.run.resume import resume_request
 from trainwright.runfolder import RunFolder
 
 RUN = (

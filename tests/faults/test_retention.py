@@ -19,7 +19,7 @@ from trainwright.engine.schedule import Constant
 from trainwright.engine.state import TrainState
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.save import Save
-from trainwright.recover import go_back_to, mend_best, newest_whole
+from trainwright.run.recover import go_back_to, mend_best, newest_whole
 from trainwright.runfolder import RunFolder
 from trainwright.tasks.task import Objective, Task
 

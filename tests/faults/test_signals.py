@@ -13,12 +13,12 @@ import torch
 from harness import fingerprint, let_run, seconds_of, start
 from torch import nn
 
-from trainwright import assemble as assemble_module
-from trainwright import run as run_module
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint, trainer
 from trainwright.hooks import evaluate as evaluate_hook
-from trainwright.recover import newest_whole
+from trainwright.run import assemble as assemble_module
+from trainwright.run import run as run_module
+from trainwright.run.recover import newest_whole
 from trainwright.runfolder import RunFolder
 
 RUN = (

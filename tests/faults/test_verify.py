@@ -8,9 +8,9 @@ import torch
 from trainwright.cli.runs import main
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError
-from trainwright.recover import read
+from trainwright.run.recover import read
+from trainwright.run.verify import verify
 from trainwright.runfolder import RunFolder
-from trainwright.verify import verify
 
 GAN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=12",

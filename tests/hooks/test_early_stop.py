@@ -6,7 +6,7 @@ import torch
 from trainwright.engine.state import Evaluation
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop
-from trainwright.stopping import stopping_hooks
+from trainwright.run.stopping import stopping_hooks
 from trainwright.tasks.task import Objective
 
 

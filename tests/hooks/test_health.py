@@ -6,7 +6,7 @@ import torch
 from trainwright.engine.state import Evaluation
 from trainwright.errors import ConfigError
 from trainwright.hooks.health import HealthCheck
-from trainwright.stopping import stopping_hooks
+from trainwright.run.stopping import stopping_hooks
 
 GOOD = {"separation": 0.7, "diversity": 0.9}
 ALIKE = {"separation": 0.7, "diversity": 0.1}

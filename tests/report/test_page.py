@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from trainwright.catalogue.record import Record
+from trainwright.cli.story import Pictures, run_story, sweep_story
 from trainwright.report.page import render
-from trainwright.story import Pictures, run_story, sweep_story
 
 EVIL = '</script><script>window.sung=1</script><img src=x onerror="window.sung=1">'
 

@@ -19,13 +19,13 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image, PngImagePlugin
 
-from trainwright.compose import check_sections
+from trainwright.config.compose import check_sections
 from trainwright.data import cifar, idx
 from trainwright.data.folder import load_folder
 from trainwright.engine import checkpoint
 from trainwright.errors import TrainwrightError
+from trainwright.inference.trained import load_trained
 from trainwright.runfolder import RunFolder
-from trainwright.trained import load_trained
 
 FORBIDDEN = {
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",

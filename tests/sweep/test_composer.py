@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from trainwright.compose import register_schema
+from trainwright.config.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.errors import ConfigError
 from trainwright.sweep.composer import Composer

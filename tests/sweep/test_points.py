@@ -4,7 +4,7 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from trainwright.compose import register_schema
+from trainwright.config.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.errors import ConfigError
 from trainwright.sweep.axes import Axis, Interval, Swept, take_apart

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hydra._internal.utils import get_args_parser
 
 from trainwright.cli.failure import similar_key
-from trainwright.compose import keys_of
+from trainwright.config.compose import keys_of
 from trainwright.config_folder import group_options
 from trainwright.errors import ConfigError
 

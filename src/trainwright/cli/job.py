@@ -13,11 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainwright.compose import check_sections, settle_length
+from trainwright.config.compose import check_sections, settle_length
 from trainwright.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trainwright.run import Request
+    from trainwright.run.run import Request
 
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ def run_job(config: DictConfig) -> float:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)
     # What can be refused without torch has been: that takes seconds to import.
-    from trainwright.resume import finished, resume_request
-    from trainwright.run import run
+    from trainwright.run.resume import finished, resume_request
+    from trainwright.run.run import run
 
     if config.trainer.resume is not None:
         request = resume_request(config, overrides)
@@ -91,7 +91,7 @@ def job_label() -> str:
 
 
 def _new_request(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> "Request":
-    from trainwright.run import Request
+    from trainwright.run.run import Request
 
     config = DictConfig(OmegaConf.to_container(config, resolve=False))
     del config["sweep"]  # it is not about this run

@@ -44,7 +44,7 @@ def _run_hydra(arguments: list[str], *, debug: bool) -> int:
     from trainwright.cli.arguments import in_order
     from trainwright.cli.failure import explain
     from trainwright.cli.sweep_folder import SweepFolder
-    from trainwright.compose import register_schema
+    from trainwright.config.compose import register_schema
 
     register_schema()
     jobs = _Jobs(arguments, debug=debug)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from trainwright import __version__
-from trainwright.config import plain
+from trainwright.config.build import plain
 from trainwright.errors import ConfigError, DiskError
 from trainwright.export.example import example_script
 from trainwright.export.formats import FILES, write
 from trainwright.export.network import Portable, portable
+from trainwright.inference.trained import Trained
 from trainwright.tasks.gan import GANTask
 from trainwright.tasks.regression import Regression
-from trainwright.trained import Trained
 
 FORMAT = 1
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from trainwright.data.batches import Normalisation
 from trainwright.errors import ConfigError
+from trainwright.inference.trained import Trained
 from trainwright.nn.gan import GAN
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.gan import GANTask
 from trainwright.tasks.regression import Regression
-from trainwright.trained import Trained
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainwright.config import build
+from trainwright.config.build import build
 from trainwright.data.dataset import Dataset
 from trainwright.sweep.rehearsal import rehearse
 from trainwright.sweep.worker import FindData, no_data, work

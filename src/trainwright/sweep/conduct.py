@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from trainwright.config import settings
+from trainwright.config.build import settings
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.sweep.axes import take_apart
 from trainwright.sweep.composer import Composer

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig
 
-from trainwright.assemble import Assembly, assemble, check_like
 from trainwright.engine import checkpoint
 from trainwright.engine.clock import Clock
 from trainwright.engine.trainer import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
+from trainwright.run.assemble import Assembly, assemble, check_like
 
 if TYPE_CHECKING:
     from trainwright.sweep.worker import FindData

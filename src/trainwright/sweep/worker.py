@@ -18,13 +18,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainwright.continuing import Resume
 from trainwright.data.dataset import Dataset
 from trainwright.errors import CheckpointError, TrainwrightError
 from trainwright.hooks.prune import Prune
 from trainwright.lock import RunLock
-from trainwright.recover import newest_whole
-from trainwright.run import Outcome, Request, run
+from trainwright.run.continuing import Resume
+from trainwright.run.recover import newest_whole
+from trainwright.run.run import Outcome, Request, run
 from trainwright.runfolder import RunFolder
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.lock import Lock

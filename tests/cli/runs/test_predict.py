@@ -11,7 +11,7 @@ from PIL import Image
 
 from trainwright.data.batches import Batches
 from trainwright.data.digits import load_digits_dataset
-from trainwright.trained import load_trained
+from trainwright.inference.trained import load_trained
 
 
 @pytest.fixture(scope="module")

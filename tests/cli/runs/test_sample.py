@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from trainwright.engine import checkpoint
+from trainwright.inference.sampling import slerp
 from trainwright.report.animation import animate
-from trainwright.sampling import slerp
 
 
 def files_of(folder):

@@ -23,8 +23,8 @@ from trainwright.report.text import format_number
 from trainwright.wording import printable
 
 if TYPE_CHECKING:
-    from trainwright.evaluation import Classes, Evaluated
-    from trainwright.trained import Trained
+    from trainwright.inference.evaluation import Classes, Evaluated
+    from trainwright.inference.trained import Trained
 
 MOST_CLASSES_CROSSED = 20  # a larger confusion matrix is left to the picture and the JSON
 MOST_CONFUSED = 5
@@ -67,9 +67,9 @@ def execute(arguments: argparse.Namespace) -> int:
     overrides = [word for word, of_data in words if of_data]
     record = find_run(arguments.run, arguments.root)
     checkpoint = record.checkpoint(values["checkpoint"])
-    from trainwright.evaluation import as_plain, evaluate_trained
-    from trainwright.other_data import load_data
-    from trainwright.trained import load_trained
+    from trainwright.inference.evaluation import as_plain, evaluate_trained
+    from trainwright.inference.other_data import load_data
+    from trainwright.inference.trained import load_trained
 
     trained = load_trained(checkpoint, trust=values["trust"], device=values["device"])
     dataset = load_data(trained, overrides)

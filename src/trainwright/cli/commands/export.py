@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # What can be refused without torch has been: that takes seconds to import.
     from trainwright.export.folder import export
     from trainwright.export.formats import FILES, check_installed
-    from trainwright.trained import load_trained
+    from trainwright.inference.trained import load_trained
 
     for form in values["format"]:
         check_installed(form)

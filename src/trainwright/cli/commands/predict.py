@@ -24,7 +24,7 @@ from trainwright.report.text import format_number
 from trainwright.wording import printable
 
 if TYPE_CHECKING:
-    from trainwright.prediction import Prediction
+    from trainwright.inference.prediction import Prediction
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_NAMED = 3
@@ -72,8 +72,8 @@ def execute(arguments: argparse.Namespace) -> int:
     values = parse_keys([word for word, of_key in words if of_key], KEYS)
     files = list(_files([word for word, of_key in words if not of_key]))
     checkpoint = find_run(arguments.run, arguments.root).checkpoint(values["checkpoint"])
-    from trainwright.prediction import predict, require_images
-    from trainwright.trained import load_trained
+    from trainwright.inference.prediction import predict, require_images
+    from trainwright.inference.trained import load_trained
 
     trained = load_trained(checkpoint, trust=values["trust"], device=values["device"])
     require_images(trained)

@@ -51,9 +51,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if len(records) > MOST_RUNS:
         raise ConfigError(f"{len(records)} runs are too many for a page; it takes {MOST_RUNS}")
 
+    from trainwright.cli.story import Pictures, run_story, sweep_story
     from trainwright.files import write_text
     from trainwright.report.page import render
-    from trainwright.story import Pictures, run_story, sweep_story
 
     title = " and ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(names))[:80]

@@ -22,8 +22,8 @@ from trainwright.cli.keys import (
 from trainwright.errors import ConfigError, DiskError
 
 if TYPE_CHECKING:
-    from trainwright.sampling import Samples
-    from trainwright.trained import Trained
+    from trainwright.inference.sampling import Samples
+    from trainwright.inference.trained import Trained
 
 MOST_IN_A_GRID = 10_000
 
@@ -113,8 +113,14 @@ def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
         )
     checkpoint = record.checkpoint(values["checkpoint"])
     # What can be refused without torch has been: that takes seconds to import.
-    from trainwright.sampling import class_indices, columns_of, draw, generator_of, interpolate
-    from trainwright.trained import load_trained
+    from trainwright.inference.sampling import (
+        class_indices,
+        columns_of,
+        draw,
+        generator_of,
+        interpolate,
+    )
+    from trainwright.inference.trained import load_trained
 
     trained = load_trained(checkpoint, trust=values["trust"], device=values["device"])
     generator_of(trained)

@@ -25,8 +25,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Train again, compare, and print the verdict; 1 where something differs."""
     values = parse_keys(arguments.settings, KEYS)
     record = find_run(arguments.run, arguments.root)
+    from trainwright.run.verify import verify
     from trainwright.runfolder import RunFolder
-    from trainwright.verify import verify
 
     verdict = verify(RunFolder(record.path), trust=values["trust"])
     print(f"{record.name}: {verdict}")

@@ -11,7 +11,7 @@ from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import CheckpointError, IllError, NonFiniteError, TrainwrightError
 from trainwright.hooks.save import Save
-from trainwright.recover import go_back_to, mend_best, read
+from trainwright.run.recover import go_back_to, mend_best, read
 from trainwright.runfolder import RunFolder
 
 log = logging.getLogger(__name__)

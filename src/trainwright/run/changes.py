@@ -6,9 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.config import plain
+from trainwright.config.build import plain
+from trainwright.config.validation import unknown_key
 from trainwright.errors import ConfigError
-from trainwright.validation import unknown_key
 
 NOT_CHANGES = ("trainer.resume", "trust")
 # Chosen anew, these begin anew (a logger: is told from here on). What they remember is of no use

@@ -8,18 +8,18 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from trainwright.assemble import Assembly, assemble
-from trainwright.continuing import restore_state, what_is_not_exact
+from trainwright.config.stored import stored_config, trusted_targets
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
 from trainwright.errors import CheckpointError
 from trainwright.hooks.evaluate import Evaluate
-from trainwright.recover import Found, read
+from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.continuing import restore_state, what_is_not_exact
+from trainwright.run.recover import Found, read
+from trainwright.run.stopping import stopping_hooks
 from trainwright.runfolder import RunFolder
-from trainwright.stopping import stopping_hooks
-from trainwright.stored_config import stored_config, trusted_targets
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.announce import announce, report
-from trainwright.assemble import Assembly, assemble
-from trainwright.changes import begin_anew
-from trainwright.connect import connect_loggers, sending
-from trainwright.continuing import Resume, put_back
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.trainer import fit
 from trainwright.errors import DiskError, OutOfMemoryError
 from trainwright.files import append_line, write_text
-from trainwright.finish import finish
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
@@ -32,13 +26,26 @@ from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
 from trainwright.lock import RunLock
-from trainwright.records import Summary, facts, first_summary, kept_config, progress, read_summary
-from trainwright.rehearsal import check_network, rehearse
-from trainwright.rollback import Rollback
+from trainwright.run.announce import announce, report
+from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.changes import begin_anew
+from trainwright.run.connect import connect_loggers, sending
+from trainwright.run.continuing import Resume, put_back
+from trainwright.run.finish import finish
+from trainwright.run.records import (
+    Summary,
+    facts,
+    first_summary,
+    kept_config,
+    progress,
+    read_summary,
+)
+from trainwright.run.rehearsal import check_network, rehearse
+from trainwright.run.rollback import Rollback
+from trainwright.run.signals import StopRequests
+from trainwright.run.stopping import stopping_hooks
+from trainwright.run.translate import in_our_words, is_out_of_memory
 from trainwright.runfolder import RunFolder
-from trainwright.signals import StopRequests
-from trainwright.stopping import stopping_hooks
-from trainwright.translate import in_our_words, is_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from pydantic import TypeAdapter, ValidationError
 
+from trainwright.config.validation import checked, explained, nearest, takes_bool, unknown_key
 from trainwright.errors import ConfigError, TrainwrightError
-from trainwright.validation import checked, explained, nearest, takes_bool, unknown_key
 
 T = TypeVar("T")
 

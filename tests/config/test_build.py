@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.assemble import assemble
-from trainwright.config import TRUSTED_TARGETS, build, plain, settings
+from trainwright.config.build import TRUSTED_TARGETS, build, plain, settings
 from trainwright.data.dataset import Dataset
 from trainwright.engine.clock import Clock
 from trainwright.engine.schedule import Cosine, Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import ConfigError
 from trainwright.nn.mlp import MLP
+from trainwright.run.assemble import assemble
 from trainwright.tasks.task import Task
 
 SHAPE = {"input_shape": (4,), "num_outputs": 2, "num_classes": 2}
@@ -105,8 +105,8 @@ ALIASES = [
     "torch.hub.load",
     "torch.hub.os.system",
     "urllib.request.urlretrieve",
-    "trainwright.run.run",
-    "trainwright.config.importlib.import_module",
+    "trainwright.run.run.run",
+    "trainwright.config.build.importlib.import_module",
 ]
 KINDS = [nn.Module, Task, Dataset, Schedule, torch.optim.Optimizer]
 
@@ -126,7 +126,7 @@ def test_a_target_of_another_kind_is_refused_before_it_is_called(target, kind, t
 
 
 def test_no_alias_is_followed_not_even_to_what_would_be_of_the_right_kind():
-    for target in ("trainwright.assemble.nn.Linear", "trainwright.nn.mlp.nn.Linear"):
+    for target in ("trainwright.run.assemble.nn.Linear", "trainwright.nn.mlp.nn.Linear"):
         refused("cannot import", node={"_target_": target, "in_features": 1, "out_features": 1})
 
 

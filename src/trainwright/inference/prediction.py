@@ -11,9 +11,9 @@ from torch import Tensor
 
 from trainwright.data.decode import BadImageError, Fit, decode_image
 from trainwright.errors import ConfigError
+from trainwright.inference.trained import Trained
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.regression import Regression
-from trainwright.trained import Trained
 
 BATCH = 128  # images in memory at once
 

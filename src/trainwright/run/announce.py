@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainwright.assemble import Assembly
 from trainwright.report.score_table import score_table
 from trainwright.report.text import format_count, format_duration, format_number, metrics_text
+from trainwright.run.assemble import Assembly
 from trainwright.runfolder import RunFolder
 
 log = logging.getLogger(__name__)

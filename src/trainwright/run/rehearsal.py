@@ -17,8 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainwright.assemble import build_task, check_durations
-from trainwright.config import TRUSTED_TARGETS, plain, section, settings
+from trainwright.config.build import TRUSTED_TARGETS, plain, section, settings
 from trainwright.data.augment import make_augment
 from trainwright.data.dataset import DataInfo
 from trainwright.engine.checkpoint import under
@@ -28,7 +27,8 @@ from trainwright.engine.fitting import check_fit
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.hooks.early_stop import early_stop
-from trainwright.optimization import build_optimizers, build_schedule
+from trainwright.run.assemble import build_task, check_durations
+from trainwright.run.optimization import build_optimizers, build_schedule
 from trainwright.tasks.task import Objective, Task
 
 LARGEST = torch.finfo(torch.float32).max

@@ -6,13 +6,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainwright.assemble import Assembly
-from trainwright.config import build, plain
+from trainwright.config.build import build, plain
 from trainwright.errors import ConfigError
 from trainwright.hooks.send import Send
 from trainwright.loggers.logger import LoggedRun, Logger
 from trainwright.loggers.outlet import Outlet
-from trainwright.records import read_summary
+from trainwright.run.assemble import Assembly
+from trainwright.run.records import read_summary
 from trainwright.runfolder import RunFolder
 
 

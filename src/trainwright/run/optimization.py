@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
-from trainwright.config import build, plain, section
+from trainwright.config.build import build, plain, section
+from trainwright.config.validation import unknown_key
 from trainwright.engine.clock import Clock
 from trainwright.engine.device import Placement
 from trainwright.engine.optim import PlayerOptimizer, decay_groups
@@ -16,7 +17,6 @@ from trainwright.engine.schedule import Plateau, Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import ConfigError
 from trainwright.tasks.task import Objective
-from trainwright.validation import unknown_key
 
 
 def build_optimizers(

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trainwright.changes import NOT_CHANGES, apply_changes, key_of
-from trainwright.continuing import Resume
+from trainwright.config.stored import stored_config, trusted_targets
 from trainwright.errors import CheckpointError
 from trainwright.lock import RunLock
-from trainwright.records import read_summary
-from trainwright.recover import Found, newest_whole, read
-from trainwright.run import Request
+from trainwright.run.changes import NOT_CHANGES, apply_changes, key_of
+from trainwright.run.continuing import Resume
+from trainwright.run.records import read_summary
+from trainwright.run.recover import Found, newest_whole, read
+from trainwright.run.run import Request
 from trainwright.runfolder import RunFolder
-from trainwright.stored_config import stored_config, trusted_targets
 
 # With one of these a run that is finished has something left to do.
 LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping")

@@ -10,11 +10,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright import __version__
-from trainwright.announce import parameter_counts
-from trainwright.assemble import Assembly
+from trainwright.config.from_environment import without_environment
 from trainwright.engine.environment import environment
 from trainwright.engine.state import Evaluation
-from trainwright.from_environment import without_environment
+from trainwright.run.announce import parameter_counts
+from trainwright.run.assemble import Assembly
 from trainwright.runfolder import RunFolder
 
 Summary = dict[str, Any]

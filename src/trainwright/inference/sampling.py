@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from trainwright.errors import ConfigError
+from trainwright.inference.trained import Trained
 from trainwright.seeds import generator_for
 from trainwright.tasks.gan import GANTask
-from trainwright.trained import Trained
 from trainwright.wording import nearest
 
 BATCH = 256  # images that are made at once

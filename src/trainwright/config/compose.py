@@ -9,12 +9,12 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.config import settings
+from trainwright.config.build import settings
+from trainwright.config.from_environment import check_environment
+from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder, group_options, own_config_folder
 from trainwright.engine.settings import RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
-from trainwright.from_environment import check_environment
-from trainwright.validation import unknown_key
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")

@@ -6,15 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
-from trainwright.assemble import Assembly
-from trainwright.changes import Change, begin_anew
 from trainwright.engine import checkpoint
 from trainwright.engine.environment import differences, environment, may_vary
 from trainwright.engine.hook import Hook
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.lock import RunLock
-from trainwright.recover import Found, go_back_to, mend_best
 from trainwright.report.text import format_count, format_number
+from trainwright.run.assemble import Assembly
+from trainwright.run.changes import Change, begin_anew
+from trainwright.run.recover import Found, go_back_to, mend_best
 from trainwright.runfolder import RunFolder
 
 

@@ -1,10 +1,10 @@
 """The hooks that may end a run before its time; each remembers what it has seen."""
 
-from trainwright.assemble import Assembly
 from trainwright.engine.hook import Hook
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
 from trainwright.hooks.health import HealthCheck
+from trainwright.run.assemble import Assembly
 from trainwright.tasks.task import Task
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.compose import check_sections
-from trainwright.config import TRUSTED_TARGETS
+from trainwright.config.build import TRUSTED_TARGETS
+from trainwright.config.compose import check_sections
 from trainwright.errors import CheckpointError, ConfigError
 
 

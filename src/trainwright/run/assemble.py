@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
-from trainwright.config import build, check, section, settings
+from trainwright.config.build import build, check, section, settings
 from trainwright.data.augment import make_augment
 from trainwright.data.batches import Batches
 from trainwright.data.dataset import DataInfo, Dataset, Split
@@ -22,7 +22,7 @@ from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
-from trainwright.optimization import build_optimizers, build_schedule
+from trainwright.run.optimization import build_optimizers, build_schedule
 from trainwright.score.judge import Judge
 from trainwright.scoring.attach import attach_judge
 from trainwright.seeds import derive_seed

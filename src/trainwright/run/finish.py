@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainwright.assemble import Assembly
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.files import disk_error
-from trainwright.finish_gan import draw_gan, score_summary
 from trainwright.hooks.log import read_rows
 from trainwright.report.confusion import plot_confusion
 from trainwright.report.curves import plot_curves, plot_learning_rate
 from trainwright.report.grid import save_image
 from trainwright.report.predictions import prediction_grid
+from trainwright.run.assemble import Assembly
+from trainwright.run.finish_gan import draw_gan, score_summary
 from trainwright.runfolder import RunFolder
 from trainwright.scoring.attach import final_judge
 from trainwright.tasks.gan import GANTask

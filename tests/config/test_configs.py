@@ -7,7 +7,7 @@ import torch
 import yaml
 from PIL import Image
 
-from trainwright.config import TRUSTED_TARGETS
+from trainwright.config.build import TRUSTED_TARGETS
 from trainwright.config_folder import config_folder
 from trainwright.engine import checkpoint
 from trainwright.engine.trainer import train_step

@@ -6,13 +6,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.compose import register_schema
-from trainwright.config import build, section
+from trainwright.config.build import build, section
+from trainwright.config.compose import register_schema
+from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.errors import ConfigError
-from trainwright.trained import Trained
-from trainwright.validation import unknown_key
+from trainwright.inference.trained import Trained
 
 
 def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:

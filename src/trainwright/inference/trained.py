@@ -10,16 +10,16 @@ from typing import Any
 from omegaconf import DictConfig
 from pydantic import TypeAdapter, ValidationError
 
-from trainwright.assemble import build_task, move_task, place_task
-from trainwright.config import settings
+from trainwright.config.build import settings
+from trainwright.config.stored import stored_config, trusted_targets
 from trainwright.data.dataset import DataInfo
 from trainwright.engine import checkpoint
 from trainwright.engine.device import Placement
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError
-from trainwright.recover import read
-from trainwright.rehearsal import check_network
-from trainwright.stored_config import stored_config, trusted_targets
+from trainwright.run.assemble import build_task, move_task, place_task
+from trainwright.run.recover import read
+from trainwright.run.rehearsal import check_network
 from trainwright.tasks.task import Task
 
 MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded

@@ -10,12 +10,12 @@ from trainwright.data.batches import Batches
 from trainwright.data.dataset import Dataset, Split
 from trainwright.engine.evaluate import evaluate
 from trainwright.errors import DataError
-from trainwright.finish_gan import score_summary
+from trainwright.inference.trained import Trained
 from trainwright.intervals import NUM_RESAMPLES, Interval, bootstrap, wilson
+from trainwright.run.finish_gan import score_summary
 from trainwright.scoring.attach import attach_judge, final_judge
 from trainwright.tasks.calibration import Bin, brier_score, expected_calibration_error, reliability
 from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
-from trainwright.trained import Trained
 
 WILSON, BOOTSTRAP = "Wilson score", "bootstrap percentile"
 

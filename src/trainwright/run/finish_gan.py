@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainwright.assemble import Assembly
 from trainwright.data.dataset import Dataset
 from trainwright.hooks.log import read_rows
 from trainwright.report.grid import image_grid, save_image
 from trainwright.report.neighbours import neighbour_grid
 from trainwright.report.scores import plot_logits, plot_scores
+from trainwright.run.assemble import Assembly
 from trainwright.runfolder import RunFolder
 from trainwright.score.judge import MAX_COMPARED, Judge, Seen
 from trainwright.score.neighbours import squared_distances

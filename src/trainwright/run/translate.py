@@ -2,8 +2,8 @@
 
 import torch
 
-from trainwright.assemble import Assembly
 from trainwright.errors import ConfigError, OutOfMemoryError, TrainwrightError
+from trainwright.run.assemble import Assembly
 from trainwright.runfolder import RunFolder
 
 

@@ -1,0 +1,1 @@
+"""Configs: composed, checked, frozen, and turned into objects."""

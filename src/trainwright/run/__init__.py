@@ -1,0 +1,1 @@
+"""A run: put together, trained, stopped, resumed and finished."""
