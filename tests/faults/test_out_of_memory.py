@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from trainwright.engine import checkpoint
+from trainwright.engine.memory import is_out_of_memory
 from trainwright.errors import OutOfMemoryError
-from trainwright.run.translate import is_out_of_memory
 from trainwright.tasks.task import Task
 
 RUN = (
