@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from harness import fingerprint, start
+from harness import drawing, fingerprint, start
 
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
@@ -19,16 +19,20 @@ from trainwright.runfolder import RunFolder
 RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.steps=9", "data.limit=200",
     "trainer.batch_size=16", "trainer.evaluate_every=3", "trainer.save_every=2",
+    "trainer.score_samples=200",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def expected(train, tmp_path_factory):
-    return fingerprint(train(tmp_path_factory.mktemp("whole") / "run", *RUN).folder)
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    child = start(drawing(1, lambda: train(folder, *RUN)), folder.with_name("output"))
+    assert child.wait() == 0, child.text
+    return fingerprint(folder)
 
 
 @pytest.fixture(scope="module")
-def killed(train, tmp_path_factory):
+def killed(train, judged, tmp_path_factory):
     """A run that was killed in its sixth step."""
     folder = tmp_path_factory.mktemp("killed") / "run"
 
@@ -65,7 +69,7 @@ def test_a_run_elsewhere_goes_on_to_the_same_bits(
     folder.parent.mkdir()
     bring(killed, folder)
     monkeypatch.chdir(folder.parent)
-    child = start(lambda: resume(Path(folder.name)), tmp_path / "output")
+    child = start(drawing(1, lambda: resume(Path(folder.name))), tmp_path / "output")
     assert child.wait() == 0, child.text
     assert "resumed at step 4" in child.text
     assert fingerprint(folder) == expected
