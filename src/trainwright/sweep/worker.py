@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from trainwright.data.dataset import Dataset
@@ -27,7 +28,6 @@ from trainwright.run.recover import newest_whole
 from trainwright.run.run import Outcome, Request, run
 from trainwright.runfolder import RunFolder
 from trainwright.sweep.identity import job_id
-from trainwright.sweep.lock import Lock
 from trainwright.sweep.pruning import judge
 from trainwright.sweep.store import DONE, State, write_whole
 
@@ -50,16 +50,11 @@ def work(task: Task, find_data: FindData = no_data) -> int:
     `task` is what `tasks.job_task` makes. A job that is done already is not done again; one that
     was interrupted goes on from its last checkpoint.
     """
-    lock = Lock(Path(task["lock"]))
-    give_up = time.monotonic() + SECONDS_TO_LOCK
-    while not lock.take():
-        if time.monotonic() > give_up:
-            return BUSY
-        time.sleep(0.05)
     try:
-        return _Work(task, find_data).do()
-    finally:
-        lock.drop()
+        with FileLock(task["lock"]).acquire(timeout=SECONDS_TO_LOCK):
+            return _Work(task, find_data).do()
+    except Timeout:
+        return BUSY
 
 
 class _Work:
