@@ -198,6 +198,7 @@ class Conductor:
                 "kind": self._settings.kind,
                 "keys": [axis.key for axis in self._swept.axes],
                 "ranked": None if ranking is None else [asdict(ranked) for ranked in ranking],
+                "pictures": self._settings.pictures,
                 "begun": time.time(),
             }
         )

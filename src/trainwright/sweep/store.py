@@ -78,6 +78,11 @@ class Store:
         """What running jobs report to the pruner, a line each."""
         return self.inner / "reports.jsonl"
 
+    @property
+    def leaders(self) -> Path:
+        """The jobs that were the best so far when they ended, a line each."""
+        return self.inner / "leaders.jsonl"
+
     def folder(self, job: Job | JobLine) -> Path:
         """The run folder of a job in this sweep, whether it is there or not."""
         return self.path / f"{job.name}-{job.id}"

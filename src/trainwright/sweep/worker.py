@@ -28,8 +28,9 @@ from trainwright.run.recover import newest_whole
 from trainwright.run.run import Outcome, Request, run
 from trainwright.runfolder import RunFolder
 from trainwright.sweep.identity import job_id
+from trainwright.sweep.incumbent import is_drawn
 from trainwright.sweep.pruning import judge
-from trainwright.sweep.store import DONE, State, write_whole
+from trainwright.sweep.store import DONE, State, Store, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class _Work:
         config: dict[str, Any] = json.loads(json.dumps(self._task["config"]))
         config["run"]["dir"] = str(self._folder)
         resume = self._resume(config)
-        prune = self._task["prune"]
+        prune, store = self._task["prune"], Store(Path(self._task["sweep"]))
         request = Request(
             config=DictConfig(config),
             overrides=[] if resume is not None else list(self._task["overrides"]),
@@ -112,6 +113,7 @@ class _Work:
             resume=resume,
             dataset=self._find_data(config["data"]),
             prune=None if prune is None else Prune(judge(prune, self._task["id"])),
+            draws=lambda: is_drawn(self._task["id"], self._folder, store),
         )
         return run(request)
 
