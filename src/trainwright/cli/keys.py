@@ -116,7 +116,9 @@ def several_of(*options: str) -> Callable[[str], tuple[str, ...]]:
 
 def listed(text: str) -> tuple[str, ...]:
     """Words with commas between them, with or without brackets around: `a,b` or `[a, b]`."""
-    inner = text.strip().removeprefix("[").removesuffix("]")
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
     words = tuple(word.strip() for word in inner.split(","))
     if not all(words):
         raise ValueError("it must be words with commas between them")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _FLAG_FOR_TRACEBACKS = "--debug"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command and exit with its code."""
+def main(argv: Sequence[str] | None = None, *, config_name: str = "train") -> None:
+    """Run the command and exit with its code. `config_name`: of the config that is composed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] or {"--help", "-h"} & set(arguments):
         print(help_text())
@@ -30,10 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
-    sys.exit(_run_hydra(arguments, debug=debug))
+    sys.exit(_run_hydra(arguments, debug=debug, config_name=config_name))
 
 
-def _run_hydra(arguments: list[str], *, debug: bool) -> int:
+def _run_hydra(arguments: list[str], *, debug: bool, config_name: str) -> int:
     """Give the command line to Hydra; turn whatever goes wrong into a message and a code."""
     # Modules of the user's own lie in the working directory; last, so that they shadow nothing.
     sys.path.append(str(Path.cwd()))
@@ -48,7 +48,7 @@ def _run_hydra(arguments: list[str], *, debug: bool) -> int:
 
     register_schema()
     jobs = _Jobs(arguments, debug=debug)
-    app = hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(
+    app = hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(
         jobs.run
     )
     try:
