@@ -84,6 +84,7 @@ class TrainerSettings:
     save_every: Duration = "1 epoch"
     evaluate_batch_size: Positive = 1000
     score_samples: Annotated[int, Field(ge=0)] = 2500
+    plots: bool = True  # drawn at the end
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
 
     on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"

@@ -17,6 +17,7 @@ IRRELEVANT = (
     "trainer.log_every",
     "trainer.sample_every",
     "trainer.save_every",
+    "trainer.plots",
     "trainer.threads",
     "trainer.resume",
     "fork.checkpoint",  # fork.sha256 says which it is
