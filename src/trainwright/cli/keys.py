@@ -141,15 +141,3 @@ def text(value: str) -> str:
 
 def _meant(word: str, names: Collection[str]) -> str:
     return f": {word}=..." if word in names else ""
-
-
-# What every command has that uses what a run has learned.
-CHECKPOINT = Key(
-    "checkpoint",
-    one_of("best", "last"),
-    "best",
-    "which checkpoint: best (default) or last",
-    options=("best", "last"),
-)
-DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
-TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _FLAG_FOR_TRACEBACKS = "--debug"
 
 
-def main(argv: Sequence[str] | None = None, *, config_name: str = "train") -> None:
-    """Run the command and exit with its code. `config_name`: of the config that is composed."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] or {"--help", "-h"} & set(arguments):
         print(help_text())
@@ -30,11 +30,14 @@ def main(argv: Sequence[str] | None = None, *, config_name: str = "train") -> No
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
-    sys.exit(_run_hydra(arguments, debug=debug, config_name=config_name))
+    sys.exit(train(arguments, debug=debug))
 
 
-def _run_hydra(arguments: list[str], *, debug: bool, config_name: str) -> int:
-    """Give the command line to Hydra; turn whatever goes wrong into a message and a code."""
+def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> int:
+    """Give the command line to Hydra; turn whatever goes wrong into a message and a code.
+
+    `config_name`: of the config that is composed.
+    """
     # Modules of the user's own lie in the working directory; last, so that they shadow nothing.
     sys.path.append(str(Path.cwd()))
     # Hydra then lets exceptions through instead of printing and exiting with 1.

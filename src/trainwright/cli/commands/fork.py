@@ -7,7 +7,8 @@ from typing import Any
 
 from trainwright.catalogue.find import DEFAULT_ROOT, find_run
 from trainwright.cli.commands.resume import quoted
-from trainwright.cli.keys import CHECKPOINT, TRUST, Key, listed, parse_keys, text
+from trainwright.cli.keys import Key, listed, parse_keys, text
+from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings
 from trainwright.config_folder import GROUPS
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.wording import nearest, printable
@@ -34,8 +35,8 @@ it, and * for anything. The old run is not changed, and not needed to go on with
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, keys and overrides, and whether to sweep over them."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="see below; as for train")
+    add_run(parser)
+    add_settings(parser, "see below; as for train")
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep, as `train -m` does")
 
 
@@ -45,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
     values = parse_keys(own, KEYS)
     record = find_run(arguments.run, arguments.root)
     path = record.checkpoint(values["checkpoint"]).absolute()
-    from trainwright.cli.train import main
+    from trainwright.cli.train import train
     from trainwright.config.compose import register_schema
     from trainwright.config.forked import NAME, register_fork
     from trainwright.config.stored import stored_config, trusted_targets
@@ -63,12 +64,8 @@ def execute(arguments: argparse.Namespace) -> int:
         overrides.append(f"fork.old_lr={values['old_lr']}")
     if arguments.root != DEFAULT_ROOT:
         overrides.insert(0, f"run.root={quoted(str(arguments.root))}")
-    flags = [*(["-m"] if arguments.multirun else []), *(["--debug"] if arguments.debug else [])]
-    try:
-        main([*overrides, *flags], config_name=NAME)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    return 0
+    flags = ["-m"] if arguments.multirun else []
+    return train([*overrides, *flags], debug=arguments.debug, config_name=NAME)
 
 
 def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record, numbers
 from trainwright.catalogue.stored import UnreadableError, rows
 from trainwright.cli.keys import Key
+from trainwright.cli.opening import add_run
 from trainwright.cli.table import text_table
 from trainwright.cli.values import age_text, size_text, value_text
 from trainwright.engine.header import check_header
@@ -34,7 +35,7 @@ MOST_LAYERS = 60
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and the form of the output."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
+    add_run(parser)
     parser.add_argument("--json", action="store_true", help="summary, config and files as JSON")
 
 
