@@ -44,6 +44,18 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class ForkSettings:
+    """What a run begins with that takes over the weights of another; made by `runs fork`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    checkpoint: str  # of the other run; needed to begin, and not to go on
+    sha256: str  # of that file, as it says itself
+    freeze: tuple[str, ...] = ()  # names of layers or parameters, with wildcards
+    old_lr: Annotated[float, Field(gt=0, le=1)] = 1.0  # on the learning rate of what was taken
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """What the shared trainer is told. Durations: see `trainwright.engine.clock`."""
 

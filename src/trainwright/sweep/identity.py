@@ -20,6 +20,7 @@ IRRELEVANT = (
     "trainer.plots",
     "trainer.threads",
     "trainer.resume",
+    "fork.checkpoint",  # fork.sha256 says which it is
 )
 NUM_DIGITS = 12  # of 64; 10,000 jobs collide with a probability of 2e-7
 
