@@ -4,32 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from trainwright.config.build import settings
 from trainwright.config.from_environment import check_environment
+from trainwright.config.own_configs import OwnConfigs, OwnConfigSource
 from trainwright.config.validation import unknown_key
-from trainwright.config_folder import config_folder, group_options, own_config_folder
-from trainwright.engine.settings import RunSettings, TrainerSettings
+from trainwright.config_folder import config_folder, group_options
+from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
-KEYS = ("seed", "run", "logger", "trust", "sweep")
-
-
-class OwnConfigs(SearchPathPlugin):
-    """Lets Hydra also look in `./configs` of the working directory, for completion too."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add the folder, if there is one, behind the one that ships."""
-        own = own_config_folder()
-        if own is not None:
-            search_path.append("own", f"file://{own}")
+KEYS = ("seed", "run", "logger", "trust", "sweep", "fork")
 
 
 def register_schema() -> None:
@@ -38,6 +27,7 @@ def register_schema() -> None:
     Hydra closes every section; which players `optimizer.players` may have only the task knows.
     """
     Plugins.instance().register(OwnConfigs)
+    Plugins.instance().register(OwnConfigSource)
     players = OmegaConf.create({"players": OmegaConf.create({}, flags={"struct": False})})
     ConfigStore.instance().store(name="players", node=players)
 
@@ -73,6 +63,9 @@ def check_values(config: Mapping[str, Any]) -> None:
         raise ConfigError(f"trust={trust!r}: it must be a list of classes: 'trust=[mine.Net]'")
     settings(RunSettings, config.get("run"), key="run")
     settings(TrainerSettings, config["trainer"], key="trainer")
+    goes_on = config["trainer"].get("resume") is not None  # then it is that run's own that counts
+    if config.get("fork") is not None and not goes_on:
+        settings(ForkSettings, config["fork"], key="fork")
 
 
 def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -49,7 +49,8 @@ def finish(assembly: Assembly, folder: RunFolder, *, with_pictures: bool) -> dic
         class_names = assembly.dataset.info.class_names
         metrics["score"] = score_summary(task.judge, values, metrics, class_names)
     if assembly.dataset.info.target == "classes" and "logits" in values:
-        confusion = _confusion(assembly, values)
+        targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
+        confusion = confusion_matrix(predicted, targets, len(assembly.dataset.info.class_names))
         metrics |= {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
     if with_pictures:
         try:
@@ -60,27 +61,23 @@ def finish(assembly: Assembly, folder: RunFolder, *, with_pictures: bool) -> dic
 
 
 def _draw(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> None:
+    """Write the pictures of `plots/`. Raises OSError."""
     rows = read_rows(folder.metrics)
     plot_curves(rows, folder.plots / "curves.png")
     plot_learning_rate(rows, folder.plots / "lr.png")
     if assembly.dataset.info.target == "classes" and "logits" in values:
         _draw_classes(assembly, folder, values)
-    if isinstance(assembly.state.task, GANTask):
+    if isinstance(assembly.state.evaluated_task, GANTask):
         draw_gan(assembly, folder, values)
 
 
-def _confusion(assembly: Assembly, values: dict[str, Tensor]) -> Tensor:
-    num_classes = len(assembly.dataset.info.class_names)
-    targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
-    return confusion_matrix(predicted, targets, num_classes)
-
-
 def _draw_classes(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> None:
-    """The confusion matrix and, of images, a grid of predictions."""
+    """Draw the confusion matrix and, of images, a grid of predictions."""
     names = assembly.dataset.info.class_names
-    plot_confusion(_confusion(assembly, values), names, folder.plots / "confusion.png")
+    targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
+    confusion = confusion_matrix(predicted, targets, len(names))
+    plot_confusion(confusion, names, folder.plots / "confusion.png")
     if assembly.dataset.info.is_image:
-        targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
         shown = _worth_showing(predicted == targets)
         grid = prediction_grid(
             assembly.dataset.test.inputs[shown],

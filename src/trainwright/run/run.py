@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
+from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.trainer import fit
 from trainwright.errors import DiskError, OutOfMemoryError
 from trainwright.files import append_line, write_text
@@ -26,7 +27,7 @@ from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
 from trainwright.lock import RunLock
-from trainwright.run.announce import announce, report
+from trainwright.run.announce import announce, lineage_lines, report
 from trainwright.run.assemble import Assembly, assemble
 from trainwright.run.changes import begin_anew
 from trainwright.run.connect import connect_loggers, sending
@@ -44,7 +45,7 @@ from trainwright.run.rehearsal import check_network, rehearse
 from trainwright.run.rollback import Rollback
 from trainwright.run.signals import StopRequests
 from trainwright.run.stopping import stopping_hooks
-from trainwright.run.translate import in_our_words, is_out_of_memory
+from trainwright.run.translate import in_our_words
 from trainwright.runfolder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,8 @@ def run(request: Request) -> Outcome:
             check_network(request.config, found.metadata, found.tensors, allow=allow)
         loggers = connect_loggers(request.config, allow=allow)
         try:
-            assembly = assemble(request.config, allow=allow, dataset=request.dataset)
+            again = None if resume is None else resume.found.metadata
+            assembly = assemble(request.config, allow=allow, dataset=request.dataset, again=again)
         except Exception as error:
             if is_out_of_memory(error):
                 raise OutOfMemoryError(
@@ -106,7 +108,7 @@ def run(request: Request) -> Outcome:
         requests = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(request.name, assembly)
         if resume is None:
-            folder, notes = _new_folder(request), []
+            folder, notes = _new_folder(request), lineage_lines(assembly)
             until_ended.enter_context(RunLock(folder.path).acquire())
         else:
             folder, going_on = resume.folder, put_back(resume, assembly, stopping)
@@ -146,8 +148,8 @@ def _train_and_finish(
             folder.write_summary({**summary, "status": "pruned"})
             return Outcome(folder.path, _objective_value(assembly))
         requests.leave_at_once()  # there is nothing left to save
-        with_pictures = request.draws is None or request.draws()
-        test = finish(assembly, folder, with_pictures=with_pictures)
+        wanted = request.draws is None or request.draws()
+        test = finish(assembly, folder, with_pictures=wanted and assembly.settings.plots)
         summary |= {"status": "finished", "test": test}
         summary["total_seconds"] = round(time.perf_counter() - started, 3)
         folder.write_summary(summary)
@@ -246,7 +248,8 @@ def _train(
     def train() -> None:
         fit(state, assembly.train, hooks, settings)
         # Stopped between two saves, or never asked to save: what there is must not be lost.
-        if state.step < clock.total_steps or not folder.best.exists():
+        is_unfinished = state.step < clock.total_steps or state.to_be_done is not None
+        if is_unfinished or not folder.best.exists():
             save.save(state)
 
     try:

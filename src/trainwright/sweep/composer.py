@@ -19,6 +19,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.config.compose import check_sections, check_values, settle_length
+from trainwright.config.forked import run_name
 from trainwright.errors import ConfigError
 from trainwright.sweep.identity import IRRELEVANT, job_id
 from trainwright.sweep.job import Job
@@ -72,13 +73,10 @@ class Composer:
         config = _with_one_length(config, typed)
         _refuse_single(config)
         config["run"] = config["run"] | {"dir": None}
-        name = config["run"]["name"] or "-".join(
-            str(base.choices.get(group) or "own") for group in ("model", "data")
-        )
         return Job(
             id=job_id(config),
             number=number,
-            name=str(name).replace("/", "-"),
+            name=run_name(config["run"]["name"], base.choices),
             point=point,
             overrides=tuple(typed),
             config=config,

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 def is_drawn(job_id: str, folder: Path, store: Store) -> bool:
     """Whether the run in `folder`, which is about to end, should have its pictures drawn."""
     plan = store.plan()
-    if plan["pictures"] != "best":
-        return bool(plan["pictures"] == "all")
+    if plan["pictures"] == "all":
+        return True
     if plan["ranked"] is None:
         summary = json.loads((folder / "summary.json").read_text())
         ranked = Ranked(f"validation/{summary['objective']}", summary["higher_is_better"])

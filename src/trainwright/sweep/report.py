@@ -85,7 +85,7 @@ def _conclusion(verdict: Verdict, store: Store) -> list[str]:
         name = f"best {best.ranked.label}" if len(verdict.ranking) > 1 else "best"
         if len(verdict.settings) > 1:
             lines += [f"{name}: {best.setting.label}", *_luck(best, len(verdict.settings) - 1)]
-        lines.append(f"again: {command_of(best)}")
+        lines.append(f"again: {command_of(best, store)}")
     return lines
 
 

@@ -30,7 +30,7 @@ class SweepSettings:
     timeout: Annotated[float, Field(gt=0)] | None = None
     retries: Annotated[int, Field(ge=0)] = 0
     fail_fast: bool = False
-    pictures: Literal["best", "all", "none"] = "best"
+    pictures: Literal["best", "all"] = "best"
 
     metric: str | list[str] | None = None
     mode: Mode | list[Mode] | None = None

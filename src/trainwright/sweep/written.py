@@ -40,22 +40,23 @@ def write_json(verdict: Verdict, store: Store) -> None:
         "metrics": [ranked.metric for ranked in verdict.ranking],
         "higher_is_better": [ranked.higher_is_better for ranked in verdict.ranking],
         "counts": Counter(row.status for row in verdict.rows),
-        "best": [_best(best) for best in verdict.bests],
+        "best": [_best(best, store) for best in verdict.bests],
         "settings": [_setting(setting, verdict) for setting in verdict.settings],
     }
     write_whole(store.path / "sweep.json", json.dumps(found, indent=2) + "\n")
 
 
-def command_of(best: Best) -> str:
-    """What starts the best run again."""
-    return shlex.join(["train", *best.row.job.overrides])
+def command_of(best: Best, store: Store) -> str:
+    """The command of the best run: what the sweep's begins with, and what was typed for that."""
+    words = shlex.split(store.plan()["command"])
+    return shlex.join([*words[: words.index("-m")], *best.row.job.overrides])
 
 
-def _best(best: Best) -> dict[str, Any]:
+def _best(best: Best, store: Store) -> dict[str, Any]:
     return {
         "metric": best.ranked.metric,
         "point": best.setting.point,
-        "command": command_of(best),
+        "command": command_of(best, store),
         "within_seed_noise": [setting.point for setting in best.tied],
         "compared": [
             {"point": other.point, "p_value": p_value} for other, p_value in best.compared
