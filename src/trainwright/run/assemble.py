@@ -113,9 +113,12 @@ def assemble(
     return Assembly(dataset, state, options, train, make_batches, judge, lineage)
 
 
-def check_like(config: DictConfig, known: Assembly) -> Clock:
-    """The clock of a config with the data, model and task of `known`. Raises ConfigError."""
-    options = settings(TrainerSettings, config.trainer, key="trainer")
+def check_variant(config: Mapping[str, Any], known: Assembly) -> Clock:
+    """Check a config with the same data, model and task as `known`, building only what differs.
+
+    Returns its clock. Raises ConfigError as `assemble` does.
+    """
+    options = settings(TrainerSettings, config["trainer"], key="trainer")
     _check_settings(options)
     _check_before_data(config, None)
     clock = _clock(options, known.dataset)
@@ -161,12 +164,12 @@ def _check_splits(dataset: Dataset) -> None:
             )
 
 
-def _check_before_data(config: DictConfig, allow: Collection[str] | None) -> None:
+def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None) -> None:
     """Find wrong keys and types in every section before the data is fetched and read."""
     facts = ("input_shape", "num_outputs", "num_classes")
-    check(nn.Module, config.model, key="model", given=facts, allow=allow)
-    check(Task, config.task, key="task", given=(*facts, "model", "info", "seed"), allow=allow)
-    check(Schedule, config.schedule, key="schedule", given=("clock", "mode"), allow=allow)
+    check(nn.Module, config["model"], key="model", given=facts, allow=allow)
+    check(Task, config["task"], key="task", given=(*facts, "model", "info", "seed"), allow=allow)
+    check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
     node, _ = section(config, "optimizer", "players")
     others = node.pop("others", None)
     node.pop("l1", None)
