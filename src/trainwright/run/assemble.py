@@ -1,5 +1,6 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ def assemble(
         fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
     _check_finite(task)
     _check_parts(options, task)
-    placement = place_task(options, task)
+    placement = place_task(options, task, dataset.info)
     move_task(task, placement)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
@@ -231,7 +232,7 @@ def _check_finite(task: Task) -> None:
         )
 
 
-def place_task(options: TrainerSettings, task: Task) -> Placement:
+def place_task(options: TrainerSettings, task: Task, info: DataInfo) -> Placement:
     """Where and how the task computes. Raises ConfigError for what this machine does not have."""
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     try:
@@ -239,6 +240,7 @@ def place_task(options: TrainerSettings, task: Task) -> Placement:
             options,
             wants_fp32=task.wants_fp32,
             has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
+            num_values=math.prod(info.input_shape),
         )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None
