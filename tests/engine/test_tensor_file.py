@@ -6,7 +6,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from trainwright.engine import tensor_file
-from trainwright.engine.tensor_file import DTYPES, read_labels, read_tensors, write_tensors
+from trainwright.engine.header import check_header
+from trainwright.engine.tensor_file import DTYPES, read_tensors, write_tensors
 from trainwright.errors import CheckpointError
 
 LABELS = {"trainwright": '{"a": "ä\\n"}', "sha256": "0"}
@@ -38,7 +39,7 @@ def test_the_library_reads_what_we_write(tmp_path):
     assert_equal(load_file(path), tensors)
     with safe_open(path, framework="pt") as file:
         assert file.metadata() == LABELS
-    assert read_labels(path) == LABELS
+    assert check_header(path).labels == LABELS
 
 
 def test_we_read_what_the_library_writes(tmp_path):

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from trainwright.engine.finite import refuse_nonfinite
 from trainwright.engine.fitting import check_fit
-from trainwright.engine.header import read_metadata
+from trainwright.engine.header import check_header, read_metadata
 from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.metadata import check_metadata
 from trainwright.engine.state import Evaluation, TrainState
-from trainwright.engine.tensor_file import bytes_of, read_labels, read_tensors, write_tensors
+from trainwright.engine.tensor_file import bytes_of, read_tensors, write_tensors
 from trainwright.errors import CheckpointError
 from trainwright.files import disk_error, replacing
 from trainwright.wording import printable
@@ -187,7 +187,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
 def saved_step(path: Path) -> int | None:
     """The step that a file claims to hold, read quickly and undigested: only to be shown."""
     try:
-        return int(json.loads(read_labels(path)["trainwright"])["progress"]["step"])
+        return int(json.loads(check_header(path).labels["trainwright"])["progress"]["step"])
     except (CheckpointError, ValueError, KeyError, TypeError):
         return None
 

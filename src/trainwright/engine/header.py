@@ -74,6 +74,15 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     return Header(labels, places)
 
 
+def check_header(path: Path) -> Header:
+    """The header of the file at `path`. Raises CheckpointError unless it is all that it says."""
+    try:
+        with path.open("rb") as file:
+            return read_header(file, path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def read_metadata(path: Path, text: str) -> dict[str, Any]:
     """A checkpoint's JSON. Raises CheckpointError where it is damaged, ambiguous or too deep."""
     try:

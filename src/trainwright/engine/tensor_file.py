@@ -76,15 +76,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header.labels
 
 
-def read_labels(path: Path) -> dict[str, str]:
-    """The texts of a file alone, checked like the rest of its header. Raises CheckpointError."""
-    try:
-        with path.open("rb") as file:
-            return read_header(file, path).labels
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-
-
 def bytes_of(tensor: Tensor) -> memoryview:
     """The bytes of a contiguous CPU tensor, in place: to be read, or to be written into."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
 from trainwright.lock import RunLock
-from trainwright.run.announce import announce, report
+from trainwright.run.announce import announce, lineage_lines, report
 from trainwright.run.assemble import Assembly, assemble
 from trainwright.run.changes import begin_anew
 from trainwright.run.connect import connect_loggers, sending
@@ -56,6 +56,7 @@ class Request:
     """What was asked for: the config, what was typed, the run's name, a run to go on with.
 
     `dataset`: the data of the config, where it is in memory already. `prune` may stop the run.
+    `draws` is asked at its end whether its pictures are wanted; None: they are.
     """
 
     config: DictConfig
@@ -64,6 +65,7 @@ class Request:
     resume: Resume | None = None
     dataset: Dataset | None = None
     prune: Prune | None = None
+    draws: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def run(request: Request) -> Outcome:
             check_network(request.config, found.metadata, found.tensors, allow=allow)
         loggers = connect_loggers(request.config, allow=allow)
         try:
-            assembly = assemble(request.config, allow=allow, dataset=request.dataset)
+            again = None if resume is None else resume.found.metadata
+            assembly = assemble(request.config, allow=allow, dataset=request.dataset, again=again)
         except Exception as error:
             if is_out_of_memory(error):
                 raise OutOfMemoryError(
@@ -105,7 +108,7 @@ def run(request: Request) -> Outcome:
         requests = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(request.name, assembly)
         if resume is None:
-            folder, notes = _new_folder(request), []
+            folder, notes = _new_folder(request), lineage_lines(assembly)
             until_ended.enter_context(RunLock(folder.path).acquire())
         else:
             folder, going_on = resume.folder, put_back(resume, assembly, stopping)
@@ -145,7 +148,8 @@ def _train_and_finish(
             folder.write_summary({**summary, "status": "pruned"})
             return Outcome(folder.path, _objective_value(assembly))
         requests.leave_at_once()  # there is nothing left to save
-        test = finish(assembly, folder)
+        wanted = request.draws is None or request.draws()
+        test = finish(assembly, folder, with_pictures=wanted and assembly.settings.plots)
         summary |= {"status": "finished", "test": test}
         summary["total_seconds"] = round(time.perf_counter() - started, 3)
         folder.write_summary(summary)

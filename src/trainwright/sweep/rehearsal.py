@@ -15,14 +15,14 @@ from trainwright.engine import checkpoint
 from trainwright.engine.clock import Clock
 from trainwright.engine.trainer import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
-from trainwright.run.assemble import Assembly, assemble, check_like
+from trainwright.run.assemble import Assembly, assemble, check_variant
 
 if TYPE_CHECKING:
     from trainwright.sweep.worker import FindData
 
 SECONDS_A_MODEL = 0.15  # spent on timing steps
 # What decides which networks are built and what a step of them costs.
-OF_MODEL = ("data", "model", "task")
+OF_MODEL = ("data", "model", "task", "fork")
 OF_STEP = ("batch_size", "precision", "memory_format", "accumulate", "ema", "device")
 
 
@@ -30,7 +30,7 @@ def model_key(config: Mapping[str, Any]) -> str:
     """Configs with the same key have the same networks and the same cost of a step."""
     step = {key: config["trainer"].get(key) for key in OF_STEP}
     optimizer = config["optimizer"].get("_target_")
-    return json.dumps([*(config[part] for part in OF_MODEL), step, optimizer], sort_keys=True)
+    return json.dumps([*(config.get(part) for part in OF_MODEL), step, optimizer], sort_keys=True)
 
 
 def rehearse(task: Mapping[str, Any], find_data: "FindData") -> None:
@@ -82,7 +82,7 @@ class _Rehearsal:
             self._measured = _measure(self._assembly, self._base)
             clock = self._assembly.state.clock
         else:
-            clock = check_like(DictConfig(config), self._assembly)
+            clock = check_variant(config, self._assembly)
         return _estimate(config, self._assembly, clock, self._measured)
 
 
