@@ -1,11 +1,16 @@
 """Many launches at once get a folder each; of two resumes of one run exactly one goes on."""
 
+import multiprocessing
 import os
 import re
 import shutil
+import signal
+import time
 
+import harness
 import pytest
 from harness import start
+from tqdm import tqdm
 
 from trainwright.engine import trainer
 from trainwright.lock import RunLock, holder
@@ -153,3 +158,34 @@ def test_a_lock_goes_with_its_process_and_does_not_come_with_a_copy(tmp_path):
         with pytest.raises(Exception, match=re.escape(f"in use by process {os.getpid()}")):
             RunLock(folder).acquire()
     assert holder(folder) is None
+
+
+def write_after_a_brother_was_killed(tmp_path):
+    """A child that writes a line, once another was killed while it held tqdm's lock."""
+
+    def die_with_the_lock():
+        tqdm.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert start(die_with_the_lock, tmp_path / "first").wait() == -signal.SIGKILL
+    return start(lambda: tqdm.write("a line"), tmp_path / "second")
+
+
+def test_a_process_that_is_killed_while_it_writes_hangs_no_other(tmp_path):
+    child = write_after_a_brother_was_killed(tmp_path)
+    assert child.wait() == 0
+    assert "a line" in child.text
+
+
+def test_control_with_tqdms_own_lock_the_other_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "own_progress_lock", lambda: None)
+    before = tqdm.get_lock()
+    tqdm.set_lock(multiprocessing.RLock())  # what tqdm itself makes
+    try:
+        child = write_after_a_brother_was_killed(tmp_path)
+        time.sleep(1)
+        assert not child.ended()
+        child.signal(signal.SIGKILL)
+        child.wait()
+    finally:
+        tqdm.set_lock(before)

@@ -180,19 +180,21 @@ def test_a_run_whose_decoder_is_killed_or_stopped_ends_with_3_and_says_which(tmp
 @pytest.mark.slow
 def test_control_a_decoder_that_does_not_ask_to_end_with_its_run_is_left_behind(tmp_path):
     """The same process, stopped, but for the request to the kernel."""
-    code = (
-        "import ctypes, subprocess, sys\n"
-        "code = 'import ctypes, trainwright.data.decoder as d\\n'\n"
-        "code += 'd.sys.platform = \"elsewhere\"\\nd.main()'\n"
-        "child = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE)\n"
+    decoder = "import trainwright.data.decoder as d; d.sys.platform = 'elsewhere'; d.main()"
+    run = (
+        "import subprocess, sys\n"
+        f"command = [sys.executable, '-c', {decoder!r}]\n"
+        "child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\n"
         "child.wait()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE, text=True)
     pid = int(process.stdout.readline())
+    process.stdout.close()
     os.kill(pid, signal.SIGSTOP)
     assert until(lambda: state(pid) == "T")
     process.kill()
-    process.communicate()
-    assert not until(lambda: state(pid) is None, 3)
+    process.wait()
+    time.sleep(2)
+    assert state(pid) == "T"
     os.kill(pid, signal.SIGKILL)
