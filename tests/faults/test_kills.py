@@ -44,6 +44,7 @@ RUNS = {
 # (kind, kills): a few in `make test`, 1,000 in all. A trial with a GAN takes three times as long.
 SAMPLE = [("mlp", 2), ("gan", 2)]
 ALL = [("mlp", 400), ("cnn", 250), ("gan", 100), ("folder", 250)]
+MOST_KILLS_OF_A_RUN = 9
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +95,11 @@ def unreadable_checkpoints(folder):
 
 
 def go_on(train, resume, folder, arguments):
-    """What a person does after a kill: resume, or start anew where nothing was saved yet."""
+    """What a person does: start a run, resume it, or start anew where nothing was saved yet."""
     if RunFolder(folder).last.exists():
         return resume(folder)
-    folder.rename(folder.with_name(f"{folder.name}-dead-{random.random()}"))
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}-dead-{random.random()}"))
     return train(folder, *arguments)
 
 
@@ -116,20 +118,23 @@ def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(
         expected, seconds = whole(kind, trial)
         folder = tmp_path / f"{trial}" / "run"
         output = folder.with_name("output")
-        work = drawing(trial, lambda f=folder: train(f, *arguments))
-        child = kill_at_random(work, output, rng, seconds)
-        if child.code != -9:
-            continue  # it was quicker than the kill
-        killed += 1
-        if folder.exists():
+        work = drawing(trial, lambda f=folder: go_on(train, resume, f, arguments))
+        before = killed
+        for _ in range(rng.randint(1, MOST_KILLS_OF_A_RUN)):
+            child = kill_at_random(work, output, rng, seconds)
+            assert child.code in (-9, 0), child.text
+            if child.code == 0:
+                break  # it was quicker than the kill
+            killed += 1
             assert unreadable_checkpoints(folder) == []
-            work = drawing(trial, lambda f=folder: go_on(train, resume, f, arguments))
+        else:
             child = start(work, output)
             assert child.wait() == 0, child.text
+        if killed > before:
             assert_log_is_whole(folder)
-            assert fingerprint(folder) == expected
-            shutil.rmtree(folder.parent)
-        print(f"{kind}: {killed} kills", flush=True)
+            assert fingerprint(folder) == expected, output.read_text()
+        shutil.rmtree(folder.parent)
+        print(f"{kind}: {killed} kills of {trial} runs", flush=True)
 
 
 @pytest.mark.parametrize(
@@ -143,26 +148,19 @@ def test_many_kills_in_one_run_add_up_to_nothing(
     """A schedule that is stepped twice, or a shuffle that is replayed, would show at the end."""
     expected, seconds = whole(kind, 1)
     arguments, rng = overrides(kind), random.Random(kind)
-    folder = tmp_path / "run"
+    folder, output = tmp_path / "run", tmp_path / "output"
+    work = drawing(1, lambda: go_on(train, resume, folder, arguments))
     killed = 0
     while killed < num_kills:
-        begin = folder if folder.exists() else None
-        child = kill_at_random(
-            drawing(1, lambda new=begin is None: (
-                train(folder, *arguments) if new else go_on(train, resume, folder, arguments)
-            )),
-            tmp_path / "output", rng, seconds,
-        )  # fmt: skip
+        child = kill_at_random(work, output, rng, seconds / 2)
         assert child.code in (-9, 0), child.text
-        killed += child.code == -9
+        killed += 1
         print(f"{kind}: {killed} kills in one run", flush=True)
-        if child.code == 0:  # the end was reached before enough kills: once more from the start
+        if child.code == 0:  # the end was reached too early: all over again
             assert fingerprint(folder) == expected
             folder.rename(tmp_path / f"done-{random.random()}")
-    if not folder.exists():
-        return
-    work = drawing(1, lambda: go_on(train, resume, folder, arguments))
-    child = start(work, tmp_path / "output")
+            killed = 0
+    child = start(work, output)
     assert child.wait() == 0, child.text
     assert_log_is_whole(folder)
     assert fingerprint(folder) == expected
