@@ -1,7 +1,9 @@
 """SIGKILL at any moment: the run goes on to the same end, bit for bit, and no log has a scar."""
 
+import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,12 @@ from harness import (
     start,
 )
 
-from trainwright.engine import checkpoint
+from trainwright.data.batches import Batches
+from trainwright.engine import checkpoint, trainer
+from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.schedule import Schedule
 from trainwright.errors import CheckpointError
+from trainwright.run import recover
 from trainwright.runfolder import RunFolder
 
 SMALL = (
@@ -164,3 +170,80 @@ def test_many_kills_in_one_run_add_up_to_nothing(
     assert child.wait() == 0, child.text
     assert_log_is_whole(folder)
     assert fingerprint(folder) == expected
+
+
+def killed_after_nine_steps(train, folder, arguments):
+    """A run of which step 5 is saved, and steps 6, 8 and 9 are in the log."""
+
+    def die_in_the_tenth():
+        take_step = trainer.train_step
+
+        def step_or_die(state, batch, settings):
+            if state.step == 9:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return take_step(state, batch, settings)
+
+        trainer.train_step = step_or_die
+        train(folder, *arguments)
+
+    assert start(die_in_the_tenth, folder.with_name("output")).wait() == -signal.SIGKILL
+
+
+def forget_the_optimizer():
+    PlayerOptimizer.load_state_dict = lambda *arguments: None
+
+
+def replay_the_shuffle():
+    at = Batches.at
+    Batches.at = lambda batches, step: at(batches, step - 5)
+
+
+def step_the_schedule_twice():
+    factor = Schedule.factor
+    Schedule.factor = lambda schedule, step: factor(schedule, step + 5)
+
+
+def draw_as_it_comes():
+    trainer.reseed_global = lambda *parts, device: None
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        pytest.param(forget_the_optimizer, marks=pytest.mark.slow),
+        replay_the_shuffle,
+        pytest.param(step_the_schedule_twice, marks=pytest.mark.slow),
+        pytest.param(draw_as_it_comes, marks=pytest.mark.slow),
+    ],
+)
+def test_control_a_resume_that_is_quietly_another_run_is_seen(
+    without, train, resume, overrides, whole, tmp_path
+):
+    folder, arguments = tmp_path / "run", overrides("mlp")
+    expected, _ = whole("mlp", 1)
+    killed_after_nine_steps(train, folder, arguments)
+
+    def go_on_without():
+        without()
+        return resume(folder)
+
+    child = start(drawing(1, go_on_without), tmp_path / "output")
+    assert child.wait() == 0, child.text
+    found = fingerprint(folder)
+    assert found["last"] != expected["last"]
+    assert found["metrics"] != expected["metrics"]
+    assert_log_is_whole(folder)
+
+
+def test_control_a_log_that_is_not_taken_back_is_seen(train, resume, overrides, tmp_path):
+    folder, arguments = tmp_path / "run", overrides("mlp")
+    killed_after_nine_steps(train, folder, arguments)
+
+    def go_on_without():
+        recover.rewind = lambda path, step: None
+        return resume(folder)
+
+    child = start(drawing(1, go_on_without), tmp_path / "output")
+    assert child.wait() == 0, child.text
+    with pytest.raises(AssertionError):
+        assert_log_is_whole(folder)

@@ -1,6 +1,5 @@
 """A run that was moved, copied, packed, or may only be read."""
 
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,8 @@ from harness import drawing, fingerprint, start
 
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
-from trainwright.run.recover import read
+from trainwright.run import records
+from trainwright.run import run as run_module
 from trainwright.runfolder import RunFolder
 
 RUN = (
@@ -75,13 +75,30 @@ def test_a_run_elsewhere_goes_on_to_the_same_bits(
     assert fingerprint(folder) == expected
 
 
+def what_knows_its_place(folder):
+    """The files of a run that say where it is, but for what the console showed."""
+    return {
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "train.log"
+        if str(folder.parent).encode() in path.read_bytes()
+    }
+
+
 def test_a_run_knows_no_place_and_has_no_links(killed):
-    found = read(RunFolder(killed).last)
-    assert str(killed.parent) not in json.dumps(found.metadata)
-    for path in killed.rglob("*"):
-        assert not path.is_symlink()
-        if path.is_file() and path.name != "train.log":  # what the console showed
-            assert str(killed.parent).encode() not in path.read_bytes(), path
+    assert what_knows_its_place(killed) == set()
+    assert not any(path.is_symlink() for path in killed.rglob("*"))
+
+
+def test_control_a_config_that_is_kept_as_it_was_is_seen_to_know_its_place(train, tmp_path):
+    def train_and_tell():
+        records.kept_config = run_module.kept_config = lambda config: config
+        return train(tmp_path / "run", "trainer=smoke", "model.widths=[8]")
+
+    assert start(drawing(1, train_and_tell), tmp_path / "output").wait() == 0
+    assert what_knows_its_place(tmp_path / "run") == {
+        "config.yaml", "last.safetensors", "previous.safetensors", "best.safetensors",
+    }  # fmt: skip
 
 
 @pytest.fixture
