@@ -16,9 +16,10 @@ def client(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")  # of MLflow's own dependencies
 def test_a_stopped_and_resumed_run_is_one_run_with_all_there_is(
-    interrupted, rows_of, client, tmp_path
+    interrupt, rows_of, client, tmp_path
 ):
-    folder = interrupted(
+    folder = interrupt(
+        tmp_path / "run",
         "logger=[mlflow]",
         f"logger.mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db",
         "logger.mlflow.experiment=mine",
