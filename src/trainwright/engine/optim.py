@@ -56,6 +56,11 @@ class PlayerOptimizer:
         """The first group's learning rate, as of the last step."""
         return float(self._groups[0]["lr"])
 
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        """As of the last step of a run that goes on; the next step sets its own."""
+        self._groups[0]["lr"] = value
+
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], factor: float) -> None:
         """Move the parameters along `gradients`, given in their order, at `factor` times lr."""

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM ask the run to stop after the step it is in; a second Ctrl-C stops it now.
 
-When training is over and saved, either stops it now.
+An evaluation is not waited for: it is made when the run goes on. When training is over and saved,
+either stops it now.
 """
 
 import os
@@ -9,6 +10,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from trainwright.engine.interruption import CutShort
 from trainwright.engine.state import TrainState
 
 
@@ -50,3 +52,6 @@ class StopRequests:
             # Not print(): the signal may have come in the middle of one.
             os.write(2, b"\nstopping after this step; Ctrl-C again to stop at once\n")
         self._state.stop_reason = signal.Signals(number).name
+        if self._state.can_be_cut_short:
+            self._state.can_be_cut_short = False  # once
+            raise CutShort
