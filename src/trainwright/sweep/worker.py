@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from trainwright.data.dataset import Dataset
@@ -27,9 +28,9 @@ from trainwright.run.recover import newest_whole
 from trainwright.run.run import Outcome, Request, run
 from trainwright.runfolder import RunFolder
 from trainwright.sweep.identity import job_id
-from trainwright.sweep.lock import Lock
+from trainwright.sweep.incumbent import is_drawn
 from trainwright.sweep.pruning import judge
-from trainwright.sweep.store import DONE, State, write_whole
+from trainwright.sweep.store import DONE, State, Store, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +51,11 @@ def work(task: Task, find_data: FindData = no_data) -> int:
     `task` is what `tasks.job_task` makes. A job that is done already is not done again; one that
     was interrupted goes on from its last checkpoint.
     """
-    lock = Lock(Path(task["lock"]))
-    give_up = time.monotonic() + SECONDS_TO_LOCK
-    while not lock.take():
-        if time.monotonic() > give_up:
-            return BUSY
-        time.sleep(0.05)
     try:
-        return _Work(task, find_data).do()
-    finally:
-        lock.drop()
+        with FileLock(task["lock"]).acquire(timeout=SECONDS_TO_LOCK):
+            return _Work(task, find_data).do()
+    except Timeout:
+        return BUSY
 
 
 class _Work:
@@ -109,7 +105,7 @@ class _Work:
         config: dict[str, Any] = json.loads(json.dumps(self._task["config"]))
         config["run"]["dir"] = str(self._folder)
         resume = self._resume(config)
-        prune = self._task["prune"]
+        prune, store = self._task["prune"], Store(Path(self._task["sweep"]))
         request = Request(
             config=DictConfig(config),
             overrides=[] if resume is not None else list(self._task["overrides"]),
@@ -117,6 +113,7 @@ class _Work:
             resume=resume,
             dataset=self._find_data(config["data"]),
             prune=None if prune is None else Prune(judge(prune, self._task["id"])),
+            draws=lambda: is_drawn(self._task["id"], self._folder, store),
         )
         return run(request)
 
