@@ -9,8 +9,7 @@
     python benchmarks/sweeps.py report                               # SWEEPS.md anew
 
 A round takes all sides one after the other, so that a machine whose speed drifts slows all of them
-alike, and ratios are taken within a round. Every result is appended to sweeps.jsonl at once; the
-report is of those with the source of the last one. `pip install -e '.[bench]'` brings joblib's
+alike, and ratios are taken within a round. Every result is appended to sweeps.jsonl at once. `pip install -e '.[bench]'` brings joblib's
 launcher.
 """
 
@@ -234,7 +233,7 @@ def _note(**facts: Any) -> None:
     """Append a result, and show it."""
     print(" ".join(f"{key}={value}" for key, value in facts.items()), flush=True)
     facts |= {
-        "source": machine.source(), "commit": machine.commit(), "machine": machine.describe(),
+        "commit": machine.commit(), "machine": machine.describe(),
         "versions": machine.versions(), "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }  # fmt: skip
     with RESULTS.open("a") as file:
