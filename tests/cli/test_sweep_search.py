@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.timeout(1800)  # for a machine that is busy with other things
 SMALL = ("model.widths=[8]", "trainer.epochs=4", "trainer.batch_size=128")
 
 
