@@ -1,5 +1,6 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,13 +70,14 @@ def assemble(
     if dataset is None:
         dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
     _check_splits(dataset)
+    as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     task = build_task(config, dataset.info, seed, allow)
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
     _check_finite(task)
     _check_parts(options, task)
-    placement = place_task(options, task)
+    placement = place_task(options, task, dataset.info)
     move_task(task, placement)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
@@ -104,10 +106,11 @@ def assemble(
         )
 
     train = make_batches(dataset.train, reserved["augment"])
-    # Last of all, since it may take a minute: nothing that can be refused comes after it.
+    # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
+    # judge of this data whoever generates: what a fork is normalised by is no concern of its.
     judged = (task, state.evaluated_task)
     judge = attach_judge(
-        judged, dataset, num_samples=options.score_samples, device=placement.device
+        judged, as_found, num_samples=options.score_samples, device=placement.device
     )
     lineage = None if fork is None else fork.lineage
     return Assembly(dataset, state, options, train, make_batches, judge, lineage)
@@ -231,7 +234,7 @@ def _check_finite(task: Task) -> None:
         )
 
 
-def place_task(options: TrainerSettings, task: Task) -> Placement:
+def place_task(options: TrainerSettings, task: Task, info: DataInfo) -> Placement:
     """Where and how the task computes. Raises ConfigError for what this machine does not have."""
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     try:
@@ -239,6 +242,7 @@ def place_task(options: TrainerSettings, task: Task) -> Placement:
             options,
             wants_fp32=task.wants_fp32,
             has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
+            num_values=math.prod(info.input_shape),
         )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None
