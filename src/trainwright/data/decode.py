@@ -23,12 +23,14 @@ class BadImageError(Exception):
 def decode_image(
     path: Path,
     *,
-    size: int,
+    size: int | tuple[int, int],
     channels: int,
     fit: Fit,
     before_large: Callable[[], None] = lambda: None,
 ) -> NDArray[np.uint8]:
-    """The image as (channels, size, size) uint8, upright, its first frame where it moves.
+    """The image as (channels, height, width) uint8, upright, its first frame where it moves.
+
+    `size` is (height, width), or both of them.
 
     PNG, JPEG and WebP are told by content. Transparent parts become black; 16-bit grey is
     rounded to 8 bits, CMYK and palettes are converted. `fit` crops the middle, pads with black,
@@ -45,7 +47,8 @@ def decode_image(
                 raise BadImageError(_too_many(f"{image.width} x {image.height}"))
             if pixels > LARGE_PIXELS:
                 before_large()
-            return _to_array(image, size=size, channels=channels, fit=fit)
+            sides = (size, size) if isinstance(size, int) else size
+            return _to_array(image, sides, channels=channels, fit=fit)
     except BadImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -63,27 +66,31 @@ def _too_many(found: str) -> str:
     return f"too many pixels ({found}; at most {MOST_PIXELS:,})"
 
 
-def _to_array(image: "Image.Image", *, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
+def _to_array(
+    image: "Image.Image", size: tuple[int, int], *, channels: int, fit: Fit
+) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     # A JPEG can be decoded at a fraction of its size: far faster, and still twice too large.
-    image.draft("L" if channels == 1 else "RGB", (2 * size, 2 * size))
+    height, width = size
+    larger = 2 * max(size)  # an upright image may lie on its side in the file
+    image.draft("L" if channels == 1 else "RGB", (larger, larger))
     upright = ImageOps.exif_transpose(image)
     plain = _to_mode(upright, "L" if channels == 1 else "RGB")
-    if plain.size == (size, size):
+    if plain.size == (width, height):
         fitted = plain
     elif fit == "crop":
-        fitted = ImageOps.fit(plain, (size, size), Image.Resampling.BICUBIC)
+        fitted = ImageOps.fit(plain, (width, height), Image.Resampling.BICUBIC)
     elif fit == "stretch":
-        fitted = plain.resize((size, size), Image.Resampling.BICUBIC)
+        fitted = plain.resize((width, height), Image.Resampling.BICUBIC)
     else:
-        ratio = size / max(plain.size)
-        width, height = (max(1, round(side * ratio)) for side in plain.size)
-        small = plain.resize((width, height), Image.Resampling.BICUBIC)
-        fitted = Image.new(plain.mode, (size, size))
-        fitted.paste(small, ((size - width) // 2, (size - height) // 2))
-    array = np.asarray(fitted).reshape(size, size, channels)
-    return np.ascontiguousarray(array.transpose(2, 0, 1))  # (S, S, C) -> (C, S, S)
+        ratio = min(width / plain.width, height / plain.height)
+        across, down = (max(1, round(side * ratio)) for side in plain.size)
+        small = plain.resize((across, down), Image.Resampling.BICUBIC)
+        fitted = Image.new(plain.mode, (width, height))
+        fitted.paste(small, ((width - across) // 2, (height - down) // 2))
+    array = np.asarray(fitted).reshape(height, width, channels)
+    return np.ascontiguousarray(array.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
 
 
 def _to_mode(image: "Image.Image", mode: str) -> "Image.Image":
