@@ -40,7 +40,6 @@ def runs(environment, tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
         assert done.returncode == code, done.stderr
