@@ -40,7 +40,12 @@ MNIST = ("data=mnist", "trainer.epochs=1", "trainer.batch_size=64")  # an MLP 78
 # Hydra's own sweeper is what hands jobs to its launchers; without more, to the basic one.
 LAUNCHERS = {
     "ours": ("-m", f"seed=range({NUM_JOBS})", "sweep.dir=done"),
-    "ours with all pictures": ("-m", f"seed=range({NUM_JOBS})", "sweep.dir=done", "sweep.pictures=all"),
+    "ours with all pictures": (
+        "-m",
+        f"seed=range({NUM_JOBS})",
+        "sweep.dir=done",
+        "sweep.pictures=all",
+    ),
     "basic": ("-m", f"seed=range({NUM_JOBS})", "run.root=done", "hydra/sweeper=basic"),
     # As many workers as cores; joblib then gives each one thread.
     "joblib": (
