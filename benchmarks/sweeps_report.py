@@ -82,7 +82,7 @@ def _overhead(lines: Sequence[Record]) -> Iterator[str]:
         ("from its end to the next one's beginning: fork, exit, scheduler", "around"),
         ("the scheduler alone", "scheduler"),
     ):
-        yield f"- {name}: {_spread([1000 * line[key] for line in lines], '.0f')} ms"
+        yield f"- {name}: {_spread([1000 * line[key] for line in lines], '.1f')} ms"
 
 
 def _plan(lines: Sequence[Record]) -> Iterator[str]:

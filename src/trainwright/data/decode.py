@@ -1,7 +1,6 @@
 """One image file becomes one array of a fixed size, or a reason why not."""
 
-import threading
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_PIXELS = 64_000_000
-LARGE_PIXELS = 8_000_000  # decoded one at a time, so that many threads stay within memory
-_large = threading.Lock()
+LARGE_PIXELS = 8_000_000
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -23,7 +21,12 @@ class BadImageError(Exception):
 
 
 def decode_image(
-    path: Path, *, size: int | tuple[int, int], channels: int, fit: Fit
+    path: Path,
+    *,
+    size: int | tuple[int, int],
+    channels: int,
+    fit: Fit,
+    before_large: Callable[[], None] = lambda: None,
 ) -> NDArray[np.uint8]:
     """The image as (channels, height, width) uint8, upright, its first frame where it moves.
 
@@ -32,7 +35,8 @@ def decode_image(
     PNG, JPEG and WebP are told by content. Transparent parts become black; 16-bit grey is
     rounded to 8 bits, CMYK and palettes are converted. `fit` crops the middle, pads with black,
     or stretches. Raises BadImageError for anything else and above 64 million pixels, which is
-    seen in the header before anything is decoded.
+    seen in the header before anything is decoded. `before_large` is called before one of more
+    than 8 million is decoded, for those who decode several at a time.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -41,9 +45,10 @@ def decode_image(
             pixels = image.width * image.height
             if pixels > MOST_PIXELS:
                 raise BadImageError(_too_many(f"{image.width} x {image.height}"))
-            with _large if pixels > LARGE_PIXELS else nullcontext():
-                sides = (size, size) if isinstance(size, int) else size
-                return _to_array(image, sides, channels=channels, fit=fit)
+            if pixels > LARGE_PIXELS:
+                before_large()
+            sides = (size, size) if isinstance(size, int) else size
+            return _to_array(image, sides, channels=channels, fit=fit)
     except BadImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
