@@ -31,6 +31,7 @@ RUNS = {
         "trainer.steps=60", "trainer.batch_size=16", "trainer.evaluate_every=4",
         "trainer.save_every=10", "trainer.log_every=5", "trainer.early_stopping.patience=3",
         "trainer.early_stopping.min_delta=0.02", "trainer.memory_format=channels_last",
+        "trainer.precision=bf16",
     ),
 }  # fmt: skip
 
