@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from inspect import GEN_CLOSED, getgeneratorstate
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from trainwright.data.batches import Batch, Batches
 from trainwright.engine.finite import refused_move
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.engine.hook import Hook
+from trainwright.engine.moves import Move, Outcome, Training
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.skipping import skipping
 from trainwright.engine.state import TrainState
@@ -21,12 +23,39 @@ def fit(
     state: TrainState, batches: Batches, hooks: Sequence[Hook], settings: TrainerSettings
 ) -> None:
     """Train from `state.step` to the end of the run, or until a hook or a signal asks to stop."""
+    drive(fitting(state, batches, hooks, settings))
+
+
+def drive(training: Training[Outcome]) -> Outcome:
+    """Make each step that a training asks for, and return what it returns."""
+    failure: BaseException | None = None
+    while True:
+        try:
+            move = next(training) if failure is None else training.throw(failure)
+            while True:
+                batch = move.batches.at(move.state.step)
+                move = training.send(train_step(move.state, batch, move.settings))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        except BaseException as error:
+            if getgeneratorstate(training) == GEN_CLOSED:  # its own, and it has ended with it
+                raise
+            failure = error
+
+
+def fitting(
+    state: TrainState, batches: Batches, hooks: Sequence[Hook], settings: TrainerSettings
+) -> Training[None]:
+    """What `fit` does, asking for each step instead of making it."""
     total = state.clock.total_steps
-    take_step = skipping(train_step) if settings.on_nonfinite == "skip" else train_step
+    move = Move(state, batches, settings)
     state.task.train()
     while state.step < total and state.stop_reason is None:
-        batch = batches.at(state.step)
-        metrics = take_step(state, batch, settings)
+        if settings.on_nonfinite == "skip":
+            metrics = yield from skipping(move)
+        else:
+            metrics = yield move
         state.step += 1
         for hook in hooks:
             if hook.due(state.step, total):
