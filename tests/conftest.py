@@ -36,7 +36,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _composed(*overrides: str) -> DictConfig:
     register_schema()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=list(overrides))
+        # To draw the plots takes longer than most of these runs: tests of plots ask for them.
+        config = compose("train", overrides=["trainer.plots=false", *overrides])
     config = DictConfig(OmegaConf.to_container(config, resolve=False))
     settle_length(config, overrides)
     return config

@@ -12,7 +12,7 @@ from trainwright.inference.trained import load_trained
 
 RUN = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=6",
        "trainer.batch_size=16", "trainer.evaluate_every=3", "trainer.save_every=3",
-       "trainer.score_samples=100")  # fmt: skip
+       "trainer.score_samples=100", "trainer.plots=true")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_as_many_folders_as_launches_in_one_second(num, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_64_real_runs_at_once_are_64_finished_runs(composed, tmp_path):
-    config = composed(*RUN, f"run.root={tmp_path / 'outputs'}")
+    config = composed(*RUN, "trainer.plots=true", f"run.root={tmp_path / 'outputs'}")
     children = [
         start(lambda: run(Request(config, RUN, "mlp-digits")), tmp_path / "out" / str(number))
         for number in range(64)

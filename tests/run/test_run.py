@@ -17,7 +17,7 @@ RUNS = {
         "model=mlp", "model.widths=[32]", "model.dropout=0.3", "data.augment.shift=1",
         "data.augment.rotate=10", "trainer.steps=60", "trainer.evaluate_every=15",
         "trainer.save_every=20", "trainer.log_every=7", "schedule=cosine", "schedule.warmup=10%",
-        "optimizer=adamw",
+        "optimizer=adamw", "trainer.plots=true",
     ),
     "gan with averaged weights": (
         "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=24",
@@ -323,3 +323,14 @@ def test_a_run_says_again_what_it_was_made_of(train, tmp_path, composed):
     assert metadata["config"]["model"]["channels"] == [4]
     assert metadata["data"]["class_names"] == [str(digit) for digit in range(10)]
     assert metadata["data"]["input_shape"] == [1, 8, 8]
+
+
+def test_without_plots_a_run_draws_none_and_finds_the_same(train, tmp_path):
+    short = ("model.widths=[8]", "trainer.steps=4", "trainer.batch_size=16", "data.limit=64")
+    plain = train(tmp_path / "plain", *short, "trainer.plots=false").folder
+    drawn = train(tmp_path / "drawn", *short, "trainer.plots=true").folder
+    assert set(files(drawn, "plots")) == {
+        "confusion.png", "curves.png", "lr.png", "predictions.png"
+    }  # fmt: skip
+    assert files(plain, "plots") == {}
+    assert summary_of(plain)["test"] == summary_of(drawn)["test"]

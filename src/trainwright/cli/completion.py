@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from trainwright.catalogue.find import find_runs
+from trainwright.catalogue.find import find_run, find_runs
 from trainwright.catalogue.record import STATUSES, Record
 from trainwright.cli.keys import Key
 from trainwright.config_folder import GROUPS, group_options
@@ -91,6 +91,8 @@ def _offered(
     keys = {key.name: key.options for key in command_keys}
     if before[0] == "evaluate":
         keys["data"] = tuple(group_options("data"))
+    if before[0] in ("fork", "resume"):
+        keys |= _config_keys(before)
     if before[0] == "predict" and not word:
         return []  # files come first
     return _keys(keys, word)
@@ -107,6 +109,14 @@ def _keys(keys: Mapping[str, tuple[str, ...]], word: str) -> list[str]:
     if separator:
         return [f"{name}={option}" for option in keys.get(name, ())]
     return [f"{key}=" for key in keys]
+
+
+def _config_keys(before: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What may be set for a new run or one that goes on: groups, and what its config has."""
+    name = next(word for word in before[1:] if not word.startswith("-"))
+    groups = {group: tuple(group_options(group)) for group in GROUPS if group != "sweep"}
+    keys = [key for key in find_run(name, _root(before)).settings if "_target_" not in key]
+    return {**groups, **dict.fromkeys(keys, ())}
 
 
 def _filters(word: str) -> list[str]:

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.config.compose import check_sections, settle_length
+from trainwright.config.forked import run_name
 from trainwright.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def _new_request(config: DictConfig, overrides: Sequence[str], hydra: HydraConf)
     config = DictConfig(OmegaConf.to_container(config, resolve=False))
     del config["sweep"]  # it is not about this run
     settle_length(config, overrides)
-    choices = [hydra.runtime.choices.get(group) or "own" for group in ("model", "data")]
-    name = str(config.run.name or "-".join(choices)).replace("/", "-")
+    name = run_name(config.run.name, hydra.runtime.choices)
     if hydra.mode == RunMode.MULTIRUN and config.run.dir is None:
         # Every job of a sweep gets a folder of its own within the sweep's.
         with open_dict(config):

@@ -116,7 +116,9 @@ def several_of(*options: str) -> Callable[[str], tuple[str, ...]]:
 
 def listed(text: str) -> tuple[str, ...]:
     """Words with commas between them, with or without brackets around: `a,b` or `[a, b]`."""
-    inner = text.strip().removeprefix("[").removesuffix("]")
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
     words = tuple(word.strip() for word in inner.split(","))
     if not all(words):
         raise ValueError("it must be words with commas between them")
@@ -139,15 +141,3 @@ def text(value: str) -> str:
 
 def _meant(word: str, names: Collection[str]) -> str:
     return f": {word}=..." if word in names else ""
-
-
-# What every command has that uses what a run has learned.
-CHECKPOINT = Key(
-    "checkpoint",
-    one_of("best", "last"),
-    "best",
-    "which checkpoint: best (default) or last",
-    options=("best", "last"),
-)
-DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
-TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")

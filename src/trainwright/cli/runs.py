@@ -20,6 +20,7 @@ COMMANDS = {
     "list": "a table of runs; filter and sort by any config key or metric",
     "show": "one run: config, how it went, curves, files",
     "resume": "go on with a run, exactly or longer",
+    "fork": "a new run that begins with the weights of another: fine-tuning, other data or classes",
     "diff": "in what two runs differ, and what came of it",
     "evaluate": "measure a run on its test split or on other data, with confidence intervals",
     "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",

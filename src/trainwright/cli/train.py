@@ -30,11 +30,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
-    sys.exit(_run_hydra(arguments, debug=debug))
+    sys.exit(train(arguments, debug=debug))
 
 
-def _run_hydra(arguments: list[str], *, debug: bool) -> int:
-    """Give the command line to Hydra; turn whatever goes wrong into a message and a code."""
+def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> int:
+    """Give the command line to Hydra; turn whatever goes wrong into a message and a code.
+
+    `config_name`: of the config that is composed.
+    """
     # Modules of the user's own lie in the working directory; last, so that they shadow nothing.
     sys.path.append(str(Path.cwd()))
     # Hydra then lets exceptions through instead of printing and exiting with 1.
@@ -48,7 +51,7 @@ def _run_hydra(arguments: list[str], *, debug: bool) -> int:
 
     register_schema()
     jobs = _Jobs(arguments, debug=debug)
-    app = hydra.main(config_path=str(config_folder()), config_name="train", version_base="1.3")(
+    app = hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(
         jobs.run
     )
     try:

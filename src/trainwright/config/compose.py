@@ -13,12 +13,12 @@ from trainwright.config.build import settings
 from trainwright.config.from_environment import check_environment
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder, group_options, own_config_folder
-from trainwright.engine.settings import RunSettings, TrainerSettings
+from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
-KEYS = ("seed", "run", "logger", "trust", "sweep")
+KEYS = ("seed", "run", "logger", "trust", "sweep", "fork")
 
 
 class OwnConfigs(SearchPathPlugin):
@@ -63,6 +63,9 @@ def check_sections(config: DictConfig) -> None:
         raise ConfigError(f"trust={trust!r}: it must be a list of classes: 'trust=[mine.Net]'")
     settings(RunSettings, config.get("run"), key="run")
     settings(TrainerSettings, config.trainer, key="trainer")
+    goes_on = config.trainer.get("resume") is not None  # then it is that run's own that counts
+    if config.get("fork") is not None and not goes_on:
+        settings(ForkSettings, config.fork, key="fork")
     check_environment(config)
 
 

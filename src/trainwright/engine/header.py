@@ -9,7 +9,7 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainwright.errors import CheckpointError
 from trainwright.wording import printable
@@ -23,7 +23,14 @@ BITS = {
 }  # fmt: skip
 
 
-def check_header(path: Path) -> None:
+class Header(NamedTuple):
+    """What a checkpoint says of itself: its metadata as text and its digest; its tensors."""
+
+    labels: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def check_header(path: Path) -> Header:
     """Raise CheckpointError unless the file is exactly what its header says."""
     try:
         with path.open("rb") as file:
@@ -54,6 +61,7 @@ def check_header(path: Path) -> None:
         end = last
     if end != size - 8 - length:
         raise _damaged(path, f"its tensors are {end:,} bytes, and {size - 8 - length:,} are there")
+    return Header(labels, {name: tuple(header[name]["shape"]) for name in header})
 
 
 def read_metadata(path: Path, text: str) -> dict[str, Any]:

@@ -98,5 +98,6 @@ _FIELDS: dict[str, Any] = {
         "last": _is_evaluation,
         "best": _is_evaluation,
     },
+    "lineage": {"name": _is_text, "step": _is_count, "taken": _are(_is_text)},
     "hooks": _map_of(lambda value: isinstance(value, dict)),
 }

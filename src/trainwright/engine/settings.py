@@ -44,6 +44,18 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class ForkSettings:
+    """What a run begins with that takes over the weights of another; made by `runs fork`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    checkpoint: str  # of the other run; needed to begin, and not to go on
+    sha256: str  # of that file, as it says itself
+    freeze: tuple[str, ...] = ()  # names of layers or parameters, with wildcards
+    old_lr: Annotated[float, Field(gt=0, le=1)] = 1.0  # on the learning rate of what was taken
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """What the shared trainer is told. Durations: see `trainwright.engine.clock`."""
 
@@ -72,6 +84,7 @@ class TrainerSettings:
     save_every: Duration = "1 epoch"
     evaluate_batch_size: Positive = 1000
     score_samples: Annotated[int, Field(ge=0)] = 2500
+    plots: bool = True  # drawn at the end
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
 
     on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"

@@ -15,7 +15,15 @@ log = logging.getLogger(__name__)
 def parameter_counts(assembly: Assembly) -> dict[str, int]:
     """How many numbers each player learns."""
     players = assembly.state.task.players
-    return {name: sum(p.numel() for p in player.parameters()) for name, player in players.items()}
+    return {
+        name: sum(p.numel() for p in player.parameters() if p.requires_grad)
+        for name, player in players.items()
+    }
+
+
+def lineage_lines(assembly: Assembly) -> list[str]:
+    """What a run begins with, where that is another run."""
+    return [] if assembly.lineage is None else assembly.lineage.lines()
 
 
 def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:

@@ -22,7 +22,9 @@ from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
-from trainwright.run.optimization import build_optimizers, build_schedule
+from trainwright.run.fork import fork_of
+from trainwright.run.lineage import Lineage
+from trainwright.run.optimization import Slower, build_optimizers, build_schedule
 from trainwright.score.judge import Judge
 from trainwright.scoring.attach import attach_judge
 from trainwright.seeds import derive_seed
@@ -39,6 +41,7 @@ class Assembly:
     train: Batches
     make_batches: Callable[[Split], Batches]  # for evaluation: not augmented
     judge: Judge | None  # who scores at the evaluations what the task generates
+    lineage: Lineage | None = None  # whose weights it began with
 
 
 def assemble(
@@ -46,12 +49,14 @@ def assemble(
     *,
     allow: Collection[str] | None = None,
     dataset: Dataset | None = None,
+    again: Mapping[str, Any] | None = None,
 ) -> Assembly:
     """Check a composed config and build everything that it describes; nothing is written yet.
 
     `allow`: the only targets that may be built, for a config that was read from a run folder.
     `dataset`: what the config's data section describes, if that is in memory already.
-    Raises ConfigError or DataError.
+    `again`: the metadata of a checkpoint of this run, where it goes on and has begun before.
+    Raises ConfigError, DataError, or CheckpointError for a run to begin with that is not there.
     """
     seed = config.seed
     if not isinstance(seed, int) or isinstance(seed, bool):
@@ -60,18 +65,23 @@ def assemble(
     _check_settings(options)
     data_node, reserved = section(config, "data", "augment")
     _check_before_data(config, allow)
+    fork = fork_of(config, again)
     if dataset is None:
         dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
     _check_splits(dataset)
+    dataset = dataset if fork is None else fork.normalised(dataset)
     task = build_task(config, dataset.info, seed, allow)
+    if fork is not None:
+        fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
     _check_finite(task)
     _check_parts(options, task)
     placement = place_task(options, task)
     move_task(task, placement)
     clock = _clock(options, dataset)
+    slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
     state = TrainState(
         task=task,
-        optimizers=build_optimizers(config, task.players, placement, allow),
+        optimizers=build_optimizers(config, task.players, placement, allow, slower),
         schedule=build_schedule(config, options, task.objective, clock, allow),
         clock=clock,
         placement=placement,
@@ -99,7 +109,8 @@ def assemble(
     judge = attach_judge(
         judged, dataset, num_samples=options.score_samples, device=placement.device
     )
-    return Assembly(dataset, state, options, train, make_batches, judge)
+    lineage = None if fork is None else fork.lineage
+    return Assembly(dataset, state, options, train, make_batches, judge, lineage)
 
 
 def check_like(config: DictConfig, known: Assembly) -> Clock:

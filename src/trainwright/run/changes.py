@@ -25,6 +25,7 @@ KEPT = {
     "model": "the weights would not fit another network",
     "task": "what has been learned and measured so far would be something else",
     "data": "it has been trained, chosen and compared on these examples",
+    "fork": "it has begun with these weights, and frozen some",
     "seed": "every batch and every draw follows from it",
     "run": "a run is where its folder is: move that",
 }

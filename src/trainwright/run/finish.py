@@ -48,21 +48,31 @@ def finish(assembly: Assembly, folder: RunFolder) -> dict[str, Any]:
     if task.judge is not None:
         class_names = assembly.dataset.info.class_names
         metrics["score"] = score_summary(task.judge, values, metrics, class_names)
-    try:
-        rows = read_rows(folder.metrics)
-        plot_curves(rows, folder.plots / "curves.png")
-        plot_learning_rate(rows, folder.plots / "lr.png")
-        if assembly.dataset.info.target == "classes" and "logits" in values:
-            metrics |= _classes(assembly, folder, values)
-        if isinstance(task, GANTask):
-            draw_gan(assembly, folder, values)
-    except OSError as error:
-        raise disk_error(Path(error.filename or folder.plots), None, error) from error
+    if assembly.dataset.info.target == "classes" and "logits" in values:
+        targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
+        confusion = confusion_matrix(predicted, targets, len(assembly.dataset.info.class_names))
+        metrics |= {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
+    if assembly.settings.plots:
+        try:
+            _draw(assembly, folder, values)
+        except OSError as error:
+            raise disk_error(Path(error.filename or folder.plots), None, error) from error
     return metrics
 
 
-def _classes(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> dict[str, Any]:
-    """Draw the confusion matrix and a grid of predictions; return what they are made from."""
+def _draw(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> None:
+    """Write the pictures of `plots/`. Raises OSError."""
+    rows = read_rows(folder.metrics)
+    plot_curves(rows, folder.plots / "curves.png")
+    plot_learning_rate(rows, folder.plots / "lr.png")
+    if assembly.dataset.info.target == "classes" and "logits" in values:
+        _draw_classes(assembly, folder, values)
+    if isinstance(assembly.state.evaluated_task, GANTask):
+        draw_gan(assembly, folder, values)
+
+
+def _draw_classes(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> None:
+    """Draw the confusion matrix and, of images, a grid of predictions."""
     names = assembly.dataset.info.class_names
     targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
     confusion = confusion_matrix(predicted, targets, len(names))
@@ -76,7 +86,6 @@ def _classes(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -
             (predicted == targets)[shown].tolist(),
         )
         save_image(grid, folder.plots / "predictions.png")
-    return {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
 
 
 def _worth_showing(correct: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.config.build import build, plain, section
@@ -19,11 +19,19 @@ from trainwright.errors import ConfigError
 from trainwright.tasks.task import Objective
 
 
+class Slower(NamedTuple):
+    """Parameters that are trained at a share of the learning rate."""
+
+    parameters: Collection[Tensor]
+    factor: float
+
+
 def build_optimizers(
     config: DictConfig,
     players: Mapping[str, nn.Module],
     placement: Placement,
     allow: Collection[str] | None,
+    slower: Slower | None = None,
 ) -> dict[str, PlayerOptimizer]:
     """One optimizer a player: the section `optimizer`, with what `optimizer.players` changes."""
     node, reserved = section(config, "optimizer", "players")
@@ -39,13 +47,17 @@ def build_optimizers(
             if key not in node:
                 raise unknown_key(f"optimizer.players.{name}.{key}", list(node))
     return {
-        name: _player_optimizer(player, {**node, **changes.get(name, {})}, placement, allow)
+        name: _player_optimizer(player, {**node, **changes.get(name, {})}, placement, allow, slower)
         for name, player in players.items()
     }
 
 
 def _player_optimizer(
-    player: nn.Module, node: dict[str, Any], placement: Placement, allow: Collection[str] | None
+    player: nn.Module,
+    node: dict[str, Any],
+    placement: Placement,
+    allow: Collection[str] | None,
+    slower: Slower | None,
 ) -> PlayerOptimizer:
     l1 = node.pop("l1", 0.0)
     if not isinstance(l1, int | float) or l1 < 0:
@@ -57,9 +69,11 @@ def _player_optimizer(
         rest = [p for p in parameters if p.dim() != 2]
         parameters = [p for p in parameters if p.dim() == 2]
         if rest:
-            optimizers.append(_torch_optimizer(rest, others, "optimizer.others", placement, allow))
+            made = _torch_optimizer(rest, others, "optimizer.others", placement, allow, slower)
+            optimizers.append(made)
     if parameters:
-        optimizers.insert(0, _torch_optimizer(parameters, node, "optimizer", placement, allow))
+        made = _torch_optimizer(parameters, node, "optimizer", placement, allow, slower)
+        optimizers.insert(0, made)
     return PlayerOptimizer(player, optimizers, l1=float(l1))
 
 
@@ -69,14 +83,23 @@ def _torch_optimizer(
     key: str,
     placement: Placement,
     allow: Collection[str] | None,
+    slower: Slower | None,
 ) -> Optimizer:
     weight_decay = node.get("weight_decay", 0.0)
-    groups = decay_groups(parameters, weight_decay)
+    slow = set() if slower is None or slower.factor == 1 else set(map(id, slower.parameters))
+    # The first group's learning rate is the one that is logged: that of what is new, if any is.
+    groups = decay_groups([p for p in parameters if id(p) not in slow], weight_decay)
+    groups += decay_groups([p for p in parameters if id(p) in slow], weight_decay)
+    groups = [group for group in groups if group["params"]]
     # The fused kernels are the fastest, where an optimizer has one and the user has not chosen.
     has_chosen = any(node.get(other) for other in ("foreach", "differentiable"))
     fused = None if has_chosen or placement.device.type == "mps" else True
     facts = {"params": groups, "fused": fused}
-    return build(Optimizer, node, key=key, facts=facts, allow=allow)
+    optimizer = build(Optimizer, node, key=key, facts=facts, allow=allow)
+    for group in optimizer.param_groups:
+        if slower is not None and id(group["params"][0]) in slow:
+            group["lr"] *= slower.factor
+    return optimizer
 
 
 def build_schedule(

@@ -31,6 +31,7 @@ def facts(name: str, config: DictConfig, assembly: Assembly) -> dict[str, Any]:
     """What a checkpoint needs besides the state, to be used without its dataset or its folder."""
     state = assembly.state
     return {
+        **_lineage(assembly),
         "name": name,
         "config": OmegaConf.to_container(kept_config(config)),
         "data": asdict(assembly.dataset.info),
@@ -50,6 +51,7 @@ def first_summary(name: str, assembly: Assembly) -> Summary:
     return {
         "status": "running",
         "name": name,
+        **_lineage(assembly),
         "objective": assembly.state.task.objective.metric,
         "higher_is_better": assembly.state.task.objective.higher_is_better,
         "parameters": parameter_counts(assembly),
@@ -82,6 +84,10 @@ def read_summary(folder: RunFolder) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return summary if isinstance(summary, dict) else {}
+
+
+def _lineage(assembly: Assembly) -> dict[str, Any]:
+    return {} if assembly.lineage is None else {"lineage": assembly.lineage.plain()}
 
 
 def _versions() -> dict[str, str]:

@@ -27,7 +27,7 @@ from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
 from trainwright.lock import RunLock
-from trainwright.run.announce import announce, report
+from trainwright.run.announce import announce, lineage_lines, report
 from trainwright.run.assemble import Assembly, assemble
 from trainwright.run.changes import begin_anew
 from trainwright.run.connect import connect_loggers, sending
@@ -99,7 +99,8 @@ def running(request: Request) -> Training[Outcome]:
             check_network(request.config, found.metadata, found.tensors, allow=allow)
         loggers = connect_loggers(request.config, allow=allow)
         try:
-            assembly = assemble(request.config, allow=allow, dataset=request.dataset)
+            again = None if resume is None else resume.found.metadata
+            assembly = assemble(request.config, allow=allow, dataset=request.dataset, again=again)
         except Exception as error:
             if is_out_of_memory(error):
                 raise OutOfMemoryError(
@@ -111,7 +112,7 @@ def running(request: Request) -> Training[Outcome]:
         requests = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(request.name, assembly)
         if resume is None:
-            folder, notes = _new_folder(request), []
+            folder, notes = _new_folder(request), lineage_lines(assembly)
             until_ended.enter_context(RunLock(folder.path).acquire())
         else:
             folder, going_on = resume.folder, put_back(resume, assembly, stopping)

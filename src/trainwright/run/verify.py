@@ -59,7 +59,7 @@ def verify(folder: RunFolder, *, trust: Collection[str] = ()) -> Verdict:
     config = stored_config(last.path, last.metadata)
     allow = trusted_targets(config, trust)
     _use_its_threads(config, last)
-    assembly = assemble(config, allow=allow)
+    assembly = assemble(config, allow=allow, again=last.metadata)
     hooks: list[Hook] = [*stopping_hooks(assembly)]
     inexact = what_is_not_exact(last.metadata, assembly)
     restore_state(before.tensors, before.metadata, assembly, hooks, _began_anew(before, last))

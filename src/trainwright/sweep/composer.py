@@ -17,6 +17,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.config.compose import check_sections, settle_length
+from trainwright.config.forked import run_name
 from trainwright.errors import ConfigError
 from trainwright.sweep.identity import IRRELEVANT, job_id
 from trainwright.sweep.job import Job
@@ -63,13 +64,10 @@ class Composer:
         frozen = _with_one_length(frozen, typed)
         _refuse_single(frozen)
         frozen["run"] |= {"dir": None}
-        name = frozen["run"]["name"] or "-".join(
-            str(choices.get(group) or "own") for group in ("model", "data")
-        )
         return Job(
             id=job_id(frozen),
             number=number,
-            name=str(name).replace("/", "-"),
+            name=run_name(frozen["run"]["name"], choices),
             point=point,
             overrides=tuple(typed),
             config=frozen,

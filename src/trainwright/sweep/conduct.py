@@ -14,7 +14,7 @@ from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.sweep.axes import take_apart
 from trainwright.sweep.composer import Composer
 from trainwright.sweep.identity import digest
-from trainwright.sweep.job import Job
+from trainwright.sweep.job import Job, typed_first
 from trainwright.sweep.plan import Plan, describe, distinct, mistake, objective_of, rehearse
 from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points import Point, drawn, grid, probes, union, zipped
@@ -53,7 +53,7 @@ class Conductor:
         )
         # Hydra turns -m into an override of its own.
         hydra = [line for line in master.hydra.overrides.hydra if line != "hydra.mode=MULTIRUN"]
-        self._command = shlex.join(["train", "-m", *overrides, *hydra])
+        self._command = shlex.join([*typed_first(master), "-m", *overrides, *hydra])
 
     def conduct(self) -> int:
         """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""

@@ -17,8 +17,10 @@ IRRELEVANT = (
     "trainer.log_every",
     "trainer.sample_every",
     "trainer.save_every",
+    "trainer.plots",
     "trainer.threads",
     "trainer.resume",
+    "fork.checkpoint",  # fork.sha256 says which it is
 )
 NUM_DIGITS = 12  # of 64; 10,000 jobs collide with a probability of 2e-7
 

@@ -27,6 +27,12 @@ class Job:
         return " ".join(f"{key}={short(text)}" for key, text in self.point.items()) or self.name
 
 
+def typed_first(config: Mapping[str, Any]) -> list[str]:
+    """What a command line begins with that makes runs of such a config."""
+    fork = config.get("fork")
+    return ["train"] if fork is None else ["runs", "fork", fork["checkpoint"]]
+
+
 def short(text: str) -> str:
     """A typed value for the eye: a number that a search has drawn with four digits."""
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SECONDS_A_MODEL = 0.15  # spent on timing steps
 # What decides which networks are built and what a step of them costs.
-OF_MODEL = ("data", "model", "task")
+OF_MODEL = ("data", "model", "task", "fork")
 OF_STEP = ("batch_size", "precision", "memory_format", "accumulate", "ema", "device")
 
 
@@ -30,7 +30,7 @@ def model_key(config: Mapping[str, Any]) -> str:
     """Configs with the same key have the same networks and the same cost of a step."""
     step = {key: config["trainer"].get(key) for key in OF_STEP}
     optimizer = config["optimizer"].get("_target_")
-    return json.dumps([*(config[part] for part in OF_MODEL), step, optimizer], sort_keys=True)
+    return json.dumps([*(config.get(part) for part in OF_MODEL), step, optimizer], sort_keys=True)
 
 
 def rehearse(task: Mapping[str, Any], find_data: "FindData") -> None:

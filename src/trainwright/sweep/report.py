@@ -25,7 +25,7 @@ def report(store: Store) -> str:
     write_whole(store.path / "sweep.csv", _csv(verdict, store))
     write_whole(store.path / "sweep.json", json.dumps(_json(verdict, store), indent=2) + "\n")
     draw(verdict, store)
-    return "\n".join([*table(verdict), *_conclusion(verdict), *_failures(verdict, store)])
+    return "\n".join([*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)])
 
 
 def table(verdict: Verdict) -> list[str]:
@@ -63,7 +63,7 @@ def _statuses(setting: Setting) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def _conclusion(verdict: Verdict) -> list[str]:
+def _conclusion(verdict: Verdict, store: Store) -> list[str]:
     """Which setting won, whether by more than luck, and how to run it again."""
     winner = verdict.winner
     if winner is None:
@@ -72,9 +72,14 @@ def _conclusion(verdict: Verdict) -> list[str]:
     if len(verdict.settings) > 1:
         lines.append(f"best: {winner.label}")
         lines += _luck(verdict, winner)
-    row = _best_row(verdict, winner)
-    lines += ["again: " + shlex.join(["train", *row.job.overrides])]
-    return lines
+    return [*lines, f"again: {_single(verdict, winner, store)}"]
+
+
+def _single(verdict: Verdict, winner: Setting, store: Store) -> str:
+    """The command of the best run: what the sweep's begins with, and what was typed for that."""
+    words = shlex.split(store.plan()["command"])
+    begins = words[: words.index("-m")]
+    return shlex.join([*begins, *_best_row(verdict, winner).job.overrides])
 
 
 def _luck(verdict: Verdict, winner: Setting) -> list[str]:
@@ -134,15 +139,12 @@ def _csv(verdict: Verdict, store: Store) -> str:
 
 def _json(verdict: Verdict, store: Store) -> dict[str, Any]:
     plan, winner = store.plan(), verdict.winner
-    again = None
-    if winner is not None:
-        again = shlex.join(["train", *_best_row(verdict, winner).job.overrides])
     return {
         "command": plan["command"],
         "metric": verdict.ranked.metric,
         "higher_is_better": verdict.ranked.higher_is_better,
         "counts": Counter(row.status for row in verdict.rows),
-        "best_command": again,
+        "best_command": None if winner is None else _single(verdict, winner, store),
         "within_seed_noise": [setting.point for setting in verdict.tied],
         "settings": [
             {

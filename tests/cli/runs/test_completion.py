@@ -44,6 +44,10 @@ def test_commands_runs_keys_and_flags(here, capfd):
     assert complete(capfd, "sample", "last", "progress=") == ["progress=gif", "progress=webp"]
     assert "data=mnist" in complete(capfd, "evaluate", "last", "data=")
     assert "model=resnet" in complete(capfd, "list", "model=")
+    assert complete(capfd, "fork", "mlp", "fr") == ["freeze="]
+    assert complete(capfd, "fork", "mlp", "optimizer.") == ["optimizer.lr=", "optimizer.fused="]
+    assert "data=kmnist" in complete(capfd, "fork", "last", "data=")
+    assert "trainer.epochs=" in complete(capfd, "resume", "mlp", "trainer.")
     assert complete(capfd, "list", "status=f") == ["status=finished", "status=failed"]
     assert complete(capfd, "list", "--js") == ["--json"]
     assert complete(capfd, "nonsense", "") == []

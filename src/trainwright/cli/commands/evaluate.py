@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import (
-    CHECKPOINT,
-    DEVICE,
-    TRUST,
     Key,
     one_of,
     parse_keys,
     text,
     whole,
 )
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
 from trainwright.cli.table import text_table
 from trainwright.errors import DiskError
 from trainwright.report.score_table import class_table, score_table
@@ -54,8 +52,8 @@ the bootstrap. They say how much hangs on the examples of the split, not on the 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, keys and data overrides, the form of the output."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="see below; and data=...")
+    add_run(parser)
+    add_settings(parser, "see below; and data=...")
     parser.add_argument("--json", action="store_true", help="everything, as one object")
 
 
@@ -66,19 +64,17 @@ def execute(arguments: argparse.Namespace) -> int:
     values = parse_keys([word for word, of_data in words if not of_data], KEYS)
     overrides = [word for word, of_data in words if of_data]
     record = find_run(arguments.run, arguments.root)
-    checkpoint = record.checkpoint(values["checkpoint"])
+    trained = open_run(record, values)
     from trainwright.inference.evaluation import as_plain, evaluate_trained
     from trainwright.inference.other_data import load_data
-    from trainwright.inference.trained import load_trained
 
-    trained = load_trained(checkpoint, trust=values["trust"], device=values["device"])
     dataset = load_data(trained, overrides)
     evaluated = evaluate_trained(
         trained, dataset, values["split"], num_resamples=values["resamples"]
     )
     plain = {
         "run": str(record.path),
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(trained.path),
         "step": trained.step,
         "data": dataset.info.name if overrides else trained.info.name,
         "split": values["split"],

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import Key, listed, one_of, parse_keys, several_of, text
+from trainwright.cli.keys import Key, parse_keys, several_of, text
+from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings, open_run
 
 KEYS = (
     Key(
@@ -14,8 +15,8 @@ KEYS = (
         "one or more of: safetensors, the weights (default); pt2, torch.export; onnx",
     ),
     Key("out", text, None, "the folder to make (export-<run>)"),
-    Key("checkpoint", one_of("best", "last"), "best", "which checkpoint: best (default) or last"),
-    Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net"),
+    CHECKPOINT,
+    TRUST,
 )
 EXAMPLES = """\
   runs export last format=onnx
@@ -30,24 +31,23 @@ trainwright[export]. The weights are the averaged ones where the run has average
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and keys."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="see below")
+    add_run(parser)
+    add_settings(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Write the folder and say what is in it."""
     values = parse_keys(arguments.settings, KEYS)
     record = find_run(arguments.run, arguments.root)
-    checkpoint = record.checkpoint(values["checkpoint"])
+    record.checkpoint(values["checkpoint"])
     folder = Path(values["out"] or f"export-{record.path.resolve().name}").expanduser()
     # What can be refused without torch has been: that takes seconds to import.
     from trainwright.export.folder import export
     from trainwright.export.formats import FILES, check_installed
-    from trainwright.inference.trained import load_trained
 
     for form in values["format"]:
         check_installed(form)
-    trained = load_trained(checkpoint, trust=values["trust"], device="cpu")
+    trained = open_run(record, values)
     differences = export(trained, record.path.resolve().name, values["format"], folder)
     for form, difference in differences.items():
         told = "the weights, bit for bit"

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import (
-    CHECKPOINT,
-    DEVICE,
-    TRUST,
     Key,
     one_of,
     parse_keys,
     whole,
 )
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, open_run
 from trainwright.cli.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
 from trainwright.report.text import format_number
@@ -54,7 +52,7 @@ bad files are named on standard error; with on_bad=skip they are counted and the
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, files and folders, keys, and the form of the output."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
+    add_run(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files and folders; key=value")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="comma-separated, a column a class")
@@ -71,11 +69,9 @@ def execute(arguments: argparse.Namespace) -> int:
     words = list(zip(arguments.images, is_key, strict=True))
     values = parse_keys([word for word, of_key in words if of_key], KEYS)
     files = list(_files([word for word, of_key in words if not of_key]))
-    checkpoint = find_run(arguments.run, arguments.root).checkpoint(values["checkpoint"])
+    trained = open_run(find_run(arguments.run, arguments.root), values)
     from trainwright.inference.prediction import predict, require_images
-    from trainwright.inference.trained import load_trained
 
-    trained = load_trained(checkpoint, trust=values["trust"], device=values["device"])
     require_images(trained)
     bad: list[Prediction] = []
     good = _good(predict(trained, files), bad)

@@ -8,6 +8,7 @@ from trainwright import __version__
 from trainwright.catalogue.find import find_run, find_runs, is_run_folder
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import Key, parse_keys, text
+from trainwright.cli.opening import add_run
 from trainwright.errors import ConfigError
 
 KEYS: tuple[Key, ...] = (Key("out", text, None, "the file to write (report-<run>.html)"),)
@@ -23,9 +24,7 @@ MOST_RUNS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The runs, and keys."""
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a path, last, best:<metric>, a piece of a name"
-    )
+    add_run(parser, nargs="+")
 
 
 def execute(arguments: argparse.Namespace) -> int:

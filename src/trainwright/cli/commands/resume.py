@@ -5,6 +5,7 @@ import re
 
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import Key
+from trainwright.cli.opening import add_run
 
 KEYS: tuple[Key, ...] = ()
 EXAMPLES = """\
@@ -18,21 +19,17 @@ said by name. The same as `train trainer.resume=<path of the run> [key=value ...
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and what is to be changed."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
+    add_run(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, as for `train`")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Train; the exit code is that of `train`."""
-    from trainwright.cli.train import main
+    from trainwright.cli.train import train
 
     record = find_run(arguments.run, arguments.root)
-    flags = ["--debug"] if arguments.debug else []
-    try:
-        main([f"trainer.resume={quoted(str(record.meant))}", *arguments.overrides, *flags])
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    return 0
+    named = f"trainer.resume={quoted(str(record.meant))}"
+    return train([named, *arguments.overrides], debug=arguments.debug)
 
 
 def quoted(value: str) -> str:

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import (
-    CHECKPOINT,
-    DEVICE,
-    TRUST,
     Key,
     listed,
     one_of,
@@ -19,6 +16,7 @@ from trainwright.cli.keys import (
     text,
     whole,
 )
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
 from trainwright.errors import ConfigError, DiskError
 
 if TYPE_CHECKING:
@@ -64,8 +62,8 @@ are the same images: the name says step, count, seed and class."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and keys."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="see below")
+    add_run(parser)
+    add_settings(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -111,8 +109,7 @@ def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
             f"n={num}: a grid holds at most {MOST_IN_A_GRID:,} images\n"
             "  for more, take format=images or format=npy"
         )
-    checkpoint = record.checkpoint(values["checkpoint"])
-    # What can be refused without torch has been: that takes seconds to import.
+    trained = open_run(record, values)
     from trainwright.inference.sampling import (
         class_indices,
         columns_of,
@@ -120,9 +117,7 @@ def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
         generator_of,
         interpolate,
     )
-    from trainwright.inference.trained import load_trained
 
-    trained = load_trained(checkpoint, trust=values["trust"], device=values["device"])
     generator_of(trained)
     classes = class_indices(values["class"], trained) if values["class"] else []
     if strips:

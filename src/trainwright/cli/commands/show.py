@@ -12,8 +12,11 @@ from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record, numbers
 from trainwright.catalogue.stored import UnreadableError, rows
 from trainwright.cli.keys import Key
+from trainwright.cli.opening import add_run
 from trainwright.cli.table import text_table
 from trainwright.cli.values import age_text, size_text, value_text
+from trainwright.engine.header import check_header
+from trainwright.errors import CheckpointError
 from trainwright.report.series import Series, collect
 from trainwright.report.sparkline import BLOCKS, sparkline
 from trainwright.report.text import format_count, format_duration, format_number
@@ -27,11 +30,12 @@ EXAMPLES = """\
 
 MOST_FILES = 40
 MOST_CURVES = 20
+MOST_LAYERS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and the form of the output."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
+    add_run(parser)
     parser.add_argument("--json", action="store_true", help="summary, config and files as JSON")
 
 
@@ -41,7 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(run), indent=2, default=str))
         return 0
-    parts = [_head(run), _curves(run), _config(run), _files(run)]
+    parts = [_head(run), _curves(run), _config(run), _layers(run), _files(run)]
     text = "\n\n".join("\n".join(map(printable, part)) for part in parts if part)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -72,6 +76,7 @@ def _head(run: Record) -> list[str]:
         "data": run.choices.get("data"),
         "best": _evaluation(run, "best"),
         "last": _evaluation(run, "last"),
+        "fork of": _lineage(run),
         "test": _metrics(numbers(run.summary.get("test"))),
         "computed": run.summary.get("placement"),
         "versions": ", ".join(f"{k} {v}" for k, v in _texts(run.summary.get("versions")).items()),
@@ -115,6 +120,20 @@ def _evaluation(run: Record, which: str) -> str:
     return f"step {step}: {metrics}" if metrics else ""
 
 
+def _lineage(run: Record) -> str:
+    """Whose weights the run began with, and what it took of them."""
+    found = run.summary.get("lineage")
+    if not isinstance(found, dict):
+        return ""
+    parts = found.get("parts")
+    told = [
+        f"{part.get('what')}: {part.get('layers')}"
+        for part in (parts if isinstance(parts, list) else [])
+        if isinstance(part, dict)
+    ]
+    return "; ".join([f"{found.get('name')}, step {found.get('step')}", *told])
+
+
 def _metrics(metrics: dict[str, float]) -> str:
     return "  ".join(f"{name} {format_number(value)}" for name, value in metrics.items())
 
@@ -155,6 +174,29 @@ def _config(run: Record) -> list[str]:
     if not run.settings:
         return []
     return ["config", *(f"  {key}: {value_text(value)}" for key, value in run.settings.items())]
+
+
+def _layers(run: Record) -> list[str]:
+    """The layers that `runs fork` may freeze, by the header of a checkpoint alone: no torch."""
+    try:
+        shapes = check_header(run.checkpoint("best")).shapes
+    except CheckpointError:
+        return []
+    layers: dict[str, list[str]] = {}
+    for name in sorted(shapes, key=_natural):
+        if name.startswith("task.model.") and shapes[name]:
+            layer, _, tensor = name.removeprefix("task.model.").rpartition(".")
+            layers.setdefault(layer, []).append(f"{tensor} {'x'.join(map(str, shapes[name]))}")
+    cells = [["  " + layer, "  ".join(held)] for layer, held in layers.items()]
+    lines = text_table([f"layers ({len(cells)})", ""], cells[:MOST_LAYERS]) if cells else []
+    if len(cells) > MOST_LAYERS:
+        lines.append(f"  and {len(cells) - MOST_LAYERS} more")
+    return lines
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """So that layer 10 comes after layer 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
 def _files(run: Record) -> list[str]:

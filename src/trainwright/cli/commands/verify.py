@@ -4,9 +4,10 @@ import argparse
 import sys
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import Key, listed, parse_keys
+from trainwright.cli.keys import parse_keys
+from trainwright.cli.opening import TRUST, add_run, add_settings
 
-KEYS = (Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net"),)
+KEYS = (TRUST,)
 EXAMPLES = """\
   runs verify last
   runs verify outputs/2026-11-22/103005-gan-mnist
@@ -17,8 +18,8 @@ the first tensor that differs, and then exits with 1. The run is not changed."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and classes to trust."""
-    parser.add_argument("run", metavar="RUN", help="a path, last, best:<metric>, a piece of a name")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="see below")
+    add_run(parser)
+    add_settings(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
