@@ -131,12 +131,22 @@ def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):
         assert not torch.equal(each[0].inputs, each[1].inputs)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_member_is_the_same_to_the_bit_whoever_is_stacked_with_it(members_of, precision):
+    common = (*MLP, f"trainer.precision={precision}")
+    company = [["seed=1"], ["seed=2"], ["seed=3"], ["optimizer.lr=0.01"], ["seed=4"]]
+    (single,) = members_of(common, [["seed=2"]])
+    members = members_of(common, company)
+    together([training(single)])
+    together([training(assembly) for assembly in members])
+    assert apart(single, members[1]) == 0
+
+
 def test_who_diverges_leaves_and_the_others_are_untouched_to_the_bit(members_of):
     lively = [["seed=1"], ["seed=2"]]
-    diverging = ["optimizer.lr=1e38"]
     reference = members_of(MLP, lively)
     assert together([training(assembly) for assembly in reference]) == [None, None]
-    members = members_of(MLP, [lively[0], diverging, lively[1]])
+    members = members_of(MLP, [lively[0], ["optimizer.lr=1e38"], lively[1]])
     first, error, last = together([training(assembly) for assembly in members])
     assert first is None
     assert last is None

@@ -64,7 +64,7 @@ class PlayerOptimizer:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], factor: float) -> None:
         """Move the parameters along `gradients`, given in their order, at `factor` times lr."""
-        laid = [self._laid_out(p, g) for p, g in zip(self.parameters, gradients, strict=True)]
+        laid = self.laid_out(gradients)
         self.set_rate(factor)
         for number, kernels in enumerate(self._kernels):
             if kernels is None:
@@ -72,6 +72,10 @@ class PlayerOptimizer:
                 continue
             for kernel, positions in zip(kernels, self.positions[number], strict=True):
                 kernel([laid[position] for position in positions])
+
+    def laid_out(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients as kernels want them, in the order of the parameters; with L1."""
+        return [self._laid_out(p, g) for p, g in zip(self.parameters, gradients, strict=True)]
 
     def _laid_out(self, parameter: nn.Parameter, gradient: Tensor) -> Tensor:
         """The gradient in its parameter's layout, through which fused kernels walk; with L1."""

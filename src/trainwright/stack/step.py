@@ -50,7 +50,7 @@ class Stack:
             stacked = [self._parameters[names[p]].requires_grad_() for p in optimizer.parameters]
             self._moved[player] = stacked
             members = [state.optimizers[player] for state in self._states]
-            self._optimizers[player] = StackedOptimizer(members, stacked)
+            self._optimizers[player] = StackedOptimizer(members)
         self._lanes = torch.arange(len(moves), device=first.placement.device)
 
     def holds(self, moves: Sequence[Move]) -> bool:
@@ -68,10 +68,6 @@ class Stack:
                 continue
             unstack_(state.task.parameters())
             unstack_(state.task.buffers())
-            for optimizer in state.optimizers.values():
-                for inner in optimizer.optimizers:
-                    for values in inner.state.values():
-                        unstack_(v for v in values.values() if isinstance(v, Tensor))
 
     def step(self) -> list[Result]:
         """Every player of every member moves once, in turn.
