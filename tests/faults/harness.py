@@ -25,9 +25,16 @@ import torch
 from trainwright.cli.train import _log_to_console
 from trainwright.engine import checkpoint
 from trainwright.errors import TrainwrightError
+from trainwright.run import finish, finish_gan
 from trainwright.run.run import Outcome
+from trainwright.scoring import attach
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy
+DRAWN_EVERY = 10  # in one of so many trials the plots at the end are drawn and compared too
+PLOTS = (
+    (finish, "plot_curves"), (finish, "plot_learning_rate"), (finish, "plot_confusion"),
+    (finish_gan, "plot_logits"), (finish_gan, "plot_scores"),
+)  # fmt: skip
 
 
 @dataclass
@@ -114,6 +121,26 @@ def _code_of(function: Callable[[], Any]) -> int:
     return 0
 
 
+def drawing(trial: int, function: Callable[[], Any]) -> Callable[[], Any]:
+    """The function, for a child: in most trials it draws no plots at the end of a run.
+
+    They take most of a small run's time, and are made of what is compared anyway: the log and the
+    best checkpoint. Grids of samples and predictions are drawn, and compared, in every trial. The
+    last score of a GAN looks at fewer samples there.
+    """
+    if trial % DRAWN_EVERY == 0:
+        return function
+
+    def call() -> Any:
+        for module, name in PLOTS:
+            assert callable(getattr(module, name))
+            setattr(module, name, lambda *arguments, **named: None)
+        attach.FINAL_SAMPLES = 200
+        return function()
+
+    return call
+
+
 def seconds_of(function: Callable[[], Any], output: Path) -> float:
     """How many seconds of CPU time the function takes in a child that nobody kills."""
     child = start(function, output)
@@ -135,7 +162,7 @@ def let_run(child: Child, seconds: float) -> None:
             so_far = time.monotonic() - begun
         if so_far >= seconds:
             return
-        time.sleep(0.0005)
+        time.sleep(max(0.0005, (seconds - so_far) / 2))
 
 
 def kill_at_random(

@@ -1,10 +1,19 @@
 """SIGKILL at any moment: the run goes on to the same end, bit for bit, and no log has a scar."""
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
-from harness import assert_log_is_whole, fingerprint, kill_at_random, seconds_of, start
+from harness import (
+    DRAWN_EVERY,
+    assert_log_is_whole,
+    drawing,
+    fingerprint,
+    kill_at_random,
+    seconds_of,
+    start,
+)
 
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError
@@ -25,7 +34,7 @@ RUNS = {
     ),
     "gan": (
         "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=20",
-        "data.limit=200", *SMALL,
+        "data.limit=200", "trainer.score_samples=200", *SMALL,
     ),
     "folder": (
         "model=cnn", "model.channels=[4]", "model.dense=[8]", "data=folder", "data.size=16",
@@ -57,17 +66,17 @@ def overrides(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(train, overrides, tmp_path_factory):
-    """The fingerprint of the uninterrupted run of a kind, and the seconds it takes."""
+    """The uninterrupted run of a kind, by the trial's number: its fingerprint and seconds."""
     made = {}
 
-    def of(kind):
-        if kind not in made:
+    def of(kind, trial):
+        key = kind, trial % DRAWN_EVERY == 0
+        if key not in made:
             folder = tmp_path_factory.mktemp("whole") / "run"
-            seconds = seconds_of(
-                lambda: train(folder, *overrides(kind)), folder.with_name("output")
-            )
-            made[kind] = fingerprint(folder), seconds
-        return made[kind]
+            work = drawing(trial, lambda: train(folder, *overrides(kind)))
+            seconds = seconds_of(work, folder.with_name("output"))
+            made[key] = fingerprint(folder), seconds
+        return made[key]
 
     return of
 
@@ -99,23 +108,26 @@ def go_on(train, resume, folder, arguments):
 def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(
     kind, num_kills, train, resume, overrides, whole, tmp_path
 ):
-    expected, seconds = whole(kind)
     arguments, rng = overrides(kind), random.Random(kind)
     killed = trial = 0
     while killed < num_kills:
         trial += 1
+        expected, seconds = whole(kind, trial)
         folder = tmp_path / f"{trial}" / "run"
         output = folder.with_name("output")
-        child = kill_at_random(lambda f=folder: train(f, *arguments), output, rng, seconds)
+        work = drawing(trial, lambda f=folder: train(f, *arguments))
+        child = kill_at_random(work, output, rng, seconds)
         if child.code != -9:
             continue  # it was quicker than the kill
         killed += 1
         if folder.exists():
             assert unreadable_checkpoints(folder) == []
-            child = start(lambda f=folder: go_on(train, resume, f, arguments), output)
+            work = drawing(trial, lambda f=folder: go_on(train, resume, f, arguments))
+            child = start(work, output)
             assert child.wait() == 0, child.text
             assert_log_is_whole(folder)
             assert fingerprint(folder) == expected
+            shutil.rmtree(folder.parent)
         print(f"{kind}: {killed} kills", flush=True)
 
 
@@ -128,16 +140,16 @@ def test_many_kills_in_one_run_add_up_to_nothing(
     kind, num_kills, train, resume, overrides, whole, tmp_path
 ):
     """A schedule that is stepped twice, or a shuffle that is replayed, would show at the end."""
-    expected, seconds = whole(kind)
+    expected, seconds = whole(kind, 1)
     arguments, rng = overrides(kind), random.Random(kind)
     folder = tmp_path / "run"
     killed = 0
     while killed < num_kills:
         begin = folder if folder.exists() else None
         child = kill_at_random(
-            lambda new=begin is None: (
+            drawing(1, lambda new=begin is None: (
                 train(folder, *arguments) if new else go_on(train, resume, folder, arguments)
-            ),
+            )),
             tmp_path / "output", rng, seconds,
         )  # fmt: skip
         assert child.code in (-9, 0), child.text
@@ -148,7 +160,8 @@ def test_many_kills_in_one_run_add_up_to_nothing(
             folder.rename(tmp_path / f"done-{random.random()}")
     if not folder.exists():
         return
-    child = start(lambda: go_on(train, resume, folder, arguments), tmp_path / "output")
+    work = drawing(1, lambda: go_on(train, resume, folder, arguments))
+    child = start(work, tmp_path / "output")
     assert child.wait() == 0, child.text
     assert_log_is_whole(folder)
     assert fingerprint(folder) == expected

@@ -2,17 +2,21 @@
 
 import os
 import resource
+import signal
 import sys
 import traceback
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from trainwright.engine import checkpoint
+from trainwright.engine.memory import is_out_of_memory
+from trainwright.engine.tensor_file import write_tensors
 from trainwright.errors import OutOfMemoryError
-from trainwright.run.translate import is_out_of_memory
+from trainwright.files import leftovers
 from trainwright.tasks.task import Task
 
 RUN = (
@@ -23,10 +27,31 @@ BLOCK = 2**20  # bytes
 
 
 class Shortage:
-    """Before a given training step, every block of memory that the system would give is taken."""
+    """From a moment on, every block of memory that the system would give is taken."""
+
+    def __init__(self):
+        self.taken = []
+
+    def begin(self):
+        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + 32 * BLOCK, resource.RLIM_INFINITY))
+        for size in (BLOCK, BLOCK // 8, BLOCK // 64):  # what was freed lies about in pieces
+            self.take_all(size)
+
+    def take_all(self, size):
+        try:
+            while True:
+                self.taken.append(torch.empty(size, dtype=torch.uint8))
+        except RuntimeError:
+            return
+
+
+class ShortageInStep(Shortage):
+    """It begins before a given training step."""
 
     def __init__(self, step):
-        self.steps_left, self.taken = step, []
+        super().__init__()
+        self.steps_left = step
 
     def __enter__(self):
         self.handle = nn.modules.module.register_module_forward_pre_hook(self.before)
@@ -40,17 +65,7 @@ class Shortage:
             return
         self.steps_left -= 1
         if self.steps_left == 0:
-            in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (in_use + 32 * BLOCK, resource.RLIM_INFINITY))
-            for size in (BLOCK, BLOCK // 8, BLOCK // 64):  # what was freed lies about in pieces
-                self.take_all(size)
-
-    def take_all(self, size):
-        try:
-            while True:
-                self.taken.append(torch.empty(size, dtype=torch.uint8))
-        except RuntimeError:
-            return
+            self.begin()
 
 
 def in_a_child(work):
@@ -67,8 +82,9 @@ def in_a_child(work):
     os.close(writing)
     with os.fdopen(reading) as pipe:
         text = pipe.read()
-    os.waitpid(child, 0)
-    return text
+    _, status = os.waitpid(child, 0)
+    number = -os.waitstatus_to_exitcode(status)
+    return f"it was ended by {signal.Signals(number).name}" if number > 0 else text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
@@ -80,7 +96,7 @@ def test_a_run_that_runs_out_of_memory_says_what_to_lower_and_keeps_its_last_che
 
     def work():
         try:
-            with Shortage(step):
+            with ShortageInStep(step):
                 train(folder, *RUN)
         except OutOfMemoryError as error:
             return f"{error.exit_code}\n{error}"
@@ -98,6 +114,49 @@ def test_a_run_that_runs_out_of_memory_says_what_to_lower_and_keeps_its_last_che
         assert checkpoint.load(last)[1]["progress"]["step"] == 4
     else:
         assert "last checkpoint: none yet" in lines[2]
+
+
+def train_with_a_shortage_in_a_save(train, folder, write):
+    """What a person reads where memory runs out in the third save; `write` writes its tensors."""
+    calls, shortage = [], Shortage()
+
+    def starving_write(path, tensors, labels):
+        calls.append(path)
+        if len([path for path in calls if path.name.startswith(".last")]) == 3:
+            shortage.begin()
+        write(path, tensors, labels)
+
+    def work():
+        checkpoint.write_tensors = starving_write
+        try:
+            train(folder, *RUN)
+        except OutOfMemoryError as error:
+            return f"{error.exit_code}\n{error}"
+        return "the run went on"
+
+    return in_a_child(work)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
+def test_memory_that_runs_out_in_a_save_leaves_a_checkpoint_and_says_what_to_lower(train, tmp_path):
+    text = train_with_a_shortage_in_a_save(train, tmp_path / "run", write_tensors)
+    code, *lines = text.splitlines()
+    assert code == "7", text
+    assert "trainer.batch_size=1000" in lines[0]
+    last = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    assert f"last checkpoint: {last}" in lines[2]
+    # The save itself needs no memory worth speaking of, so that it may have succeeded.
+    assert checkpoint.load(last)[1]["progress"]["step"] in (4, 6)
+    assert leftovers(tmp_path / "run") == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
+def test_control_the_librarys_own_save_is_seen_to_abort_the_process(train, tmp_path):
+    def library_write(path, tensors, labels):
+        save_file(tensors, path, metadata=dict(labels))
+
+    text = train_with_a_shortage_in_a_save(train, tmp_path / "run", library_write)
+    assert text == "it was ended by SIGABRT"
 
 
 def test_a_run_with_enough_memory_goes_on(train, tmp_path):

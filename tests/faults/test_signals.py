@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C at any moment: saved, said how to go on, gone; and the end is the same."""
 
+import contextlib
 import mmap
 import os
 import random
@@ -10,30 +11,43 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import fingerprint, let_run, seconds_of, start
+from harness import DRAWN_EVERY, drawing, fingerprint, let_run, seconds_of, start
 from torch import nn
 
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint, trainer
 from trainwright.hooks import evaluate as evaluate_hook
+from trainwright.hooks.log import read_rows
+from trainwright.hooks.save import Save
 from trainwright.run import assemble as assemble_module
 from trainwright.run import run as run_module
 from trainwright.run.recover import newest_whole
+from trainwright.run.verify import verify
 from trainwright.runfolder import RunFolder
+from trainwright.tasks.gan import GANTask
 
 RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=24",
     "data.limit=200", "trainer.batch_size=16", "trainer.log_every=3", "trainer.evaluate_every=8",
-    "trainer.save_every=5", "trainer.sample_every=7",
+    "trainer.save_every=5", "trainer.sample_every=7", "trainer.score_samples=200",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def whole(train, tmp_path_factory):
-    """The fingerprint of the uninterrupted run, and the seconds it takes."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    seconds = seconds_of(lambda: train(folder, *RUN), folder.with_name("output"))
-    return fingerprint(folder), seconds
+    """The fingerprint of the uninterrupted run and the seconds it takes, by the trial's number."""
+    made = {}
+
+    def of(trial):
+        is_drawn = trial % DRAWN_EVERY == 0
+        if is_drawn not in made:
+            folder = tmp_path_factory.mktemp("whole") / "run"
+            work = drawing(trial, lambda: train(folder, *RUN))
+            seconds = seconds_of(work, folder.with_name("output"))
+            made[is_drawn] = fingerprint(folder), seconds
+        return made[is_drawn]
+
+    return of
 
 
 class Counter:
@@ -58,7 +72,7 @@ class Counter:
         trainer.train_step = counted
 
 
-def signalled(train, folder, output, delays, number):
+def signalled(train, folder, output, delays, number, trial):
     """Start a run, and send it the signal after each of the delays, the first in its CPU time.
 
     Returns the child, and the steps it had done before, after, and in the end.
@@ -69,7 +83,7 @@ def signalled(train, folder, output, delays, number):
         counter.count_steps()
         return train(folder, *RUN)
 
-    child = start(count_and_train, output)
+    child = start(drawing(trial, count_and_train), output)
     before = after = 0
     for index, delay in enumerate(delays):
         if index == 0:
@@ -84,12 +98,12 @@ def signalled(train, folder, output, delays, number):
     return child, before, after, counter.value
 
 
-def assert_goes_on(train, resume, folder, output, expected):
+def assert_goes_on(train, resume, folder, output, expected, trial=0):
     if RunFolder(folder).last.exists():
-        again = start(lambda: resume(folder), output)
+        again = start(drawing(trial, lambda: resume(folder)), output)
     else:  # it had not begun
         folder = folder.with_name("anew")
-        again = start(lambda: train(folder, *RUN), output)
+        again = start(drawing(trial, lambda: train(folder, *RUN)), output)
     assert again.wait() == 0, again.text
     assert fingerprint(folder) == expected
 
@@ -106,14 +120,14 @@ def assert_goes_on(train, resume, folder, output, expected):
 def test_a_signal_at_a_random_moment_loses_no_step(
     number, num_moments, train, resume, whole, tmp_path
 ):
-    expected, seconds = whole
     rng = random.Random(int(number))
     stopped = trial = 0
     while stopped < num_moments:
         trial += 1
         folder, output = tmp_path / f"{trial}/run", tmp_path / f"{trial}/output"
+        expected, seconds = whole(trial)
         delays = [rng.uniform(0, seconds)]
-        child, before, after, at_end = signalled(train, folder, output, delays, number)
+        child, before, after, at_end = signalled(train, folder, output, delays, number, trial)
         if child.code == 0:
             continue  # it was quicker than the signal
         stopped += 1
@@ -126,7 +140,7 @@ def test_a_signal_at_a_random_moment_loses_no_step(
         assert before <= saved == at_end <= after + 1
         assert f"trainer.resume={folder}" in child.text
         assert "Traceback" not in child.text
-        assert_goes_on(train, resume, folder, output, expected)
+        assert_goes_on(train, resume, folder, output, expected, trial)
         print(f"{signal.Signals(number).name}: {stopped} moments", flush=True)
 
 
@@ -135,21 +149,21 @@ def test_a_signal_at_a_random_moment_loses_no_step(
 def test_a_second_ctrl_c_at_a_random_moment_leaves_what_was_saved(
     num_moments, train, resume, whole, tmp_path
 ):
-    expected, seconds = whole
     rng = random.Random(2)
     stopped = trial = 0
     while stopped < num_moments:
         trial += 1
         folder, output = tmp_path / f"{trial}/run", tmp_path / f"{trial}/output"
+        expected, seconds = whole(trial)
         delays = [rng.uniform(0, seconds), rng.uniform(0, 0.02)]
-        child, *_ = signalled(train, folder, output, delays, signal.SIGINT)
+        child, *_ = signalled(train, folder, output, delays, signal.SIGINT, trial)
         if child.code == 0:
             continue
         stopped += 1
         assert child.code in (130, -signal.SIGINT), child.text
         for path in folder.glob("checkpoints/[!.]*"):
             checkpoint.load(path)
-        assert_goes_on(train, resume, folder, output, expected)
+        assert_goes_on(train, resume, folder, output, expected, trial)
         print(f"twice: {stopped} moments", flush=True)
 
 
@@ -169,6 +183,34 @@ def in_evaluation():
         return measure(*arguments, **named)
 
     evaluate_hook.evaluate = signalled_evaluate
+    return 16
+
+
+def in_the_evaluation_at_the_end():
+    """SIGTERM while what an evaluation has generated is scored, after the last step."""
+    calls = [0]
+    score = GANTask.score
+
+    def signalled_score(task, values):
+        calls[0] += 1
+        if calls[0] == 3:
+            terminate()
+        return score(task, values)
+
+    GANTask.score = signalled_score
+    return 24
+
+
+def before_an_evaluation():
+    """SIGTERM in a step after which an evaluation is due."""
+    take_step = trainer.train_step
+
+    def signalled_step(state, batch, settings):
+        if state.step == 15:
+            terminate()
+        return take_step(state, batch, settings)
+
+    trainer.train_step = signalled_step
     return 16
 
 
@@ -214,24 +256,103 @@ def in_the_test_at_the_end():
 
 
 @pytest.mark.parametrize(
-    "moment", [in_evaluation, in_a_save, in_the_first_step, in_the_test_at_the_end]
+    "moment",
+    [
+        in_evaluation,
+        pytest.param(in_the_evaluation_at_the_end, marks=pytest.mark.slow),
+        pytest.param(before_an_evaluation, marks=pytest.mark.slow),
+        in_a_save,
+        in_the_first_step,
+        in_the_test_at_the_end,
+    ],
 )
 def test_sigterm_in_this_very_moment_saves_the_step_and_ends_with_143(
     moment, train, resume, whole, tmp_path
 ):
-    expected, _ = whole
+    expected, _ = whole(1)
     folder, saved = tmp_path / "run", tmp_path / "saved"
 
     def signalled_train():
         saved.write_text(str(moment()))
         return train(folder, *RUN)
 
-    child = start(signalled_train, tmp_path / "output")
+    child = start(drawing(1, signalled_train), tmp_path / "output")
     assert child.wait() == 143, child.text
     step = int(saved.read_text())
     assert newest_whole(RunFolder(folder)).step == step
     assert re.search(rf"saved (is )?step {step}; go on: train trainer.resume={folder}", child.text)
-    assert_goes_on(train, resume, folder, tmp_path / "output", expected)
+    assert_goes_on(train, resume, folder, tmp_path / "output", expected, 1)
+
+
+def looks_after_a_signal(train, folder, output):
+    """How many more batches an evaluation looks at once SIGTERM has come in its second."""
+    seen = mmap.mmap(-1, 8)
+
+    def work():
+        look = GANTask.evaluate
+
+        def signalled_look(task, batch):
+            values = look(task, batch)
+            seen[0] += 1
+            if seen[0] == 2:
+                terminate()
+            return values
+
+        GANTask.evaluate = signalled_look
+        return train(folder, *RUN, "trainer.evaluate_batch_size=4")
+
+    child = start(drawing(1, work), output)
+    assert child.wait() == 143, child.text
+    assert newest_whole(RunFolder(folder)).step == 8
+    return seen[0] - 2
+
+
+def test_an_evaluation_is_not_waited_for(train, tmp_path):
+    assert looks_after_a_signal(train, tmp_path / "run", tmp_path / "output") == 0
+
+
+def test_control_an_evaluation_that_cannot_be_cut_short_is_seen_to_be_waited_for(
+    train, tmp_path, monkeypatch
+):
+    @contextlib.contextmanager
+    def cannot(state):
+        yield
+
+    monkeypatch.setattr(evaluate_hook, "can_be_cut_short", cannot)
+    assert looks_after_a_signal(train, tmp_path / "run", tmp_path / "output") > 5
+
+
+@pytest.mark.slow
+def test_a_kill_after_the_evaluation_that_was_cut_short_leaves_no_line_twice(
+    train, resume, whole, tmp_path
+):
+    """Who goes on makes it and logs it, is killed before it saves, and who goes on then again."""
+    expected, _ = whole(1)
+    folder, output = tmp_path / "run", tmp_path / "output"
+
+    def stopped():
+        in_evaluation()
+        return train(folder, *RUN)
+
+    def killed():
+        Save.save = lambda *arguments, **named: os.kill(os.getpid(), signal.SIGKILL)
+        return resume(folder)
+
+    assert start(stopped, output).wait() == 143
+    assert start(killed, output).wait() == -signal.SIGKILL
+    assert newest_whole(RunFolder(folder)).step == 16
+    assert [row["step"] for row in read_rows(folder / "metrics.jsonl")][-1] == 16
+    assert_goes_on(train, resume, folder, output, expected, 1)
+
+
+def test_a_run_whose_evaluation_was_cut_short_is_verified(train, tmp_path):
+    def stopped():
+        in_evaluation()
+        return train(tmp_path / "run", *RUN)
+
+    assert start(stopped, tmp_path / "output").wait() == 143
+    verdict = verify(RunFolder(tmp_path / "run"))
+    assert (verdict.begin, verdict.end, verdict.difference) == (15, 16, None)
 
 
 def test_sigterm_while_data_is_read_leaves_no_folder(train, tmp_path):

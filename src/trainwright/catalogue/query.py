@@ -20,6 +20,7 @@ from trainwright.wording import nearest, printable
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*)", re.DOTALL)
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_NOTHING = object()
 MISSING = None  # what a run says of a key that it does not have, and of one that is null
 
 # What there is besides config and metrics.
@@ -82,9 +83,8 @@ def value_of(run: Record, key: str) -> Any:
         return run.metrics.get(key, MISSING)
     if key in run.choices:
         return run.choices[key]
-    if key in run.settings:
-        return run.settings[key]
-    return run.metrics.get(f"validation/{key}", MISSING)
+    found = run.setting(key, _NOTHING)
+    return run.metrics.get(f"validation/{key}", MISSING) if found is _NOTHING else found
 
 
 def require_known(keys: Sequence[str], runs: Sequence[Record]) -> None:
@@ -107,7 +107,7 @@ def require_known(keys: Sequence[str], runs: Sequence[Record]) -> None:
 def _has(run: Record, key: str) -> bool:
     if key in FIELDS or key in run.metrics or key in run.choices:
         return True
-    return key in run.settings or f"validation/{key}" in run.metrics
+    return f"validation/{key}" in run.metrics or run.setting(key, _NOTHING) is not _NOTHING
 
 
 def sort_runs(runs: Sequence[Record], key: str) -> list[Record]:

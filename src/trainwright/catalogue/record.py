@@ -43,6 +43,7 @@ class Record:
         self._named_checkpoint = named_checkpoint
         self.name = path.relative_to(root).as_posix() if root is not None else path.name
         self.problems: list[str] = []
+        self._sections: dict[str, dict[str, Any]] = {}
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -68,6 +69,16 @@ class Record:
         flat: dict[str, Any] = {}
         _flatten("", self.config, flat)
         return flat
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """What the config has under a key such as `optimizer.lr`; only its section is read."""
+        section = key.partition(".")[0]
+        if section not in self._sections:
+            flat: dict[str, Any] = {}
+            read = functools.partial(read_yaml, section=section)
+            _flatten("", self._read("config.yaml", read), flat)
+            self._sections[section] = flat
+        return self._sections[section].get(key, default)
 
     @cached_property
     def choices(self) -> dict[str, str]:
@@ -182,11 +193,13 @@ class Record:
         try:
             content: dict[str, Any] = read(self.path / name)
         except FileNotFoundError:
-            self.problems.append(f"{name} is missing")
+            problem = f"{name} is missing"
         except UnreadableError as error:
-            self.problems.append(f"{name} {error}")
+            problem = f"{name} {error}"
         else:
             return content
+        if problem not in self.problems:
+            self.problems.append(problem)
         return {}
 
 

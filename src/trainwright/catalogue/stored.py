@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ MAX_YAML_BYTES = 2**20
 # Deeper than any config, and far less than what libyaml's recursion survives.
 MAX_YAML_BRACKETS = 2000
 MAX_YAML_MARKS_A_LINE = 100
+_KEY = re.compile(r"^(\w+):(?= |$)", re.MULTILINE)
+_AT_FIRST_COLUMN = re.compile(r"^(?!- )[^\s#]", re.MULTILINE)
+_REFERENCE = re.compile(r"(^|[\s\[{,])[&*]")  # an anchor is seen by whatever comes after it
 
 
 class UnreadableError(Exception):
@@ -45,11 +49,44 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of plain values. Raises UnreadableError, FileNotFoundError."""
+def read_yaml(path: Path, *, section: str | None = None) -> dict[str, Any]:
+    """The mapping in a YAML file of plain values. Raises UnreadableError, FileNotFoundError.
+
+    `section`: only that key is wanted, and the others need not be read, which takes a millisecond.
+    """
+    text = read_text(path, limit=MAX_YAML_BYTES)
+    return _parsed(text if section is None else _only(section, text))
+
+
+def _only(section: str, text: str) -> str:
+    """The part of a YAML mapping that is one of its keys; all of it where that is not plain to see.
+
+    In a block mapping nothing but its keys, and the dashes of a list, begins at the first column,
+    unless a quote or a bracket is open.
+    """
+    keys = list(_KEY.finditer(text))
+    others = len(_AT_FIRST_COLUMN.findall(text)) - len(keys)
+    if not keys or others or _REFERENCE.search(text):
+        return text
+    ends = [*(key.start() for key in keys[1:]), len(text)]
+    parts = [(key[1], text[key.start() : end]) for key, end in zip(keys, ends, strict=True)]
+    if not all(_is_closed(part) for _, part in parts):
+        return text
+    return next((part for name, part in reversed(parts) if name == section), "{}")
+
+
+def _is_closed(part: str) -> bool:
+    """Whether what is quoted or in brackets ends where it has begun: that may go on anywhere."""
+    return (
+        part.count("'") % 2 == part.count('"') % 2 == 0
+        and part.count("{") == part.count("}")
+        and part.count("[") == part.count("]")
+    )
+
+
+def _parsed(text: str) -> dict[str, Any]:
     import yaml
 
-    text = read_text(path, limit=MAX_YAML_BYTES)
     _check_depth(text)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:

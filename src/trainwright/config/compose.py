@@ -3,16 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from hydra import compose, initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.config.build import settings
 from trainwright.config.from_environment import check_environment
+from trainwright.config.own_configs import OwnConfigs, OwnConfigSource
 from trainwright.config.validation import unknown_key
-from trainwright.config_folder import config_folder, group_options, own_config_folder
+from trainwright.config_folder import config_folder, group_options
 from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
 
@@ -21,22 +20,13 @@ SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
 KEYS = ("seed", "run", "logger", "trust", "sweep", "fork")
 
 
-class OwnConfigs(SearchPathPlugin):
-    """Lets Hydra also look in `./configs` of the working directory, for completion too."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add the folder, if there is one, behind the one that ships."""
-        own = own_config_folder()
-        if own is not None:
-            search_path.append("own", f"file://{own}")
-
-
 def register_schema() -> None:
     """Tell Hydra of the user's own configs, and of the one section that is open to new keys.
 
     Hydra closes every section; which players `optimizer.players` may have only the task knows.
     """
     Plugins.instance().register(OwnConfigs)
+    Plugins.instance().register(OwnConfigSource)
     players = OmegaConf.create({"players": OmegaConf.create({}, flags={"struct": False})})
     ConfigStore.instance().store(name="players", node=players)
 

@@ -13,16 +13,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from trainwright.engine.finite import refuse_nonfinite
 from trainwright.engine.fitting import check_fit
 from trainwright.engine.header import check_header, read_metadata
+from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.metadata import check_metadata
 from trainwright.engine.state import Evaluation, TrainState
+from trainwright.engine.tensor_file import bytes_of, read_tensors, write_tensors
 from trainwright.errors import CheckpointError
 from trainwright.files import disk_error, replacing
 from trainwright.wording import printable
@@ -48,6 +47,8 @@ def progress_metadata(state: TrainState) -> Metadata:
     """The part of a run's state that is no tensor, as plain JSON types."""
     return {
         "step": state.step,
+        "to_be_done": None if state.to_be_done is None else _pairs(state.to_be_done),
+        "learning_rates": {n: o.learning_rate for n, o in state.optimizers.items()},
         "schedule": state.schedule.state_dict(),
         "scale": state.scale.state_dict(),
         "recovery": state.recovery.state_dict(),
@@ -80,14 +81,20 @@ def restore(
         if "optimizer" not in anew:
             for player, optimizer in state.optimizers.items():
                 optimizer.load_state_dict(under(f"optimizer.{player}", tensors))
+                if player in progress.get("learning_rates", {}):
+                    optimizer.learning_rate = float(progress["learning_rates"][player])
         if "schedule" not in anew:
             state.schedule.load_state_dict(progress["schedule"])
         if "scale" not in anew:
             state.scale.load_state_dict(progress["scale"])
         state.recovery.load_state_dict(progress["recovery"])
         state.step = int(progress["step"])
+        numbers = progress.get("to_be_done")
+        state.to_be_done = None if numbers is None else _with_nan(dict(numbers))
         state.last, state.best = _evaluation(progress["last"]), _evaluation(progress["best"])
     except (RuntimeError, LookupError, ValueError, TypeError, OverflowError) as error:
+        if is_out_of_memory(error):
+            raise
         first = str(error).strip().splitlines()
         raise CheckpointError(
             "the checkpoint does not fit this run's networks and optimizers\n  "
@@ -139,14 +146,10 @@ def save(
     for path in paths:
         try:
             with replacing(path) as temporary:
-                # The library's file would be its owner's alone; it shall be as all the others.
-                temporary.touch()
-                mode = temporary.stat().st_mode
-                save_file(tensors, temporary, metadata=labels)
-                temporary.chmod(mode)
+                write_tensors(temporary, tensors, labels)
                 if kept_as and path in kept_as and path.exists():
                     _keep(path, kept_as[path])
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             needed = len(text) + sum(tensor.nbytes for tensor in tensors.values())
             raise disk_error(path, needed, error) from error
 
@@ -161,19 +164,13 @@ def _keep(path: Path, kept: Path) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
-    """Read a checkpoint; check its header before it is opened, and then all of it by its digest.
+    """Read a checkpoint; check its header first, and then all of it by its digest.
 
     Raises CheckpointError if it is missing, damaged, or not one of ours.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
-    check_header(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            labels = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file\n  {error}") from error
+    tensors, labels = read_tensors(path)
     if "trainwright" not in labels:
         raise CheckpointError(f"{path} was not written by trainwright: its metadata has no run")
     if labels.get("sha256") != _digest(tensors, labels["trainwright"]):
@@ -188,11 +185,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
 
 
 def saved_step(path: Path) -> int | None:
-    """The step that a file claims to hold, read quickly and unchecked: only to be shown."""
+    """The step that a file claims to hold, read quickly and undigested: only to be shown."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return int(json.loads((file.metadata() or {})["trainwright"])["progress"]["step"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return int(json.loads(check_header(path).labels["trainwright"])["progress"]["step"])
+    except (CheckpointError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -202,7 +198,7 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(bytes_of(value))
     return digest.hexdigest()
 
 
@@ -210,12 +206,23 @@ def _plain(evaluation: Evaluation | None) -> dict[str, Any] | None:
     """An evaluation as JSON has it, where a number that is not finite is null."""
     if evaluation is None:
         return None
-    metrics = {k: v if math.isfinite(v) else None for k, v in evaluation.metrics.items()}
-    return {"step": evaluation.step, "metrics": metrics}
+    return {"step": evaluation.step, "metrics": _numbers(evaluation.metrics)}
 
 
 def _evaluation(plain: dict[str, Any] | None) -> Evaluation | None:
     if plain is None:
         return None
-    metrics = plain["metrics"].items()
-    return Evaluation(plain["step"], {k: math.nan if v is None else v for k, v in metrics})
+    return Evaluation(plain["step"], _with_nan(plain["metrics"]))
+
+
+def _pairs(metrics: Mapping[str, float]) -> list[list[Any]]:
+    """The order of the metrics is that of the log's columns, and an object would lose it."""
+    return [[name, value] for name, value in _numbers(metrics).items()]
+
+
+def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: v if math.isfinite(v) else None for name, v in metrics.items()}
+
+
+def _with_nan(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if v is None else v for name, v in numbers.items()}

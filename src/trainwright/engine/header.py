@@ -1,15 +1,15 @@
 """The header of a checkpoint, checked before anything that it promises is believed or allocated.
 
-A safetensors file is eight bytes of length, so many bytes of JSON, and the tensors' bytes. The
-library checks most of this too; what it lets pass (names twice, deep nesting, huge headers) it need
-not see. Format: https://huggingface.co/docs/safetensors
+A safetensors file is eight bytes of length, so many bytes of JSON, and the tensors' bytes. Format:
+https://huggingface.co/docs/safetensors
 """
 
 import json
 import math
+import os
 import struct
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from trainwright.errors import CheckpointError
 from trainwright.wording import printable
@@ -23,45 +23,64 @@ BITS = {
 }  # fmt: skip
 
 
+class Place(NamedTuple):
+    """Where a tensor's bytes are, counted from the end of the header, and what they are."""
+
+    begin: int
+    end: int
+    name: str
+    dtype: str  # as in BITS
+    shape: tuple[int, ...]
+
+
 class Header(NamedTuple):
-    """What a checkpoint says of itself: its metadata as text and its digest; its tensors."""
+    """What a header says, once it is checked: texts by name, and tensors in the file's order."""
 
     labels: dict[str, str]
-    shapes: dict[str, tuple[int, ...]]
+    places: list[Place]
 
 
-def check_header(path: Path) -> Header:
-    """Raise CheckpointError unless the file is exactly what its header says."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-                raise _damaged(path, f"its header would be {length:,} bytes, the file has {size:,}")
-            text = file.read(length)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+def read_header(file: BinaryIO, path: Path) -> Header:
+    """Read the header of a file opened at its beginning, up to where the tensors begin.
+
+    Raises CheckpointError unless the file is exactly what its header says; `path` is for messages.
+    """
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+        raise damaged(path, f"its header would be {length:,} bytes, the file has {size:,}")
+    text = file.read(length)
     try:
         header = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise _damaged(path, f"its header is no JSON: {printable(reason)[:80]}") from error
+        raise damaged(path, f"its header is no JSON: {printable(reason)[:80]}") from error
     if not isinstance(header, dict):
-        raise _damaged(path, "its header is no JSON object")
+        raise damaged(path, "its header is no JSON object")
     labels = header.pop("__metadata__", {})
     if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
-        raise _damaged(path, "its metadata is not text")
+        raise damaged(path, "its metadata is not text")
     if len(header) > MOST_TENSORS:
-        raise _damaged(path, f"it names {len(header):,} tensors; at most {MOST_TENSORS:,}")
+        raise damaged(path, f"it names {len(header):,} tensors; at most {MOST_TENSORS:,}")
+    places = sorted(_place(path, name, header[name]) for name in header)
     end = 0
-    for begin, last, name in sorted(_extent(path, name, header[name]) for name in header):
-        if begin != end:
-            raise _damaged(path, f"tensor {name} does not begin where the one before it ends")
-        end = last
+    for place in places:
+        if place.begin != end:
+            raise damaged(path, f"tensor {place.name} does not begin where the one before it ends")
+        end = place.end
     if end != size - 8 - length:
-        raise _damaged(path, f"its tensors are {end:,} bytes, and {size - 8 - length:,} are there")
-    return Header(labels, {name: tuple(header[name]["shape"]) for name in header})
+        raise damaged(path, f"its tensors are {end:,} bytes, and {size - 8 - length:,} are there")
+    return Header(labels, places)
+
+
+def check_header(path: Path) -> Header:
+    """The header of the file at `path`. Raises CheckpointError unless it is all that it says."""
+    try:
+        with path.open("rb") as file:
+            return read_header(file, path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_metadata(path: Path, text: str) -> dict[str, Any]:
@@ -69,37 +88,37 @@ def read_metadata(path: Path, text: str) -> dict[str, Any]:
     try:
         metadata = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, "its metadata is no JSON") from error
+        raise damaged(path, "its metadata is no JSON") from error
     if not isinstance(metadata, dict):
-        raise _damaged(path, "its metadata is no JSON object")
+        raise damaged(path, "its metadata is no JSON object")
     level: list[Any] = [metadata]
     for _ in range(DEEPEST):
         inner = [v for v in level if isinstance(v, dict | list)]
         level = [w for v in inner for w in (v.values() if isinstance(v, dict) else v)]
     if level:
-        raise _damaged(path, f"its metadata is nested more than {DEEPEST} levels deep")
+        raise damaged(path, f"its metadata is nested more than {DEEPEST} levels deep")
     return metadata
 
 
-def _extent(path: Path, name: str, entry: Any) -> tuple[int, int, str]:
+def _place(path: Path, name: str, entry: Any) -> Place:
     """Where a tensor's bytes begin and end, which must be as many as its type and shape want."""
     shown = printable(name)[:80]
     if len(name) > LONGEST_NAME:
-        raise _damaged(path, f"a tensor's name has {len(name):,} letters")
+        raise damaged(path, f"a tensor's name has {len(name):,} letters")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _damaged(path, f"tensor {shown} has no type, shape and place")
+        raise damaged(path, f"tensor {shown} has no type, shape and place")
     dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise _damaged(path, f"tensor {shown} has the type {printable(str(dtype))[:20]}")
+        raise damaged(path, f"tensor {shown} has the type {printable(str(dtype))[:20]}")
     for numbers in (shape, place):
         if not isinstance(numbers, list) or not all(type(n) is int and n >= 0 for n in numbers):
-            raise _damaged(path, f"tensor {shown} has a shape or place that is none")
+            raise damaged(path, f"tensor {shown} has a shape or place that is none")
     if len(place) != 2 or len(shape) > 16:
-        raise _damaged(path, f"tensor {shown} has a shape or place that is none")
+        raise damaged(path, f"tensor {shown} has a shape or place that is none")
     begin, end = place
     if end - begin != math.prod(shape) * BITS[dtype] // 8:
-        raise _damaged(path, f"tensor {shown} has not the bytes that its shape wants")
-    return begin, end, name
+        raise damaged(path, f"tensor {shown} has not the bytes that its shape wants")
+    return Place(begin, end, name, dtype, tuple(shape))
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,5 +129,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _damaged(path: Path, why: str) -> CheckpointError:
+def damaged(path: Path, why: str) -> CheckpointError:
+    """The error for a file that is not what it should be."""
     return CheckpointError(f"{path} is damaged or no safetensors file\n  {why}")

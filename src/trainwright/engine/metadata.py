@@ -50,6 +50,15 @@ def _is_number_or_null(value: Any) -> bool:
     return value is None or _is_number(value)
 
 
+def _is_named_number(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and _is_text(value[0])
+        and _is_number_or_null(value[1])
+    )
+
+
 def _are(check: Check) -> Check:
     """Whether a value is a list of such."""
     return lambda value: isinstance(value, list) and all(map(check, value))
@@ -86,6 +95,8 @@ _FIELDS: dict[str, Any] = {
     "normalisation": {"scale": _are(_is_number), "shift": _are(_is_number)},
     "progress": {
         "step": _is_count,
+        "to_be_done": lambda value: value is None or _are(_is_named_number)(value),
+        "learning_rates": _map_of(_is_number),
         "schedule": _map_of(_is_number_or_null),
         "scale": {"value": _is_number, "num_good": _is_count},
         "recovery": {

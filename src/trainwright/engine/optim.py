@@ -56,6 +56,11 @@ class PlayerOptimizer:
         """The first group's learning rate, as of the last step."""
         return float(self._groups[0]["lr"])
 
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        """As of the last step of a run that goes on; the next step sets its own."""
+        self._groups[0]["lr"] = value
+
     def set_rate(self, factor: float) -> None:
         """Let the learning rates be `factor` times what they were at first."""
         for group, base_lr in zip(self._groups, self.base_lrs, strict=True):

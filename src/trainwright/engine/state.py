@@ -40,6 +40,9 @@ class TrainState:
     signs: dict[str, float] = field(default_factory=dict)  # of health, at the last evaluation
     health: Health | None = None  # as diagnosed at the last evaluation of this process
     stop_reason: str | None = None  # set by a hook or a signal: the loop ends after this step
+    can_be_cut_short: bool = False  # whether a signal may end what is being done right now
+    # The metrics of a step whose hooks were not called, for the run was to stop: who goes on does.
+    to_be_done: dict[str, float] | None = None
 
     @property
     def evaluated_task(self) -> Task:

@@ -11,6 +11,7 @@ from trainwright.data.batches import Batch, Batches
 from trainwright.engine.finite import refused_move
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.engine.hook import Hook
+from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
 from trainwright.engine.moves import Move, Outcome, Training
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.skipping import skipping
@@ -47,19 +48,37 @@ def drive(training: Training[Outcome]) -> Outcome:
 def fitting(
     state: TrainState, batches: Batches, hooks: Sequence[Hook], settings: TrainerSettings
 ) -> Training[None]:
-    """What `fit` does, asking for each step instead of making it."""
+    """What `fit` does, asking for each step instead of making it.
+
+    A signal may cut an evaluation short; `state.to_be_done` then tells who goes on to begin there.
+    """
     total = state.clock.total_steps
     move = Move(state, batches, settings)
     state.task.train()
+    if state.to_be_done is not None:
+        metrics, state.to_be_done = as_metrics(state.to_be_done), None
+        _call(hooks, state, metrics)
     while state.step < total and state.stop_reason is None:
         if settings.on_nonfinite == "skip":
             metrics = yield from skipping(move)
         else:
             metrics = yield move
         state.step += 1
+        _call(hooks, state, metrics)
+
+
+def _call(hooks: Sequence[Hook], state: TrainState, metrics: dict[str, Tensor]) -> None:
+    """Call the hooks that are due; where a request to stop cuts one short, it does so first of all.
+
+    (The hook that can be cut short, the evaluation, comes before all that leave a trace.)
+    """
+    total = state.clock.total_steps
+    try:
         for hook in hooks:
             if hook.due(state.step, total):
                 hook(state, metrics)
+    except CutShort:
+        state.to_be_done = to_be_done(metrics)
 
 
 def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from trainwright.data.batches import Batches
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.finite import refuse_nonfinite
 from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.interruption import can_be_cut_short
 from trainwright.engine.state import Evaluation, TrainState
 from trainwright.report.text import evaluation_line
 
@@ -28,16 +29,20 @@ class Evaluate(Hook):
         return due_every(self._every, step, total)
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
-        """Score the validation split; set `state.last` and, if it is better, `state.best`."""
+        """Score the validation split; set `state.last` and, if it is better, `state.best`.
+
+        Raises CutShort where the run is to stop: an evaluation may take long, and can be repeated.
+        """
         task = state.evaluated_task
-        values = evaluate(
-            task,
-            self._batches,
-            batch_size=self._batch_size,
-            placement=state.placement,
-            seed=state.seed,
-        )
-        scores = task.score(values)
+        with can_be_cut_short(state):
+            values = evaluate(
+                task,
+                self._batches,
+                batch_size=self._batch_size,
+                placement=state.placement,
+                seed=state.seed,
+            )
+            scores = task.score(values)
         state.last = Evaluation(state.step, scores)
         state.signs = task.vital_signs(values, scores)
         objective = task.objective

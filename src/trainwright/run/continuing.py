@@ -65,6 +65,7 @@ def put_back(resume: Resume, assembly: Assembly, hooks: Sequence[Hook]) -> Going
     is_same = not resume.changes and not inexact
     mended = mend_best(resume.folder, state, found, is_same_run=is_same)
     removed = go_back_to(resume.folder, found)
+    found.tensors.clear()  # the run has its own by now
     notes = [*found.notes, *([mended] if mended else []), *removed]
     changes = [str(change) for change in resume.changes]
     if any(change.key.startswith(_SETS_THE_RATE) for change in resume.changes):

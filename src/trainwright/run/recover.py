@@ -35,6 +35,11 @@ class Found:
         """How many steps it has behind it."""
         return int(self.metadata["progress"]["step"])
 
+    @property
+    def logged_step(self) -> int:
+        """The last step that is logged: the one before where a signal cut its evaluation short."""
+        return self.step - (self.metadata["progress"].get("to_be_done") is not None)
+
 
 def read(path: Path) -> Found:
     """One checkpoint. Raises CheckpointError where it is damaged or not of a run."""
@@ -116,9 +121,9 @@ def go_back_to(folder: RunFolder, found: Found) -> list[str]:
         with contextlib.suppress(CheckpointError):
             if folder.previous.exists() and read(folder.previous).step >= found.step:
                 folder.previous.unlink()
-    rewind(folder.metrics, found.step)
+    rewind(folder.metrics, found.logged_step)
     for image in folder.samples.glob("*.png"):
-        if image.stem.isdigit() and int(image.stem) > found.step:
+        if image.stem.isdigit() and int(image.stem) > found.logged_step:
             image.unlink(missing_ok=True)
     return _without_leftovers(folder)
 

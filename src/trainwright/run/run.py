@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
+from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.moves import Training
 from trainwright.engine.trainer import drive, fitting
 from trainwright.errors import DiskError, OutOfMemoryError
@@ -46,7 +47,7 @@ from trainwright.run.rehearsal import check_network, rehearse
 from trainwright.run.rollback import Rollback
 from trainwright.run.signals import StopRequests
 from trainwright.run.stopping import stopping_hooks
-from trainwright.run.translate import in_our_words, is_out_of_memory
+from trainwright.run.translate import in_our_words
 from trainwright.runfolder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -227,7 +228,8 @@ def _train(
     def train() -> Training[None]:
         yield from fitting(state, assembly.train, hooks, settings)
         # Stopped between two saves, or never asked to save: what there is must not be lost.
-        if state.step < clock.total_steps or not folder.best.exists():
+        is_unfinished = state.step < clock.total_steps or state.to_be_done is not None
+        if is_unfinished or not folder.best.exists():
             save.save(state)
 
     try:

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM ask the run to stop after the step it is in; a second Ctrl-C stops it now.
 
-When training is over and saved, either stops it now.
+An evaluation is not waited for: it is made when the run goes on. When training is over and saved,
+either stops it now.
 """
 
 import os
@@ -9,6 +10,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
 
+from trainwright.engine.interruption import CutShort
 from trainwright.engine.state import TrainState
 
 
@@ -49,21 +51,25 @@ class StopRequests:
         """From now on a signal raises KeyboardInterrupt: there is no step to finish."""
         self._at_once = True
 
-    def receive(self, number: int) -> bool:
-        """Take note of a signal; returns whether it is to end the run at once."""
-        at_once = self._at_once or (self.received is not None and number == signal.SIGINT)
+    def receive(self, number: int) -> type[BaseException] | None:
+        """Take note of a signal; returns what to raise now, if anything."""
+        if self._at_once or (self.received is not None and number == signal.SIGINT):
+            self.received = number
+            return KeyboardInterrupt
         self.received = number
-        if not at_once:
-            self._state.stop_reason = signal.Signals(number).name
-        return at_once
+        self._state.stop_reason = signal.Signals(number).name
+        if self._state.can_be_cut_short:
+            self._state.can_be_cut_short = False  # once
+            return CutShort
+        return None
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
     requests = list(StopRequests._open)
     is_first = all(request.received is None for request in requests)
-    at_once = [request.receive(number) for request in requests]
-    if any(at_once):
-        raise KeyboardInterrupt
-    if is_first and number == signal.SIGINT:
+    raised = [error for request in requests if (error := request.receive(number)) is not None]
+    if is_first and number == signal.SIGINT and KeyboardInterrupt not in raised:
         # Not print(): the signal may have come in the middle of one.
         os.write(2, b"\nstopping after this step; Ctrl-C again to stop at once\n")
+    for error in sorted(raised, key=lambda kind: kind is CutShort):  # what is final, first
+        raise error

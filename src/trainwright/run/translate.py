@@ -1,23 +1,9 @@
 """What torch raises in the middle of a run that is the user's to mend, in our words."""
 
-import torch
-
+from trainwright.engine.memory import is_out_of_memory
 from trainwright.errors import ConfigError, OutOfMemoryError, TrainwrightError
 from trainwright.run.assemble import Assembly
 from trainwright.runfolder import RunFolder
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; for the memory of the CPU torch has no error of its own."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text
-        or "Cannot allocate memory" in text
-        or "could not create a memory object" in text  # oneDNN
-        or "std::bad_alloc" in text
-    )
 
 
 def in_our_words(
@@ -32,7 +18,6 @@ def in_our_words(
             f", or compute each in parts: trainer.accumulate={parts}" if size % parts == 0 else ""
         )
         evaluated = settings.evaluate_batch_size
-        # It is not opened: where memory is out, safetensors aborts the process.
         return OutOfMemoryError(
             f"out of memory with trainer.batch_size={size}, "
             f"trainer.evaluate_batch_size={evaluated}\n"

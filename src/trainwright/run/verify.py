@@ -63,7 +63,7 @@ def verify(folder: RunFolder, *, trust: Collection[str] = ()) -> Verdict:
     hooks: list[Hook] = [*stopping_hooks(assembly)]
     inexact = what_is_not_exact(last.metadata, assembly)
     restore_state(before.tensors, before.metadata, assembly, hooks, _began_anew(before, last))
-    _train_until(last.step, assembly, hooks)
+    _train_until(last, assembly, hooks)
     difference = _first_difference(assembly.state, last)
     return Verdict(before.step, last.step, len(last.tensors), difference, tuple(inexact))
 
@@ -83,7 +83,7 @@ class _StopAt(Hook):
         state.stop_reason = "verified"
 
 
-def _train_until(step: int, assembly: Assembly, stopping: list[Hook]) -> None:
+def _train_until(last: Found, assembly: Assembly, stopping: list[Hook]) -> None:
     """Train with what decides how a run goes; nothing is logged or saved."""
     settings = assembly.settings
     evaluate = Evaluate(
@@ -91,7 +91,10 @@ def _train_until(step: int, assembly: Assembly, stopping: list[Hook]) -> None:
         every=assembly.state.clock.steps(settings.evaluate_every),
         batch_size=settings.evaluate_batch_size,
     )
-    fit(assembly.state, assembly.train, [evaluate, *stopping, _StopAt(step)], settings)
+    hooks: list[Hook] = [evaluate, *stopping]
+    # Where the evaluation of the last step was cut short, so is this one.
+    hooks.insert(0 if last.logged_step < last.step else len(hooks), _StopAt(last.step))
+    fit(assembly.state, assembly.train, hooks, settings)
 
 
 def _use_its_threads(config: DictConfig, last: Found) -> None:

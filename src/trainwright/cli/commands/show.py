@@ -179,9 +179,10 @@ def _config(run: Record) -> list[str]:
 def _layers(run: Record) -> list[str]:
     """The layers that `runs fork` may freeze, by the header of a checkpoint alone: no torch."""
     try:
-        shapes = check_header(run.checkpoint("best")).shapes
+        places = check_header(run.checkpoint("best")).places
     except CheckpointError:
         return []
+    shapes = {place.name: place.shape for place in places}
     layers: dict[str, list[str]] = {}
     for name in sorted(shapes, key=_natural):
         if name.startswith("task.model.") and shapes[name]:

@@ -1,0 +1,45 @@
+"""RUN on a command line, and the run that it names, opened. No torch until one is."""
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trainwright.catalogue.record import Record
+from trainwright.cli.keys import Key, listed, one_of, text
+
+if TYPE_CHECKING:
+    from trainwright.inference.trained import Trained
+
+# What every command has that uses what a run has learned.
+CHECKPOINT = Key(
+    "checkpoint",
+    one_of("best", "last"),
+    "best",
+    "which checkpoint: best (default) or last",
+    options=("best", "last"),
+)
+DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
+TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")
+
+
+def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
+    """Take the name of a run, or of several with `nargs`."""
+    name = "runs" if "nargs" in more else "run"
+    wanted = "a path, last, best:<metric>, a piece of a name"
+    parser.add_argument(name, metavar="RUN", help=wanted, **more)
+
+
+def add_settings(parser: argparse.ArgumentParser, help: str = "see below") -> None:
+    """Take words such as n=64."""
+    parser.add_argument("settings", nargs="*", metavar="key=value", help=help)
+
+
+def open_run(record: Record, values: Mapping[str, Any]) -> "Trained":
+    """What a run has learned, from the checkpoint that the keys above choose.
+
+    Raises CheckpointError, and ConfigError for a class that is not trusted or a missing device.
+    """
+    path = record.checkpoint(values["checkpoint"])  # before torch, which takes seconds to import
+    from trainwright.inference.trained import load_trained
+
+    return load_trained(path, trust=values["trust"], device=values.get("device", "cpu"))

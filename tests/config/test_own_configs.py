@@ -1,0 +1,78 @@
+"""A few lines of YAML that stand for billions of values, in `./configs`."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from trainwright.config import own_configs
+from trainwright.config.compose import register_schema
+from trainwright.config.own_configs import refuse_alias_bomb
+from trainwright.config_folder import config_folder
+from trainwright.errors import ConfigError
+
+
+def bomb(num_levels):
+    """Lists of ten of the lists before: 10 ** num_levels values, and some."""
+    lines = ["_target_: torch.nn.Linear", "a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, num_levels):
+        again = ", ".join([f"*a{level - 1}"] * 10)
+        lines.append(f"a{level}: &a{level} [{again}]")
+    return "\n".join(lines) + "\n"
+
+
+ITSELF = "_target_: torch.nn.Linear\nwidths: &w [1, *w]\n"
+# By hand: the mapping, `a` with its list of 2, `b` with a list of that list twice, and names.
+SHARED = "a: &a [1, 2]\nb: [*a, *a]\n"
+COUNT = 1 + (1 + 3) + (1 + 1 + 2 * 3)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write a model of one's own; returns its path."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "configs" / "model" / "own.yaml"
+    path.parent.mkdir(parents=True)
+
+    def write(text):
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def composed():
+    register_schema()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("train", overrides=["model=own"])
+
+
+@pytest.mark.parametrize("text", [bomb(6), bomb(100), bomb(2000), ITSELF])
+def test_a_config_whose_aliases_stand_for_too_much_is_refused_at_once(own, text):
+    path = own(text)
+    with pytest.raises(ConfigError) as caught:
+        composed()
+    assert str(path) in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_aliases_that_stand_for_little_are_followed(own):
+    own("_target_: torch.nn.Linear\n" + SHARED)
+    assert composed().model.b == [[1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize("fewer", [0, 1])
+def test_values_are_counted_as_by_hand(own, monkeypatch, fewer):
+    monkeypatch.setattr(own_configs, "MOST_VALUES", COUNT - fewer)
+    path = own(SHARED)
+    if fewer:
+        with pytest.raises(ConfigError):
+            refuse_alias_bomb(path)
+    else:
+        refuse_alias_bomb(path)
+
+
+def test_control_without_the_check_every_value_is_made(own, monkeypatch):
+    own(bomb(3))
+    monkeypatch.setattr(own_configs, "refuse_alias_bomb", lambda path: None)
+    model = composed().model
+    assert sum(len(ten) for row in model.a2 for ten in row) == 10**3
