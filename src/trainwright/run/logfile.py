@@ -9,22 +9,22 @@ from pathlib import Path
 from trainwright.errors import DiskError
 from trainwright.files import append_line
 
-# The log of the run at work here, where several take turns in one process, each in a context.
-_current: ContextVar[Path | None] = ContextVar("log of the run", default=None)
+# The logs of the run at work, where several take turns in one process, each in its context.
+_current: ContextVar[tuple[Path, ...]] = ContextVar("logs of the run", default=())
 
 
 @contextlib.contextmanager
-def logged_to(path: Path) -> Iterator[None]:
+def logged_to(path: Path, *, times: bool = True) -> Iterator[None]:
     """While this context is open, what the console shows is kept in a file too."""
     handler = _LogFile(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s" if times else "%(message)s"))
     root = logging.getLogger("trainwright")
     root.addHandler(handler)
-    _current.set(path)
+    outer = _current.set((*_current.get(), path))
     try:
         yield
     finally:
-        _current.set(None)
+        _current.reset(outer)
         root.removeHandler(handler)
         handler.close()
 
@@ -37,7 +37,8 @@ class _LogFile(logging.Handler):
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        if _current.get() not in (None, self._path):  # another run's; threads know of none
+        current = _current.get()
+        if current and self._path not in current:  # another run's; threads know of none
             return
         with contextlib.suppress(DiskError):
             append_line(self._path, self.format(record))

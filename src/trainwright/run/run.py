@@ -5,7 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Request:
     """What was asked for: the config, what was typed, the run's name, a run to go on with.
 
     `dataset`: the data of the config, where it is in memory already. `prune` may stop the run.
+    `stacked`: its steps are made together with those of other runs.
     """
 
     config: DictConfig
@@ -66,6 +67,7 @@ class Request:
     resume: Resume | None = None
     dataset: Dataset | None = None
     prune: Prune | None = None
+    stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def running(request: Request) -> Training[Outcome]:
                     "out of memory while the model was built: make it smaller"
                 ) from error
             raise
+        if request.stacked:
+            assembly.state.placement = replace(assembly.state.placement, stacked=True)
         stopping = stopping_hooks(assembly)
         # From the moment there is a folder, a signal stops the run between two steps.
         requests = until_ended.enter_context(StopRequests(assembly.state))

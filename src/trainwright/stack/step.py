@@ -18,7 +18,7 @@ from trainwright.data.batches import Batch, at_once
 from trainwright.engine.finite import refused_move
 from trainwright.engine.moves import Metrics, Move
 from trainwright.stack.draws import Draws
-from trainwright.stack.layers import speed_up
+from trainwright.stack.layers import prepare
 from trainwright.stack.optimizer import StackedOptimizer
 from trainwright.stack.rows import stack_, unstack_
 from trainwright.tasks.task import Handed, Task
@@ -82,13 +82,14 @@ class Stack:
         handed: Handed = {}
         seen: list[Metrics] = [{} for _ in self._states]
         errors: dict[int, Exception] = {}
-        with Draws([state.seed for state in self._states], step, device) as draws:
-            for player in first.task.turns(step):
+        draws = Draws([state.seed for state in self._states], step, device)
+        for player in first.task.turns(step):
+            with draws:
                 losses, metrics, handed = self._turn(player, batch, handed, draws)
-                gradients = torch.autograd.grad(
-                    losses.sum(), self._moved[player], materialize_grads=True, allow_unused=True
-                )
-                self._move(player, batch, metrics, list(gradients), factors, seen, errors)
+            gradients = torch.autograd.grad(
+                losses.sum(), self._moved[player], materialize_grads=True, allow_unused=True
+            )
+            self._move(player, batch, metrics, list(gradients), factors, seen, errors)
         for number, state in enumerate(self._states):
             if state.averaged is not None and number not in errors:
                 state.averaged.update(step)
@@ -160,7 +161,7 @@ def _template(task: Task) -> Task:
     """The task whose code is run for all, with nothing of its own that matters."""
     kept: tuple[Any, ...] = (task.judge, task.score_features)
     template = copy.deepcopy(task, memo={id(part): part for part in kept if part is not None})
-    speed_up(template)
+    prepare(template)
     return template.train()
 
 

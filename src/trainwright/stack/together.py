@@ -4,6 +4,7 @@ import contextvars
 from collections.abc import Callable, Sequence
 from typing import Generic
 
+from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.moves import Metrics, Move, Outcome, Training
 from trainwright.stack.step import Stack
 
@@ -42,7 +43,8 @@ def together(trainings: Sequence[Training[Outcome]]) -> list[Outcome | BaseExcep
     """Make the steps of all trainings, those that are at the same one as one program.
 
     Who is behind (it has gone back, or began at an earlier checkpoint) goes first. Returns for each
-    what it returns, or the error that has ended it.
+    what it returns, or the error that has ended it. Raises what torch does where memory does not
+    hold them all.
     """
     members = [_Member(training) for training in trainings]
     for member in members:
@@ -59,6 +61,8 @@ def together(trainings: Sequence[Training[Outcome]]) -> list[Outcome | BaseExcep
                 stack = Stack(moves)
             results: Sequence[Metrics | BaseException] = stack.step()
         except BaseException as error:
+            if len(now) > 1 and is_out_of_memory(error):
+                raise
             results = [error for _ in now]
         for (member, _), result in zip(now, results, strict=True):
             member.tell(result)

@@ -1,6 +1,6 @@
 """What the process of a job is told, as plain JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ def job_task(
         config["trainer"] = {**config["trainer"], "threads": threads}
     return {
         "do": "job",
+        "stacked": False,
         "id": job.id,
         "name": job.name,
         "config": config,
@@ -28,6 +29,16 @@ def job_task(
         "lock": str(store.lock(job.id).absolute()),
         "prune": None if pruning is None else asdict(pruning),
     }
+
+
+def stack_task(
+    jobs: Sequence[Job], store: Store, *, threads: int | None, pruning: Pruning | None
+) -> dict[str, Any]:
+    """To work on several jobs that make their steps together."""
+    tasks = [job_task(job, store, threads=threads, pruning=pruning) for job in jobs]
+    logs = [str(store.log(job).absolute()) for job in jobs]
+    members = [{**t, "stacked": True, "log": log} for t, log in zip(tasks, logs, strict=True)]
+    return {"do": "stack", "jobs": members}
 
 
 def rehearsal_task(jobs: Iterable[Job], result: Path, *, threads: int) -> dict[str, Any]:
