@@ -16,6 +16,9 @@ PACKAGES = (
     "accelerate",
     "skorch",
     "pytorch-ignite",
+    "hydra-core",
+    "hydra-joblib-launcher",
+    "joblib",
 )
 
 

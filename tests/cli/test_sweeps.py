@@ -107,7 +107,7 @@ def test_every_job_has_a_run_and_the_table_ranks_them(run_train, empty):
         assert float(row["value"]) == summary["best"]["metrics"]["accuracy"]
         assert run.name == f"mine-{row['id']}"
     means = [
-        s["mean"] for s in json.loads((sweep_of(empty) / "sweep.json").read_text())["settings"]
+        s["mean"][0] for s in json.loads((sweep_of(empty) / "sweep.json").read_text())["settings"]
     ]
     assert means == sorted(means, reverse=True)
 

@@ -165,7 +165,8 @@ def test_a_gan_step_is_two_moves_with_the_fakes_computed_for_each(assembled, mod
     With SGD, as Adam's first step is all sign and would blow up the last bit.
     """
     assembly = assembled(
-        f"model={model}", f"task.loss={loss}", "optimizer=sgd", "optimizer.lr=0.01",
+        f"model={model}", f"task.loss={loss}", "task.relativistic=false", "task.r1=0",
+        "task.score=none", "optimizer=sgd", "optimizer.lr=0.01",
         "trainer.precision=fp32", "trainer.memory_format=contiguous", "trainer.batch_size=32",
         "trainer.ema=null", "data.limit=200", "schedule=constant",
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Jobs have the config that Hydra composes for the same overrides."""
 
+import json
+
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -38,14 +40,21 @@ def composer():
         ([], {"model.widths": "[8,4]", "model.norm": "null"}),
         (["experiment=mnist_mlp"], {"data.augment.shift": "2"}),
         (["~schedule.warmup"], {"schedule": "linear"}),
+        ([], {"optimizer.lr": "1", "trainer.clip_norm": "null", "trainer.deterministic": "true"}),
+        ([], {"run.name": "'3'", "trainer.evaluate_every": "50%", "model.widths": "[8.0,true]"}),
+        ([], {"seed": "7", "optimizer.weight_decay": "${seed}"}),
+        (["optimizer.weight_decay=${seed}"], {"seed": "7"}),
+        ([], {"data.augment": "null", "trainer.early_stopping": "{patience: 3}"}),
+        ([], {"trainer.epochs": "3", "trainer.early_stopping.patience": "2"}),
     ],
 )
 def test_a_job_has_the_config_that_hydra_composes(fixed, point, composer, composed):
     job = composer(*fixed).job(0, point)
     typed = [*fixed, *(f"{key}={value}" for key, value in point.items())]
-    expected = OmegaConf.to_container(composed(*typed), resolve=True)
+    config = composed("trainer.plots=true", *typed)  # the default, which `composed` changes
+    expected = OmegaConf.to_container(config, resolve=True)
     expected.pop("sweep")
-    assert job.config == expected
+    assert json.dumps(job.config) == json.dumps(expected)  # 1 is not 1.0, nor true
     assert list(job.overrides) == typed
 
 

@@ -22,11 +22,11 @@ def job(number, point, trial):
     return Job(digest(point), number, "run", point, (), {}, trial)
 
 
-def value_of(state):
-    return state["value"]
+def values_of(state):
+    return state["values"]
 
 
-def search(folder, num_trials, *, axes=(RATE, KIND), storage=None, sampler="tpe"):
+def search(folder, num_trials, *, axes=(RATE, KIND), storage=None, sampler="tpe", higher=(True,)):
     store = Store(folder)
     store.prepare()
     return Search(
@@ -36,10 +36,10 @@ def search(folder, num_trials, *, axes=(RATE, KIND), storage=None, sampler="tpe"
         seed=0,
         sampler=sampler,
         storage=storage,
-        higher_is_better=True,
+        higher_is_better=higher,
         several_at_once=False,
         make_job=job,
-        value_of=value_of,
+        values_of=values_of,
     )
 
 
@@ -47,15 +47,21 @@ def worth(point):
     return -abs(float(point["rate"]) - 0.01) - (point["kind"] == "b") + float(point.get("seed", 0))
 
 
-def run(source, at_most=100):
+def only_worth(point):
+    return (worth(point),)
+
+
+def run(source, at_most=100, worths=only_worth):
     points = []
     while len(points) < at_most and (found := source.next()) is not None:
         points.append(found.point)
-        source.ended(found, {"status": "finished", "value": worth(found.point)})
+        source.ended(found, {"status": "finished", "values": worths(found.point)})
     return points
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", "random", "cmaes", pytest.param("gp", marks=pytest.mark.slow)]
+)
 def test_a_search_that_was_stopped_is_the_search_that_was_not(tmp_path, sampler):
     whole = run(search(tmp_path / "whole", 14, sampler=sampler))
     parts = tmp_path / "parts"
@@ -73,11 +79,11 @@ def test_a_setting_counts_by_its_mean_over_seeds_and_a_failed_one_does_not(tmp_p
     jobs = [source.next() for _ in range(2)]
     assert [found.point["seed"] for found in jobs] == ["0", "1"]
     for found, value in zip(jobs, (0.25, 0.75), strict=True):
-        source.ended(found, {"status": "finished", "value": value})
+        source.ended(found, {"status": "finished", "values": (value,)})
     for _ in range(2):
         source.ended(source.next(), {"status": "failed"})
     assert source.next() is None
-    study = open_study(Store(tmp_path), None, higher_is_better=True)
+    study = open_study(Store(tmp_path), None, higher_is_better=[True])
     assert [(t.state.name, t.value) for t in study.trials] == [("COMPLETE", 0.5), ("FAIL", None)]
 
 
@@ -87,10 +93,28 @@ def test_it_finds_the_better_half(tmp_path):
     assert sum(point["kind"] == "a" for point in points[15:]) > 10
 
 
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+def test_a_search_by_several_metrics_finds_their_front(tmp_path, sampler):
+    """Schaffer's function (1985): x² and (x - 2)² are best between 0 and 2, and nowhere else."""
+    axis = Axis("x", interval=Interval(-20.0, 20.0, log=False))
+
+    def schaffer(point):
+        x = float(point["x"])
+        return x**2, (x - 2) ** 2
+
+    source = search(tmp_path, 40, axes=(axis,), sampler=sampler, higher=(False, False))
+    points = run(source, worths=schaffer)
+    study = open_study(Store(tmp_path), None, higher_is_better=[False, False])
+    assert [trial.values for trial in study.trials] == [[*schaffer(point)] for point in points]
+    near = [-1 <= float(point["x"]) <= 3 for point in points]
+    assert sum(near[20:]) >= 6  # of a tenth of the range; of twenty at random two would be there
+
+
 def _share(folder, storage):
     run(search(folder, 12, storage=storage))
 
 
+@pytest.mark.slow
 def test_several_processes_share_one_study(tmp_path):
     """In a database, from one folder: twelve trials in all, every one of them told once."""
     storage = f"sqlite:///{tmp_path / 'study.db'}"
@@ -103,7 +127,7 @@ def test_several_processes_share_one_study(tmp_path):
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    study = open_study(Store(folder), storage, higher_is_better=True)
+    study = open_study(Store(folder), storage, higher_is_better=[True])
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 12
 
 

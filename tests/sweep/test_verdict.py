@@ -1,15 +1,25 @@
-"""The statistics of a verdict, against scipy's and by hand."""
+"""The verdict: its statistics against scipy's, the Pareto front against its definition."""
+
+import json
+import random
 
 import pytest
 from scipy import stats
 
+from trainwright.sweep.ranking import Ranked, values_of
+from trainwright.sweep.significance import holm, welch
 from trainwright.sweep.store import JobLine
-from trainwright.sweep.verdict import Row, Setting, compare, holm, welch
+from trainwright.sweep.verdict import Row, Setting, compare, pareto_front
+
+ACCURACY, LOSS = Ranked("validation/accuracy", True), Ranked("validation/loss", False)
+SIZE = Ranked("parameters", False)
 
 
 def setting(*values):
+    """A setting of which each job has one value, or a tuple of several."""
     job = JobLine("0" * 12, 0, "run", {}, [], None)
-    return Setting({}, [Row(job, {"status": "finished"}, value) for value in values])
+    each = [value if isinstance(value, tuple) else (value,) for value in values]
+    return Setting({}, [Row(job, {"status": "finished"}, one) for one in each])
 
 
 @pytest.mark.parametrize(
@@ -37,14 +47,50 @@ def test_holms_correction_by_hand():
 
 
 def test_only_settings_with_several_seeds_are_compared():
-    settings = [setting(0.9, 0.92), setting(0.5), setting(0.1, 0.12)]
-    compare(settings)
-    assert settings[1].p_value is None
-    expected = stats.ttest_ind([0.9, 0.92], [0.1, 0.12], equal_var=False).pvalue
-    assert settings[2].p_value == pytest.approx(expected)
+    best, one_seed, other = setting(0.9, 0.92), setting(0.5), setting(0.1, 0.12)
+    ((found, p_value),) = compare(best, [one_seed, other])
+    assert found is other
+    assert p_value == pytest.approx(
+        stats.ttest_ind([0.9, 0.92], [0.1, 0.12], equal_var=False).pvalue
+    )
+    assert compare(one_seed, [best, other]) == []
 
 
-def test_a_winner_with_one_seed_is_compared_with_nobody():
-    settings = [setting(0.9), setting(0.1, 0.2)]
-    compare(settings)
-    assert settings[1].p_value is None
+def test_the_front_is_what_no_other_setting_beats():
+    draw = random.Random(0)
+    # Few different values, so that there are ties.
+    settings = [
+        setting((draw.randrange(8), draw.randrange(8), draw.randrange(8))) for _ in range(200)
+    ]
+
+    def beats(one, other):
+        a, b = [one.mean(i) for i in range(3)], [other.mean(i) for i in range(3)]
+        no_worse = a[0] >= b[0] and a[1] <= b[1] and a[2] <= b[2]
+        return no_worse and a != b
+
+    expected = {s for s in settings if not any(beats(other, s) for other in settings)}
+    assert pareto_front(settings, (ACCURACY, LOSS, SIZE)) == expected
+    assert 3 < len(expected) < 100
+
+
+def test_the_front_of_one_metric_is_the_best_and_what_equals_it():
+    settings = [setting(0.9), setting(0.95), setting(0.95), setting()]
+    assert pareto_front(settings, (ACCURACY,)) == set(settings[1:3])
+
+
+def test_of_several_metrics_count_the_values_of_one_moment(tmp_path):
+    """The best accuracy is at step 20, where the loss is not at its best; train/loss is from 15."""
+    rows = [
+        {"step": 10, "validation/accuracy": 0.5, "validation/loss": 0.1, "train/loss": 3.0},
+        {"step": 15, "train/loss": 2.0},
+        {"step": 20, "validation/accuracy": 0.9, "validation/loss": 0.4},
+        {"step": 25, "train/loss": 1.0},
+        {"step": 30, "validation/accuracy": 0.7, "validation/loss": None},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    state = {"status": "finished", "parameters": {"generator": 70, "critic": 30}}
+    train = Ranked("train/loss", False)
+    assert values_of((ACCURACY, LOSS, train, SIZE), state, tmp_path) == (0.9, 0.4, 2.0, 100.0)
+    assert values_of((SIZE, ACCURACY), state, tmp_path) == (100.0, 0.9)
+    assert values_of((LOSS,), state, tmp_path) == (0.1,)
+    assert values_of((LOSS, Ranked("validation/f1", True)), state, tmp_path) is None

@@ -17,6 +17,7 @@ from trainwright.engine.trainer import train_step
 from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.mlp_gan import mlp_gan
 from trainwright.tasks.gan import GANTask
+from trainwright.tasks.gan_game import Game
 
 INFO = DataInfo("three", (1, 8, 8), "classes", tuple("abc"), (0.5,), (0.3,))
 CLOCK = Clock(num_examples=100, batch_size=8, total_steps=20)
@@ -129,6 +130,18 @@ def test_every_combination_of_options_makes_a_step_or_is_refused(make):
 def test_an_option_that_makes_no_sense_is_refused_with_the_reason(options, message):
     with pytest.raises(ValueError, match=message):
         game(options)
+
+
+def test_auto_plays_in_pairs_with_r1_and_leaves_both_out_of_wasserstein():
+    auto = {"relativistic": "auto", "r1": "auto", "r1_every": "auto"}
+    assert game(auto).game == Game("non_saturating", relativistic=True, r1=0.2, r1_every=4)
+    assert game(auto | {"loss": "hinge", "r1": 0.0}).game == Game("hinge", True, 0.0, 1)
+    wasserstein = game(auto | {"loss": "wasserstein_gp"})
+    assert wasserstein.game == Game("wasserstein_gp", relativistic=False, r1=0.0, r1_every=1)
+    assert wasserstein.describe() == "wasserstein_gp loss"
+    assert game(auto).describe() == (
+        "non_saturating loss, in pairs (relativistic), R1 penalty 0.2 in every 4 steps"
+    )
 
 
 def turns(task, handed, seed=0):

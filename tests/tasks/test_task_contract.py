@@ -79,7 +79,7 @@ def test_each_player_has_a_gradient_everywhere_and_leaves_nothing_behind(game):
 
 
 def is_critic(task):
-    return task.loss in ("wasserstein_gp", "hinge") or task.relativistic
+    return task.game.loss in ("wasserstein_gp", "hinge") or task.game.relativistic
 
 
 def grads_names(player):

@@ -5,14 +5,22 @@ import importlib
 import inspect
 import sys
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from pydantic import TypeAdapter, ValidationError
 
-from trainwright.config.validation import checked, explained, nearest, takes_bool, unknown_key
+from trainwright.config.validation import (
+    adapter_of,
+    checked,
+    explained,
+    nearest,
+    takes_bool,
+    unknown_key,
+)
 from trainwright.errors import ConfigError, TrainwrightError
 
 T = TypeVar("T")
@@ -72,12 +80,12 @@ def settings(kind: type[T], node: Any, *, key: str) -> T:
     Raises ConfigError naming the key, what it got and what it accepts.
     """
     values = plain(node)
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints, adapter = _settings_checks(typing.cast(Hashable, kind))
     for name, value in values.items() if isinstance(values, dict) else ():
         if isinstance(value, bool) and name in hints and not takes_bool(hints[name]):
             raise ConfigError(f"{key}.{name}={str(value).lower()}: it must not be true or false")
     try:
-        return TypeAdapter(kind).validate_python(values)
+        return typing.cast(T, adapter.validate_python(values))
     except ValidationError as error:
         raise explained(error, key, _field_names(kind)) from None
 
@@ -108,7 +116,7 @@ def check(
             f"  if you know that class and trust it, add: 'trust=[{target}]'"
         )
     factory = _find(target, kind, key)
-    parameters = inspect.signature(factory).parameters
+    parameters = _parameters(factory)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     accepted = [name for name in parameters if name not in given]
     for name in arguments:
@@ -117,7 +125,8 @@ def check(
     hints = _hints(factory)
     for name, value in arguments.items():
         if name in hints and not _is_nested(value):
-            arguments[name] = checked(value, hints[name], f"{key}.{name}")
+            adapter = _adapter(factory, name)
+            arguments[name] = checked(value, hints[name], adapter, f"{key}.{name}")
     return factory, arguments
 
 
@@ -143,7 +152,7 @@ def build(
     """
     factory, arguments = check(kind, node, key=key, given=facts, allow=allow)
     target = f"{factory.__module__}.{factory.__qualname__}"
-    parameters = inspect.signature(factory).parameters
+    parameters = _parameters(factory)
     hints = _hints(factory)
     for name, value in arguments.items():
         if _is_nested(value):
@@ -211,6 +220,24 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
     return found
 
 
+# A sweep checks a thousand configs against the same few annotations.
+@cache
+def _settings_checks(kind: Any) -> tuple[dict[str, Any], TypeAdapter[Any]]:
+    """The annotations of a dataclass of settings, and what checks values against all of them."""
+    return typing.get_type_hints(kind, include_extras=True), TypeAdapter(kind)
+
+
+@cache
+def _adapter(factory: Any, name: str) -> TypeAdapter[Any] | None:
+    return adapter_of(_hints(factory)[name])
+
+
+@cache
+def _parameters(factory: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(factory).parameters
+
+
+@cache
 def _hints(function: Any) -> dict[str, Any]:
     """The annotations of a class's constructor or of a function; none where they don't resolve."""
     try:
@@ -234,7 +261,9 @@ def _name(kind: type[Any]) -> str:
     return f"{kind.__module__.removesuffix('.module').replace('.modules', '')}.{kind.__name__}"
 
 
-def section(config: DictConfig, key: str, *reserved: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def section(
+    config: Mapping[str, Any], key: str, *reserved: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A section as plain types, split into what its target takes and the `reserved` keys."""
     node = dict(plain(config[key]))
     taken = {name: node.pop(name, None) for name in reserved}

@@ -1,11 +1,12 @@
 """What composing a config needs besides Hydra: the user's own configs, and checks of the whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from trainwright.config.build import settings
 from trainwright.config.from_environment import check_environment
@@ -34,13 +35,20 @@ def register_schema() -> None:
 def check_sections(config: DictConfig) -> None:
     """Check what can be checked before torch is imported or anything is built.
 
-    Raises ConfigError for a section that is missing, that nothing reads, or that has wrong values.
+    Raises ConfigError for a section that is missing, that nothing reads, or that has wrong values,
+    and for a value from the environment that a run would have to keep.
     """
+    check_values(config)
+    check_environment(config)
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """The part of `check_sections` that resolved values are enough for."""
     for key in map(str, config):
         if key not in (*SECTIONS, *KEYS):
             raise unknown_key(key, [*SECTIONS, *KEYS])
     for name in SECTIONS:
-        if not isinstance(config.get(name), DictConfig):
+        if not isinstance(config.get(name), Mapping):
             raise ConfigError(
                 f"{name}={config.get(name)!r}: a run needs a {name}\n"
                 f"  {name} accepts: {', '.join(group_options(name))}"
@@ -49,14 +57,15 @@ def check_sections(config: DictConfig) -> None:
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"seed={seed!r}: it must be a whole number")
     trust = config.get("trust")
-    if not OmegaConf.is_list(trust) or not all(isinstance(target, str) for target in trust):
+    if not isinstance(trust, list | ListConfig) or not all(
+        isinstance(target, str) for target in trust
+    ):
         raise ConfigError(f"trust={trust!r}: it must be a list of classes: 'trust=[mine.Net]'")
     settings(RunSettings, config.get("run"), key="run")
-    settings(TrainerSettings, config.trainer, key="trainer")
-    goes_on = config.trainer.get("resume") is not None  # then it is that run's own that counts
+    settings(TrainerSettings, config["trainer"], key="trainer")
+    goes_on = config["trainer"].get("resume") is not None  # then it is that run's own that counts
     if config.get("fork") is not None and not goes_on:
-        settings(ForkSettings, config.fork, key="fork")
-    check_environment(config)
+        settings(ForkSettings, config["fork"], key="fork")
 
 
 def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -19,18 +19,24 @@ def unknown_key(key: str, options: Collection[str]) -> ConfigError:
     return ConfigError(f"{key}: there is no such key{nearest(name, options)}\n  {where}: {listed}")
 
 
-def checked(value: Any, annotation: Any, key: str) -> Any:
+def checked(value: Any, annotation: Any, adapter: TypeAdapter[Any] | None, key: str) -> Any:
     """The value converted to its annotation. Raises ConfigError where it does not fit."""
     if isinstance(value, bool) and not takes_bool(annotation):
         raise ConfigError(f"{key}={str(value).lower()}: it must not be true or false")
-    try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticSchemaGenerationError:
+    if adapter is None:
         return value
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
         raise explained(error, key, ()) from None
+
+
+def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
+    """What checks values against an annotation; None for one that pydantic knows nothing of."""
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticSchemaGenerationError:
+        return None
 
 
 def takes_bool(annotation: Any) -> bool:

@@ -69,7 +69,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
         raise CheckpointError(
             f"{path}: its weights do not fit the network of its config\n  {first[:200]}"
         ) from error
-    placement = place_task(options, task)
+    placement = place_task(options, task, info)
     move_task(task, placement)
     task.eval()
     return Trained(path, step, config, allow, info, task, options, placement)

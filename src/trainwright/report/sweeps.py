@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_COLUMNS = 3
+MAX_LABELS = 12  # of points
 MAX_CURVES = 200  # more are a grey wall
 NUM_TREES = 200
+MAX_EXAMPLES = 2000  # of a forest; more take long, and say the same
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def plot_parallel(
 ) -> None:
     """Parallel coordinates: a line a trial through its values, coloured by how good it is."""
     from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
 
     figure = new_figure(2.0 + 1.6 * (len(keys) + 1), 4)
     axes = figure.add_subplot()
@@ -98,12 +101,12 @@ def plot_parallel(
     low, high = float(values.min()), float(values.max())
     shares = (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
     heights = np.array([[*row] for row in zip(*(c.shares for c in columns), strict=True)])
-    colours = colormaps["viridis"]
-    order = np.argsort(shares if higher_is_better else -shares)
-    for index in order:  # the best on top
-        goodness = shares[index] if higher_is_better else 1 - shares[index]
-        line = [*heights[index], shares[index]]
-        axes.plot(range(len(line)), line, color=colours(goodness), linewidth=1.2, alpha=0.8)
+    goodness = shares if higher_is_better else 1 - shares
+    order = np.argsort(goodness)  # the best on top
+    lines = [list(enumerate([*heights[index], shares[index]])) for index in order]
+    colours = colormaps["viridis"](goodness[order])
+    axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.2, alpha=0.8))
+    axes.set_ylim(-0.05, 1.05)
     for place, column in enumerate(columns):
         for share, text in column.ticks:
             axes.annotate(
@@ -119,6 +122,36 @@ def plot_parallel(
     axes.set_yticks([])
     axes.grid(True, axis="x", color="#999999", linewidth=0.8)
     axes.spines[:].set_visible(False)
+    save_figure(figure, path)
+
+
+def plot_front(
+    points: Sequence[tuple[float, float]],
+    labels: Sequence[str | None],
+    axis_labels: tuple[str, str],
+    path: Path,
+) -> None:
+    """Two metrics against each other, a point a setting; those that have a label are the front."""
+    figure = new_figure(6, 4.2)
+    axes = figure.add_subplot()
+    style(axes, title="Pareto front", xlabel=axis_labels[0])
+    axes.set_ylabel(axis_labels[1], fontsize=8.5, color=INK)
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    if is_logarithmic(ys):
+        axes.set_yscale("log")
+    axes.plot(xs, ys, "o", color="#bbbbbb", markersize=5)
+    front = sorted(
+        (*p, label) for p, label in zip(points, labels, strict=True) if label is not None
+    )
+    axes.plot(
+        [x for x, _, _ in front], [y for _, y, _ in front], "o-", color=PALETTE[0], markersize=6,
+        linewidth=1,
+    )  # fmt: skip
+    for x, y, label in front[:MAX_LABELS]:
+        side, shift = ("left", 5) if 2 * x < min(xs) + max(xs) else ("right", -5)
+        axes.annotate(
+            label, (x, y), xytext=(shift, 4), textcoords="offset points", fontsize=6.5, ha=side
+        )
     save_figure(figure, path)
 
 
@@ -147,6 +180,8 @@ def importance(
 
     columns = [_Column.of([trial.point.get(key, "-") for trial in trials]).shares for key in keys]
     inputs, values = np.array(columns).T, np.array([trial.value for trial in trials])
+    some = np.random.default_rng(0).permutation(len(values))[:MAX_EXAMPLES]
+    inputs, values = inputs[some], values[some]
     forest = RandomForestRegressor(NUM_TREES, random_state=0).fit(inputs, values)
     found = permutation_importance(forest, inputs, values, n_repeats=10, random_state=0)
     order = np.argsort(-found.importances_mean)

@@ -38,6 +38,8 @@ def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -
     counts = parameter_counts(assembly)
     sizes = ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
     log.info("parameters: %s", sizes)
+    if chosen := state.task.describe():
+        log.info("task: %s", chosen)
     log.info("computing on: %s", state.placement.describe())
     total = state.clock.total_steps
     epochs = state.clock.epochs(total)

@@ -1,5 +1,6 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ def assemble(
         fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
     _check_finite(task)
     _check_parts(options, task)
-    placement = place_task(options, task)
+    placement = place_task(options, task, dataset.info)
     move_task(task, placement)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
@@ -113,9 +114,12 @@ def assemble(
     return Assembly(dataset, state, options, train, make_batches, judge, lineage)
 
 
-def check_like(config: DictConfig, known: Assembly) -> Clock:
-    """The clock of a config with the data, model and task of `known`. Raises ConfigError."""
-    options = settings(TrainerSettings, config.trainer, key="trainer")
+def check_variant(config: Mapping[str, Any], known: Assembly) -> Clock:
+    """Check a config with the same data, model and task as `known`, building only what differs.
+
+    Returns its clock. Raises ConfigError as `assemble` does.
+    """
+    options = settings(TrainerSettings, config["trainer"], key="trainer")
     _check_settings(options)
     _check_before_data(config, None)
     clock = _clock(options, known.dataset)
@@ -161,12 +165,12 @@ def _check_splits(dataset: Dataset) -> None:
             )
 
 
-def _check_before_data(config: DictConfig, allow: Collection[str] | None) -> None:
+def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None) -> None:
     """Find wrong keys and types in every section before the data is fetched and read."""
     facts = ("input_shape", "num_outputs", "num_classes")
-    check(nn.Module, config.model, key="model", given=facts, allow=allow)
-    check(Task, config.task, key="task", given=(*facts, "model", "info", "seed"), allow=allow)
-    check(Schedule, config.schedule, key="schedule", given=("clock", "mode"), allow=allow)
+    check(nn.Module, config["model"], key="model", given=facts, allow=allow)
+    check(Task, config["task"], key="task", given=(*facts, "model", "info", "seed"), allow=allow)
+    check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
     node, _ = section(config, "optimizer", "players")
     others = node.pop("others", None)
     node.pop("l1", None)
@@ -228,7 +232,7 @@ def _check_finite(task: Task) -> None:
         )
 
 
-def place_task(options: TrainerSettings, task: Task) -> Placement:
+def place_task(options: TrainerSettings, task: Task, info: DataInfo) -> Placement:
     """Where and how the task computes. Raises ConfigError for what this machine does not have."""
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     try:
@@ -236,6 +240,7 @@ def place_task(options: TrainerSettings, task: Task) -> Placement:
             options,
             wants_fp32=task.wants_fp32,
             has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
+            num_values=math.prod(info.input_shape),
         )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None

@@ -24,8 +24,8 @@ from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
 NUM_PREDICTIONS = 64  # examples in the grid of predictions
 
 
-def finish(assembly: Assembly, folder: RunFolder) -> dict[str, Any]:
-    """Score the test split with the best weights and draw what there is to see.
+def finish(assembly: Assembly, folder: RunFolder, *, with_pictures: bool) -> dict[str, Any]:
+    """Score the test split with the best weights and draw what there is to see, if that is wanted.
 
     Returns the metrics for summary.json, for classes also per class and the confusion matrix.
     Raises CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
@@ -52,7 +52,7 @@ def finish(assembly: Assembly, folder: RunFolder) -> dict[str, Any]:
         targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
         confusion = confusion_matrix(predicted, targets, len(assembly.dataset.info.class_names))
         metrics |= {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
-    if assembly.settings.plots:
+    if with_pictures:
         try:
             _draw(assembly, folder, values)
         except OSError as error:

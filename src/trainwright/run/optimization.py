@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -27,7 +26,7 @@ class Slower(NamedTuple):
 
 
 def build_optimizers(
-    config: DictConfig,
+    config: Mapping[str, Any],
     players: Mapping[str, nn.Module],
     placement: Placement,
     allow: Collection[str] | None,
@@ -103,7 +102,7 @@ def _torch_optimizer(
 
 
 def build_schedule(
-    config: DictConfig,
+    config: Mapping[str, Any],
     options: TrainerSettings,
     objective: Objective,
     clock: Clock,
@@ -115,7 +114,7 @@ def build_schedule(
     end = max(begin + 1, round(clock.steps(options.schedule_until)))
     span = replace(clock, first_step=begin, total_steps=end - begin)
     facts = {"clock": span, "mode": mode}
-    schedule = build(Schedule, plain(config.schedule), key="schedule", facts=facts, allow=allow)
+    schedule = build(Schedule, plain(config["schedule"]), key="schedule", facts=facts, allow=allow)
     if isinstance(schedule, Plateau) and clock.steps(options.evaluate_every) <= 0:
         raise ConfigError("schedule=plateau needs evaluations, and trainer.evaluate_every is 0")
     if end < clock.total_steps and schedule.factor(end) == 0:

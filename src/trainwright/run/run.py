@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Request:
     """What was asked for: the config, what was typed, the run's name, a run to go on with.
 
     `dataset`: the data of the config, where it is in memory already. `prune` may stop the run.
+    `draws` is asked at its end whether its pictures are wanted; None: they are.
     `stacked`: its steps are made together with those of other runs.
     """
 
@@ -67,6 +68,7 @@ class Request:
     resume: Resume | None = None
     dataset: Dataset | None = None
     prune: Prune | None = None
+    draws: Callable[[], bool] | None = None
     stacked: bool = False
 
 
@@ -159,7 +161,8 @@ def _train_and_finish(
             folder.write_summary({**summary, "status": "pruned"})
             return Outcome(folder.path, _objective_value(assembly))
         requests.leave_at_once()  # there is nothing left to save
-        test = finish(assembly, folder)
+        wanted = request.draws is None or request.draws()
+        test = finish(assembly, folder, with_pictures=wanted and assembly.settings.plots)
         summary |= {"status": "finished", "test": test}
         summary["total_seconds"] = round(time.perf_counter() - started, 3)
         folder.write_summary(summary)

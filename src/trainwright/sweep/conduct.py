@@ -4,6 +4,7 @@ import importlib.util
 import shlex
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from hydra.types import HydraContext, TaskFunction
@@ -19,7 +20,7 @@ from trainwright.sweep.plan import Plan, describe, distinct, mistake, objective_
 from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points import Point, drawn, grid, probes, union, zipped
 from trainwright.sweep.pruning import Pruning
-from trainwright.sweep.ranking import Ranked, value_of
+from trainwright.sweep.ranking import PARAMETERS, Ranked, Ranking, values_of
 from trainwright.sweep.running import Ways, run_jobs
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.slots import Slot, make_slots, num_cores, visible_gpus
@@ -65,19 +66,19 @@ class Conductor:
             composer = Composer(self._context, self._master, self._swept.fixed)
             jobs = distinct(list(_composed(composer, points)))
             store = Store(self._folder(composer, jobs))
-            plan, ranked = self._plan(jobs, store, workers)
+            plan, ranking = self._plan(jobs, store, workers)
             slots = self._slots(plan)
             print("\n".join(describe(plan, slots, folder=store.path)), flush=True)
             if self._settings.dry_run:
                 return 0
-            pruning = self._pruning(store, ranked)
-            if self._searches and ranked is None:
+            pruning = self._pruning(store, ranking)
+            if self._searches and ranking is None:
                 raise _unknown_metric("sweep=optuna")
-            self._prepare(store, plan, ranked)
+            self._prepare(store, plan, ranking)
             source = (
-                self._search(composer, store, ranked, slots) if self._searches else Listed(jobs)
+                self._search(composer, store, ranking, slots) if self._searches else Listed(jobs)
             )
-            return run_jobs(source, store, slots, workers, self._ways, ranked, pruning)
+            return run_jobs(source, store, slots, workers, self._ways, ranking, pruning)
         finally:
             workers.close()
 
@@ -104,10 +105,11 @@ class Conductor:
             return Path(self._settings.dir).expanduser()
         keys = [axis.key for axis in self._swept.axes]
         base = composer.fixed_text
-        # A study of Optuna's is about certain ranges, asked by a certain sampler.
+        # A study of Optuna's is about certain ranges and metrics, asked by a certain sampler.
         what = sorted(map(repr, self._swept.axes) if self._searches else keys)
         if self._searches:
             what += [self._settings.sampler, str(self._settings.seed)]
+            what += [repr(ranked) for ranked in self._settings.ranking or ()]
         names = sorted({job.name for job in jobs})
         stem = self._settings.name or "-".join(
             [names[0] if len(names) == 1 else "several", *(key.split(".")[-1] for key in keys)]
@@ -116,7 +118,7 @@ class Conductor:
         root = Path(jobs[0].config["run"]["root"]).expanduser()
         return root / "sweeps" / f"{stem}-{digest([self._settings.kind, *what, base])[:6]}"
 
-    def _plan(self, jobs: list[Job], store: Store, workers: Workers) -> tuple[Plan, Ranked | None]:
+    def _plan(self, jobs: list[Job], store: Store, workers: Workers) -> tuple[Plan, Ranking | None]:
         if self._searches:
             seeds = self._swept.seeds
             num_planned = self._settings.trials * (1 if seeds is None else len(seeds.values))
@@ -127,18 +129,14 @@ class Conductor:
         if self._settings.rehearse:
             threads = max(1, num_cores() // (self._settings.jobs or num_cores()))
             plan.measured.update(rehearse(plan.to_do or jobs[:1], workers, threads=threads))
-        return plan, self._ranked(plan)
+        return plan, self._ranking(plan)
 
-    def _ranked(self, plan: Plan) -> Ranked | None:
+    def _ranking(self, plan: Plan) -> Ranking | None:
         """What is ranked; None if that is the objective and only a run will tell what it is."""
-        metric, mode = self._settings.metric, self._settings.mode
-        if metric is not None:
-            name = metric if "/" in metric else f"validation/{metric}"
-            return Ranked(name, mode == "max")
-        if not plan.measured:
-            return None
+        if self._settings.ranking is not None or not plan.measured:
+            return self._settings.ranking
         objective, higher = objective_of(plan.measured)
-        return Ranked(f"validation/{objective}", higher)
+        return (Ranked(f"validation/{objective}", higher),)
 
     def _slots(self, plan: Plan) -> list[Slot]:
         measured = list(plan.measured.values())
@@ -156,12 +154,13 @@ class Conductor:
             gpu_memory=max((m["gpu_memory"] for m in measured), default=0),
         )
 
-    def _pruning(self, store: Store, ranked: Ranked | None) -> Pruning | None:
+    def _pruning(self, store: Store, ranking: Ranking | None) -> Pruning | None:
         wanted = self._settings
         if wanted.prune is None:
             return None
-        if ranked is None:
+        if ranking is None:
             raise _unknown_metric("sweep.prune")
+        (ranked,) = ranking
         return Pruning(
             kind=wanted.prune,
             metric=ranked.metric,
@@ -172,11 +171,11 @@ class Conductor:
         )
 
     def _search(
-        self, composer: Composer, store: Store, ranked: Ranked | None, slots: Sequence[Slot]
+        self, composer: Composer, store: Store, ranking: Ranking | None, slots: Sequence[Slot]
     ) -> Source:
         from trainwright.sweep.search import Search
 
-        assert ranked is not None
+        assert ranking is not None
         return Search(
             self._swept,
             store,
@@ -184,13 +183,13 @@ class Conductor:
             seed=self._settings.seed,
             sampler=self._settings.sampler,
             storage=self._settings.storage,
-            higher_is_better=ranked.higher_is_better,
+            higher_is_better=[ranked.higher_is_better for ranked in ranking],
             several_at_once=len(slots) > 1,
             make_job=composer.job,
-            value_of=lambda state: value_of(ranked, state, store.run_folder(state)),
+            values_of=lambda state: values_of(ranking, state, store.run_folder(state)),
         )
 
-    def _prepare(self, store: Store, plan: Plan, ranked: Ranked | None) -> None:
+    def _prepare(self, store: Store, plan: Plan, ranking: Ranking | None) -> None:
         """Make the folder, note the plan, take over what other sweeps have finished."""
         store.prepare()
         store.write_plan(
@@ -198,8 +197,8 @@ class Conductor:
                 "command": self._command,
                 "kind": self._settings.kind,
                 "keys": [axis.key for axis in self._swept.axes],
-                "metric": None if ranked is None else ranked.metric,
-                "higher_is_better": None if ranked is None else ranked.higher_is_better,
+                "ranked": None if ranking is None else [asdict(ranked) for ranked in ranking],
+                "pictures": self._settings.pictures,
                 "begun": time.time(),
             }
         )
@@ -243,10 +242,15 @@ def _need_optuna(sampler: str) -> None:
 
 
 def _check(wanted: SweepSettings) -> None:
-    if (wanted.metric is None) != (wanted.mode is None):
+    ranking = wanted.ranking or ()
+    if wanted.prune is not None and (len(ranking) > 1 or PARAMETERS in [r.metric for r in ranking]):
         raise ConfigError(
-            "sweep.metric and sweep.mode belong together\n"
-            "  such as sweep.metric=validation/loss sweep.mode=min"
+            f"sweep.prune={wanted.prune} compares runs on their way by one metric that they log\n"
+            "  leave it out, or rank by one such metric"
+        )
+    if wanted.sampler == "cmaes" and len(ranking) > 1:
+        raise ConfigError(
+            "sweep.sampler=cmaes searches by one metric alone\n  for several: tpe, gp or random"
         )
     if wanted.job is not None:
         raise ConfigError("sweep.job is for a single job: leave out -m")

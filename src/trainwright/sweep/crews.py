@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Sequence
 
 from trainwright.sweep.job import Job
-from trainwright.sweep.lock import is_held
 from trainwright.sweep.source import Source
 from trainwright.sweep.store import DONE, Store
 
@@ -37,7 +36,7 @@ class Crews:
 
     def _is_free(self, job: Job) -> bool:
         state = self._store.state(job.id)
-        return state["status"] not in DONE and not is_held(self._store.lock(job.id))
+        return state["status"] not in DONE and not self._store.is_at_work(job.id)
 
     def halved(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of a stack that have to go on, from now on in two halves."""

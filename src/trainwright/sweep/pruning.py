@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock
+
 from trainwright.engine.clock import Clock
 from trainwright.sweep.lines import read_lines
-from trainwright.sweep.lock import locked
 
 NUM_TO_COMPARE = 4  # others that a median needs
 
@@ -163,7 +164,7 @@ class SweepJudge:
         }
         path = Path(self._pruning.path)
         # One at a time, so that what is decided by is what was known.
-        with locked(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock")).acquire(poll_interval=0.01):
             with path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             reports = read_reports(path)

@@ -15,7 +15,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.clock import Clock
 from trainwright.engine.trainer import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
-from trainwright.run.assemble import Assembly, assemble, check_like
+from trainwright.run.assemble import Assembly, assemble, check_variant
 
 if TYPE_CHECKING:
     from trainwright.sweep.worker import FindData
@@ -82,7 +82,7 @@ class _Rehearsal:
             self._measured = _measure(self._assembly, self._base)
             clock = self._assembly.state.clock
         else:
-            clock = check_like(DictConfig(config), self._assembly)
+            clock = check_variant(config, self._assembly)
         return _estimate(config, self._assembly, clock, self._measured)
 
 

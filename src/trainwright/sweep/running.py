@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 from trainwright.report.text import format_number
 from trainwright.sweep.launching import launch
 from trainwright.sweep.pruning import Pruning
-from trainwright.sweep.ranking import Ranked, value_of
+from trainwright.sweep.ranking import Ranked, Ranking, values_of
 from trainwright.sweep.report import report
 from trainwright.sweep.scheduler import Ending, Scheduler
 from trainwright.sweep.settings import SweepSettings
@@ -49,11 +49,11 @@ def run_jobs(
     slots: Sequence[Slot],
     workers: Workers,
     ways: Ways,
-    ranked: Ranked | None,
+    ranking: Ranking | None,
     pruning: Pruning | None,
 ) -> int:
     """Run all jobs and print the verdict. Returns the exit code."""
-    show = Show(source.total, _describe_value(store, ranked))
+    show = Show(source.total, _describe_values(store, ranking))
     try:
         if ways.own:
             ending = _schedule(source, store, slots, workers, ways, pruning, show)
@@ -114,13 +114,14 @@ def _signals(scheduler: Scheduler) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _describe_value(store: Store, ranked: Ranked | None) -> Callable[[State], str]:
-    """What is said of the value of a job that has ended."""
+def _describe_values(store: Store, ranking: Ranking | None) -> Callable[[State], str]:
+    """What is said of the values of a job that has ended."""
 
     def describe(state: State) -> str:
-        by = ranked or Ranked(f"validation/{state['objective']}", bool(state["higher_is_better"]))
-        value = value_of(by, state, store.run_folder(state))
-        return f"{by.label} {'-' if value is None else format_number(value)}"
+        by = ranking or (Ranked(f"validation/{state['objective']}", state["higher_is_better"]),)
+        values = values_of(by, state, store.run_folder(state))
+        texts = ["-"] * len(by) if values is None else map(format_number, values)
+        return "  ".join(f"{one.label} {text}" for one, text in zip(by, texts, strict=True))
 
     return describe
 

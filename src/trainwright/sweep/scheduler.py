@@ -10,7 +10,6 @@ from typing import Protocol
 from trainwright.errors import TrainwrightError
 from trainwright.sweep.crews import Crews
 from trainwright.sweep.job import Job
-from trainwright.sweep.lock import is_held
 from trainwright.sweep.pruning import Pruning, Reports, read_reports
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.slots import Slot
@@ -139,7 +138,7 @@ class Scheduler:
             state = self._store.state(job.id)
             if state["status"] == "finished" or self._is_left_pruned(job, state):
                 self._end(job, state, is_news=job.id in self._waited_for)
-            elif is_held(self._store.lock(job.id)):
+            elif self._store.is_at_work(job.id):
                 self._wait_for(job)
             else:
                 mates = self._crews.joining(job, self._again, self._source)
@@ -212,7 +211,7 @@ class Scheduler:
 
     def _ended(self, job: Job, running: Running, code: int) -> None:
         """Find out how a job ended: by its own account, else by how its process did."""
-        if code == BUSY or (len(running.jobs) > 1 and is_held(self._store.lock(job.id))):
+        if code == BUSY or (len(running.jobs) > 1 and self._store.is_at_work(job.id)):
             self._wait_for(job)
             return
         state = self._store.state(job.id)
@@ -279,7 +278,7 @@ class Scheduler:
     def _look_elsewhere(self) -> None:
         """Take back the jobs that other processes have let go of."""
         for job in list(self._elsewhere):
-            if not is_held(self._store.lock(job.id)):
+            if not self._store.is_at_work(job.id):
                 self._elsewhere.remove(job)
                 self._again.append(job)
 

@@ -7,12 +7,13 @@ the search that was not. (CMA-ES alone keeps a state of its own, in the storage.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
 import optuna
+from filelock import FileLock
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -28,11 +29,12 @@ from optuna.trial import TrialState
 from trainwright.errors import ConfigError
 from trainwright.sweep.axes import Axis, Swept
 from trainwright.sweep.job import Job
-from trainwright.sweep.lock import Lock, is_held, locked
 from trainwright.sweep.points import Point
+from trainwright.sweep.ranking import Values
 from trainwright.sweep.source import Source
 from trainwright.sweep.store import State, Store
 
+SECONDS_TO_LOOK = 0.01  # whether a lock that somebody has is free again
 FOLDER = "trainwright_folder"  # in a trial's attributes: the sweep that runs it
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Sampler = Literal["tpe", "cmaes", "gp", "random"]
@@ -42,13 +44,14 @@ class _SystemLock(BaseJournalFileLock):
     """A lock on the journal that is lifted when its holder dies; Optuna's own are not."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = Lock(path)
+        self._lock = FileLock(path)
 
     def acquire(self) -> bool:
-        return self._lock.take(wait=True)
+        self._lock.acquire(poll_interval=SECONDS_TO_LOOK)
+        return True
 
     def release(self) -> None:
-        self._lock.drop()
+        self._lock.release()
 
 
 class Search(Source):
@@ -67,10 +70,10 @@ class Search(Source):
         seed: int,
         sampler: Sampler,
         storage: str | None,
-        higher_is_better: bool,
+        higher_is_better: Sequence[bool],
         several_at_once: bool,
         make_job: Callable[[int, Point, int], Job],
-        value_of: Callable[[State], float | None],
+        values_of: Callable[[State], Values | None],
     ) -> None:
         self._swept = swept
         self._store = store
@@ -79,7 +82,7 @@ class Search(Source):
         self._sampler: Sampler = sampler
         self._several_at_once = several_at_once
         self._make_job = make_job
-        self._value_of = value_of
+        self._values_of = values_of
         self._distributions = {axis.key: distribution(axis) for axis in swept.others}
         self._study = open_study(store, storage, higher_is_better=higher_is_better)
         self._ready: deque[Job] = deque()
@@ -97,7 +100,7 @@ class Search(Source):
     def next(self) -> Job | None:
         """A job of a trial that is under way, or of a new one."""
         if not self._ready:
-            with locked(self._store.inner / "study.lock"):
+            with FileLock(self._store.inner / "study.lock"):
                 trials = self._study.get_trials(deepcopy=False)
                 if len(trials) < self._num_trials:
                     self._ask(len(trials))
@@ -133,7 +136,7 @@ class Search(Source):
             before = len(self._ready)
             self._begin(trial.number, trial.params)
             jobs = list(self._ready)[before:]
-            if any(is_held(self._store.lock(job.id)) for job in jobs):
+            if any(self._store.is_at_work(job.id) for job in jobs):
                 for job in jobs:
                     self._ready.remove(job)
                 del self._open[trial.number]
@@ -149,14 +152,17 @@ class Search(Source):
             return
         del self._open[job.trial]
         ends = [end for end in jobs.values() if end is not None and end["status"] != "failed"]
-        values = [value for value in map(self._value_of, ends) if value is not None]
+        values = [found for found in map(self._values_of, ends) if found is not None]
         if values:
-            self._study.tell(job.trial, fmean(values), skip_if_finished=True)
+            means = [fmean(of_one) for of_one in zip(*values, strict=True)]
+            self._study.tell(job.trial, means, skip_if_finished=True)
         else:
             self._study.tell(job.trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def open_study(store: Store, storage: str | None, *, higher_is_better: bool) -> optuna.Study:
+def open_study(
+    store: Store, storage: str | None, *, higher_is_better: Sequence[bool]
+) -> optuna.Study:
     """The study of a sweep: in a database, or in a journal in its folder.
 
     Raises ConfigError for a database that cannot be used.
@@ -170,7 +176,7 @@ def open_study(store: Store, storage: str | None, *, higher_is_better: bool) -> 
         return optuna.create_study(
             storage=where,
             study_name=store.path.name,
-            direction="maximize" if higher_is_better else "minimize",
+            directions=["maximize" if higher else "minimize" for higher in higher_is_better],
             load_if_exists=True,
         )
     except Exception as error:

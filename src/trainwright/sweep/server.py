@@ -34,6 +34,7 @@ class Server:
 
     def __init__(self, *, warm: bool) -> None:
         self._warm = warm
+        self._can_draw = False
         self._data: dict[str, Any] = {}  # datasets by what describes them, or None: it failed
         self._keys: dict[int, int] = {}  # the task of each living process
         # Standard output is ours alone: what a library prints goes to standard error.
@@ -90,6 +91,9 @@ class Server:
             self._child(message, can_fork=can_fork)
         self._keys[pid] = message["key"]
         self._say(event="started", key=message["key"], pid=pid, forked=can_fork)
+        if self._warm and not self._can_draw:
+            self._can_draw = True
+            _import_what_draws()  # now, while that job computes, and not before
 
     def _child(self, message: Message, *, can_fork: bool) -> None:
         """The new process: perform the task and exit. Never returns."""
@@ -164,17 +168,25 @@ class Server:
 
 
 def _import_what_jobs_need() -> None:
-    import matplotlib.ticker  # noqa: F401
+    """What is imported or read at the first use, by every job anew.
+
+    With torch that is its compiler, which each optimizer asks whether it is at work (2 s).
+    """
     import torch
 
     import trainwright.sweep.child  # noqa: F401
-    from trainwright.report.figures import new_figure, style
 
     torch.set_num_threads(1)
-    # What is imported or read at the first use, by every job anew: torch's compiler, which each
-    # optimizer asks whether it is at work (2 s), and the fonts of plots (0.3 s).
     torch.use_deterministic_algorithms(False)
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+
+
+def _import_what_draws() -> None:
+    """Matplotlib, and the fonts of plots (0.7 s)."""
+    import matplotlib.ticker  # noqa: F401
+
+    from trainwright.report.figures import new_figure, style
+
     figure = new_figure(1, 1)
     style(figure.add_subplot(), title="0123456789", xlabel="step")
     figure.canvas.draw()
@@ -219,3 +231,4 @@ def _die_with_parent() -> None:
 if __name__ == "__main__":
     sys.path.append(str(Path.cwd()))
     Server(warm=sys.argv[1] == "warm").serve()
+    os._exit(0)  # all has been said, and torch takes half a second to go

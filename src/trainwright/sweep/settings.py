@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from trainwright.errors import ConfigError
+from trainwright.sweep.ranking import PARAMETERS, Ranked, Ranking
+
 Positive = Annotated[int, Field(gt=0)]
 Mode = Literal["min", "max"]
 
@@ -27,9 +30,10 @@ class SweepSettings:
     timeout: Annotated[float, Field(gt=0)] | None = None
     retries: Annotated[int, Field(ge=0)] = 0
     fail_fast: bool = False
+    pictures: Literal["best", "all"] = "best"
 
-    metric: str | None = None
-    mode: Mode | None = None
+    metric: str | list[str] | None = None
+    mode: Mode | list[Mode] | None = None
 
     prune: Literal["median", "halving", "hyperband"] | None = None
     prune_after: int | str = "1 epoch"
@@ -41,3 +45,18 @@ class SweepSettings:
     storage: str | None = None
 
     job: str | None = None
+
+    @property
+    def ranking(self) -> Ranking | None:
+        """What was asked to be ranked; None: the objective."""
+        metrics = [self.metric] if isinstance(self.metric, str) else self.metric or []
+        modes = [self.mode] if isinstance(self.mode, str) else self.mode or []
+        if len(metrics) != len(modes):
+            raise ConfigError(
+                "sweep.metric and sweep.mode belong together, a mode for each metric\n"
+                "  such as sweep.metric=validation/loss sweep.mode=min\n"
+                "  or 'sweep.metric=[accuracy,parameters]' 'sweep.mode=[max,min]'"
+            )
+        names = [m if "/" in m or m == PARAMETERS else f"validation/{m}" for m in metrics]
+        found = zip(names, modes, strict=True)
+        return tuple(Ranked(name, mode == "max") for name, mode in found) or None

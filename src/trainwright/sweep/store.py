@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from trainwright.errors import ConfigError, DiskError
 from trainwright.sweep.job import Job
 from trainwright.sweep.lines import read_lines
-from trainwright.sweep.lock import is_held, locked
 
 DONE = ("finished", "pruned")
 State = dict[str, Any]
@@ -77,6 +78,11 @@ class Store:
         """What running jobs report to the pruner, a line each."""
         return self.inner / "reports.jsonl"
 
+    @property
+    def leaders(self) -> Path:
+        """The jobs that were the best so far when they ended, a line each."""
+        return self.inner / "leaders.jsonl"
+
     def folder(self, job: Job | JobLine) -> Path:
         """The run folder of a job in this sweep, whether it is there or not."""
         return self.path / f"{job.name}-{job.id}"
@@ -89,13 +95,23 @@ class Store:
         """The file that is locked by the process that works on a job."""
         return self.states / f"{job_id}.lock"
 
+    def is_at_work(self, job_id: str) -> bool:
+        """Whether a living process works on a job: the system lifts the lock of one that dies."""
+        path = self.lock(job_id)
+        try:
+            if path.exists():
+                FileLock(path).acquire(blocking=False).lock.release()
+        except Timeout:
+            return True
+        return False
+
     def state(self, job_id: str) -> State:
         """The state of a job: `status` planned, running, finished, pruned, stopped or failed.
 
         A job that was running when its process died is `stopped`: it can be gone on with.
         """
         state = self._read(job_id)
-        if state.get("status") == "running" and not is_held(self.lock(job_id)):
+        if state.get("status") == "running" and not self.is_at_work(job_id):
             state = self._read(job_id)  # it may have ended between the two looks
             if state.get("status") == "running":
                 state["status"] = "stopped"
@@ -126,7 +142,7 @@ class Store:
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Note jobs that are new to this folder."""
-        with locked(self.inner / "jobs.lock"):
+        with FileLock(self.inner / "jobs.lock"):
             known = {line.id for line in self.jobs()}
             new = [job for job in jobs if job.id not in known]
             text = "".join(json.dumps(_line(job)) + "\n" for job in new)

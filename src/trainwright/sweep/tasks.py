@@ -24,6 +24,7 @@ def job_task(
         "name": job.name,
         "config": config,
         "overrides": list(job.overrides),
+        "sweep": str(store.path.absolute()),
         "folder": str(store.folder(job).absolute()),
         "state": str((store.states / f"{job.id}.json").absolute()),
         "lock": str(store.lock(job.id).absolute()),

@@ -1,21 +1,23 @@
 """Which setting won, and whether that is more than luck.
 
 Jobs that differ in nothing but the seed are repetitions of one setting. Settings are ranked by
-their mean. The winner is compared with each other setting by Welch's t-test (two-sided, unequal
-variances; Welch 1947), and the p-values are corrected for their number by Holm's method (1979).
-Settings from which the winner does not differ at the 5 % level are within seed noise of it.
+their mean; by several metrics, those that no other beats in all of them come first (the Pareto
+front), and then the first metric decides. For each metric the best setting is compared with each
+other one by the statistics of `significance.py`.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
+from typing import Any
 
 from trainwright.sweep.job import short
-from trainwright.sweep.ranking import Ranked, value_of
+from trainwright.sweep.ranking import Ranked, Ranking, Values, values_of
+from trainwright.sweep.significance import holm, welch
 from trainwright.sweep.store import JobLine, State, Store
 
-LEVEL = 0.05
+LEVEL = 0.05  # of p-values: above it two settings are within seed noise of each other
 
 
 @dataclass(frozen=True)
@@ -24,36 +26,42 @@ class Row:
 
     job: JobLine
     state: State
-    value: float | None
+    values: Values | None
 
     @property
     def status(self) -> str:
         """Planned, running, stopped, finished, pruned or failed."""
         return str(self.state["status"])
 
+    def value(self, index: int = 0) -> float:
+        """Its value of the metric with this index, of which there must be one."""
+        assert self.values is not None
+        return self.values[index]
 
-@dataclass
+
+@dataclass(eq=False)
 class Setting:
     """All jobs that differ in the seed alone."""
 
     point: dict[str, str]  # without the seed
     rows: list[Row] = field(default_factory=list)
-    p_value: float | None = None  # of being as good as the winner, corrected; None: cannot be told
 
     @property
-    def values(self) -> list[float]:
-        """The values of those that have one, failed ones left out."""
-        return [r.value for r in self.rows if r.value is not None and r.status != "failed"]
+    def counted(self) -> list[Row]:
+        """The jobs that have values, failed ones left out."""
+        return [row for row in self.rows if row.values is not None and row.status != "failed"]
 
-    @property
-    def mean(self) -> float | None:
+    def values(self, index: int = 0) -> list[float]:
+        """What its jobs have come to, of the metric with this index."""
+        return [row.value(index) for row in self.counted]
+
+    def mean(self, index: int = 0) -> float | None:
         """Their mean."""
-        return fmean(self.values) if self.values else None
+        return fmean(self.values(index)) if self.counted else None
 
-    @property
-    def sd(self) -> float | None:
+    def sd(self, index: int = 0) -> float | None:
         """Their sample standard deviation; None for fewer than two."""
-        return stdev(self.values) if len(self.values) > 1 else None
+        return stdev(self.values(index)) if len(self.counted) > 1 else None
 
     @property
     def seconds(self) -> float:
@@ -67,23 +75,32 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best setting by one metric, and the others that were compared with it.
+
+    `compared` holds the corrected p-value of being as good, where both have several seeds.
+    """
+
+    ranked: Ranked
+    setting: Setting
+    row: Row  # its best job
+    compared: list[tuple[Setting, float]]
+
+    @property
+    def tied(self) -> list[Setting]:
+        """The settings that are within seed noise of it."""
+        return [setting for setting, p_value in self.compared if p_value >= LEVEL]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Settings from best to worst, those without a value last."""
 
     settings: list[Setting]
-    ranked: Ranked
+    ranking: Ranking
     keys: list[str]  # that differ
-
-    @property
-    def winner(self) -> Setting | None:
-        """The best setting, if any has a value."""
-        first = self.settings[0] if self.settings else None
-        return first if first is not None and first.values else None
-
-    @property
-    def tied(self) -> list[Setting]:
-        """The settings from which the winner cannot be told, though seeds were compared."""
-        return [s for s in self.settings[1:] if s.p_value is not None and s.p_value >= LEVEL]
+    front: set[Setting]  # that no other beats in every metric
+    bests: list[Best]  # for each metric; empty while nothing has a value
 
     @property
     def rows(self) -> list[Row]:
@@ -96,68 +113,70 @@ def judge_sweep(store: Store) -> Verdict:
     plan = store.plan()
     lines = store.jobs()
     states = {line.id: store.state(line.id) for line in lines}
-    ranked = _ranked(plan, states.values())
+    ranking = _ranking(plan, states.values())
     settings: dict[tuple[tuple[str, str], ...], Setting] = {}
     for line in lines:
         state = states[line.id]
         folder = store.run_folder(state) if "folder" in state else store.folder(line)
-        value = value_of(ranked, state, folder)
         point = {key: text for key, text in line.point.items() if key != "seed"}
         setting = settings.setdefault(tuple(sorted(point.items())), Setting(point))
-        setting.rows.append(Row(line, state, value))
-    sign = -1 if ranked.higher_is_better else 1
-    ordered = sorted(settings.values(), key=lambda s: math.inf if s.mean is None else sign * s.mean)
-    compare(ordered)
-    return Verdict(ordered, ranked, _keys_that_differ([line.point for line in lines]))
+        setting.rows.append(Row(line, state, values_of(ranking, state, folder)))
+    front = pareto_front(list(settings.values()), ranking)
+    first = ranking[0]
 
+    def place(setting: Setting) -> tuple[bool, float]:
+        mean = setting.mean()
+        return setting not in front, math.inf if mean is None else first.cost(mean)
 
-def compare(settings: Sequence[Setting]) -> None:
-    """Note for every setting but the first the corrected p-value against the first."""
-    if not settings or len(settings[0].values) < 2:
-        return
-    others = [s for s in settings[1:] if len(s.values) > 1]
-    p_values = [welch(settings[0].values, other.values) for other in others]
-    for setting, p_value in zip(others, holm(p_values), strict=True):
-        setting.p_value = p_value
-
-
-def welch(one: Sequence[float], other: Sequence[float]) -> float:
-    """The two-sided p-value of Welch's t-test on two samples of at least two values each.
-
-    Two samples without any variance differ for certain (0), or not at all (1).
-    """
-    variances = stdev(one) ** 2 / len(one), stdev(other) ** 2 / len(other)
-    difference = fmean(one) - fmean(other)
-    if sum(variances) == 0:
-        return 0.0 if difference else 1.0
-    from scipy.special import stdtr
-
-    t = abs(difference) / math.sqrt(sum(variances))
-    sizes = len(one), len(other)
-    freedom = sum(variances) ** 2 / sum(
-        variance**2 / (size - 1) for variance, size in zip(variances, sizes, strict=True)
+    ordered = sorted(settings.values(), key=place)
+    bests = [_best(index, ranked, ordered) for index, ranked in enumerate(ranking) if front]
+    return Verdict(
+        ordered, ranking, _keys_that_differ([line.point for line in lines]), front, bests
     )
-    return float(2 * stdtr(freedom, -t))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of some p-values, in their order."""
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
+def pareto_front(settings: Sequence[Setting], ranking: Ranking) -> set[Setting]:
+    """The settings of which no other is as good by every metric's mean and better by one."""
+    costs = {
+        setting: tuple(r.cost(fmean(setting.values(i))) for i, r in enumerate(ranking))
+        for setting in settings
+        if setting.counted
+    }
+    front: list[Values] = []
+    for cost in sorted(set(costs.values())):  # what beats another comes before it
+        if not any(all(a <= b for a, b in zip(one, cost, strict=True)) for one in front):
+            front.append(cost)
+    unbeaten = set(front)
+    return {setting for setting, cost in costs.items() if cost in unbeaten}
 
 
-def _ranked(plan: Mapping[str, object], states: Iterable[State]) -> Ranked:
+def _best(index: int, ranked: Ranked, settings: Sequence[Setting]) -> Best:
+    with_values = [setting for setting in settings if setting.counted]
+    setting = min(with_values, key=lambda s: ranked.cost(fmean(s.values(index))))
+    row = min(setting.counted, key=lambda r: ranked.cost(r.value(index)))
+    others = [s for s in with_values if s is not setting]
+    return Best(ranked, setting, row, compare(setting, others, index))
+
+
+def compare(
+    best: Setting, others: Iterable[Setting], index: int = 0
+) -> list[tuple[Setting, float]]:
+    """The others that have several seeds, as the best must have, with their corrected p-values."""
+    if len(best.counted) < 2:
+        return []
+    several = [setting for setting in others if len(setting.counted) > 1]
+    p_values = [welch(best.values(index), setting.values(index)) for setting in several]
+    return list(zip(several, holm(p_values), strict=True))
+
+
+def _ranking(plan: Mapping[str, Any], states: Iterable[State]) -> Ranking:
     """What is ranked: as planned, else the objective that the runs have."""
-    if plan["metric"] is not None:
-        return Ranked(str(plan["metric"]), bool(plan["higher_is_better"]))
+    if plan["ranked"] is not None:
+        return tuple(Ranked(**ranked) for ranked in plan["ranked"])
     for state in states:
         if "objective" in state:
-            return Ranked(f"validation/{state['objective']}", bool(state["higher_is_better"]))
-    return Ranked("validation/loss", higher_is_better=False)  # nothing has ended yet
+            return (Ranked(f"validation/{state['objective']}", bool(state["higher_is_better"])),)
+    return (Ranked("validation/loss", higher_is_better=False),)  # nothing has ended yet
 
 
 def _keys_that_differ(points: Sequence[Mapping[str, str]]) -> list[str]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from trainwright.data.dataset import Dataset
@@ -33,9 +34,9 @@ from trainwright.run.run import Outcome, Request, running
 from trainwright.runfolder import RunFolder
 from trainwright.stack.together import together
 from trainwright.sweep.identity import job_id
-from trainwright.sweep.lock import Lock
+from trainwright.sweep.incumbent import is_drawn
 from trainwright.sweep.pruning import judge
-from trainwright.sweep.store import DONE, State, write_whole
+from trainwright.sweep.store import DONE, State, Store, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -84,16 +85,11 @@ def _logged(task: Task, find_data: FindData) -> Training[int]:
 
 def working(task: Task, find_data: FindData) -> Training[int]:
     """What `work` does, asking for each training step instead of making it."""
-    lock = Lock(Path(task["lock"]))
-    give_up = time.monotonic() + SECONDS_TO_LOCK
-    while not lock.take():
-        if time.monotonic() > give_up:
-            return BUSY
-        time.sleep(0.05)
     try:
-        return (yield from _Work(task, find_data).do())
-    finally:
-        lock.drop()
+        with FileLock(task["lock"]).acquire(timeout=SECONDS_TO_LOCK):
+            return (yield from _Work(task, find_data).do())
+    except Timeout:
+        return BUSY
 
 
 class _Work:
@@ -151,7 +147,7 @@ class _Work:
         config: dict[str, Any] = json.loads(json.dumps(self._task["config"]))
         config["run"]["dir"] = str(self._folder)
         resume = self._resume(config)
-        prune = self._task["prune"]
+        prune, store = self._task["prune"], Store(Path(self._task["sweep"]))
         request = Request(
             config=DictConfig(config),
             overrides=[] if resume is not None else list(self._task["overrides"]),
@@ -159,6 +155,7 @@ class _Work:
             resume=resume,
             dataset=self._find_data(config["data"]),
             prune=None if prune is None else Prune(judge(prune, self._task["id"])),
+            draws=lambda: is_drawn(self._task["id"], self._folder, store),
             stacked=self._task["stacked"],
         )
         return (yield from running(request))

@@ -12,9 +12,9 @@ from trainwright.data.dataset import DataInfo
 from trainwright.nn.gan import GAN
 from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
+from trainwright.tasks.gan_game import settle_game
 from trainwright.tasks.gan_health import diagnose
 from trainwright.tasks.gan_losses import (
-    RELATIVE_ALREADY,
     GANLoss,
     discriminator_loss,
     generator_loss,
@@ -35,7 +35,8 @@ MAX_CLASS_ROWS = 10
 class GANTask(Task):
     """The two-player game of Goodfellow et al. 2014 (arXiv:1406.2661), with the loss of choice.
 
-    `relativistic`: real images and fakes are judged in pairs; see `relativistic_loss`.
+    `relativistic`: real images and fakes are judged in pairs; see `relativistic_loss`. With `auto`
+    here or of the next two, see `settle_game`.
     `critic_steps`: the generator moves in every so-many-th step, the discriminator in each.
     `penalty_weight`: of the gradient penalty, with loss=wasserstein_gp alone.
     `r1`: gamma of the R1 penalty, r1 / 2 * |gradient|^2 at real images; 0: none. With `r1_every`
@@ -62,11 +63,11 @@ class GANTask(Task):
         info: DataInfo,
         seed: int,
         loss: GANLoss = "non_saturating",
-        relativistic: bool = False,
+        relativistic: bool | Literal["auto"] = False,
         critic_steps: int = 1,
         penalty_weight: float = 10.0,
-        r1: float = 0.0,
-        r1_every: int = 1,
+        r1: float | Literal["auto"] = 0.0,
+        r1_every: int | Literal["auto"] = 1,
         top_k: float = 1.0,
         diff_augment: tuple[DiffAugment, ...] = (),
         instance_noise: float = 0.0,
@@ -78,29 +79,18 @@ class GANTask(Task):
             raise ValueError("task=gan needs a generator and a discriminator: model=gan or mlp_gan")
         if critic_steps < 1:
             raise ValueError(f"critic_steps={critic_steps} is not at least 1")
-        weights = {"penalty_weight": penalty_weight, "r1": r1, "auxiliary_weight": auxiliary_weight}
+        weights = {"penalty_weight": penalty_weight, "auxiliary_weight": auxiliary_weight}
         for name, weight in weights.items():
             if weight < 0:
                 raise ValueError(f"{name}={weight} is below 0")
-        if r1_every < 1 or (r1_every > 1 and not r1):
-            raise ValueError(f"r1_every={r1_every}: it is at least 1, and does nothing without r1")
         if not 0 < top_k <= 1:
             raise ValueError(f"top_k={top_k} is no share of the fakes, above 0 and at most 1")
-        if loss == "wasserstein_gp" and relativistic:
-            raise ValueError(RELATIVE_ALREADY)
-        if loss == "wasserstein_gp" and r1:
-            raise ValueError(
-                f"r1={r1} pulls the gradient to 0 that the penalty of wasserstein_gp holds at 1;"
-                " choose one"
-            )
+        self.game = settle_game(loss, relativistic, r1, r1_every)
         self.model = model
         self.class_names = info.class_names
         self.normalisation = Normalisation.symmetric(info)
-        self.loss = loss
-        self.relativistic = relativistic
         self.critic_steps = critic_steps
         self.penalty_weight = penalty_weight
-        self.r1, self.r1_every = r1, r1_every
         self.top_k = top_k
         self.view = View(diff_augment, instance_noise)
         self.auxiliary_weight = auxiliary_weight
@@ -157,13 +147,13 @@ class GANTask(Task):
         real_logits, fake_logits = logits.chunk(2)
         loss = self._discriminator_loss(real_logits, fake_logits)
         seen = {"real": self._belief(real_logits), "fake": self._belief(fake_logits)}
-        if self.loss == "wasserstein_gp":
+        if self.game.loss == "wasserstein_gp":
             penalty = gradient_penalty(self.model.discriminator, real, fakes, classes)
             loss = loss + self.penalty_weight * penalty
             seen["penalty"] = penalty.detach()
-        if self.r1 and handed.get("step", 0) % self.r1_every == 0:
+        if self.game.r1 and handed.get("step", 0) % self.game.r1_every == 0:
             penalty = r1_penalty(self.model.discriminator, real, classes)
-            loss = loss + self.r1_every * self.r1 / 2 * penalty
+            loss = loss + self.game.r1_every * self.game.r1 / 2 * penalty
             seen["r1"] = penalty.detach()
         if class_logits is not None and twice is not None:
             # Twice the mean: over the real ones and over the fakes, as the paper adds them.
@@ -178,7 +168,7 @@ class GANTask(Task):
         fakes = self.view(handed["fakes"], progress)
         logits, class_logits = self.model.discriminator.judge(fakes, classes)
         real_logits = None
-        if self.relativistic:
+        if self.game.relativistic:
             with torch.no_grad():
                 real_logits = self.model.discriminator(handed["real"], classes)
         if self.top_k < 1:
@@ -194,19 +184,23 @@ class GANTask(Task):
         return loss, {"loss": loss.detach()}
 
     def _discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        if self.relativistic:
-            return relativistic_loss(self.loss, real_logits, fake_logits)
-        return discriminator_loss(self.loss, real_logits, fake_logits)
+        if self.game.relativistic:
+            return relativistic_loss(self.game.loss, real_logits, fake_logits)
+        return discriminator_loss(self.game.loss, real_logits, fake_logits)
 
     def _generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
-        if self.relativistic and real_logits is not None:
-            return relativistic_loss(self.loss, fake_logits, real_logits)
-        return generator_loss(self.loss, fake_logits)
+        if self.game.relativistic and real_logits is not None:
+            return relativistic_loss(self.game.loss, fake_logits, real_logits)
+        return generator_loss(self.game.loss, fake_logits)
 
     def _belief(self, logits: Tensor) -> Tensor:
         """How real the discriminator holds images to be: D(x) of the paper, or a plain score."""
-        is_probability = self.loss == "non_saturating" and not self.relativistic
+        is_probability = self.game.loss == "non_saturating" and not self.game.relativistic
         return (logits.detach().sigmoid() if is_probability else logits.detach()).mean()
+
+    def describe(self) -> str:
+        """Which game is played."""
+        return str(self.game)
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Real images, fakes of the same classes (each B, C, H, W), and the logits of both (B,)."""
@@ -270,7 +264,7 @@ class GANTask(Task):
 
     def diagnose(self, history: Sequence[Signs]) -> Health:
         """Healthy, or which player wins, whether samples grow alike, whether all is lost."""
-        return diagnose(history, is_critic=self.loss == "wasserstein_gp")
+        return diagnose(history, is_critic=self.game.loss == "wasserstein_gp")
 
     def showcase(self) -> Tensor:
         """Images of the fixed latents in [0, 1], a row a class where the GAN is conditional."""

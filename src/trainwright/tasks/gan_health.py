@@ -109,7 +109,9 @@ def _collapsing(history: Sequence[Signs]) -> Ailment | None:
         reasons.append(f"classes are missing: {', '.join(missing)}")
     if not reasons:
         return None
-    remedy = "task.r1=1, model.spectral_norm=true, task.relativistic=true, a lower optimizer.lr"
+    remedy = (
+        "task.r1=1, model.spectral_norm=true, task.diff_augment=[translation], a lower optimizer.lr"
+    )
     return Ailment("collapsing", "; ".join(reasons), remedy)
 
 

@@ -77,6 +77,10 @@ class Task(nn.Module, ABC):
     def score(self, values: dict[str, Tensor]) -> dict[str, float]:
         """The metrics of a split, from the values of all its examples, each (N, ...)."""
 
+    def describe(self) -> str:
+        """What was chosen for how it is learned where the config leaves that open, for a person."""
+        return ""
+
     def vital_signs(self, values: dict[str, Tensor], scores: dict[str, float]) -> dict[str, float]:
         """What the values of a split, each (N, ...), and their scores say of the run's health."""
         return {}

@@ -1,0 +1,111 @@
+"""SWEEPS.md from the results of sweeps.py."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean, median
+from typing import Any
+
+Record = dict[str, Any]
+INTRODUCTION = """\
+# What a sweep costs, and what other ways to run the same jobs do
+
+Written by `python benchmarks/sweeps.py report` from sweeps.jsonl, which the other commands of that
+file append to. Seconds are from Enter to exit. A round takes all sides one after the other; ratios
+are taken within a round. Given are medians over the rounds, in brackets the least and the most.
+"""
+
+
+def text(lines: Sequence[Record]) -> str:
+    """The report on the results of the last one's source."""
+    lines = [line for line in lines if line["source"] == lines[-1]["source"]]
+    last, times = lines[-1], sorted(line["time"] for line in lines)
+    versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
+    parts = [
+        INTRODUCTION,
+        f"Machine: {last['machine']}  \nVersions: {versions}  \n"
+        f"Measured: {times[0]} to {times[-1]} UTC, commit {last['commit']}\n",
+    ]
+    for kind, section in SECTIONS.items():
+        of_kind = [line for line in lines if line["kind"] == kind]
+        if of_kind:
+            parts.append("\n".join(section(of_kind)) + "\n")
+    return "\n".join(parts)
+
+
+def _launchers(lines: Sequence[Record]) -> Iterator[str]:
+    for limit in sorted({line["limit"] or 0 for line in lines}, key=lambda n: n or 10**9):
+        some = [line for line in lines if (line["limit"] or 0) == limit]
+        what = "all of MNIST" if not limit else f"{limit:,} training images of MNIST"
+        yield f"## 16 one-epoch MLP jobs (784-512-256-10, batch 64), {what}"
+        yield "| | seconds | ours is, times as fast | test accuracy, mean |"
+        yield "|---|---:|---:|---:|"
+        rounds = {line["round"]: {} for line in some}
+        for line in some:
+            rounds[line["round"]][line["side"]] = line["seconds"]
+        for side in dict.fromkeys(line["side"] for line in some):
+            own = [line for line in some if line["side"] == side]
+            ratios = [r[side] / r["ours"] for r in rounds.values() if side in r and "ours" in r]
+            seconds = _spread([line["seconds"] for line in own], ".1f")
+            faster = _spread(ratios, ".2f") if ratios and side != "ours" else ""
+            accuracy = fmean(line["accuracy"] for line in own)
+            yield f"| {side} | {seconds} | {faster} | {accuracy:.4f} |"
+        yield ""
+
+
+def _threads(lines: Sequence[Record]) -> Iterator[str]:
+    yield "## Two jobs of two threads each on two cores (the same MLP)"
+    yield "| | steps a second, both together |"
+    yield "|---|---:|"
+    for side in dict.fromkeys(line["side"] for line in lines):
+        rates = [sum(line["steps_per_second"]) for line in lines if line["side"] == side]
+        yield f"| {side} | {_spread(rates, '.0f')} |"
+
+
+def _pruning(lines: Sequence[Record]) -> Iterator[str]:
+    yield "## 40 random settings of an MLP on digits, 18 epochs each at most"
+    yield "| | epochs, share | seconds, share | best validation accuracy, each round |"
+    yield "|---|---:|---:|---|"
+    whole = {line["round"]: line for line in lines if line["side"] == "to the end"}
+    for side in dict.fromkeys(line["side"] for line in lines):
+        own = [line for line in lines if line["side"] == side and line["round"] in whole]
+        shares = [
+            _spread([line[key] / whole[line["round"]][key] for line in own], ".2f")
+            for key in ("epochs", "seconds")
+        ]
+        best = ", ".join(f"{line['best']:.4f}" for line in own)
+        yield f"| {side} | {shares[0]} | {shares[1]} | {best} |"
+
+
+def _overhead(lines: Sequence[Record]) -> Iterator[str]:
+    yield "## A job of one step on digits, in a warm sweep with one slot"
+    for name, key in (
+        ("the job itself", "own"),
+        ("from its end to the next one's beginning: fork, exit, scheduler", "around"),
+        ("the scheduler alone", "scheduler"),
+    ):
+        yield f"- {name}: {_spread([1000 * line[key] for line in lines], '.0f')} ms"
+
+
+def _plan(lines: Sequence[Record]) -> Iterator[str]:
+    yield "## Sizes"
+    yield f"- 1,000 jobs planned: {_spread([line['seconds'] for line in lines], '.1f')} s"
+
+
+def _table(lines: Sequence[Record]) -> Iterator[str]:
+    yield f"- the verdict on 10,000: {_spread([line['seconds'] for line in lines], '.1f')} s"
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    middle = f"{median(values):{form}}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({min(values):{form}} to {max(values):{form}})"
+
+
+SECTIONS = {
+    "launchers": _launchers,
+    "threads": _threads,
+    "pruning": _pruning,
+    "overhead": _overhead,
+    "plan": _plan,
+    "table": _table,
+}

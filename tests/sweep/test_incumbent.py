@@ -1,0 +1,35 @@
+"""Pictures are drawn of runs that were the best when they ended."""
+
+import json
+
+from trainwright.sweep.incumbent import takes_the_lead
+from trainwright.sweep.ranking import Ranked
+
+LOSS = Ranked("validation/loss", False)
+
+
+def ended(folder, name, value):
+    run = folder / name
+    run.mkdir(exist_ok=True)
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 1, "validation/loss": value}) + "\n")
+    return takes_the_lead(name, run, ranked=LOSS, path=folder / "leaders.jsonl")
+
+
+def test_who_is_better_than_all_before_takes_the_lead(tmp_path):
+    values = {"a": 3.0, "b": 4.0, "c": 2.0, "d": 2.0, "e": 2.5, "f": 1.0}
+    leads = {name: ended(tmp_path, name, value) for name, value in values.items()}
+    assert [name for name, lead in leads.items() if lead] == ["a", "c", "f"]
+
+
+def test_a_job_that_was_interrupted_while_it_drew_still_leads(tmp_path):
+    assert ended(tmp_path, "a", 3.0)
+    assert ended(tmp_path, "a", 3.0)
+    assert not ended(tmp_path, "b", 3.0)
+
+
+def test_a_line_that_a_kill_has_torn_swallows_no_other(tmp_path):
+    assert ended(tmp_path, "a", 3.0)
+    with (tmp_path / "leaders.jsonl").open("a") as file:
+        file.write('\n{"id": "b", "va')
+    assert ended(tmp_path, "c", 2.0)
+    assert not ended(tmp_path, "d", 2.5)
