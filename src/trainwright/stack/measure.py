@@ -22,7 +22,6 @@ from trainwright.stack.step import Stack
 
 ROUNDS = 3
 SECONDS_A_ROUND = 0.05  # and side
-MAX_MEASURED = 8  # members; more are no slower each
 
 
 class Gain(NamedTuple):
@@ -37,7 +36,6 @@ def gain(key: str, num_members: int, make: Callable[[int], Assembly]) -> Gain:
 
     `make(k)` is member number k, of runs that are alike; `key` says what they are.
     """
-    num_members = min(num_members, MAX_MEASURED)
     first = make(0)
     where = environment(first.state.placement, first.dataset)
     name = hashlib.sha256(json.dumps([key, num_members, where]).encode()).hexdigest()[:20]

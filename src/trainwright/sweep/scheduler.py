@@ -5,9 +5,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from trainwright.errors import TrainwrightError
+from trainwright.sweep.audience import Audience
 from trainwright.sweep.crews import Crews
 from trainwright.sweep.job import Job
 from trainwright.sweep.pruning import Pruning, Reports, read_reports
@@ -23,19 +23,6 @@ TOO_LARGE = 76  # and where memory does not hold a stack
 LOOK = 0.2  # seconds between two looks at the clock
 GRACE = 10.0  # seconds between asking a job to stop and killing it
 MAX_DEATHS = 3  # of the server, in a row
-
-
-class Audience(Protocol):
-    """Hears what happens, to show it."""
-
-    def ended(self, job: Job, state: State, num_ended: int) -> None:
-        """A job has ended, as the `num_ended`-th, and will not be tried again."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-    def tick(self, num_ended: int, total: int, num_running: int) -> None:
-        """Time has passed."""
 
 
 @dataclass
@@ -71,7 +58,7 @@ class Scheduler:
         *,
         pruning: Pruning | None,
         audience: Audience,
-        stacks: Sequence[Sequence[str]] = (),
+        crews: Crews,
     ) -> None:
         self._source = source
         self._store = store
@@ -81,7 +68,7 @@ class Scheduler:
         self._pruning = pruning
         self._audience = audience
         self._running: dict[int, Running] = {}
-        self._crews = Crews(stacks, store)
+        self._crews = crews
         self._again: deque[Job] = deque()  # to be tried once more
         self._elsewhere: list[Job] = []  # that other processes are at
         self._waited_for: set[str] = set()

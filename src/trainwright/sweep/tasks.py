@@ -9,6 +9,8 @@ from trainwright.sweep.job import Job
 from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.store import Store
 
+MAX_TRIED = 16  # members of a stack that is tried; with more of them a step costs each no more
+
 
 def job_task(
     job: Job, store: Store, *, threads: int | None, pruning: Pruning | None
@@ -42,7 +44,14 @@ def stack_task(
     return {"do": "stack", "jobs": members}
 
 
-def rehearsal_task(jobs: Iterable[Job], result: Path, *, threads: int) -> dict[str, Any]:
-    """To put a batch through every distinct model of some jobs."""
-    listed = [{"id": job.id, "config": job.config} for job in jobs]
-    return {"do": "rehearse", "jobs": listed, "result": str(result), "threads": threads}
+def rehearsal_task(
+    jobs: Iterable[Job], result: Path, *, threads: int, groups: Sequence[Sequence[Job]] = ()
+) -> dict[str, Any]:
+    """To put a batch through every distinct model of some jobs, and to try stacks of `groups`."""
+    return {
+        "do": "rehearse",
+        "jobs": [{"id": job.id, "config": job.config} for job in jobs],
+        "groups": [[job.config for job in group[:MAX_TRIED]] for group in groups],
+        "result": str(result),
+        "threads": threads,
+    }
