@@ -9,6 +9,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from trainwright.seeds import generator_for
+from trainwright.stack.slopes import leaf, slope
+
+
+class Each(tuple[float, ...]):
+    """A number of which each member has its own, where the network expects one."""
 
 
 class Draws(TorchFunctionMode):
@@ -43,28 +48,50 @@ class Draws(TorchFunctionMode):
             place = {"dtype": like.dtype, "device": like.device, **kwargs}
             plain = _LIKE[func]
             return self._drawn(lambda generator: plain(like.shape, generator=generator, **place))
+        if func is functional.cross_entropy and isinstance(kwargs.get("label_smoothing"), Each):
+            return self._smoothed(*args, **kwargs)
+        if func is torch.Tensor.requires_grad_:
+            return leaf(*args, **kwargs)
+        if func is torch.autograd.grad:
+            return slope(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _dropout(
-        self, inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+        self, inputs: Tensor, p: float | Each = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
         """What torch does on a CPU, where the mask is drawn by `bernoulli_`."""
         if not training or p == 0:
             return inputs
         shape, dtype, device = inputs.shape, inputs.dtype, inputs.device
+        rates = p if isinstance(p, Each) else Each([p] * len(self._made()))
+        masks = [
+            torch.empty(shape, dtype=dtype, device=device)
+            .bernoulli_(1 - rate, generator=generator)
+            .div_(1 - rate)
+            for rate, generator in zip(rates, self._made(), strict=True)
+        ]
+        return inputs * self._of_lane(masks)
 
-        def mask(generator: torch.Generator) -> Tensor:
-            empty = torch.empty(shape, dtype=dtype, device=device)
-            return empty.bernoulli_(1 - p, generator=generator).div_(1 - p)
-
-        return inputs * self._drawn(mask)
+    def _smoothed(
+        self, logits: Tensor, targets: Tensor, *, label_smoothing: Each, **others: Any
+    ) -> Tensor:
+        """Mean cross-entropy with a share of the target spread over all classes, as torch does."""
+        share = self._of_lane([torch.tensor(s, device=logits.device) for s in label_smoothing])
+        spread = -logits.log_softmax(dim=1).mean()
+        return (1 - share) * functional.cross_entropy(logits, targets, **others) + share * spread
 
     def _drawn(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
-        assert self.lane is not None
+        return self._of_lane([draw(generator) for generator in self._made()])
+
+    def _made(self) -> list[torch.Generator]:
         if self._generators is None:
             self._generators = self._make()  # type: ignore[no-untyped-call]
-        drawn = torch.stack([draw(generator) for generator in self._generators])  # (K, ...)
-        return drawn[self.lane]
+        return self._generators
+
+    def _of_lane(self, members: Sequence[Tensor]) -> Tensor:
+        """Of one tensor for each member that of the member at hand, under `vmap`."""
+        assert self.lane is not None
+        return torch.stack(list(members))[self.lane]
 
 
 _FROM_SIZES = (torch.randn, torch.rand, torch.randint)

@@ -50,7 +50,12 @@ class _Affine(torch.autograd.Function):
             t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
             for t, dim in zip(tensors, in_dims, strict=True)
         ]
-        return _StackedAffine.apply(*stacked), 0  # type: ignore[no-untyped-call]
+        kind = stacked[0].device.type
+        if not torch.is_autocast_enabled(kind):
+            return _StackedAffine.apply(*stacked), 0  # type: ignore[no-untyped-call]
+        lower = [tensor.to(torch.get_autocast_dtype(kind)) for tensor in stacked]
+        with torch.autocast(kind, enabled=False):
+            return _StackedAffine.apply(*lower), 0  # type: ignore[no-untyped-call]
 
 
 class _StackedAffine(torch.autograd.Function):
@@ -58,13 +63,8 @@ class _StackedAffine(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
-        kind = inputs.device.type
-        if torch.is_autocast_enabled(kind):
-            dtype = torch.get_autocast_dtype(kind)
-            inputs, weights, biases = inputs.to(dtype), weights.to(dtype), biases.to(dtype)
         ctx.save_for_backward(inputs, weights)
-        with torch.autocast(kind, enabled=False):
-            return torch.baddbmm(biases.unsqueeze(1), inputs, weights.mT)
+        return torch.baddbmm(biases.unsqueeze(1), inputs, weights.mT)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from platformdirs import user_cache_path
+from torch import nn
 
 from trainwright.engine.environment import environment
 from trainwright.engine.moves import Move
@@ -56,6 +57,9 @@ def _keep(path: Path, found: Gain) -> None:
 
 def _measured(members: Sequence[Assembly]) -> Gain:
     one, *others = members
+    on_gpu = one.state.placement.device.type == "cuda"
+    if on_gpu and any(isinstance(module, nn.Dropout) for module in one.state.task.modules()):
+        return Gain(0.0, "dropout on a GPU, whose masks would be others than alone")
     try:
         stack = Stack([Move(m.state, m.train, m.settings) for m in others])
         stack.step()
@@ -71,7 +75,6 @@ def _measured(members: Sequence[Assembly]) -> Gain:
         for member in others:
             member.state.step += 1
 
-    on_gpu = one.state.placement.device.type == "cuda"
     ratios = []
     for _ in range(ROUNDS):
         seconds = _seconds(together, on_gpu) / len(others)

@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from trainwright.data.batches import Batch, at_once
 from trainwright.engine.finite import refused_move
 from trainwright.engine.moves import Metrics, Move
-from trainwright.stack.draws import Draws
+from trainwright.stack.draws import Draws, Each
 from trainwright.stack.layers import prepare
 from trainwright.stack.optimizer import StackedOptimizer
 from trainwright.stack.rows import stack_, unstack_
+from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.task import Handed, Task
 
 Result = Metrics | Exception
@@ -33,8 +34,8 @@ class Stack:
         self._moves = list(moves)
         self._states = [move.state for move in moves]
         first = self._states[0]
-        self._template = _template(first.task)
         tasks = [state.task for state in self._states]
+        self._template = _template(tasks)
         self._parameters = {
             name: stack_([dict(task.named_parameters())[name] for task in tasks])
             for name, _ in first.task.named_parameters()
@@ -157,11 +158,19 @@ class Stack:
         self._optimizers[player].step(gradients, factors, [k not in errors for k in range(num)])
 
 
-def _template(task: Task) -> Task:
+def _template(tasks: Sequence[Task]) -> Task:
     """The task whose code is run for all, with nothing of its own that matters."""
+    task = tasks[0]
     kept: tuple[Any, ...] = (task.judge, task.score_features)
     template = copy.deepcopy(task, memo={id(part): part for part in kept if part is not None})
     prepare(template)
+    for shared, *own in zip(*(t.modules() for t in (template, *tasks)), strict=True):
+        if isinstance(shared, nn.Dropout):
+            shared.p = Each(module.p for module in own)  # type: ignore[assignment]
+        elif isinstance(shared, Classifier):
+            rates = [module.label_smoothing for module in own]
+            if len(set(rates)) > 1:  # else torch has it in one
+                shared.label_smoothing = Each(rates)  # type: ignore[assignment]
     return template.train()
 
 

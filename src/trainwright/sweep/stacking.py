@@ -22,6 +22,7 @@ OWN = (
     "trust",
     "optimizer",
     "schedule",
+    "task.label_smoothing",
     "trainer.clip_norm",
     "trainer.ema",
     "trainer.schedule_from",
@@ -144,8 +145,6 @@ def against(config: Mapping[str, Any]) -> str | None:
         "trainer.precision=fp16 scales each loss": trainer["precision"] == "fp16",
         "trainer.deterministic": bool(trainer["deterministic"]),
         "model.spectral_norm": bool(model.get("spectral_norm")),
-        "task.loss=wasserstein_gp has a gradient in its loss": task.get("loss") == "wasserstein_gp",
-        "task.r1 has a gradient in its loss": bool(task.get("r1")),
         "task.instance_noise": bool(task.get("instance_noise")),
     }
     return next((reason for reason, is_so in refused.items() if is_so), None)
@@ -160,4 +159,7 @@ def stack_key(config: Mapping[str, Any]) -> str:
             kept.pop(section, None)
         elif isinstance(kept.get(section), Mapping):
             kept[section] = {k: v for k, v in kept[section].items() if k != key}
+    model = kept["model"]
+    if "dropout" in model:  # where it is 0 there is no such layer
+        kept["model"] = {**model, "dropout": model["dropout"] > 0}
     return json.dumps(kept, sort_keys=True)
