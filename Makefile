@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Parallel tests share the cores: one thread each, and no spinning while they wait.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: chromium demo test test-all lint bench anatomy clean
+.PHONY: chromium demo test test-all test-loggers lint bench anatomy clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -15,6 +15,10 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(TEST_ENV) $(BIN)/python -m pytest
+
+# W&B and MLflow, another 470 MB, which `make test` does without: their tests are skipped by name.
+test-loggers: .venv/installed-loggers
+	$(TEST_ENV) $(BIN)/python -m pytest tests/loggers
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -35,6 +39,10 @@ anatomy: .venv/installed
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/installed-loggers: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[wandb,mlflow]'
 	@touch $@
 
 .venv/installed-bench: .venv/installed

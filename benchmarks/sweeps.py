@@ -9,9 +9,8 @@
     python benchmarks/sweeps.py report                               # SWEEPS.md anew
 
 A round takes all sides one after the other, so that a machine whose speed drifts slows all of them
-alike, and ratios are taken within a round. Every result is appended to sweeps.jsonl at once; the
-report is of those with the source of the last one. `pip install -e '.[bench]'` brings joblib's
-launcher.
+alike, and ratios are taken within a round. Every result is appended to sweeps.jsonl at once.
+`pip install -e '.[bench]'` brings joblib's launcher.
 """
 
 import argparse
@@ -41,7 +40,12 @@ MNIST = ("data=mnist", "trainer.epochs=1", "trainer.batch_size=64")  # an MLP 78
 # Hydra's own sweeper is what hands jobs to its launchers; without more, to the basic one.
 LAUNCHERS = {
     "ours": ("-m", f"seed=range({NUM_JOBS})", "sweep.dir=done"),
-    "ours, all pictures": ("-m", f"seed=range({NUM_JOBS})", "sweep.dir=done", "sweep.pictures=all"),
+    "ours with all pictures": (
+        "-m",
+        f"seed=range({NUM_JOBS})",
+        "sweep.dir=done",
+        "sweep.pictures=all",
+    ),
     "basic": ("-m", f"seed=range({NUM_JOBS})", "run.root=done", "hydra/sweeper=basic"),
     # As many workers as cores; joblib then gives each one thread.
     "joblib": (
@@ -234,7 +238,7 @@ def _note(**facts: Any) -> None:
     """Append a result, and show it."""
     print(" ".join(f"{key}={value}" for key, value in facts.items()), flush=True)
     facts |= {
-        "source": machine.source(), "commit": machine.commit(), "machine": machine.describe(),
+        "commit": machine.commit(), "machine": machine.describe(),
         "versions": machine.versions(), "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     }  # fmt: skip
     with RESULTS.open("a") as file:

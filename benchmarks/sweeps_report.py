@@ -15,14 +15,14 @@ are taken within a round. Given are medians over the rounds, in brackets the lea
 
 
 def text(lines: Sequence[Record]) -> str:
-    """The report on the results of the last one's source."""
-    lines = [line for line in lines if line["source"] == lines[-1]["source"]]
+    """The report on all results; delete sweeps.jsonl to begin anew."""
+    commits = ", ".join(dict.fromkeys(line["commit"] for line in lines))
     last, times = lines[-1], sorted(line["time"] for line in lines)
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
     parts = [
         INTRODUCTION,
         f"Machine: {last['machine']}  \nVersions: {versions}  \n"
-        f"Measured: {times[0]} to {times[-1]} UTC, commit {last['commit']}\n",
+        f"Measured: {times[0]} to {times[-1]} UTC, commits {commits}\n",
     ]
     for kind, section in SECTIONS.items():
         of_kind = [line for line in lines if line["kind"] == kind]

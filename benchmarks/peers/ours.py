@@ -11,8 +11,8 @@ def overrides(work: Work, setting: str, mnist: Path | None) -> list[str]:
     """What stands after `train`: the network, the data and how long.
 
     As it comes, everything else is left to the defaults: precision, memory format, the learning
-    rate's schedule, the averaged generator of a GAN. In the setting fp32 the arithmetic is that of
-    the other sides: fp32, a constant learning rate, no average.
+    rate's schedule, the averaged generator of a GAN; its game is the same for all. In the setting
+    fp32 the arithmetic is that of the other sides: fp32, a constant learning rate, no average.
     """
     typed = [
         f"model={work.network}",
@@ -25,8 +25,8 @@ def overrides(work: Work, setting: str, mnist: Path | None) -> list[str]:
         typed += ["data=generated", f"data.num_images={work.num_images}", f"data.shape=[{shape}]"]
     else:
         typed += ["data=mnist", f"data.root={mnist.parent}", f"data.limit={work.num_images}"]
-    if work.network == "gan":
-        typed.append("model.conditional=false")
+    if work.network == "gan":  # the game that all sides play
+        typed += ["model.conditional=false", "task.relativistic=false", "task.r1=0"]
     if setting == "fp32":
         typed += ["trainer.precision=fp32", "schedule=constant", "trainer.ema=null"]
     return typed

@@ -79,7 +79,6 @@ def run_train(empty, environment) -> Callable[..., Result]:
             env={**environment, **more},
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
         return Result(done.returncode, done.stdout, done.stderr)

@@ -1,6 +1,17 @@
-"""Before anything is forked: what a run imports on its way is imported once, here."""
+"""Before anything is forked: what a run imports on its way is imported once, here.
+
+Configs are composed once too, for that takes half the time of a small run: in the parent if they
+are `prepared` there, and its children find them.
+"""
+
+import copy
+from pathlib import Path
 
 import pytest
+from harness import drawing, start
+
+from trainwright.run.resume import resume_request
+from trainwright.run.run import Request, run
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -9,3 +20,51 @@ def warm(train, tmp_path_factory):
     return train(
         tmp_path_factory.mktemp("warm") / "run", "trainer=smoke", "model.widths=[8]"
     ).folder
+
+
+@pytest.fixture(scope="session")
+def judged(train, tmp_path_factory):
+    """The feature network by which GANs on digits are scored is there, as after a first run."""
+    folder = tmp_path_factory.mktemp("judged") / "run"
+    small = ("model=gan", "model.width=4", "data.limit=200", "trainer.score_samples=200")
+    work = drawing(1, lambda: train(folder, *small, "trainer.steps=1"))
+    child = start(work, folder.with_name("output"))
+    assert child.wait() == 0, child.text
+
+
+@pytest.fixture(scope="session")
+def prepared(composed):
+    """A copy of the config that overrides compose to; composed the first time only."""
+    made = {}
+
+    def of(*overrides):
+        if overrides not in made:
+            made[overrides] = composed(*overrides)
+        return copy.deepcopy(made[overrides])
+
+    of("trainer.resume=run")
+    return of
+
+
+@pytest.fixture(scope="session")
+def train(prepared):
+    """Run as `train <overrides>` does, in a folder that must be new."""
+
+    def begin(folder: Path, *overrides: str):
+        config = prepared(*overrides)
+        config.run.dir = str(folder)
+        return run(Request(config=config, overrides=overrides, name=folder.name))
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def resume(prepared):
+    """Go on as `train trainer.resume=<folder> <overrides>` does."""
+
+    def go_on(folder: Path, *overrides: str):
+        config = prepared("trainer.resume=run", *overrides)
+        config.trainer.resume = str(folder)
+        return run(resume_request(config, [f"trainer.resume={folder}", *overrides]))
+
+    return go_on

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from trainwright.cli.train import _log_to_console
+from trainwright.data.progress import own_progress_lock
 from trainwright.engine import checkpoint
 from trainwright.errors import TrainwrightError
 from trainwright.run import finish, finish_gan
@@ -96,6 +97,7 @@ def start(function: Callable[[], Any], output: Path) -> Child:
         sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
         sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        own_progress_lock()
         torch.set_num_threads(1)
         logging.getLogger("trainwright").handlers.clear()
         _log_to_console()

@@ -28,7 +28,7 @@ RUN = (
 
 
 @pytest.fixture(scope="module")
-def expected(train, tmp_path_factory):
+def expected(train, judged, tmp_path_factory):
     return fingerprint(train(tmp_path_factory.mktemp("whole") / "run", *RUN).folder)
 
 

@@ -1,11 +1,18 @@
 """Many launches at once get a folder each; of two resumes of one run exactly one goes on."""
 
+import json
+import multiprocessing
 import os
 import re
 import shutil
+import signal
+import time
+from pathlib import Path
 
+import harness
 import pytest
-from harness import start
+from harness import drawing, start
+from tqdm import tqdm
 
 from trainwright.engine import trainer
 from trainwright.lock import RunLock, holder
@@ -35,13 +42,13 @@ def stopped(train, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("num", [16, pytest.param(64, marks=pytest.mark.slow)])
-def test_as_many_folders_as_launches_in_one_second(num, tmp_path):
-    """All children wait for the same pipe to close, and make their folder then."""
+def folders_of_launches(num, tmp_path, prepare=lambda: None):
+    """What children say that they have made, all of which wait for the same pipe to close."""
     closed, kept = os.pipe()
 
     def launch():
         os.close(kept)
+        prepare()
         os.read(closed, 1)
         print(RunFolder.create(tmp_path / "outputs", "mlp-digits").path)
 
@@ -49,23 +56,35 @@ def test_as_many_folders_as_launches_in_one_second(num, tmp_path):
     os.close(kept)
     assert [child.wait() for child in children] == [0] * num
     os.close(closed)
-    assert len({child.text for child in children}) == num
+    return {child.text for child in children}
+
+
+@pytest.mark.parametrize("num", [16, pytest.param(64, marks=pytest.mark.slow)])
+def test_as_many_folders_as_launches_in_one_second(num, tmp_path):
+    assert len(folders_of_launches(num, tmp_path)) == num
     made = [path for path in (tmp_path / "outputs").glob("*/*") if path.is_dir()]
     assert len(made) == num
     assert all((path / "checkpoints").is_dir() for path in made)
+
+
+def test_control_where_a_folder_may_be_there_already_launches_are_seen_to_share_it(tmp_path):
+    def make_or_take():
+        make = Path.mkdir
+        Path.mkdir = lambda path, mode=0o777, **named: make(path, mode, parents=True, exist_ok=True)
+
+    assert len(folders_of_launches(16, tmp_path, make_or_take)) < 16
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_64_real_runs_at_once_are_64_finished_runs(composed, tmp_path):
     config = composed(*RUN, "trainer.plots=true", f"run.root={tmp_path / 'outputs'}")
-    children = [
-        start(lambda: run(Request(config, RUN, "mlp-digits")), tmp_path / "out" / str(number))
-        for number in range(64)
-    ]
+    work = drawing(1, lambda: run(Request(config, RUN, "mlp-digits")))
+    children = [start(work, tmp_path / "out" / str(number)) for number in range(64)]
     assert [child.wait() for child in children] == [0] * 64
-    finished = list((tmp_path / "outputs").glob("*/*/plots/curves.png"))
-    assert len(finished) == 64
+    summaries = list((tmp_path / "outputs").glob("*/*/summary.json"))
+    assert len(summaries) == 64
+    assert {json.loads(path.read_text())["status"] for path in summaries} == {"finished"}
 
 
 def race(resume, folder, tmp_path, *, locked=True):
@@ -89,7 +108,7 @@ def race(resume, folder, tmp_path, *, locked=True):
             return take_step(*arguments)
 
         trainer.train_step = report_and_wait
-        return resume(folder)
+        return drawing(1, lambda: resume(folder))()
 
     children = [start(go_on, tmp_path / f"output{number}") for number in (1, 2)]
     first = int.from_bytes(os.read(entered, 4), "little")
@@ -153,3 +172,34 @@ def test_a_lock_goes_with_its_process_and_does_not_come_with_a_copy(tmp_path):
         with pytest.raises(Exception, match=re.escape(f"in use by process {os.getpid()}")):
             RunLock(folder).acquire()
     assert holder(folder) is None
+
+
+def write_after_a_brother_was_killed(tmp_path):
+    """A child that writes a line, once another was killed while it held tqdm's lock."""
+
+    def die_with_the_lock():
+        tqdm.get_lock().acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert start(die_with_the_lock, tmp_path / "first").wait() == -signal.SIGKILL
+    return start(lambda: tqdm.write("a line"), tmp_path / "second")
+
+
+def test_a_process_that_is_killed_while_it_writes_hangs_no_other(tmp_path):
+    child = write_after_a_brother_was_killed(tmp_path)
+    assert child.wait() == 0
+    assert "a line" in child.text
+
+
+def test_control_with_tqdms_own_lock_the_other_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "own_progress_lock", lambda: None)
+    before = tqdm.get_lock()
+    tqdm.set_lock(multiprocessing.RLock())  # what tqdm itself makes
+    try:
+        child = write_after_a_brother_was_killed(tmp_path)
+        time.sleep(1)
+        assert not child.ended()
+        child.signal(signal.SIGKILL)
+        child.wait()
+    finally:
+        tqdm.set_lock(before)

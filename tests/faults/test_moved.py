@@ -1,6 +1,5 @@
 """A run that was moved, copied, packed, or may only be read."""
 
-import json
 import os
 import re
 import shutil
@@ -9,26 +8,31 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from harness import fingerprint, start
+from harness import drawing, fingerprint, start
 
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
-from trainwright.run.recover import read
+from trainwright.run import records
+from trainwright.run import run as run_module
 from trainwright.runfolder import RunFolder
 
 RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.steps=9", "data.limit=200",
     "trainer.batch_size=16", "trainer.evaluate_every=3", "trainer.save_every=2",
+    "trainer.score_samples=200",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def expected(train, tmp_path_factory):
-    return fingerprint(train(tmp_path_factory.mktemp("whole") / "run", *RUN).folder)
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    child = start(drawing(1, lambda: train(folder, *RUN)), folder.with_name("output"))
+    assert child.wait() == 0, child.text
+    return fingerprint(folder)
 
 
 @pytest.fixture(scope="module")
-def killed(train, tmp_path_factory):
+def killed(train, judged, tmp_path_factory):
     """A run that was killed in its sixth step."""
     folder = tmp_path_factory.mktemp("killed") / "run"
 
@@ -65,19 +69,36 @@ def test_a_run_elsewhere_goes_on_to_the_same_bits(
     folder.parent.mkdir()
     bring(killed, folder)
     monkeypatch.chdir(folder.parent)
-    child = start(lambda: resume(Path(folder.name)), tmp_path / "output")
+    child = start(drawing(1, lambda: resume(Path(folder.name))), tmp_path / "output")
     assert child.wait() == 0, child.text
     assert "resumed at step 4" in child.text
     assert fingerprint(folder) == expected
 
 
+def what_knows_its_place(folder):
+    """The files of a run that say where it is, but for what the console showed."""
+    return {
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "train.log"
+        if str(folder.parent).encode() in path.read_bytes()
+    }
+
+
 def test_a_run_knows_no_place_and_has_no_links(killed):
-    found = read(RunFolder(killed).last)
-    assert str(killed.parent) not in json.dumps(found.metadata)
-    for path in killed.rglob("*"):
-        assert not path.is_symlink()
-        if path.is_file() and path.name != "train.log":  # what the console showed
-            assert str(killed.parent).encode() not in path.read_bytes(), path
+    assert what_knows_its_place(killed) == set()
+    assert not any(path.is_symlink() for path in killed.rglob("*"))
+
+
+def test_control_a_config_that_is_kept_as_it_was_is_seen_to_know_its_place(train, tmp_path):
+    def train_and_tell():
+        records.kept_config = run_module.kept_config = lambda config: config
+        return train(tmp_path / "run", "trainer=smoke", "model.widths=[8]")
+
+    assert start(drawing(1, train_and_tell), tmp_path / "output").wait() == 0
+    assert what_knows_its_place(tmp_path / "run") == {
+        "config.yaml", "last.safetensors", "previous.safetensors", "best.safetensors",
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from harness import damage, fingerprint
 
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError, ConfigError
+from trainwright.run import continuing
 from trainwright.run.announce import log as announcements
 from trainwright.run.changes import apply_changes
 from trainwright.run.recover import read
@@ -218,6 +219,16 @@ def test_other_circumstances_are_said_at_the_start_and_in_the_summary(
     assert [text for text in said if text.startswith(line)] != []
     (record,) = resumed_records(ended)
     assert [text for text in record["not_exact"] if f"not bit-exact: {text}".startswith(line)]
+
+
+def test_control_where_circumstances_are_not_compared_a_false_claim_is_seen(
+    ended, resume, said, monkeypatch
+):
+    monkeypatch.setattr(continuing, "differences", lambda then, now: [])
+    rewritten(ended.previous, lambda metadata: metadata["environment"].update(threads="64"))
+    go_on_from_the_middle(resume, ended)
+    assert not any("not bit-exact" in text for text in said)
+    assert [record["not_exact"] for record in resumed_records(ended)] == [[]]
 
 
 def test_a_checkpoint_that_does_not_say_where_it_was_made_is_not_claimed_to_be_exact(

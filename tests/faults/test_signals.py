@@ -5,7 +5,9 @@ import mmap
 import os
 import random
 import re
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from torch import nn
 
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint, trainer
+from trainwright.engine.tensor_file import write_tensors
+from trainwright.errors import CheckpointError
 from trainwright.hooks import evaluate as evaluate_hook
 from trainwright.hooks.log import read_rows
 from trainwright.hooks.save import Save
@@ -33,19 +37,33 @@ RUN = (
 )  # fmt: skip
 
 
+MLP = (
+    "model=mlp", "model.widths=[16]", "model.dropout=0.2", "trainer.steps=40", "data.limit=200",
+    "trainer.batch_size=16", "trainer.log_every=3", "trainer.evaluate_every=8",
+    "trainer.save_every=5", "trainer.early_stopping.patience=99", "schedule=plateau",
+)  # fmt: skip
+
+
+def run_of(trial):
+    """What is trained in the trial of that number: a GAN takes its time, so most often not that."""
+    return RUN if trial % 4 == 1 else MLP
+
+
 @pytest.fixture(scope="module")
-def whole(train, tmp_path_factory):
+def whole(train, prepared, judged, tmp_path_factory):
     """The fingerprint of the uninterrupted run and the seconds it takes, by the trial's number."""
     made = {}
+    for overrides in (RUN, MLP):
+        prepared(*overrides)
 
     def of(trial):
-        is_drawn = trial % DRAWN_EVERY == 0
-        if is_drawn not in made:
+        key = run_of(trial), trial % DRAWN_EVERY == 0
+        if key not in made:
             folder = tmp_path_factory.mktemp("whole") / "run"
-            work = drawing(trial, lambda: train(folder, *RUN))
+            work = drawing(trial, lambda: train(folder, *run_of(trial)))
             seconds = seconds_of(work, folder.with_name("output"))
-            made[is_drawn] = fingerprint(folder), seconds
-        return made[is_drawn]
+            made[key] = fingerprint(folder), seconds
+        return made[key]
 
     return of
 
@@ -81,7 +99,7 @@ def signalled(train, folder, output, delays, number, trial):
 
     def count_and_train():
         counter.count_steps()
-        return train(folder, *RUN)
+        return train(folder, *run_of(trial))
 
     child = start(drawing(trial, count_and_train), output)
     before = after = 0
@@ -98,12 +116,12 @@ def signalled(train, folder, output, delays, number, trial):
     return child, before, after, counter.value
 
 
-def assert_goes_on(train, resume, folder, output, expected, trial=0):
+def assert_goes_on(train, resume, folder, output, expected, trial):
     if RunFolder(folder).last.exists():
         again = start(drawing(trial, lambda: resume(folder)), output)
     else:  # it had not begun
         folder = folder.with_name("anew")
-        again = start(drawing(trial, lambda: train(folder, *RUN)), output)
+        again = start(drawing(trial, lambda: train(folder, *run_of(trial))), output)
     assert again.wait() == 0, again.text
     assert fingerprint(folder) == expected
 
@@ -141,6 +159,7 @@ def test_a_signal_at_a_random_moment_loses_no_step(
         assert f"trainer.resume={folder}" in child.text
         assert "Traceback" not in child.text
         assert_goes_on(train, resume, folder, output, expected, trial)
+        shutil.rmtree(folder.parent)
         print(f"{signal.Signals(number).name}: {stopped} moments", flush=True)
 
 
@@ -164,6 +183,7 @@ def test_a_second_ctrl_c_at_a_random_moment_leaves_what_was_saved(
         for path in folder.glob("checkpoints/[!.]*"):
             checkpoint.load(path)
         assert_goes_on(train, resume, folder, output, expected, trial)
+        shutil.rmtree(folder.parent)
         print(f"twice: {stopped} moments", flush=True)
 
 
@@ -247,9 +267,9 @@ def in_the_test_at_the_end():
     """SIGTERM when training is over."""
     finish = run_module.finish
 
-    def signalled_finish(*arguments):
+    def signalled_finish(*arguments, **named):
         terminate()
-        return finish(*arguments)
+        return finish(*arguments, **named)
 
     run_module.finish = signalled_finish
     return 24
@@ -282,6 +302,50 @@ def test_sigterm_in_this_very_moment_saves_the_step_and_ends_with_143(
     assert newest_whole(RunFolder(folder)).step == step
     assert re.search(rf"saved (is )?step {step}; go on: train trainer.resume={folder}", child.text)
     assert_goes_on(train, resume, folder, tmp_path / "output", expected, 1)
+
+
+def damaged_by_two_ctrl_c_in_a_save(train, folder, output, replacing):
+    """The checkpoints that do not load after two Ctrl-C in the middle of a write of the third."""
+    calls = [0]
+
+    def interrupted_write(path, tensors, labels):
+        calls[0] += "last" in path.name
+        if calls[0] < 3:
+            return write_tensors(path, tensors, labels)
+        path.write_bytes(b"half of a file")
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on after two Ctrl-C")
+
+    def work():
+        checkpoint.write_tensors, checkpoint.replacing = interrupted_write, replacing
+        return train(folder, *MLP)
+
+    child = start(drawing(1, work), output)
+    assert child.wait() == 130, child.text
+    damaged = []
+    for path in folder.glob("checkpoints/[!.]*"):
+        try:
+            checkpoint.load(path)
+        except CheckpointError:
+            damaged.append(path.name)
+    return damaged
+
+
+def test_two_ctrl_c_in_the_middle_of_a_write_leave_what_was_saved(train, resume, whole, tmp_path):
+    folder, output = tmp_path / "run", tmp_path / "output"
+    assert damaged_by_two_ctrl_c_in_a_save(train, folder, output, checkpoint.replacing) == []
+    assert_goes_on(train, resume, folder, output, whole(2)[0], 2)
+
+
+def test_control_where_a_file_is_written_in_place_two_ctrl_c_tear_it(train, tmp_path):
+    @contextlib.contextmanager
+    def no_replacing(path):
+        yield path
+
+    folder, output = tmp_path / "run", tmp_path / "output"
+    damaged = damaged_by_two_ctrl_c_in_a_save(train, folder, output, no_replacing)
+    assert "last.safetensors" in damaged
 
 
 def looks_after_a_signal(train, folder, output):
@@ -374,15 +438,18 @@ def test_sigterm_while_data_is_read_leaves_no_folder(train, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_control_without_a_handler_steps_are_seen_to_be_lost(train, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_control_without_a_handler_steps_are_seen_to_be_lost(train, tmp_path, number, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "terminate", lambda: signal.raise_signal(number))
+
     def unprotected():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
         signal.signal = lambda *arguments: None  # in the child alone
         in_evaluation()
         return train(tmp_path / "run", *RUN)
 
     child = start(unprotected, tmp_path / "output")
-    assert child.wait() == -signal.SIGTERM
+    assert child.wait() == -number
     assert newest_whole(RunFolder(tmp_path / "run")).step < 16
     assert torch.get_num_threads() == 1

@@ -11,11 +11,11 @@ from trainwright.tasks.task import Task
 GAN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=8",
     "trainer.batch_size=16", "trainer.evaluate_every=4", "trainer.save_every=3",
-    "trainer.sample_every=4", "trainer.log_every=1",
+    "trainer.sample_every=4", "trainer.log_every=1", "task.score=none",
 )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows_of():
     """The numbers in the lines of a run's metrics.jsonl; what is said in words is not sent."""
 
@@ -27,11 +27,11 @@ def rows_of():
     return read
 
 
-@pytest.fixture
-def interrupted(train, resume, tmp_path):
+@pytest.fixture(scope="session")
+def interrupt(train, resume):
     """Train with a logger, be stopped in step 5 by a signal, and go on to the end at step 8."""
 
-    def call(*overrides):
+    def call(folder, *overrides):
         seen = []
 
         def stop_once(module, inputs):
@@ -42,7 +42,7 @@ def interrupted(train, resume, tmp_path):
 
         handle = nn.modules.module.register_module_forward_pre_hook(stop_once)
         try:
-            outcome = train(tmp_path / "run", *GAN, *overrides)
+            outcome = train(folder, *GAN, *overrides)
         finally:
             handle.remove()
         assert outcome.signal == signal.SIGTERM

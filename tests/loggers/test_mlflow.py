@@ -16,9 +16,10 @@ def client(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")  # of MLflow's own dependencies
 def test_a_stopped_and_resumed_run_is_one_run_with_all_there_is(
-    interrupted, rows_of, client, tmp_path
+    interrupt, rows_of, client, tmp_path
 ):
-    folder = interrupted(
+    folder = interrupt(
+        tmp_path / "run",
         "logger=[mlflow]",
         f"logger.mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db",
         "logger.mlflow.experiment=mine",
@@ -53,3 +54,20 @@ def test_a_server_that_is_not_there_costs_the_logger_and_not_the_run(train, tmp_
     ).folder
     assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
     assert "logger mlflow is given up" in (folder / "train.log").read_text()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_loggers_at_once_get_the_same_numbers(train, client, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = train(
+        tmp_path / "run",
+        "trainer=smoke",
+        "logger=[tensorboard,mlflow]",
+        f"logger.mlflow.tracking_uri=sqlite:///{tmp_path}/mlflow.db",
+    ).folder
+    events = accumulator.EventAccumulator(str(folder / "tensorboard")).Reload()
+    experiment = client.get_experiment_by_name("trainwright")
+    (run,) = client.search_runs([experiment.experiment_id])
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    theirs = sorted((point.step, pytest.approx(point.value)) for point in history)
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == theirs

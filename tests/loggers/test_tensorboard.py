@@ -37,8 +37,14 @@ def as_logged(rows):
     return found
 
 
+@pytest.fixture(scope="module")
+def interrupted(interrupt, tmp_path_factory):
+    """The folder of a GAN's run that was stopped and went on."""
+    return interrupt(tmp_path_factory.mktemp("interrupted") / "run", "logger=tensorboard")
+
+
 def test_a_stopped_and_resumed_run_is_one_run_with_every_step_once(interrupted, rows_of):
-    folder = interrupted("logger=tensorboard")
+    folder = interrupted
     events = read(folder / "tensorboard")
     rows = rows_of(folder)
     assert [row["step"] for row in rows] == list(range(1, 9))
@@ -54,7 +60,7 @@ def test_a_stopped_and_resumed_run_is_one_run_with_every_step_once(interrupted, 
 
 
 def test_sample_grids_are_those_of_the_run_folder(interrupted):
-    folder = interrupted("logger=tensorboard")
+    folder = interrupted
     grids = read(folder / "tensorboard").Images("samples")
     assert [grid.step for grid in grids] == [4, 8]
     for grid in grids:

@@ -57,8 +57,8 @@ def history(path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_stopped_and_resumed_run_keeps_its_id_and_has_every_row(interrupted, rows_of):
-    folder = interrupted(*OFFLINE)
+def test_a_stopped_and_resumed_run_keeps_its_id_and_has_every_row(interrupt, rows_of, tmp_path):
+    folder = interrupt(tmp_path / "run", *OFFLINE)
     identity = json.loads((folder / "loggers.json").read_text())["wandb"]
     files = sorted((folder / "wandb").glob("offline-run-*/*.wandb"))
     assert [file.name for file in files] == [f"run-{identity}.wandb"] * 2

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from trainwright.catalogue.record import Record
-from trainwright.cli.story import Pictures, run_story, sweep_story
+from trainwright.cli.story import Pictures, run_story
+from trainwright.cli.sweep_story import sweep_story, told_sweep
 from trainwright.report.page import render
 
 EVIL = '</script><script>window.sung=1</script><img src=x onerror="window.sung=1">'
@@ -57,13 +58,13 @@ def make_run(folder, *, lr=0.1, accuracy=0.9, name="run"):
     return folder
 
 
-def page(path, folders, *, root):
+def page(path, folders, *, root, sweep=None):
     records = [Record(folder, root=root) for folder in folders]
     pictures = Pictures()
     report = {
         "title": EVIL,
         "runs": [run_story(record, pictures) for record in records],
-        "sweep": sweep_story(records),
+        "sweep": sweep or sweep_story(records),
         "version": "1",
         "made": "today",
     }
@@ -193,6 +194,82 @@ def test_a_sweeps_table_sorts_numbers_as_numbers_both_ways(browser, several):
     browser.click(head)
     assert column(browser, "#sweep-table", 0) == ["10", "2", "0.01"]
     assert browser.js(f"{head}.parentNode.getAttribute('aria-sort')") == "descending"
+
+
+def write_sweep(folder):
+    """A sweep.json as a sweep of two seeds leaves it: one of the jobs has failed, without a run."""
+
+    def job(lr, seed, value, status="finished"):
+        point = {"optimizer.lr": lr, "seed": seed}
+        return {"id": lr + seed, "point": point, "value": value, "status": status,
+                "folder": f"run-{lr}-{seed}" if status == "finished" else None}  # fmt: skip
+
+    def setting(lr, mean, jobs, **more):
+        return {"point": {"optimizer.lr": lr}, "mean": mean, "seconds": 4.0, "jobs": jobs, **more}
+
+    folder.mkdir()
+    told = {
+        "command": "train -m optimizer.lr=10,2,0.01 seed=0,1",
+        "best_command": f"train optimizer.lr=2 {EVIL}",
+        "metric": "validation/accuracy",
+        "higher_is_better": True,
+        "within_seed_noise": [{"optimizer.lr": "10"}],
+        "settings": [
+            setting("2", 0.85, [job("2", "0", 0.9), job("2", "1", 0.8)], sd=0.07, p_value=None),
+            setting("10", 0.8, [job("10", "0", 0.8), job("10", "1", None, "failed")], p_value=0.4),
+            setting("0.01", 0.5, [job("0.01", "0", 0.5), job("0.01", "1", 0.5)], p_value=0.01),
+        ],
+    }
+    (folder / "sweep.json").write_text(json.dumps(told))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    root = tmp_path_factory.mktemp("swept")
+    folder = write_sweep(root / "sweep")
+    run = make_run(folder / "run-2-0", lr=2.0)
+    return page(root / "page.html", [run], root=root, sweep=told_sweep(folder))
+
+
+def test_a_sweep_says_its_verdict_and_its_settings_sort(browser, swept):
+    browser.open(swept)
+    assert browser.js("return document.getElementById('verdict').textContent") == (
+        "Best: optimizer.lr=2, mean validation/accuracy 0.85. "
+        "Within seed noise of 1 other (Welch's t-test, Holm's correction)."
+    )
+    assert EVIL in browser.js("return document.querySelector('#sweep code').textContent")
+    assert browser.js("return window.sung") is None
+    assert column(browser, "#settings-table", 1) == ["2", "10", "0.01"]
+    assert column(browser, "#settings-table", 2) == ["0.85", "0.8", "0.5"]
+    assert column(browser, "#settings-table", 4) == ["2", "1", "2"]
+    assert column(browser, "#settings-table", 5) == ["0", "1", "0"]
+    head = "return document.querySelectorAll('#settings-table thead button')[1]"
+    browser.click(head)
+    assert column(browser, "#settings-table", 1) == ["0.01", "2", "10"]
+    assert len(column(browser, "#sweep-table", 0)) == 6
+    plots = "return [...document.querySelectorAll('#sweep .charts h3')].map((h) => h.textContent)"
+    assert browser.js(plots) == [
+        "validation/accuracy against optimizer.lr",
+        "validation/accuracy against seed",
+    ]
+
+
+def test_a_damaged_sweep_json_is_left_out(tmp_path):
+    folder = write_sweep(tmp_path / "sweep")
+    told = json.loads((folder / "sweep.json").read_text())
+    for damage in (
+        {"metric": 5},
+        {"settings": "none"},
+    ):
+        (folder / "sweep.json").write_text(json.dumps({**told, **damage}))
+        assert told_sweep(folder) is None
+    odd = [{"point": [], "jobs": {}, "mean": "x"}, 3, {"jobs": [1, {"point": {"a": {}}}]}]
+    (folder / "sweep.json").write_text(json.dumps({**told, "settings": odd}))
+    first, second = told_sweep(folder)["verdict"]["settings"]
+    assert (first["mean"], first["num"], second["num"]) == (None, 0, 0)
+    (folder / "sweep.json").write_text("{")
+    assert told_sweep(folder) is None
 
 
 def test_the_best_of_several_runs_is_marked_and_what_differs_is_shown(browser, several):

@@ -34,6 +34,19 @@ def test_players_and_metrics_are_told_apart():
     ]
 
 
+def test_signs_of_health_share_a_panel_and_each_class_has_a_line():
+    row = {"step": 1, "health": "healthy", "health/separation": 0.9, "health/diversity": 0.5}
+    few = {f"health/diversity/{name}": 0.1 for name in ("cat", "dog")}
+    groups = panels(collect([{**row, **few}]))
+    assert {title: list(kind_names(group).values()) for title, group in groups.items()} == {
+        "separation of real and fake": ["separation"],
+        "diversity of samples": ["all", "cat", "dog"],
+    }
+    many = {f"health/diversity/{number}": 0.1 for number in range(11)}
+    (curve,) = panels(collect([{**row, **many}]))["diversity of samples"]
+    assert curve.owner == ""
+
+
 def test_train_and_validation_of_one_metric_share_a_panel():
     rows = [{"step": 1, "train/loss": 1.0, "validation/loss": 1.0}]
     assert [curve.phase for curve in panels(collect(rows))["loss"]] == ["train", "validation"]

@@ -212,6 +212,19 @@ def test_a_gan_of_other_classes_takes_all_but_what_names_them(gan, forked, few_c
     assert any("body" in name and name.endswith("_u") for name in mine)
 
 
+@pytest.mark.slow
+def test_the_judge_of_a_fork_is_that_of_its_data(gan, forked, composed, few_classes):
+    """Though the fork is normalised as the run that it began with, from other data."""
+    dataset = few_classes("zero", "one", "two", "three")
+    settings = (*GAN, "trainer.score_samples=500")
+    judge = assemble(composed(*settings), dataset=dataset).judge
+    fork = assemble(forked(gan, *settings), dataset=dataset)
+    assert fork.dataset.info.mean != dataset.info.mean
+    assert fork.judge.name == judge.name
+    shown = dataset.validation.inputs[:20]
+    assert torch.equal(fork.judge.look(shown).features, judge.look(shown).features)
+
+
 @pytest.mark.parametrize(
     ("fork", "overrides", "told"),
     [

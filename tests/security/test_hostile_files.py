@@ -4,6 +4,7 @@ The canaries: a file that the attack would make, read or replace; and Python's o
 which tell of every pickle, process, connection and eval while the file is being read.
 """
 
+import contextlib
 import gzip
 import io
 import json
@@ -21,6 +22,7 @@ from PIL import Image, PngImagePlugin
 
 from trainwright.config.compose import check_sections
 from trainwright.data import cifar, idx
+from trainwright.data.decode import BadImageError, decode_image
 from trainwright.data.folder import load_folder
 from trainwright.engine import checkpoint
 from trainwright.errors import TrainwrightError
@@ -37,13 +39,16 @@ RUN = (
     "trainer.evaluate_every=1", "trainer.save_every=1", "trainer.sample_every=0",
     "schedule=constant",
 )  # fmt: skip
+OUR_DECODER = ["-P", "-m", "trainwright.data.decoder"]  # what images are decoded in
 SECRET = "canary-of-the-environment"
 seen: list[str] = []
 watching = False
 
 
 def watch(event, arguments):
-    if watching and event in FORBIDDEN:
+    if not watching or event not in FORBIDDEN:
+        return
+    if event != "subprocess.Popen" or list(arguments[1])[1:] != OUR_DECODER:
         seen.append(f"{event} {arguments!r}"[:200])
 
 
@@ -106,6 +111,11 @@ class Attack:
             raise failures[0]
 
     def read_images(self):
+        """As a run does, in processes of its own; but first in this one, which is watched."""
+        for path in sorted(self.images.iterdir()):
+            if path.is_file() and not path.is_symlink():
+                with contextlib.suppress(BadImageError):
+                    decode_image(path, size=8, channels=1, fit="crop")
         return load_folder(
             path=str(self.images), size=8, channels=1, root=str(self.folder / "cache"),
             validation=1, test=1,

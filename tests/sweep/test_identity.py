@@ -3,12 +3,14 @@
 import copy
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 from omegaconf import OmegaConf
 
+from trainwright.sweep import identity
 from trainwright.sweep.identity import IRRELEVANT, job_id
 
 
@@ -56,6 +58,25 @@ def test_every_process_finds_the_same(config):
         for seed in ("1", "2")
     }
     assert found == {job_id(config)}
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.12", "3.13", "3.14"])
+def test_other_versions_of_python_find_the_same(version, config):
+    """Where one is installed: the module needs nothing but the standard library."""
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
+        pytest.skip(f"there is no Python {version} here")
+    code = "import json, runpy, sys; module = runpy.run_path(sys.argv[1]); "
+    code += "print(module['job_id'](json.load(sys.stdin)))"
+    odd = {**config, "odd": [1e-7, 0.1 + 0.2, 1e22, -0.0, 2**70, "ü€", None, True]}
+    done = subprocess.run(
+        [python, "-c", code, identity.__file__],
+        input=json.dumps(odd),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == job_id(odd)
 
 
 def test_every_key_counts_but_those_that_cannot_change_results(config):

@@ -24,7 +24,7 @@ COMMANDS = {
     "diff": "in what two runs differ, and what came of it",
     "evaluate": "measure a run on its test split or on other data, with confidence intervals",
     "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
-    "predict": "classes and probabilities for image files or folders",
+    "predict": "classes and probabilities, or values, for image files or a table's rows",
     "clean": "what could be deleted; deletes only with a yes",
     "sweep": "the verdict on a sweep: which setting won, and is that more than luck?",
     "verify": "train the steps before the last checkpoint again, and compare every bit",

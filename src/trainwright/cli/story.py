@@ -45,7 +45,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
     stored_test = summary.get("test")
     test = stored_test if isinstance(stored_test, dict) else {}
     rows = list(_rows(record.path / METRICS))
-    parent = summary.get("parent")
+    lineage = summary.get("lineage")
     return {
         "name": record.name,
         "status": record.status,
@@ -59,7 +59,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         "rate": record.number("examples_per_second"),
         "placement": str(summary.get("placement") or ""),
         "error": str(summary.get("error") or ""),
-        "parent": str(parent.get("name")) if isinstance(parent, dict) else None,
+        "parent": _parent(lineage) if isinstance(lineage, dict) else None,
         "parameters": numbers(summary.get("parameters")),
         "best": {
             "step": numbers(summary.get("best")).get("step"),
@@ -70,58 +70,15 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         "panels": _panels(rows),
         "samples": _samples(record.path / "samples", pictures),
         "predictions": pictures.uri(record.path / "plots" / "predictions.png"),
-        "config": {key: _plain(value) for key, value in record.settings.items()},
+        "config": {key: plain(value) for key, value in record.settings.items()},
         "overrides": record.overrides,
         "log": _log(record.path / "train.log"),
     }
 
 
-def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
-    """Several runs as a table of what they differ in and what came of it.
-
-    None where they do not differ, or have no objective. The form of every sweep's table: `rows`
-    of `settings`, `metrics`, `status` and `run`; the names of both; and the `objective`.
-    """
-    objectives = [record.objective for record in records if record.objective]
-    if len(records) < 2 or not objectives:
-        return None
-    objective = f"validation/{objectives[0]}"
-    ignored = ("run.", "logger.", "trust")
-    keys = dict.fromkeys(key for record in records for key in record.settings)
-    differing = [
-        key
-        for key in keys
-        if not key.startswith(ignored)
-        and len({str(record.settings.get(key)) for record in records}) > 1
-    ]
-    if not differing:
-        return None
-    found = dict.fromkeys(name for record in records for name in record.metrics)
-    names = [n for n in found if n == objective or n == f"test/{objectives[0]}"]
-    return {
-        "objective": objective,
-        "higher_is_better": _is_higher_better(records, objectives[0]),
-        "settings": differing,
-        "metrics": names,
-        "rows": [
-            {
-                "settings": {k: _plain(r.settings[k]) for k in differing if k in r.settings},
-                "metrics": {n: r.metrics[n] for n in names if n in r.metrics},
-                "status": r.status,
-                "run": r.name,
-            }
-            for r in records
-        ],
-    }
-
-
-def _is_higher_better(records: Sequence[Record], metric: str) -> bool:
-    """As the runs' best checkpoints tell: whether `best` beats `last` upwards."""
-    for record in records:
-        best, last = (record.evaluation(which).get(metric) for which in ("best", "last"))
-        if best is not None and last is not None and best != last:
-            return best > last
-    return metric not in ("loss", "mse", "mae", "sliced_wasserstein")
+def _parent(lineage: dict[str, Any]) -> str:
+    """Which run's weights it began with."""
+    return f"{lineage.get('name')}, step {lineage.get('step')}"
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -204,7 +161,7 @@ def _confusion(record: Record, test: dict[str, Any]) -> dict[str, Any]:
     per_class = {
         str(name): values
         for name, values in (stored.items() if isinstance(stored, dict) else ())
-        if isinstance(values, list) and len(values) == size and all(map(_is_finite, values))
+        if isinstance(values, list) and len(values) == size and all(map(is_finite, values))
     }
     return {"confusion": counts, "class_names": _names(record, size), "per_class": per_class}
 
@@ -234,18 +191,19 @@ def _log(path: Path) -> str:
     return "\n".join(lines[-LOG_LINES:])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value of a config as JSON has it."""
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if value is None or isinstance(value, bool | str) or _is_finite(value):
+        return [plain(inner) for inner in value]
+    if value is None or isinstance(value, bool | str) or is_finite(value):
         return value
     return str(value)
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number, and one that JSON has."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, int) or math.isfinite(value)

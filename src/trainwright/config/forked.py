@@ -31,9 +31,8 @@ def register_fork(stored: DictConfig, choices: Mapping[str, str], begin: Mapping
     options = {}
     for group in (*SECTIONS, "logger"):
         section = _anew(plain.get(group) or {}) if group == "trainer" else plain.get(group) or {}
-        node = DictConfig(section)
-        if group == "optimizer":  # open to new keys, as in compose.register_schema
-            node.players = DictConfig(section.get("players") or {}, flags={"struct": False})
+        # Open to keys that are newer than the run; what is none is refused by who builds from it.
+        node = DictConfig(section, flags={"struct": False})
         options[group] = _OF_RUN + re.sub(r"[^\w.-]", "_", choices.get(group) or "own")
         store.store(group=group, name=options[group], node=node)
     config.defaults = [_default(entry, options) for entry in config.defaults]

@@ -24,6 +24,7 @@ class DataInfo:
     std: tuple[float, ...]
     target_mean: float = 0.0
     target_std: float = 1.0
+    feature_names: tuple[str, ...] = ()  # of a table, in their order; empty where they have none
 
     @property
     def is_image(self) -> bool:

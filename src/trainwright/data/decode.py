@@ -1,7 +1,6 @@
 """One image file becomes one array of a fixed size, or a reason why not."""
 
-import threading
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_PIXELS = 64_000_000
-LARGE_PIXELS = 8_000_000  # decoded one at a time, so that many threads stay within memory
-_large = threading.Lock()
+LARGE_PIXELS = 8_000_000
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -22,13 +20,23 @@ class BadImageError(Exception):
     """Why a file cannot be used; the message is half a line."""
 
 
-def decode_image(path: Path, *, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
-    """The image as (channels, size, size) uint8, upright, its first frame where it moves.
+def decode_image(
+    path: Path,
+    *,
+    size: int | tuple[int, int],
+    channels: int,
+    fit: Fit,
+    before_large: Callable[[], None] = lambda: None,
+) -> NDArray[np.uint8]:
+    """The image as (channels, height, width) uint8, upright, its first frame where it moves.
+
+    `size` is (height, width), or both of them.
 
     PNG, JPEG and WebP are told by content. Transparent parts become black; 16-bit grey is
     rounded to 8 bits, CMYK and palettes are converted. `fit` crops the middle, pads with black,
     or stretches. Raises BadImageError for anything else and above 64 million pixels, which is
-    seen in the header before anything is decoded.
+    seen in the header before anything is decoded. `before_large` is called before one of more
+    than 8 million is decoded, for those who decode several at a time.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -37,8 +45,10 @@ def decode_image(path: Path, *, size: int, channels: int, fit: Fit) -> NDArray[n
             pixels = image.width * image.height
             if pixels > MOST_PIXELS:
                 raise BadImageError(_too_many(f"{image.width} x {image.height}"))
-            with _large if pixels > LARGE_PIXELS else nullcontext():
-                return _to_array(image, size=size, channels=channels, fit=fit)
+            if pixels > LARGE_PIXELS:
+                before_large()
+            sides = (size, size) if isinstance(size, int) else size
+            return _to_array(image, sides, channels=channels, fit=fit)
     except BadImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -56,27 +66,31 @@ def _too_many(found: str) -> str:
     return f"too many pixels ({found}; at most {MOST_PIXELS:,})"
 
 
-def _to_array(image: "Image.Image", *, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
+def _to_array(
+    image: "Image.Image", size: tuple[int, int], *, channels: int, fit: Fit
+) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     # A JPEG can be decoded at a fraction of its size: far faster, and still twice too large.
-    image.draft("L" if channels == 1 else "RGB", (2 * size, 2 * size))
+    height, width = size
+    larger = 2 * max(size)  # an upright image may lie on its side in the file
+    image.draft("L" if channels == 1 else "RGB", (larger, larger))
     upright = ImageOps.exif_transpose(image)
     plain = _to_mode(upright, "L" if channels == 1 else "RGB")
-    if plain.size == (size, size):
+    if plain.size == (width, height):
         fitted = plain
     elif fit == "crop":
-        fitted = ImageOps.fit(plain, (size, size), Image.Resampling.BICUBIC)
+        fitted = ImageOps.fit(plain, (width, height), Image.Resampling.BICUBIC)
     elif fit == "stretch":
-        fitted = plain.resize((size, size), Image.Resampling.BICUBIC)
+        fitted = plain.resize((width, height), Image.Resampling.BICUBIC)
     else:
-        ratio = size / max(plain.size)
-        width, height = (max(1, round(side * ratio)) for side in plain.size)
-        small = plain.resize((width, height), Image.Resampling.BICUBIC)
-        fitted = Image.new(plain.mode, (size, size))
-        fitted.paste(small, ((size - width) // 2, (size - height) // 2))
-    array = np.asarray(fitted).reshape(size, size, channels)
-    return np.ascontiguousarray(array.transpose(2, 0, 1))  # (S, S, C) -> (C, S, S)
+        ratio = min(width / plain.width, height / plain.height)
+        across, down = (max(1, round(side * ratio)) for side in plain.size)
+        small = plain.resize((across, down), Image.Resampling.BICUBIC)
+        fitted = Image.new(plain.mode, (width, height))
+        fitted.paste(small, ((width - across) // 2, (height - down) // 2))
+    array = np.asarray(fitted).reshape(height, width, channels)
+    return np.ascontiguousarray(array.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
 
 
 def _to_mode(image: "Image.Image", mode: str) -> "Image.Image":

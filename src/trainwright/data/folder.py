@@ -26,6 +26,7 @@ def load_folder(
     channels: Literal[1, 3] = 3,
     fit: Literal["crop", "pad", "stretch"] = "crop",
     on_bad: Literal["error", "skip"] = "error",
+    timeout: float = 60,
     root: str | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.1,
@@ -38,12 +39,15 @@ def load_folder(
     `validation` and `test` are carved from training where `path` has no such folder. The images
     are decoded once, into `<root>/folder-cache`, and again when a file or a setting changes.
 
-    Raises ConfigError for wrong settings, DataError for a folder without images, of mixed form
-    or (unless `on_bad` is skip) with files that are no images, DiskError where the cache cannot
-    be written.
+    Raises ConfigError for wrong settings, DataError for a folder without images, of mixed form,
+    (unless `on_bad` is skip) with files that are no images, or with one that takes more than
+    `timeout` seconds to decode or crashes its decoder; DiskError where the cache cannot be
+    written.
     """
     if not 1 <= size <= LARGEST_SIZE:
         raise ConfigError(f"data.size is {size}; it must be 1 to {LARGEST_SIZE} pixels")
+    if not timeout > 0:
+        raise ConfigError(f"data.timeout is {timeout}; it must be more than 0 seconds")
     # Sizes by themselves; what they leave of this folder is checked once its files are known.
     split_sizes(2**62, validation=validation, test=test, limit=limit)
     folder = Path(path).expanduser().absolute()
@@ -61,6 +65,7 @@ def load_folder(
             size=size,
             channels=channels,
             fit=fit,
+            timeout=timeout,
         )
     cached = open_images(cache, channels=channels, size=size)
     targets = cached.labels if listing.class_names else None

@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,13 +21,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainwright.data.decode import BadImageError, Fit, decode_image
+from trainwright.data.decode import BadImageError, Fit
+from trainwright.data.decoding import Decoders
 from trainwright.data.listing import ImageFile
 from trainwright.data.progress import progress_bar
 from trainwright.errors import DataError, DiskError
 from trainwright.wording import printable
 
 BATCH, BATCH_BYTES = 256, 64 * 2**20  # at most so much is decoded before it is written
+REQUEST = 16  # files that a process is asked for at a time
 STALE_SECONDS, UNUSED_SECONDS = 24 * 3600, 30 * 24 * 3600
 
 
@@ -77,15 +78,17 @@ def write_images(
     size: int,
     channels: int,
     fit: Fit,
+    timeout: float,
 ) -> None:
     """Decode the files of `root`, split by split in the order given, into the cache `folder`.
 
     The cache gets its name when it is complete, so a kill leaves nothing that looks finished.
     `bad` holds the files already known to be none. Raises DataError listing the files that are
-    no images unless `skip_bad`, DiskError where the cache cannot be written.
+    no images unless `skip_bad`, and for one that takes more than `timeout` seconds or the decoder
+    with it; DiskError where the cache cannot be written.
     """
     files = [(split, file) for split, listed in splits.items() for file in listed]
-    num_files = len(files) + len(bad)
+    num_files, image_bytes = len(files) + len(bad), channels * size * size
     bad = dict(bad)
     part = None
     try:
@@ -96,9 +99,10 @@ def write_images(
         labels = []
         part.chmod(0o755)  # mkdtemp's folders are for their owner only
         names = [file for _, file in files]
+        decoders = Decoders(len(names), size=size, channels=channels, fit=fit, timeout=timeout)
         with (
             (part / "images.bin").open("wb") as target,
-            closing(_decode_all(root, names, size=size, channels=channels, fit=fit)) as decoded,
+            closing(_decode_all(root, names, decoders, BATCH_BYTES // image_bytes)) as decoded,
         ):
             for (split, file), image in zip(files, decoded, strict=True):
                 if isinstance(image, BadImageError):
@@ -134,30 +138,24 @@ def write_images(
 
 
 def _decode_all(
-    root: Path, files: Sequence[ImageFile], *, size: int, channels: int, fit: Fit
+    root: Path, files: Sequence[ImageFile], decoders: Decoders, most_ahead: int
 ) -> Generator[NDArray[np.uint8] | BadImageError, None, None]:
-    """The images in order, decoded by threads, at most a batch ahead of the reader."""
+    """The images in order, at most so many ahead of the reader."""
 
-    def decode(file: ImageFile) -> NDArray[np.uint8] | BadImageError:
-        try:
-            return decode_image(root / file.name, size=size, channels=channels, fit=fit)
-        except BadImageError as error:
-            return error
-
-    from PIL import Image
+    def decode(part: Sequence[ImageFile]) -> list[NDArray[np.uint8] | BadImageError]:
+        return decoders.decode([root / file.name for file in part])
 
     remaining = iter(files)
-    batch_size = min(BATCH, max(1, BATCH_BYTES // (channels * size * size)))
-    threads = min(16, os.cpu_count() or 1)
+    batch_size = min(BATCH, max(1, most_ahead))
     with (
-        warnings.catch_warnings(),
-        ThreadPoolExecutor(threads) as pool,
+        ThreadPoolExecutor(decoders.count) as pool,
+        decoders,  # they end first, so that no thread waits for one
         progress_bar(f"decoding {root}", len(files), "images") as advance,
     ):
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and large images
-        Image.init()  # registers the decoders, before threads would each begin to
         while batch := list(islice(remaining, batch_size)):
-            yield from pool.map(decode, batch)
+            parts = [batch[start : start + REQUEST] for start in range(0, len(batch), REQUEST)]
+            for images in pool.map(decode, parts):
+                yield from images
             advance(len(batch))
 
 

@@ -1,6 +1,7 @@
 """How far along a download or a decode is: a bar on a terminal, one plain line in a log file."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,3 +21,14 @@ def progress_bar(label: str, total: int, unit: str) -> Iterator[Callable[[int], 
 
     with tqdm(desc=label, total=total, unit=unit, unit_scale=unit == "B", leave=False) as bar:
         yield bar.update
+
+
+def own_progress_lock() -> None:
+    """In a process that was forked: share no lock of progress bars with its relatives.
+
+    tqdm's lies in shared memory, and one of them that is killed while it holds it would hang all
+    the others at their next line.
+    """
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())

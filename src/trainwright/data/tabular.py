@@ -1,5 +1,6 @@
 """The small tables that ship with scikit-learn: no download."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -33,7 +34,7 @@ def load_tabular(
     is_classes = name != "diabetes"
     targets = torch.from_numpy(bunch.target)
     targets = targets.long() if is_classes else targets.float()
-    return split_arrays(
+    dataset = split_arrays(
         name,
         inputs,
         targets,
@@ -43,3 +44,5 @@ def load_tabular(
         split_seed=split_seed,
         limit=limit,
     )
+    names = tuple(str(feature) for feature in bunch.feature_names)
+    return replace(dataset, info=replace(dataset.info, feature_names=names))

@@ -87,6 +87,7 @@ _FIELDS: dict[str, Any] = {
         "input_shape": _are(_is_count),
         "target": lambda value: value in ("classes", "values", "none"),
         "class_names": _are(_is_text),
+        "feature_names": _are(_is_text),
         "mean": _are(_is_number),
         "std": _are(_is_number),
         "target_mean": _is_number,

@@ -38,7 +38,7 @@ model.eval()
 _IMAGE = """
 # An image, as the network saw its own: {mode}, {width} x {height} pixels.
 image = Image.open(sys.argv[1]).convert("{mode}").resize(({width}, {height}))
-pixels = np.asarray(image).reshape(1, {height}, {width}, {channels})
+pixels = np.array(image).reshape(1, {height}, {width}, {channels})
 inputs = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # (1, C, H, W), uint8
 """
 _TABLE = """

@@ -25,12 +25,19 @@ FAMILIES = {
     "sliced_wasserstein": "sliced Wasserstein distance",
     "frechet": "Fréchet distance",
     "grad_norm": "gradient norm",
+    "separation": "separation of real and fake",
+    "diversity": "diversity of samples",
+    "class_share": "share of each class",
 }
+MOST_CLASSES = 10  # that have a line of their own in a panel
 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve. `owner` is the player of `discriminator/loss`; empty where there is but one."""
+    """One curve. `owner` is the player of `discriminator/loss`, or the class of a figure by class.
+
+    It is empty where there is but one.
+    """
 
     phase: str
     owner: str
@@ -64,20 +71,26 @@ def collect(rows: Iterable[Mapping[str, Any]]) -> list[Series]:
         for column, value in row.items():
             if column in NOT_CURVES or not _is_number(value):
                 continue
-            phase, key = _phase(column)
-            # The rate's owner comes second: lr/generator, but generator/loss.
-            first, _, second = key.rpartition("/")
-            owner, name = (second, "lr") if first == "lr" else (first, second)
+            phase, owner, name = _parts(column)
             series = found.setdefault((phase, owner, name), Series(phase, owner, name))
             series.steps.append(float(step))
             series.values.append(float(value) if math.isfinite(value) else math.nan)
     return [s for s in found.values() if not all(math.isnan(value) for value in s.values)]
 
 
-def _phase(column: str) -> tuple[str, str]:
-    """`validation/loss` as (validation, loss). A learning rate has no phase: it is of training."""
+def _parts(column: str) -> tuple[str, str, str]:
+    """Phase, owner and name: `validation/generator/loss` is (validation, generator, loss).
+
+    A learning rate has no phase, and is of training; signs of health are of the validation split.
+    The owner comes last in lr/generator, and a class in health/diversity/3.
+    """
     first, _, rest = column.partition("/")
-    return (first, rest) if first in PHASES else ("train", column)
+    if first == "health":
+        name, _, owner = rest.partition("/")
+        return "validation", owner, name
+    phase, key = (first, rest) if first in PHASES else ("train", column)
+    owner, _, name = key.rpartition("/")
+    return (phase, name, "lr") if owner == "lr" else (phase, owner, name)
 
 
 def panels(curves: Sequence[Series]) -> dict[str, list[Series]]:
@@ -89,7 +102,14 @@ def panels(curves: Sequence[Series]) -> dict[str, list[Series]]:
         if curve.name != "lr" and not (is_scored and _is_of_a_score(curve.name)):
             title = FAMILIES.get(curve.name, curve.name.replace("_", " "))
             groups.setdefault(title, []).append(curve)
-    return {title: group for title, group in groups.items() if group}
+    return {title: _some(group) for title, group in groups.items() if group}
+
+
+def _some(group: list[Series]) -> list[Series]:
+    """Those of a panel, without the classes where they are many: then only what is of all."""
+    by_class = [c for c in group if c.owner and c.name in ("diversity", "class_share")]
+    rest = [curve for curve in group if curve not in by_class]
+    return group if len(by_class) <= MOST_CLASSES or not rest else rest
 
 
 def _is_of_a_score(name: str) -> bool:

@@ -70,6 +70,7 @@ def assemble(
     if dataset is None:
         dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
     _check_splits(dataset)
+    as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     task = build_task(config, dataset.info, seed, allow)
     if fork is not None:
@@ -105,10 +106,11 @@ def assemble(
         )
 
     train = make_batches(dataset.train, reserved["augment"])
-    # Last of all, since it may take a minute: nothing that can be refused comes after it.
+    # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
+    # judge of this data whoever generates: what a fork is normalised by is no concern of its.
     judged = (task, state.evaluated_task)
     judge = attach_judge(
-        judged, dataset, num_samples=options.score_samples, device=placement.device
+        judged, as_found, num_samples=options.score_samples, device=placement.device
     )
     lineage = None if fork is None else fork.lineage
     return Assembly(dataset, state, options, train, make_batches, judge, lineage)

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainwright.config.build import build
 from trainwright.data.dataset import Dataset
+from trainwright.data.progress import own_progress_lock
 from trainwright.sweep.rehearsal import rehearse
 from trainwright.sweep.worker import FindData, no_data, work, work_together
 
@@ -19,6 +20,7 @@ from trainwright.sweep.worker import FindData, no_data, work, work_together
 def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
     """Work on a job or rehearse several. Returns the exit code."""
     faulthandler.enable()
+    own_progress_lock()
     _log_to_stdout()
     if task["do"] == "rehearse":
         rehearse(task, find_data)

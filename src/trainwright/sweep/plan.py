@@ -120,7 +120,8 @@ def _raise_errors(found: Measured, jobs: Sequence[Job]) -> None:
 
 def mistake(label: str, message: str, code: int, *, num_others: int) -> TrainwrightError:
     """The error for jobs that cannot run: one of them is quoted, the others are counted."""
-    more = f", and so have {num_others} others" if num_others else ""
+    others = "has 1 other" if num_others == 1 else f"have {num_others} others"
+    more = f", and so {others}" if num_others else ""
     quoted = message.splitlines()[:3]
     error = TrainwrightError(
         "\n".join([f"the job {label} has a mistake{more}; nothing was started", *quoted])

@@ -129,6 +129,10 @@ def _num_evaluations(config: Mapping[str, Any], clock: Clock) -> int:
 def _measure(assembly: Assembly, base: int) -> dict[str, Any]:
     """Time a few training steps; the first one shows that the model runs at all."""
     state, settings = assembly.state, assembly.settings
+    on_gpu = state.placement.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()  # of the model before
+        torch.cuda.reset_peak_memory_stats()
     state.task.train()
     seconds, step = 0.0, 0
     while seconds < SECONDS_A_MODEL or step < 2:
@@ -138,13 +142,12 @@ def _measure(assembly: Assembly, base: int) -> dict[str, Any]:
         except NonFiniteError:  # a learning rate that is too high is for the sweep to find out
             seconds = max(seconds, time.perf_counter() - started)
             break
-        if state.placement.device.type == "cuda":
+        if on_gpu:
             torch.cuda.synchronize()
         if step > 0:  # the first one also allocates
             seconds += time.perf_counter() - started
         step += 1
     tensors = checkpoint.state_tensors(state)
-    on_gpu = state.placement.device.type == "cuda"
     return {
         "step": seconds / max(1, step - 1),
         "bytes": sum(value.nbytes for value in tensors.values()),

@@ -55,8 +55,22 @@ def make_slots(
         count = min(count, max(1, int(SHARE_OF_MEMORY * free_memory() / memory)))
     count = max(1, min(count, num_jobs))
     each = threads or max(1, cores // count)
-    visible = [{"CUDA_VISIBLE_DEVICES": gpu.name} for gpu in gpus] or [{}]
-    return [Slot(each, visible[i % len(visible)]) for i in range(count)]
+    if not gpus:
+        return [Slot(each)] * count
+    names = _spread(gpus, gpu_memory, count)
+    return [Slot(each, {"CUDA_VISIBLE_DEVICES": name}) for name in names]
+
+
+def _spread(gpus: Sequence[Gpu], gpu_memory: int, count: int) -> list[str]:
+    """The GPU of each of `count` jobs: all are filled to the same share, however large they are."""
+    room = {gpu.name: _jobs_on(gpu, gpu_memory) for gpu in gpus}
+    used = dict.fromkeys(room, 0)
+    names = []
+    for _ in range(count):
+        name = min(room, key=lambda name: (used[name] + 1) / room[name])
+        used[name] += 1
+        names.append(name)
+    return names
 
 
 def members_held(memory: int, num_at_once: int) -> int:

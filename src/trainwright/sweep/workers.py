@@ -51,6 +51,7 @@ class Workers:
         assert self._process.stdout is not None
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
         self._unread = b""
+        self._has_tasks = False
 
     def start(
         self,
@@ -62,6 +63,7 @@ class Workers:
         log: Path | None = None,
     ) -> None:
         """Start a task; `data`: sections of configs whose datasets it will want."""
+        self._has_tasks = True
         self._send(
             {
                 "key": key,
@@ -97,6 +99,8 @@ class Workers:
         """Ask what still runs to save and stop, and wait for it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if not self._has_tasks:  # it may be at its imports, which take seconds
+            self._process.kill()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:

@@ -93,7 +93,7 @@ def test_bad_files_are_named_after_all_others_are_predicted(call, real_root, pho
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["nowhere.png"], 3, "there is no such image file or folder"),
+        (["nowhere.png"], 3, "there is no such file or folder"),
         (["top=3"], 2, "predict what?"),
         (["photos", "top=0"], 2, "top=0"),
         (["empty"], 3, "holds no PNG, JPEG or WebP images"),

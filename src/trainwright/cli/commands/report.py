@@ -3,6 +3,7 @@
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 from trainwright import __version__
 from trainwright.catalogue.find import find_run, find_runs, is_run_folder
@@ -20,6 +21,7 @@ EXAMPLES = """\
 RUN may also be a folder with several runs in it, such as a sweep's: then its settings are a table
 and plots. The page is one file and loads nothing: send it, or open it from the disk."""
 MOST_RUNS = 200
+MOST_OF_A_SWEEP = 40  # runs with their curves; the tables have them all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError("name one RUN or several: runs report last")
     records: list[Record] = []
     names: list[str] = []
+    folders: list[Path] = []
     for word in named:
         path = Path(word).expanduser()
         if path.is_dir() and not is_run_folder(path):
@@ -43,14 +46,13 @@ def execute(arguments: argparse.Namespace) -> int:
             if not found:
                 raise ConfigError(f"{word}: there are no runs in this folder")
             names.append(path.resolve().name)
+            folders.append(path)
             records += found
         else:
             records.append(find_run(word, arguments.root))
             names.append(records[-1].path.resolve().name)
-    if len(records) > MOST_RUNS:
-        raise ConfigError(f"{len(records)} runs are too many for a page; it takes {MOST_RUNS}")
-
-    from trainwright.cli.story import Pictures, run_story, sweep_story
+    from trainwright.cli.story import Pictures, run_story
+    from trainwright.cli.sweep_story import sweep_story, told_sweep
     from trainwright.files import write_text
     from trainwright.report.page import render
 
@@ -58,11 +60,16 @@ def execute(arguments: argparse.Namespace) -> int:
     stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(names))[:80]
     out = Path(values["out"] or f"report-{stem}.html").expanduser()
     pictures = Pictures()
+    sweep = told_sweep(folders[0]) if len(named) == len(folders) == 1 else None
+    if sweep is not None:
+        records = _best(records, sweep)
+    if len(records) > MOST_RUNS:
+        raise ConfigError(f"{len(records)} runs are too many for a page; it takes {MOST_RUNS}")
     page = render(
         {
             "title": title,
             "runs": [run_story(record, pictures) for record in records],
-            "sweep": sweep_story(records),
+            "sweep": sweep or sweep_story(records),
             "version": __version__,
             "made": time.strftime("%Y-%m-%d %H:%M"),
         }
@@ -70,3 +77,10 @@ def execute(arguments: argparse.Namespace) -> int:
     write_text(out, page)
     print(out)
     return 0
+
+
+def _best(records: list[Record], sweep: dict[str, Any]) -> list[Record]:
+    """The best runs of a sweep, in that order; its table goes from best to worst."""
+    place = {row["run"]: number for number, row in enumerate(sweep["rows"])}
+    ranked = sorted(records, key=lambda run: place.get(run.path.name, len(place)))
+    return ranked[:MOST_OF_A_SWEEP]

@@ -87,6 +87,32 @@ function curves() {
     el("span", {}, "against the step: drag to zoom, double click to go back")), grid);
 }
 
+// What a sweep has come to: its settings from best to worst, and whether the best is more than luck.
+function verdict(found) {
+  const told = found.verdict;
+  if (!told || !told.settings.length) return null;
+  const [first] = told.settings;
+  const name = (setting) => Object.entries(setting.point).map(([key, value]) => `${key}=${shownValue(value)}`).join(" ");
+  const compared = told.settings.slice(1).some((setting) => setting.p_value !== null);
+  const luck = first.num < 2 ? "With one seed nobody can tell whether that is more than luck."
+    : !compared ? "No other setting has several seeds to compare it with."
+      : told.tied ? `Within seed noise of ${told.tied} other${told.tied > 1 ? "s" : ""} (Welch's t-test, Holm's correction).`
+        : "Better than each other setting by more than seed noise (Welch's t-test, Holm's correction).";
+  const settings = found.settings.filter((key) => told.settings.some((setting) => key in setting.point));
+  const columns = [
+    { title: "place", number: true, value: (row) => told.settings.indexOf(row) + 1 },
+    ...settings.map((key) => ({ title: key, value: (row) => (row.point[key] ?? null), number: told.settings.every((row) => typeof row.point[key] === "number"), show: (row) => (key in row.point ? shownValue(row.point[key]) : "–") })),
+    { title: `mean ${words(found.objective)}`, number: true, best: found.higher_is_better ? "max" : "min", value: (row) => row.mean },
+    { title: "sd", number: true, value: (row) => row.sd }, { title: "runs", number: true, value: (row) => row.num },
+    { title: "failed", number: true, value: (row) => row.failed }, { title: "p", number: true, value: (row) => row.p_value },
+    { title: "time", number: true, value: (row) => row.seconds, show: (row) => duration(row.seconds) },
+  ];
+  const best = first.mean === null ? "No job has a value yet." : `Best: ${name(first)}, mean ${words(found.objective)} ${number(first.mean)}. `;
+  return el("div", { class: "card" }, el("p", { id: "verdict" }, best, first.mean === null ? "" : luck),
+    told.again ? el("p", { class: "sub" }, "again: ", el("code", {}, told.again)) : null,
+    el("div", { class: "scroll limit" }, sortable(columns, told.settings, { id: "settings-table" })));
+}
+
 function sweep() {
   const found = data.sweep;
   if (!found) return null;
@@ -110,7 +136,8 @@ function sweep() {
     }));
     grid.append(new PointChart(`${words(found.objective)} against ${name}`, points, categories).node);
   }
-  return section("sweep", "Sweep", el("div", { class: "card scroll limit" }, sortable(columns, found.rows, { id: "sweep-table" })), el("p", {}), grid);
+  const judged = verdict(found);
+  return section("sweep", judged ? "Sweep" : "Settings", judged, judged ? el("h3", { class: "gap" }, "Every job") : null, el("div", { class: "card scroll limit" }, sortable(columns, found.rows, { id: "sweep-table" })), el("p", {}), grid);
 }
 
 const starts = [];
