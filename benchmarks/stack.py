@@ -14,6 +14,7 @@ is used). The plan's share, which is the same for all, is taken by itself with s
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -87,7 +88,8 @@ def steps(work: str, threads: int, count: int, data: Dataset) -> tuple[float, fl
 def sweep(members: int, epochs: float, root: Path | None) -> None:
     """Whole sweeps by their command lines."""
     shared = [f"data.root={root.absolute()}"] if root else []
-    command = ["train", "-m", f"seed=range({members})", "data=mnist", "model.widths=[64,64]"]
+    train = str(Path(sys.executable).with_name("train"))
+    command = [train, "-m", f"seed=range({members})", "data=mnist", "model.widths=[64,64]"]
     command += [f"trainer.epochs={epochs}", *shared]
     ways = {
         "the plan alone": ["sweep.dry_run=true"],

@@ -111,7 +111,8 @@ class Scheduler:
                 self._hear(event)
             self._watch_time()
             self._look_elsewhere()
-            self._audience.tick(self._num_ended, self._source.total, len(self._running))
+            num_running = sum(len(running.jobs) for running in self._running.values())
+            self._audience.tick(self._num_ended, self._source.total, num_running)
         self._ending.failed.sort(key=lambda failure: failure[0].number)
         self._ending.num_left = self._source.total - self._num_ended
         return self._ending
