@@ -1,7 +1,7 @@
 """What does it bring to train small runs as one program? Steps against their number; whole sweeps.
 
     python benchmarks/stack.py steps [--threads 1] [--counts 1,2,4,8,16,32] [--works small,...]
-    python benchmarks/stack.py sweep [--members 32] [--epochs 1] [--root DATA]
+    python benchmarks/stack.py sweep [--members 32] [--epochs 1] [--root DATA] [--only stacked]
 
 `steps`: so many runs on images of 28x28 with batches of 64, one after the other and stacked, in
 one process and in turns, so that a machine whose speed drifts slows both alike; given is the median
@@ -40,6 +40,12 @@ WORKS = {
     "mlp": ["model.widths=[512,256]"],
     "cnn": ["model=cnn", "model.channels=[16,32]"],
     "gan": ["model=mlp_gan", "trainer.score_samples=0"],
+}
+WAYS = {
+    "the plan alone": ["sweep.dry_run=true"],
+    "one job at a time": ["sweep.stack=off", "sweep.jobs=1"],
+    "as many as there are cores": ["sweep.stack=off"],
+    "stacked": ["sweep.stack=on"],
 }
 ROUNDS = 5
 SECONDS_A_TURN = 0.3
@@ -85,20 +91,16 @@ def steps(work: str, threads: int, count: int, data: Dataset) -> tuple[float, fl
     return statistics.median(first), statistics.median(second), ratio
 
 
-def sweep(members: int, epochs: float, root: Path | None) -> None:
+def sweep(members: int, epochs: float, root: Path | None, only: str | None) -> None:
     """Whole sweeps by their command lines."""
     shared = [f"data.root={root.absolute()}"] if root else []
     train = str(Path(sys.executable).with_name("train"))
     command = [train, "-m", f"seed=range({members})", "data=mnist", "model.widths=[64,64]"]
     command += [f"trainer.epochs={epochs}", *shared]
-    ways = {
-        "the plan alone": ["sweep.dry_run=true"],
-        "one job at a time": ["sweep.stack=off", "sweep.jobs=1"],
-        "as many as there are cores": ["sweep.stack=off"],
-        "stacked": ["sweep.stack=on"],
-    }
     with tempfile.TemporaryDirectory() as folder:
-        for name, way in ways.items():
+        for name, way in WAYS.items():
+            if only and not name.startswith(only):
+                continue
             desk = Path(folder) / name.replace(" ", "-")
             desk.mkdir()
             seconds, peak = timed([*command, *way], desk)
@@ -117,10 +119,11 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=32)
     parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--root", type=Path)
+    parser.add_argument("--only", help="the way whose name begins so")
     wanted = parser.parse_args()
     register_schema()
     if wanted.what == "sweep":
-        sweep(wanted.members, wanted.epochs, wanted.root)
+        sweep(wanted.members, wanted.epochs, wanted.root, wanted.only)
         return
     torch.set_num_threads(wanted.threads)
     data = load_generated(num_images=4000, num_test=500, shape=(1, 28, 28))

@@ -97,7 +97,7 @@ def test_a_stacked_sweep_leaves_the_runs_that_it_leaves_without(run_train, empty
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whom", ["the stacks", "everything"])
+@pytest.mark.parametrize("whom", ["the stacks", "everything", "none, but Ctrl-C"])
 def test_a_stack_that_was_killed_goes_on_to_the_bit(whom, start_train, run_train, empty):
     """Killed, a stack goes on by halves, as if memory had run out; killed with all, when typed."""
     typed = ("-m", *SMALL, "seed=range(6)", "trainer.epochs=60", "sweep.stack=on", "sweep.jobs=1")
@@ -111,11 +111,15 @@ def test_a_stack_that_was_killed_goes_on_to_the_bit(whom, start_train, run_train
         time.sleep(0.01)
     running = {state["pid"] for state in states(empty) if state["status"] == "running"}
     assert len(running) == 1  # six jobs in one process, none of them done
-    if whom == "everything":
-        process.kill()
-    os.kill(running.pop(), signal.SIGKILL)
+    if whom == "none, but Ctrl-C":
+        process.send_signal(signal.SIGINT)
+    else:
+        if whom == "everything":
+            process.kill()
+        os.kill(running.pop(), signal.SIGKILL)
     out, _ = process.communicate(timeout=200)
-    if whom == "everything":
+    if whom != "the stacks":
+        assert all(state["status"] in ("running", "stopped") for state in states(empty))
         again = run_train(*typed)
         assert again.code == 0
         assert "6 to go on with" in again.out
