@@ -39,17 +39,12 @@ NUM_ROWS = 10_000
 MNIST = ("data=mnist", "trainer.epochs=1", "trainer.batch_size=64")  # an MLP 784-512-256-10
 # Hydra's own sweeper is what hands jobs to its launchers; without more, to the basic one.
 LAUNCHERS = {
-    "ours": ("-m", f"seed=range({NUM_JOBS})", "sweep.dir=done"),
-    "ours with all pictures": (
-        "-m",
-        f"seed=range({NUM_JOBS})",
-        "sweep.dir=done",
-        "sweep.pictures=all",
-    ),
-    "basic": ("-m", f"seed=range({NUM_JOBS})", "run.root=done", "hydra/sweeper=basic"),
+    "ours": ("sweep.dir=done",),
+    "ours with all pictures": ("sweep.dir=done", "sweep.pictures=all"),
+    "basic": ("run.root=done", "hydra/sweeper=basic"),
     # As many workers as cores; joblib then gives each one thread.
     "joblib": (
-        *("-m", f"seed=range({NUM_JOBS})", "run.root=done", "hydra/sweeper=basic"),
+        *("run.root=done", "hydra/sweeper=basic"),
         *("hydra/launcher=joblib", "hydra.launcher.n_jobs=-1"),
     ),
 }
@@ -73,7 +68,7 @@ def launchers(args: argparse.Namespace) -> None:
                     numbers = " ".join(map(str, range(NUM_JOBS)))
                     command = ["sh", "-ec", f"for seed in {numbers}; do {each}; done"]
                 else:
-                    command = [TRAIN, *common, *LAUNCHERS[side]]
+                    command = [TRAIN, "-m", *common, f"seed=range({NUM_JOBS})", *LAUNCHERS[side]]
                 seconds, _ = timed(command, Path(folder))
                 scores = [summary["test"]["accuracy"] for summary in _summaries(Path(folder))]
             assert len(scores) == NUM_JOBS, f"{side} has done {len(scores)} jobs"

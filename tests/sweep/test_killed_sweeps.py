@@ -58,7 +58,7 @@ def kill(pids, number=signal.SIGKILL):
 def strike(process, victim, generator):
     servers = children(process.pid)
     jobs = [job for server in servers for job in children(server)]
-    if victim == "politely":
+    if victim == "politely" and servers:  # not while Python itself is starting
         kill([process.pid], signal.SIGINT)
     elif victim == "server":  # and the command before it has started another
         kill([*servers, process.pid])

@@ -30,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
-    sys.exit(train(arguments, debug=debug))
+    try:
+        sys.exit(train(arguments, debug=debug))
+    except KeyboardInterrupt:  # before Hydra was there to be interrupted
+        print("stopped at once", file=sys.stderr)
+        sys.exit(130)
 
 
 def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> int:

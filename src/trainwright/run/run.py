@@ -161,8 +161,8 @@ def _train_and_finish(
             folder.write_summary({**summary, "status": "pruned"})
             return Outcome(folder.path, _objective_value(assembly))
         requests.leave_at_once()  # there is nothing left to save
-        wanted = request.draws is None or request.draws()
-        test = finish(assembly, folder, with_pictures=wanted and assembly.settings.plots)
+        draws = assembly.settings.plots and (request.draws is None or request.draws())
+        test = finish(assembly, folder, with_pictures=draws)
         summary |= {"status": "finished", "test": test}
         summary["total_seconds"] = round(time.perf_counter() - started, 3)
         folder.write_summary(summary)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from trainwright.report.text import format_number
 from trainwright.sweep.crews import Crews
@@ -94,7 +94,7 @@ def _schedule(
 def _launch(
     source: Source, store: Store, ways: Ways, pruning: Pruning | None, show: Show
 ) -> Ending:
-    with open_dict(ways.master):
+    with read_write(ways.master.hydra), open_dict(ways.master):
         # Where launchers keep their own files.
         ways.master.hydra.sweep.dir = str(store.path.absolute())
         ways.master.hydra.sweep.subdir = "."

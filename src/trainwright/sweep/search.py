@@ -5,6 +5,7 @@ gets a sampler of its own. So a search that is stopped and typed again, with one
 the search that was not. (CMA-ES alone keeps a state of its own, in the storage.)
 """
 
+import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler,
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from trainwright.errors import ConfigError
@@ -172,13 +174,18 @@ def open_study(
         path = store.inner / "study.journal"
         lock = _SystemLock(store.inner / "journal.lock")
         where = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-    try:
+    ways = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
+    directions = [ways[higher] for higher in higher_is_better]
+
+    def create() -> optuna.Study:
         return optuna.create_study(
-            storage=where,
-            study_name=store.path.name,
-            directions=["maximize" if higher else "minimize" for higher in higher_is_better],
-            load_if_exists=True,
+            storage=where, study_name=store.path.name, directions=directions, load_if_exists=True
         )
+
+    try:
+        with FileLock(store.inner / "study.lock"), contextlib.suppress(Exception):
+            return create()
+        return create()  # a process on another machine may have been at the same tables
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(
