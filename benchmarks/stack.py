@@ -8,8 +8,9 @@ one process and in turns, so that a machine whose speed drifts slows both alike;
 turn of all members' steps (their batches included) and the median of the turns' ratios.
 
 `sweep`: whole commands on MNIST, from Enter to the verdict: 784-64-64-10 with so many seeds, one
-job at a time, as many as there are cores, and stacked (DATA holds mnist/*.gz; without it the cache
-is used). The plan's share, which is the same for all, is taken by itself with sweep.dry_run.
+job at a time (with all cores, and with one thread), as many as there are cores, and stacked (DATA
+holds mnist/*.gz; without it the cache is used). The plan's share, which is the same for all, is
+taken by itself with sweep.dry_run.
 """
 
 import argparse
@@ -44,6 +45,7 @@ WORKS = {
 WAYS = {
     "the plan alone": ["sweep.dry_run=true"],
     "one job at a time": ["sweep.stack=off", "sweep.jobs=1"],
+    "one of one thread": ["sweep.stack=off", "sweep.jobs=1", "trainer.threads=1"],
     "as many as there are cores": ["sweep.stack=off"],
     "stacked": ["sweep.stack=on"],
 }
