@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     "cli",
     "sweep",
+    "stack",
     "export",
     "inference",
     "run",

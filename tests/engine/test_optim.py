@@ -148,7 +148,7 @@ def test_muon_and_its_second_hold_every_parameter_once(assembled, model):
     assembly = assembled(f"model={model}", "optimizer=muon", "data.limit=500")
     for name, player in assembly.state.task.players.items():
         optimizer = assembly.state.optimizers[name]
-        muon, adamw = optimizer._optimizers
+        muon, adamw = optimizer.optimizers
         assert isinstance(muon, torch.optim.Muon)
         assert isinstance(adamw, torch.optim.AdamW)
         held = {o: [p for g in o.param_groups for p in g["params"]] for o in (muon, adamw)}

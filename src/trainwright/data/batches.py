@@ -5,7 +5,7 @@ Every window of one pass holds every example once; a batch may run on from one p
 so that all batches have the same size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -138,6 +138,25 @@ class Batches:
         if not self._channels_last:
             return batch
         return batch._replace(inputs=batch.inputs.contiguous(memory_format=torch.channels_last))
+
+
+def at_once(several: Sequence[Batches], step: int) -> Batch:
+    """The batches of one step of K runs with the same shapes: inputs (K, B, ...), targets (K, B).
+
+    Taken in one go where all have the same data in memory, and nothing is augmented.
+    """
+    first = several[0]
+    is_shared = all(b._inputs is first._inputs and b._augment is None for b in several)
+    if not is_shared:
+        parts = [batches.at(step) for batches in several]
+        inputs = torch.stack([part.inputs for part in parts])
+        found = [part.targets for part in parts if part.targets is not None]
+        return Batch(inputs, torch.stack(found) if found else None)
+    position = step * first.batch_size
+    batch = first._in_format(first._take(torch.cat([b._indices(position) for b in several])))
+    num = (len(several), first.batch_size)
+    targets = None if batch.targets is None else batch.targets.view(num)
+    return Batch(batch.inputs.view(*num, *batch.inputs.shape[1:]), targets)
 
 
 def _fits(inputs: Tensor, device: torch.device) -> bool:

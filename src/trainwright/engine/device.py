@@ -26,6 +26,7 @@ class Placement:
     precision: str  # fp32, bf16 or fp16
     memory_format: torch.memory_format
     threads: int
+    stacked: bool = False  # steps are made for several runs at once, which rounds otherwise
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run in this precision."""
@@ -38,7 +39,8 @@ class Placement:
         layout = str(self.memory_format).removeprefix("torch.").removesuffix("_format")
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.device}{name}, {self.precision}, {layout}, {threads}"
+        stacked = ", stacked" if self.stacked else ""
+        return f"{self.device}{name}, {self.precision}, {layout}, {threads}{stacked}"
 
 
 def place(

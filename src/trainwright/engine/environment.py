@@ -12,6 +12,7 @@ from trainwright.engine.device import Placement
 
 # What is told of each in one word, in this order.
 Environment = dict[str, str]
+ALONE = "alone"  # also of checkpoints from before steps could be stacked
 
 
 def environment(placement: Placement, dataset: Dataset) -> Environment:
@@ -26,6 +27,7 @@ def environment(placement: Placement, dataset: Dataset) -> Environment:
         "precision": placement.precision,
         "memory_format": str(placement.memory_format).removeprefix("torch."),
         "threads": str(placement.threads),
+        "steps": "stacked" if placement.stacked else ALONE,
         "data": fingerprint(dataset),
     }
 
@@ -33,9 +35,9 @@ def environment(placement: Placement, dataset: Dataset) -> Environment:
 def differences(then: Mapping[str, object], now: Environment) -> list[str]:
     """What has changed, such as `threads 1 -> 2`; nothing if the same bits are to be expected."""
     return [
-        f"{name.replace('_', ' ')} {then.get(name, 'unknown')} -> {value}"
+        f"{name.replace('_', ' ')} {before} -> {value}"
         for name, value in now.items()
-        if then.get(name) != value
+        if (before := then.get(name, ALONE if name == "steps" else "unknown")) != value
     ]
 
 

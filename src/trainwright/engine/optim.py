@@ -35,21 +35,21 @@ class PlayerOptimizer:
     def __init__(self, player: nn.Module, optimizers: Sequence[Optimizer], *, l1: float) -> None:
         self.parameters = [p for p in player.parameters() if p.requires_grad]
         self._names: dict[Tensor, str] = {p: name for name, p in player.named_parameters()}
-        self._optimizers = list(optimizers)
-        self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
-        self._base_lrs = [float(group["lr"]) for group in self._groups]
-        self._l1 = l1
+        self.optimizers = list(optimizers)
+        self._groups = [g for optimizer in self.optimizers for g in optimizer.param_groups]
+        self.base_lrs = [float(group["lr"]) for group in self._groups]
+        self.l1 = l1
         held = [p for group in self._groups for p in group["params"]]
         assert {id(p) for p in held} == {id(p) for p in self.parameters}
         assert len(held) == len(self.parameters)
         position = {id(p): index for index, p in enumerate(self.parameters)}
         # Where the gradients of each optimizer's groups stand among those that `step` is given.
-        self._positions = [
+        self.positions = [
             [[position[id(p)] for p in group["params"]] for group in optimizer.param_groups]
-            for optimizer in self._optimizers
+            for optimizer in self.optimizers
         ]
         # Known once torch has made an optimizer's state, in its first step.
-        self._kernels: list[list[Kernel] | None] = [None] * len(self._optimizers)
+        self._kernels: list[list[Kernel] | None] = [None] * len(self.optimizers)
 
     @property
     def learning_rate(self) -> float:
@@ -61,30 +61,38 @@ class PlayerOptimizer:
         """As of the last step of a run that goes on; the next step sets its own."""
         self._groups[0]["lr"] = value
 
+    def set_rate(self, factor: float) -> None:
+        """Let the learning rates be `factor` times what they were at first."""
+        for group, base_lr in zip(self._groups, self.base_lrs, strict=True):
+            group["lr"] = base_lr * factor
+
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], factor: float) -> None:
         """Move the parameters along `gradients`, given in their order, at `factor` times lr."""
-        laid = [self._laid_out(p, g) for p, g in zip(self.parameters, gradients, strict=True)]
-        for group, base_lr in zip(self._groups, self._base_lrs, strict=True):
-            group["lr"] = base_lr * factor
+        laid = self.laid_out(gradients)
+        self.set_rate(factor)
         for number, kernels in enumerate(self._kernels):
             if kernels is None:
                 self._step_by_torch(number, laid)
                 continue
-            for kernel, positions in zip(kernels, self._positions[number], strict=True):
+            for kernel, positions in zip(kernels, self.positions[number], strict=True):
                 kernel([laid[position] for position in positions])
+
+    def laid_out(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients as kernels want them, in the order of the parameters; with L1."""
+        return [self._laid_out(p, g) for p, g in zip(self.parameters, gradients, strict=True)]
 
     def _laid_out(self, parameter: nn.Parameter, gradient: Tensor) -> Tensor:
         """The gradient in its parameter's layout, through which fused kernels walk; with L1."""
         if gradient.stride() != parameter.stride():
             gradient = torch.empty_like(parameter).copy_(gradient)
-        if self._l1 and parameter.dim() >= 2:
-            gradient = gradient + self._l1 * parameter.sign()
+        if self.l1 and parameter.dim() >= 2:
+            gradient = gradient + self.l1 * parameter.sign()
         return gradient
 
     def _step_by_torch(self, number: int, gradients: Sequence[Tensor]) -> None:
-        optimizer = self._optimizers[number]
-        for group, positions in zip(optimizer.param_groups, self._positions[number], strict=True):
+        optimizer = self.optimizers[number]
+        for group, positions in zip(optimizer.param_groups, self.positions[number], strict=True):
             for parameter, position in zip(group["params"], positions, strict=True):
                 parameter.grad = gradients[position]
         step_by_torch(optimizer)
@@ -98,7 +106,7 @@ class PlayerOptimizer:
         """
         return {
             f"{self._names[parameter]}.{name}": torch.as_tensor(value)
-            for optimizer in self._optimizers
+            for optimizer in self.optimizers
             for parameter, state in optimizer.state.items()
             for name, value in state.items()
             if value is not None
@@ -107,8 +115,8 @@ class PlayerOptimizer:
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
         held: dict[str, tuple[Optimizer, nn.Parameter, dict[str, Any]]] = {}
-        self._kernels = [None] * len(self._optimizers)
-        for optimizer in self._optimizers:
+        self._kernels = [None] * len(self.optimizers)
+        for optimizer in self.optimizers:
             optimizer.state.clear()
             for group in optimizer.param_groups:
                 held |= {self._names[p]: (optimizer, p, group) for p in group["params"]}

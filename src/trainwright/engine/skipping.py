@@ -1,51 +1,41 @@
 """Leave out a batch whose numbers are not finite, and go on with the next."""
 
 import logging
-from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from trainwright.data.batches import Batch
-from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.moves import Metrics, Move, Training
 from trainwright.engine.state import TrainState
 from trainwright.errors import NonFiniteError
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[TrainState, Batch, TrainerSettings], dict[str, Tensor]]
 
-
-def skipping(train_step: Step) -> Step:
-    """A step that, where its numbers are not finite, changes nothing and is counted.
+def skipping(move: Move) -> Training[Metrics]:
+    """Ask for a step that, where its numbers are not finite, changes nothing and is counted.
 
     It costs a copy of what a step changes before it can fail: the buffers, and every player that
     moves before the last. Raises NonFiniteError after `max_skips` such steps in a row.
     """
-
-    def step(state: TrainState, batch: Batch, settings: TrainerSettings) -> dict[str, Tensor]:
-        recovery = state.recovery
-        before = _Before(state)
-        try:
-            metrics = train_step(state, batch, settings)
-        except NonFiniteError as error:
-            if recovery.skipped_in_a_row >= settings.max_skips:
-                raise NonFiniteError(
-                    f"{error}\n  {recovery.skipped_in_a_row} batches in a row were skipped: "
-                    "trainer.max_skips"
-                ) from error
-            before.put_back(state)
-            recovery.num_skipped += 1
-            recovery.skipped_in_a_row += 1
-            what = str(error).splitlines()[1].strip()
-            log.warning(
-                "step %d skipped, %d so far: %s", state.step + 1, recovery.num_skipped, what
-            )
-            return {}
-        recovery.skipped_in_a_row = 0
-        return metrics
-
-    return step
+    state, settings = move.state, move.settings
+    recovery = state.recovery
+    before = _Before(state)
+    try:
+        metrics = yield move
+    except NonFiniteError as error:
+        if recovery.skipped_in_a_row >= settings.max_skips:
+            raise NonFiniteError(
+                f"{error}\n  {recovery.skipped_in_a_row} batches in a row were skipped: "
+                "trainer.max_skips"
+            ) from error
+        before.put_back(state)
+        recovery.num_skipped += 1
+        recovery.skipped_in_a_row += 1
+        what = str(error).splitlines()[1].strip()
+        log.warning("step %d skipped, %d so far: %s", state.step + 1, recovery.num_skipped, what)
+        return {}
+    recovery.skipped_in_a_row = 0
+    return metrics
 
 
 class _Before:

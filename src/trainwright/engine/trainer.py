@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from inspect import GEN_CLOSED, getgeneratorstate
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from trainwright.engine.finite import refused_move
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.engine.hook import Hook
 from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
+from trainwright.engine.moves import Move, Outcome, Training
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.skipping import skipping
 from trainwright.engine.state import TrainState
@@ -21,19 +23,46 @@ from trainwright.tasks.task import Handed
 def fit(
     state: TrainState, batches: Batches, hooks: Sequence[Hook], settings: TrainerSettings
 ) -> None:
-    """Train from `state.step` to the end of the run, or until a hook or a signal asks to stop.
+    """Train from `state.step` to the end of the run, or until a hook or a signal asks to stop."""
+    drive(fitting(state, batches, hooks, settings))
+
+
+def drive(training: Training[Outcome]) -> Outcome:
+    """Make each step that a training asks for, and return what it returns."""
+    failure: BaseException | None = None
+    while True:
+        try:
+            move = next(training) if failure is None else training.throw(failure)
+            while True:
+                batch = move.batches.at(move.state.step)
+                move = training.send(train_step(move.state, batch, move.settings))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        except BaseException as error:
+            if getgeneratorstate(training) == GEN_CLOSED:  # its own, and it has ended with it
+                raise
+            failure = error
+
+
+def fitting(
+    state: TrainState, batches: Batches, hooks: Sequence[Hook], settings: TrainerSettings
+) -> Training[None]:
+    """What `fit` does, asking for each step instead of making it.
 
     A signal may cut an evaluation short; `state.to_be_done` then tells who goes on to begin there.
     """
     total = state.clock.total_steps
-    take_step = skipping(train_step) if settings.on_nonfinite == "skip" else train_step
+    move = Move(state, batches, settings)
     state.task.train()
     if state.to_be_done is not None:
         metrics, state.to_be_done = as_metrics(state.to_be_done), None
         _call(hooks, state, metrics)
     while state.step < total and state.stop_reason is None:
-        batch = batches.at(state.step)
-        metrics = take_step(state, batch, settings)
+        if settings.on_nonfinite == "skip":
+            metrics = yield from skipping(move)
+        else:
+            metrics = yield move
         state.step += 1
         _call(hooks, state, metrics)
 

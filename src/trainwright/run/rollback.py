@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
+from trainwright.engine.moves import Training
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import CheckpointError, IllError, NonFiniteError, TrainwrightError
@@ -38,8 +39,8 @@ class Rollback:
         self._save = save
         self._settings = settings
 
-    def fit(self, train: Callable[[], None]) -> None:
-        """Call `train`; with `on_nonfinite` or `on_ill=rollback` go back and call it again.
+    def fit(self, train: Callable[[], Training[None]]) -> Training[None]:
+        """Train; with `on_nonfinite` or `on_ill=rollback` go back and train again.
 
         Raises NonFiniteError that names the last good checkpoint, and IllError.
         """
@@ -50,7 +51,8 @@ class Rollback:
             self._save.save(self._state)  # so that there is always a way back
         while True:
             try:
-                return train()
+                yield from train()
+                return
             except NonFiniteError as error:
                 good = good_checkpoints(self._folder)
                 if not goes_back:

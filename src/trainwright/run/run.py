@@ -4,8 +4,8 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.memory import is_out_of_memory
-from trainwright.engine.trainer import fit
+from trainwright.engine.moves import Training
+from trainwright.engine.trainer import drive, fitting
 from trainwright.errors import DiskError, OutOfMemoryError
-from trainwright.files import append_line, write_text
+from trainwright.files import write_text
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
@@ -33,6 +34,7 @@ from trainwright.run.changes import begin_anew
 from trainwright.run.connect import connect_loggers, sending
 from trainwright.run.continuing import Resume, put_back
 from trainwright.run.finish import finish
+from trainwright.run.logfile import logged_to
 from trainwright.run.records import (
     Summary,
     facts,
@@ -57,6 +59,7 @@ class Request:
 
     `dataset`: the data of the config, where it is in memory already. `prune` may stop the run.
     `draws` is asked at its end whether its pictures are wanted; None: they are.
+    `stacked`: its steps are made together with those of other runs.
     """
 
     config: DictConfig
@@ -66,6 +69,7 @@ class Request:
     dataset: Dataset | None = None
     prune: Prune | None = None
     draws: Callable[[], bool] | None = None
+    stacked: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ class Outcome:
 
 
 def run(request: Request) -> Outcome:
+    """What `running` does, alone: every step is made when it is asked for."""
+    return drive(running(request))
+
+
+def running(request: Request) -> Training[Outcome]:
     """Train to the end, test once with the best weights, draw, and summarise.
 
     Everything that can be refused is refused before the run folder is made. Raises
@@ -103,6 +112,8 @@ def run(request: Request) -> Outcome:
                     "out of memory while the model was built: make it smaller"
                 ) from error
             raise
+        if request.stacked:
+            assembly.state.placement = replace(assembly.state.placement, stacked=True)
         stopping = stopping_hooks(assembly)
         # From the moment there is a folder, a signal stops the run between two steps.
         requests = until_ended.enter_context(StopRequests(assembly.state))
@@ -116,13 +127,15 @@ def run(request: Request) -> Outcome:
             summary["resumed"] = [*read_summary(folder).get("resumed", []), going_on.record()]
         _note_request(request, folder)
         folder.write_summary(summary)
-        until_ended.enter_context(_logged_to(folder.log))
+        until_ended.enter_context(logged_to(folder.log))
         announce(assembly, folder, notes)
         send = until_ended.enter_context(
             sending(loggers, folder, request.name, kept_config(request.config), assembly)
         )
-        return _train_and_finish(
-            request, assembly, folder, stopping, send, requests, summary, started
+        return (
+            yield from _train_and_finish(
+                request, assembly, folder, stopping, send, requests, summary, started
+            )
         )
 
 
@@ -135,11 +148,11 @@ def _train_and_finish(
     requests: StopRequests,
     summary: Summary,
     started: float,
-) -> Outcome:
+) -> Training[Outcome]:
     """All that happens in the folder; however it ends, the summary says so."""
     go_on = f"go on: train trainer.resume={folder.path}"
     try:
-        _train(request, assembly, folder, stopping, send, summary)
+        yield from _train(request, assembly, folder, stopping, send, summary)
         if requests.received is not None:
             folder.write_summary({**summary, "status": "stopped"})
             log.info("saved step %d; %s", assembly.state.step, go_on)
@@ -178,32 +191,6 @@ def _note_request(request: Request, folder: RunFolder) -> None:
     write_text(folder.path / "overrides.txt", "".join(f"{line}\n" for line in lines))
 
 
-@contextlib.contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
-    """While this context is open, what the console shows is kept in a file too."""
-    handler = _LogFile(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    root = logging.getLogger("trainwright")
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        handler.close()
-
-
-class _LogFile(logging.Handler):
-    """Appends lines whole or, where the disk is full, not at all: the console has them too."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(DiskError):
-            append_line(self._path, self.format(record))
-
-
 def _train(
     request: Request,
     assembly: Assembly,
@@ -211,7 +198,7 @@ def _train(
     stopping: Sequence[Hook],
     send: Send,
     summary: Summary,
-) -> None:
+) -> Training[None]:
     """Train until the end or a stop, and note in `summary` how far that was."""
     state, settings, clock = assembly.state, assembly.settings, assembly.state.clock
     evaluate_every = clock.steps(settings.evaluate_every)
@@ -245,15 +232,15 @@ def _train(
     ]
     first_step, begun = state.step, time.perf_counter()
 
-    def train() -> None:
-        fit(state, assembly.train, hooks, settings)
+    def train() -> Training[None]:
+        yield from fitting(state, assembly.train, hooks, settings)
         # Stopped between two saves, or never asked to save: what there is must not be lost.
         is_unfinished = state.step < clock.total_steps or state.to_be_done is not None
         if is_unfinished or not folder.best.exists():
             save.save(state)
 
     try:
-        Rollback(state, stopping, folder, save, settings).fit(train)
+        yield from Rollback(state, stopping, folder, save, settings).fit(train)
     finally:
         bar.close()
     seconds = time.perf_counter() - begun

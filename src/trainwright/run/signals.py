@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from trainwright.engine.interruption import CutShort
 from trainwright.engine.state import TrainState
@@ -17,17 +17,22 @@ from trainwright.engine.state import TrainState
 class StopRequests:
     """While this context is open, a signal sets `state.stop_reason` instead of killing the run."""
 
+    # Those that are open in this process, for one signal asks all of them: runs may share a step.
+    _open: ClassVar[list["StopRequests"]] = []
+    _before: ClassVar[dict[int, Any]] = {}
+
     def __init__(self, state: TrainState) -> None:
         self.received: int | None = None
         self._state = state
         self._at_once = False
-        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequests":
         # Python lets only the main thread set handlers; elsewhere the caller decides.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._receive)
+            self._open.append(self)
+            if len(self._open) == 1:
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    self._before[number] = signal.signal(number, _receive)
         return self
 
     def __exit__(
@@ -36,22 +41,35 @@ class StopRequests:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if self in self._open:
+            self._open.remove(self)
+        if not self._open:
+            while self._before:
+                signal.signal(*self._before.popitem())
 
     def leave_at_once(self) -> None:
         """From now on a signal raises KeyboardInterrupt: there is no step to finish."""
         self._at_once = True
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def receive(self, number: int) -> type[BaseException] | None:
+        """Take note of a signal; returns what to raise now, if anything."""
         if self._at_once or (self.received is not None and number == signal.SIGINT):
             self.received = number
-            raise KeyboardInterrupt
-        is_first, self.received = self.received is None, number
-        if is_first and number == signal.SIGINT:
-            # Not print(): the signal may have come in the middle of one.
-            os.write(2, b"\nstopping after this step; Ctrl-C again to stop at once\n")
+            return KeyboardInterrupt
+        self.received = number
         self._state.stop_reason = signal.Signals(number).name
         if self._state.can_be_cut_short:
             self._state.can_be_cut_short = False  # once
-            raise CutShort
+            return CutShort
+        return None
+
+
+def _receive(number: int, frame: FrameType | None) -> None:
+    requests = list(StopRequests._open)
+    is_first = all(request.received is None for request in requests)
+    raised = [error for request in requests if (error := request.receive(number)) is not None]
+    if is_first and number == signal.SIGINT and KeyboardInterrupt not in raised:
+        # Not print(): the signal may have come in the middle of one.
+        os.write(2, b"\nstopping after this step; Ctrl-C again to stop at once\n")
+    for error in sorted(raised, key=lambda kind: kind is CutShort):  # what is final, first
+        raise error

@@ -14,7 +14,7 @@ from trainwright.config.build import build
 from trainwright.data.dataset import Dataset
 from trainwright.data.progress import own_progress_lock
 from trainwright.sweep.rehearsal import rehearse
-from trainwright.sweep.worker import FindData, no_data, work
+from trainwright.sweep.worker import FindData, no_data, work, work_together
 
 
 def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
@@ -25,6 +25,8 @@ def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
     if task["do"] == "rehearse":
         rehearse(task, find_data)
         return 0
+    if task["do"] == "stack":
+        return work_together(task, find_data)
     return work(task, find_data)
 
 

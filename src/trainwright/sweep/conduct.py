@@ -4,7 +4,7 @@ import importlib.util
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hydra.types import HydraContext, TaskFunction
@@ -23,8 +23,9 @@ from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.ranking import PARAMETERS, Ranked, Ranking, values_of
 from trainwright.sweep.running import Ways, run_jobs
 from trainwright.sweep.settings import SweepSettings
-from trainwright.sweep.slots import Slot, make_slots, num_cores, visible_gpus
+from trainwright.sweep.slots import Slot, make_slots, members_held, num_cores, visible_gpus
 from trainwright.sweep.source import Listed, Source
+from trainwright.sweep.stacking import Stacking, check_stackable
 from trainwright.sweep.store import Store
 from trainwright.sweep.workers import Workers, settled
 
@@ -47,7 +48,7 @@ class Conductor:
         _check(self._settings)
         self._ways = Ways(self._settings, master, context, task_function)
         if not self._ways.own:
-            of_ours = ("timeout", "retries", "fail_fast", "isolation")
+            of_ours = ("timeout", "retries", "fail_fast", "isolation", "stack")
             _refuse_without_effect(self._settings, of_ours, "trainwright's own launcher", False)
         self._swept = take_apart(
             overrides, self._settings.params, context.config_loader, seed=self._settings.seed
@@ -78,7 +79,9 @@ class Conductor:
             source = (
                 self._search(composer, store, ranking, slots) if self._searches else Listed(jobs)
             )
-            return run_jobs(source, store, slots, workers, self._ways, ranking, pruning)
+            stacks = [] if plan.stacking is None else plan.stacking.stacks
+            ids = [[job.id for job in stack] for stack in stacks]
+            return run_jobs(source, store, slots, workers, self._ways, ranking, pruning, ids)
         finally:
             workers.close()
 
@@ -126,9 +129,15 @@ class Conductor:
             plan = Plan(jobs, known, {}, num_planned)
         else:
             plan = Plan(jobs, statuses_of(jobs, store), {})
+        if self._settings.stack != "off":
+            alone = [job_id for job_id, status in plan.statuses.items() if status == "stopped"]
+            alone = [job_id for job_id in alone if not store.state(job_id).get("stacked")]
+            plan = replace(plan, stacking=Stacking(self._settings.stack, plan.to_do, alone))
         if self._settings.rehearse:
             threads = max(1, num_cores() // (self._settings.jobs or num_cores()))
-            plan.measured.update(rehearse(plan.to_do or jobs[:1], workers, threads=threads))
+            plan.measured.update(
+                rehearse(plan.to_do or jobs[:1], workers, threads=threads, stacking=plan.stacking)
+            )
         return plan, self._ranking(plan)
 
     def _ranking(self, plan: Plan) -> Ranking | None:
@@ -145,14 +154,25 @@ class Conductor:
             not measured and devices != {"cpu"}
         )
         threads = {job.config["trainer"]["threads"] for job in plan.jobs} - {None}
-        return make_slots(
-            wanted=self._settings.jobs,
-            num_jobs=max(1, len(plan.to_do)),
-            threads=max(threads, default=None),
-            memory=max((m["memory"] for m in measured), default=0),
-            gpus=visible_gpus() if on_gpu else [],
-            gpu_memory=max((m["gpu_memory"] for m in measured), default=0),
-        )
+        memory = max((m["memory"] for m in measured), default=0)
+
+        def slots(num_jobs: int) -> list[Slot]:
+            return make_slots(
+                wanted=self._settings.jobs,
+                num_jobs=max(1, num_jobs),
+                threads=max(threads, default=None),
+                memory=memory,
+                gpus=visible_gpus() if on_gpu else [],
+                gpu_memory=max((m["gpu_memory"] for m in measured), default=0),
+            )
+
+        found = slots(len(plan.to_do))
+        if plan.stacking is None:
+            return found
+        num_at_once = len(found) if not on_gpu else 1  # a GPU is filled by one stack
+        plan.stacking.share_out(num_at_once, members_held(memory, num_at_once))
+        num_stacked = sum(map(len, plan.stacking.stacks))
+        return slots(len(plan.to_do) - num_stacked + len(plan.stacking.stacks))
 
     def _pruning(self, store: Store, ranking: Ranking | None) -> Pruning | None:
         wanted = self._settings
@@ -252,6 +272,8 @@ def _check(wanted: SweepSettings) -> None:
         raise ConfigError(
             "sweep.sampler=cmaes searches by one metric alone\n  for several: tpe, gp or random"
         )
+    if wanted.stack != "off":
+        check_stackable(timeout=wanted.timeout, rehearse=wanted.rehearse, kind=wanted.kind)
     if wanted.job is not None:
         raise ConfigError("sweep.job is for a single job: leave out -m")
     _refuse_without_effect(wanted, ("sampler", "storage"), "sweep=optuna", wanted.kind == "optuna")

@@ -11,9 +11,10 @@ from typing import Any
 from hydra.plugins.launcher import Launcher
 
 from trainwright.errors import ConfigError
+from trainwright.sweep.audience import Audience
 from trainwright.sweep.job import Job
 from trainwright.sweep.pruning import Pruning
-from trainwright.sweep.scheduler import Audience, Ending
+from trainwright.sweep.scheduler import Ending
 from trainwright.sweep.source import Source
 from trainwright.sweep.store import DONE, State, Store
 from trainwright.sweep.tasks import job_task

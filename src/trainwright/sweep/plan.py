@@ -12,6 +12,7 @@ from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.report.text import format_count, format_duration
 from trainwright.sweep.job import Job
 from trainwright.sweep.slots import Slot
+from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.tasks import rehearsal_task
 from trainwright.sweep.workers import Workers
@@ -34,6 +35,7 @@ class Plan:
     statuses: dict[str, str]
     measured: Measured
     num_planned: int | None = None
+    stacking: Stacking | None = None
 
     @property
     def to_do(self) -> list[Job]:
@@ -55,20 +57,23 @@ def statuses(jobs: Sequence[Job], store: Store) -> dict[str, str]:
     return found
 
 
-def rehearse(jobs: Sequence[Job], workers: Workers, *, threads: int) -> Measured:
-    """Check every job and put a batch through every distinct model.
+def rehearse(
+    jobs: Sequence[Job], workers: Workers, *, threads: int, stacking: Stacking | None = None
+) -> Measured:
+    """Check every job, put a batch through every distinct model, and try what could be stacked.
 
     Raises the first error, with the number of jobs that cannot run.
     """
     if not jobs:
         return {}
+    groups = [] if stacking is None else stacking.groups
     with tempfile.TemporaryDirectory(prefix="trainwright-") as folder:
         result, log = Path(folder) / "result.jsonl", Path(folder) / "log"
         result.touch()
         data = {json.dumps(job.config["data"], sort_keys=True): job.config["data"] for job in jobs}
         workers.start(
             -1,
-            rehearsal_task(jobs, result, threads=threads),
+            rehearsal_task(jobs, result, threads=threads, groups=groups),
             data=list(data.values())[:1] if len(data) > 1 else list(data.values()),
             log=log,
         )
@@ -81,11 +86,15 @@ def rehearse(jobs: Sequence[Job], workers: Workers, *, threads: int) -> Measured
                     code = event["code"]
         lines = [json.loads(line) for line in result.read_text().splitlines()]
         printed = log.read_text() if log.exists() else ""
+    gains = [line for line in lines if "speedup" in line]
+    lines = [line for line in lines if "speedup" not in line]
     found = {line["id"]: line for line in lines if "begun" not in line}
     begun = [line["id"] for line in lines if "begun" in line]
     if code != 0:
         _raise_death(code, begun, found, jobs, printed)
     _raise_errors(found, jobs)
+    if stacking is not None:
+        stacking.hear(gains)
     return found
 
 
@@ -135,6 +144,7 @@ def describe(plan: Plan, slots: Sequence[Slot], *, folder: Path) -> list[str]:
     gpus = {slot.environment.get("CUDA_VISIBLE_DEVICES") for slot in slots} - {None}
     where = f", on {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else ""
     lines.append(f"at once: {len(slots)}, {cores}{where}")
+    lines += [] if plan.stacking is None else plan.stacking.lines()
     if plan.measured:
         lines.append(_estimate(plan, len(slots), num_jobs - done))
     lines.append(f"folder: {folder}")

@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.trainer import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
 from trainwright.run.assemble import Assembly, assemble, check_variant
+from trainwright.stack.measure import gain
+from trainwright.sweep.stacking import stack_key
 
 if TYPE_CHECKING:
     from trainwright.sweep.worker import FindData
@@ -53,6 +55,21 @@ def rehearse(task: Mapping[str, Any], find_data: "FindData") -> None:
                 first = (str(error).strip().splitlines() or [""])[0]
                 found = {"error": f"{type(error).__name__}: {first}", "code": 1}
             file.write(json.dumps({"id": job["id"], **found}) + "\n")
+        for configs in task["groups"]:
+            file.write(json.dumps(_tried(configs, find_data)) + "\n")
+
+
+def _tried(configs: Sequence[dict[str, Any]], find_data: "FindData") -> dict[str, Any]:
+    """What it brings to stack runs of these configs, which are alike."""
+    members: list[Assembly] = []
+
+    def make(number: int) -> Assembly:
+        known = members[0].dataset if members else find_data(configs[0]["data"])
+        members.append(assemble(DictConfig(configs[number]), dataset=known))
+        return members[-1]
+
+    key = [stack_key(configs[0]), configs[0]["optimizer"].get("_target_")]
+    return gain(json.dumps(key), len(configs), make)._asdict()
 
 
 class _Rehearsal:

@@ -13,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 from trainwright.report.text import format_number
+from trainwright.sweep.crews import Crews
 from trainwright.sweep.launching import launch
 from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.ranking import Ranked, Ranking, values_of
@@ -51,12 +52,13 @@ def run_jobs(
     ways: Ways,
     ranking: Ranking | None,
     pruning: Pruning | None,
+    stacks: Sequence[Sequence[str]] = (),
 ) -> int:
     """Run all jobs and print the verdict. Returns the exit code."""
     show = Show(source.total, _describe_values(store, ranking))
     try:
         if ways.own:
-            ending = _schedule(source, store, slots, workers, ways, pruning, show)
+            ending = _schedule(source, store, slots, workers, ways, pruning, show, stacks)
         else:
             ending = _launch(source, store, ways, pruning, show)
     finally:
@@ -73,9 +75,17 @@ def _schedule(
     ways: Ways,
     pruning: Pruning | None,
     show: Show,
+    stacks: Sequence[Sequence[str]],
 ) -> Ending:
     scheduler = Scheduler(
-        source, store, workers, slots, ways.settings, pruning=pruning, audience=show
+        source,
+        store,
+        workers,
+        slots,
+        ways.settings,
+        pruning=pruning,
+        audience=show,
+        crews=Crews(stacks, store),
     )
     with _signals(scheduler):
         return scheduler.run()

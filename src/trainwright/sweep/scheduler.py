@@ -5,42 +5,31 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from trainwright.errors import TrainwrightError
+from trainwright.sweep.audience import Audience
+from trainwright.sweep.crews import Crews
 from trainwright.sweep.job import Job
 from trainwright.sweep.pruning import Pruning, Reports, read_reports
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.slots import Slot
 from trainwright.sweep.source import Source
 from trainwright.sweep.store import State, Store
-from trainwright.sweep.tasks import job_task
+from trainwright.sweep.tasks import job_task, stack_task
 from trainwright.sweep.workers import Event, Workers
 
 BUSY = 75  # what a worker exits with where another process has the job
+TOO_LARGE = 76  # and where memory does not hold a stack
 LOOK = 0.2  # seconds between two looks at the clock
 GRACE = 10.0  # seconds between asking a job to stop and killing it
 MAX_DEATHS = 3  # of the server, in a row
 
 
-class Audience(Protocol):
-    """Hears what happens, to show it."""
-
-    def ended(self, job: Job, state: State, num_ended: int) -> None:
-        """A job has ended, as the `num_ended`-th, and will not be tried again."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-    def tick(self, num_ended: int, total: int, num_running: int) -> None:
-        """Time has passed."""
-
-
 @dataclass
 class Running:
-    """A job that is at work."""
+    """A process at work: on one job, or on several that make their steps together."""
 
-    job: Job
+    jobs: Sequence[Job]
     slot: Slot
     since: float  # seconds of a monotonic clock
     asked: float | None = None  # since when it should stop
@@ -69,6 +58,7 @@ class Scheduler:
         *,
         pruning: Pruning | None,
         audience: Audience,
+        crews: Crews,
     ) -> None:
         self._source = source
         self._store = store
@@ -78,6 +68,7 @@ class Scheduler:
         self._pruning = pruning
         self._audience = audience
         self._running: dict[int, Running] = {}
+        self._crews = crews
         self._again: deque[Job] = deque()  # to be tried once more
         self._elsewhere: list[Job] = []  # that other processes are at
         self._waited_for: set[str] = set()
@@ -120,7 +111,8 @@ class Scheduler:
                 self._hear(event)
             self._watch_time()
             self._look_elsewhere()
-            self._audience.tick(self._num_ended, self._source.total, len(self._running))
+            num_running = sum(len(running.jobs) for running in self._running.values())
+            self._audience.tick(self._num_ended, self._source.total, num_running)
         self._ending.failed.sort(key=lambda failure: failure[0].number)
         self._ending.num_left = self._source.total - self._num_ended
         return self._ending
@@ -137,7 +129,8 @@ class Scheduler:
             elif self._store.is_at_work(job.id):
                 self._wait_for(job)
             else:
-                self._start(job, self._free.popleft())
+                mates = self._crews.joining(job, self._again, self._source)
+                self._start([job, *mates], self._free.popleft())
 
     def _next(self) -> Job | None:
         """A job to try again, one that was pruned too early, or a new one."""
@@ -160,12 +153,18 @@ class Scheduler:
         reports = read_reports(self._store.reports)
         return not self._pruning.promoted([job.id], reports)
 
-    def _start(self, job: Job, slot: Slot) -> None:
+    def _start(self, jobs: Sequence[Job], slot: Slot) -> None:
         self._num_started += 1
-        self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
-        task = job_task(job, self._store, threads=slot.threads, pruning=self._pruning)
+        for job in jobs:
+            self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
+        job = jobs[0]
+        # What was begun in a stack goes on in one, were it the last of it: to the bit.
+        if len(jobs) > 1 or self._store.state(job.id).get("stacked"):
+            task = stack_task(jobs, self._store, threads=slot.threads, pruning=self._pruning)
+        else:
+            task = job_task(job, self._store, threads=slot.threads, pruning=self._pruning)
         has_own_device = ":" in str(job.config["trainer"]["device"])
-        self._running[self._num_started] = Running(job, slot, time.monotonic())
+        self._running[self._num_started] = Running(jobs, slot, time.monotonic())
         self._workers.start(
             self._num_started,
             task,
@@ -183,12 +182,24 @@ class Scheduler:
             self._num_deaths = 0
             running = self._running.pop(event["key"])
             self._free.append(running.slot)
-            self._ended(running, event["code"])
+            too_large = len(running.jobs) > 1 and event["code"] in (TOO_LARGE, -signal.SIGKILL)
+            ended = self._go_on_by_halves(running.jobs) if too_large else running.jobs
+            for job in ended:
+                self._ended(job, running, event["code"])
 
-    def _ended(self, running: Running, code: int) -> None:
+    def _go_on_by_halves(self, jobs: Sequence[Job]) -> list[Job]:
+        """Memory did not hold a stack: put back what is left of it; return the jobs that ended."""
+        left = self._crews.halved(jobs)
+        for job in left:
+            self._attempts[job.id] -= 1
+        self._again.extend(left)
+        if left and not self._stopping:
+            self._audience.note(f"out of memory with {len(jobs)} jobs stacked: now half as many")
+        return [job for job in jobs if job not in left]
+
+    def _ended(self, job: Job, running: Running, code: int) -> None:
         """Find out how a job ended: by its own account, else by how its process did."""
-        job = running.job
-        if code == BUSY:
+        if code == BUSY or (len(running.jobs) > 1 and self._store.is_at_work(job.id)):
             self._wait_for(job)
             return
         state = self._store.state(job.id)
@@ -270,8 +281,9 @@ class Scheduler:
         self._audience.note("the process that jobs are forked from has died; they start afresh now")
         self._workers.restart(warm=False)
         for running in self._running.values():
-            self._attempts[running.job.id] -= 1
-            self._wait_for(running.job)
+            for job in running.jobs:
+                self._attempts[job.id] -= 1
+                self._wait_for(job)
             self._free.append(running.slot)
         self._running.clear()
 

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from trainwright.errors import ConfigError
 from trainwright.sweep.ranking import PARAMETERS, Ranked, Ranking
+from trainwright.sweep.stacking import Wanted
 
 Positive = Annotated[int, Field(gt=0)]
 Mode = Literal["min", "max"]
@@ -30,6 +31,7 @@ class SweepSettings:
     timeout: Annotated[float, Field(gt=0)] | None = None
     retries: Annotated[int, Field(ge=0)] = 0
     fail_fast: bool = False
+    stack: Wanted = "off"
     pictures: Literal["best", "all"] = "best"
 
     metric: str | list[str] | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 GPU_CONTEXT = 600 * 2**20  # bytes that CUDA itself takes in each process
+MOST_STACKED = 64  # members of a stack, where memory sets no limit
 SHARE_OF_MEMORY = 0.8  # of what is free; the rest is for evaluation, plots and everyone else
 
 
@@ -70,6 +71,13 @@ def _spread(gpus: Sequence[Gpu], gpu_memory: int, count: int) -> list[str]:
         used[name] += 1
         names.append(name)
     return names
+
+
+def members_held(memory: int, num_at_once: int) -> int:
+    """How many members memory holds in each of so many stacks, if a run needs so many bytes."""
+    if memory <= 0:
+        return MOST_STACKED
+    return max(2, min(MOST_STACKED, int(SHARE_OF_MEMORY * free_memory() / memory / num_at_once)))
 
 
 def _jobs_on(gpu: Gpu, gpu_memory: int) -> int:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from trainwright.sweep.job import Job
 from trainwright.sweep.store import State
@@ -19,6 +19,10 @@ class Source(ABC):
     @abstractmethod
     def next(self) -> Job | None:
         """The next job; None if there is none now: ask again when a job has ended."""
+
+    def take(self, job_ids: Collection[str]) -> list[Job]:
+        """Hand out those of the jobs that wait, to go with another; of a search none do."""
+        return []
 
     @abstractmethod
     def ended(self, job: Job, state: State) -> None:
@@ -40,6 +44,12 @@ class Listed(Source):
     def next(self) -> Job | None:
         """The next job of the list."""
         return self._left.popleft() if self._left else None
+
+    def take(self, job_ids: Collection[str]) -> list[Job]:
+        """Those of the list."""
+        taken = [job for job in self._left if job.id in job_ids]
+        self._left = deque(job for job in self._left if job.id not in job_ids)
+        return taken
 
     def ended(self, job: Job, state: State) -> None:
         """Nothing depends on it."""

@@ -1,6 +1,6 @@
 """What the process of a job is told, as plain JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 from trainwright.sweep.job import Job
 from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.store import Store
+
+MAX_TRIED = 16  # members of a stack that is tried; with more of them a step costs each no more
 
 
 def job_task(
@@ -19,6 +21,7 @@ def job_task(
         config["trainer"] = {**config["trainer"], "threads": threads}
     return {
         "do": "job",
+        "stacked": False,
         "id": job.id,
         "name": job.name,
         "config": config,
@@ -31,7 +34,24 @@ def job_task(
     }
 
 
-def rehearsal_task(jobs: Iterable[Job], result: Path, *, threads: int) -> dict[str, Any]:
-    """To put a batch through every distinct model of some jobs."""
-    listed = [{"id": job.id, "config": job.config} for job in jobs]
-    return {"do": "rehearse", "jobs": listed, "result": str(result), "threads": threads}
+def stack_task(
+    jobs: Sequence[Job], store: Store, *, threads: int | None, pruning: Pruning | None
+) -> dict[str, Any]:
+    """To work on several jobs that make their steps together."""
+    tasks = [job_task(job, store, threads=threads, pruning=pruning) for job in jobs]
+    logs = [str(store.log(job).absolute()) for job in jobs]
+    members = [{**t, "stacked": True, "log": log} for t, log in zip(tasks, logs, strict=True)]
+    return {"do": "stack", "jobs": members}
+
+
+def rehearsal_task(
+    jobs: Iterable[Job], result: Path, *, threads: int, groups: Sequence[Sequence[Job]] = ()
+) -> dict[str, Any]:
+    """To put a batch through every distinct model of some jobs, and to try stacks of `groups`."""
+    return {
+        "do": "rehearse",
+        "jobs": [{"id": job.id, "config": job.config} for job in jobs],
+        "groups": [[job.config for job in group[:MAX_TRIED]] for group in groups],
+        "result": str(result),
+        "threads": threads,
+    }

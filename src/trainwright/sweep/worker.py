@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -20,13 +21,18 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from trainwright.data.dataset import Dataset
+from trainwright.engine.memory import is_out_of_memory
+from trainwright.engine.moves import Training
+from trainwright.engine.trainer import drive
 from trainwright.errors import CheckpointError, TrainwrightError
 from trainwright.hooks.prune import Prune
 from trainwright.lock import RunLock
 from trainwright.run.continuing import Resume
+from trainwright.run.logfile import logged_to
 from trainwright.run.recover import newest_whole
-from trainwright.run.run import Outcome, Request, run
+from trainwright.run.run import Outcome, Request, running
 from trainwright.runfolder import RunFolder
+from trainwright.stack.together import together
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.incumbent import is_drawn
 from trainwright.sweep.pruning import judge
@@ -35,6 +41,7 @@ from trainwright.sweep.store import DONE, State, Store, write_whole
 log = logging.getLogger(__name__)
 
 BUSY = 75  # exit code (EX_TEMPFAIL): another process works on this job
+TOO_LARGE = 76  # exit code: memory does not hold the stack
 SECONDS_TO_LOCK = 2.0  # someone who only looks whether a lock is held has it for a moment
 Task = Mapping[str, Any]
 FindData = Callable[[Mapping[str, Any]], Dataset | None]
@@ -51,9 +58,36 @@ def work(task: Task, find_data: FindData = no_data) -> int:
     `task` is what `tasks.job_task` makes. A job that is done already is not done again; one that
     was interrupted goes on from its last checkpoint.
     """
+    return drive(working(task, find_data))
+
+
+def work_together(task: Task, find_data: FindData = no_data) -> int:
+    """Work on the jobs of a stack (`tasks.stack_task`). Returns the exit code of the process.
+
+    Each writes a state and a log of its own. How they fared is in the states; the code only says
+    whether a signal has stopped them.
+    """
+    logging.getLogger("trainwright").handlers.clear()  # each has its own log
+    try:
+        codes = together([_logged(member, find_data) for member in task["jobs"]])
+    except Exception as error:
+        if is_out_of_memory(error):
+            return TOO_LARGE  # they go on from their checkpoints, fewer at a time
+        raise
+    stopped = [code for code in codes if code in (128 + signal.SIGINT, 128 + signal.SIGTERM)]
+    return int(stopped[0]) if stopped else 0
+
+
+def _logged(task: Task, find_data: FindData) -> Training[int]:
+    with logged_to(Path(task["log"]), times=False):
+        return (yield from working(task, find_data))
+
+
+def working(task: Task, find_data: FindData) -> Training[int]:
+    """What `work` does, asking for each training step instead of making it."""
     try:
         with FileLock(task["lock"]).acquire(timeout=SECONDS_TO_LOCK):
-            return _Work(task, find_data).do()
+            return (yield from _Work(task, find_data).do())
     except Timeout:
         return BUSY
 
@@ -69,16 +103,24 @@ class _Work:
         self._before = self._read()
         self._started = time.time()
 
-    def do(self) -> int:
+    def do(self) -> Training[int]:
         if self._before.get("status") == "finished":
             return 0
         attempts = int(self._before.get("attempts", 0)) + 1
-        self._note(status="running", attempts=attempts, pid=os.getpid(), host=socket.gethostname())
+        self._note(
+            status="running",
+            attempts=attempts,
+            stacked=self._task["stacked"],
+            pid=os.getpid(),
+            host=socket.gethostname(),
+        )
         try:
-            outcome = self._run()
+            outcome = yield from self._run()
         except TrainwrightError as error:
             print(f"error: {error}", file=sys.stderr)
             return self._failed(str(error), error.exit_code)
+        except GeneratorExit:  # the stack that it was in is given up
+            raise
         except KeyboardInterrupt:
             self._note(status="stopped")
             return 130
@@ -96,7 +138,7 @@ class _Work:
         self._note(**_facts(self._folder))
         return 0
 
-    def _run(self) -> Outcome | None:
+    def _run(self) -> Training[Outcome | None]:
         """Run, go on, or see that there is nothing left to do (None)."""
         summary = _summary(self._folder)
         if summary.get("status") == "finished":
@@ -114,8 +156,9 @@ class _Work:
             dataset=self._find_data(config["data"]),
             prune=None if prune is None else Prune(judge(prune, self._task["id"])),
             draws=lambda: is_drawn(self._task["id"], self._folder, store),
+            stacked=self._task["stacked"],
         )
-        return run(request)
+        return (yield from running(request))
 
     def _resume(self, config: dict[str, Any]) -> Resume | None:
         """What to go on with; what cannot be gone on with makes room for a new beginning."""

@@ -1,0 +1,1 @@
+"""Several small runs trained as one program: each is an ordinary run, they share their steps."""

@@ -1,0 +1,93 @@
+"""Whether it pays to train like runs as one program on this machine: a few steps say so."""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import torch
+from platformdirs import user_cache_path
+from torch import nn
+
+from trainwright.engine.environment import environment
+from trainwright.engine.moves import Move
+from trainwright.engine.trainer import train_step
+from trainwright.errors import DiskError
+from trainwright.files import write_text
+from trainwright.run.assemble import Assembly
+from trainwright.stack.step import Stack
+
+ROUNDS = 3
+SECONDS_A_ROUND = 0.05  # and side
+
+
+class Gain(NamedTuple):
+    """What stacking brings: how many times as fast, or the reason why it cannot be done."""
+
+    speedup: float
+    refused: str | None = None
+
+
+def gain(key: str, num_members: int, make: Callable[[int], Assembly]) -> Gain:
+    """What it brings to stack so many runs, as measured once on this machine and kept.
+
+    `make(k)` is member number k, of runs that are alike; `key` says what they are.
+    """
+    first = make(0)
+    where = environment(first.state.placement, first.dataset)
+    name = hashlib.sha256(json.dumps([key, num_members, where]).encode()).hexdigest()[:20]
+    path = user_cache_path("trainwright") / "stacks" / f"{name}.json"
+    try:
+        return Gain(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        found = _measured([first, *(make(k) for k in range(1, num_members))])
+    _keep(path, found)
+    return found
+
+
+def _keep(path: Path, found: Gain) -> None:
+    with contextlib.suppress(OSError, DiskError):  # nowhere to keep it: it is measured each time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(found._asdict()))
+
+
+def _measured(members: Sequence[Assembly]) -> Gain:
+    one, *others = members
+    on_gpu = one.state.placement.device.type == "cuda"
+    if on_gpu and any(isinstance(module, nn.Dropout) for module in one.state.task.modules()):
+        return Gain(0.0, "dropout on a GPU, whose masks would be others than alone")
+    try:
+        stack = Stack([Move(m.state, m.train, m.settings) for m in others])
+        stack.step()
+    except Exception as error:  # whatever vmap or a network of a user's has to say
+        return Gain(0.0, (str(error).strip().splitlines() or [type(error).__name__])[0])
+
+    def alone() -> None:
+        train_step(one.state, one.train.at(one.state.step), one.settings)
+        one.state.step += 1
+
+    def together() -> None:
+        stack.step()
+        for member in others:
+            member.state.step += 1
+
+    ratios = []
+    for _ in range(ROUNDS):
+        seconds = _seconds(together, on_gpu) / len(others)
+        ratios.append(_seconds(alone, on_gpu) / seconds)
+    return Gain(round(median(ratios), 3))
+
+
+def _seconds(make_step: Callable[[], None], on_gpu: bool) -> float:
+    """What a step takes, in seconds, over some steps in a row."""
+    begun, num_steps = time.perf_counter(), 0
+    while num_steps < 2 or time.perf_counter() - begun < SECONDS_A_ROUND:
+        make_step()
+        num_steps += 1
+    if on_gpu:
+        torch.cuda.synchronize()
+    return (time.perf_counter() - begun) / num_steps

@@ -1,0 +1,165 @@
+"""Which jobs of a sweep may be trained as one program: those that differ in numbers alone.
+
+They have the same network, data, task, length and batch size, and each its own seed, optimizer,
+schedule and everything that looks at a run without changing how a step is computed.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+from trainwright.errors import ConfigError
+from trainwright.sweep.job import Job
+
+# Sections and keys in which the members of a stack may differ.
+OWN = (
+    "seed",
+    "run",
+    "sweep",
+    "trust",
+    "optimizer",
+    "schedule",
+    "task.label_smoothing",
+    "trainer.clip_norm",
+    "trainer.ema",
+    "trainer.schedule_from",
+    "trainer.schedule_until",
+    "trainer.log_every",
+    "trainer.evaluate_every",
+    "trainer.sample_every",
+    "trainer.save_every",
+    "trainer.early_stopping",
+    "trainer.on_nonfinite",
+    "trainer.max_skips",
+    "trainer.rollback",
+    "trainer.on_ill",
+)
+MODELS = (
+    "trainwright.nn.mlp.MLP",
+    "trainwright.nn.cnn.CNN",
+    "trainwright.nn.resnet.ResNet",
+    "trainwright.nn.mlp_gan.mlp_gan",
+    "trainwright.nn.conv_gan.conv_gan",
+)
+MIN_GAIN = 1.1  # times as fast; with less, stacking is not worth the company
+
+Wanted = Literal["off", "auto", "on"]
+
+
+class Stacking:
+    """Which jobs of a sweep are stacked, and why the others are not; it is learned bit by bit."""
+
+    def __init__(self, wanted: Wanted, jobs: Iterable[Job], begun_alone: Collection[str]) -> None:
+        self._wanted = wanted
+        self._reasons: Counter[str] = Counter()
+        self._gains: list[float] = []
+        groups: dict[str, list[Job]] = {}
+        for job in jobs:
+            reason = against(job.config)
+            if job.id in begun_alone:
+                reason = "begun alone, and going on so"
+            if reason is None:
+                groups.setdefault(stack_key(job.config), []).append(job)
+            else:
+                self._reasons[reason] += 1
+        self.groups: list[list[Job]] = []  # of jobs that could be stacked with each other
+        for group in groups.values():
+            if len(group) > 1:
+                self.groups.append(group)
+            else:
+                self._reasons["no other has the same network, data, task and length"] += 1
+        self.stacks: list[list[Job]] = []
+
+    def hear(self, gains: Sequence[Mapping[str, Any]]) -> None:
+        """Take note of what stacking brings to each group, as measured, or why it cannot be."""
+        worthwhile = []
+        for group, gain in zip(self.groups, gains, strict=True):
+            reason = gain["refused"]
+            if reason is None and self._wanted == "auto" and gain["speedup"] < MIN_GAIN:
+                reason = f"{gain['speedup']:.2g} times as fast if stacked, as measured here"
+            if reason is None:
+                worthwhile.append(group)
+                self._gains.append(gain["speedup"])
+            else:
+                self._reasons[reason] += len(group)
+        self.groups = worthwhile
+
+    def share_out(self, num_slots: int, most: int) -> None:
+        """Cut the groups into stacks: one for each slot, or more where memory wants them smaller.
+
+        `most`: how many members memory holds in one stack.
+        """
+        self.stacks = []
+        for group in self.groups:
+            num = max(min(num_slots, len(group) // 2), math.ceil(len(group) / most), 1)
+            bounds = [round(i * len(group) / num) for i in range(num + 1)]
+            parts = [group[a:b] for a, b in pairwise(bounds)]
+            self.stacks += [part for part in parts if len(part) > 1]
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast the stacked jobs train, of what was measured; 1 if nothing was."""
+        return min(self._gains, default=1.0)
+
+    def lines(self) -> list[str]:
+        """What the plan says of it."""
+        found = []
+        num = sum(map(len, self.stacks))
+        if num:
+            sizes = sorted({len(stack) for stack in self.stacks})
+            of = " and ".join(map(str, sizes))
+            stacks = f"{len(self.stacks)} stack{'s' if len(self.stacks) > 1 else ''}"
+            gain = f", {self.speedup:.2g} times as fast" if self._gains else ""
+            found.append(f"stacked: {num} jobs in {stacks} of {of}{gain}")
+        for reason, count in self._reasons.items():
+            found.append(f"alone: {count} job{'s' if count > 1 else ''}: {reason}")
+        return found
+
+
+def check_stackable(*, timeout: float | None, rehearse: bool, kind: str) -> None:
+    """Raise ConfigError for settings of a sweep that do not go with `sweep.stack`."""
+    problem = None
+    if timeout is not None:
+        problem = f"sweep.timeout={timeout:g}, which ends single jobs"
+    elif not rehearse:
+        problem = "sweep.rehearse=false, for it is tried before anything starts"
+    elif kind == "optuna":
+        problem = "sweep=optuna, whose jobs are made up one after the other"
+    if problem is not None:
+        raise ConfigError(f"sweep.stack does not go with {problem}\n  leave out one of them")
+
+
+def against(config: Mapping[str, Any]) -> str | None:
+    """Why a job of this config is trained alone, if it is."""
+    task, trainer, model = config["task"], config["trainer"], config["model"]
+    if model.get("_target_") not in MODELS:
+        return f"nobody knows whether {model.get('_target_')} can be stacked"
+    if not str(task.get("_target_")).startswith("trainwright.tasks."):
+        return f"nobody knows whether {task.get('_target_')} can be stacked"
+    refused = {
+        "a fork trains alone": config.get("fork") is not None,
+        "trainer.accumulate computes a batch in parts": trainer["accumulate"] > 1,
+        "trainer.precision=fp16 scales each loss": trainer["precision"] == "fp16",
+        "trainer.deterministic": bool(trainer["deterministic"]),
+        "model.spectral_norm": bool(model.get("spectral_norm")),
+        "task.instance_noise": bool(task.get("instance_noise")),
+    }
+    return next((reason for reason, is_so in refused.items() if is_so), None)
+
+
+def stack_key(config: Mapping[str, Any]) -> str:
+    """Text that is the same for configs whose runs can share their steps."""
+    kept = {str(key): value for key, value in config.items()}
+    for path in OWN:
+        section, _, key = path.partition(".")
+        if not key:
+            kept.pop(section, None)
+        elif isinstance(kept.get(section), Mapping):
+            kept[section] = {k: v for k, v in kept[section].items() if k != key}
+    model = kept["model"]
+    if "dropout" in model:  # where it is 0 there is no such layer
+        kept["model"] = {**model, "dropout": model["dropout"] > 0}
+    return json.dumps(kept, sort_keys=True)

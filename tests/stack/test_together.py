@@ -1,0 +1,193 @@
+"""Runs that make their steps together, against the same runs one by one."""
+
+import functools
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from trainwright.data.batches import at_once
+from trainwright.engine.checkpoint import state_tensors
+from trainwright.engine.trainer import fit, fitting
+from trainwright.errors import NonFiniteError
+from trainwright.run.assemble import assemble
+from trainwright.stack.together import together
+
+SHORT = ("trainer.steps=12", "trainer.batch_size=16", "trainer.precision=fp32")
+MLP = (*SHORT, "model.widths=[16]")
+# Where a gradient is 0 but for rounding (a feature that is the same in all images), Adam takes a
+# whole step along it, and SGD none.
+SLOW = ("optimizer=sgd", "optimizer.lr=1e-3")
+GAN = (*SHORT, "model=mlp_gan", "model.generator_norm=null", "trainer.score_samples=0")
+
+# What the members of a stack have in common, and what each has for itself.
+CASES = {
+    "adam": (MLP, [["seed=1"], ["seed=2"], ["seed=1", "optimizer.lr=3e-3"]]),
+    "adam, other numbers": (
+        (*MLP, "optimizer.weight_decay=0.1"),
+        [["optimizer.betas=[0.8,0.9]"], ["optimizer.l1=1e-3"], ["optimizer.eps=1e-4"]],
+    ),
+    "adamw": ((*MLP, "optimizer=adamw"), [["seed=1"], ["optimizer.weight_decay=0.3"]]),
+    "sgd": ((*MLP, "optimizer=sgd"), [["seed=1"], ["seed=2"], ["optimizer.momentum=0.5"]]),
+    "rmsprop": ((*MLP, "optimizer=rmsprop"), [["seed=1"], ["seed=2"], ["optimizer.alpha=0.9"]]),
+    "adagrad": ((*MLP, "optimizer=adagrad"), [["seed=1"], ["seed=2"], ["optimizer.lr=0.03"]]),
+    "muon": ((*MLP, "optimizer=muon"), [["seed=1"], ["optimizer.lr=0.01"]]),
+    "clipping": (MLP, [["trainer.clip_norm=0.3"], ["seed=1"], ["trainer.clip_norm=1"]]),
+    "averages": (MLP, [["trainer.ema=0.9", "seed=1"], ["trainer.ema=0.5", "seed=2"]]),
+    "dropout": (
+        (*MLP, "model.dropout=0.4"),
+        [["seed=1"], ["seed=2"], ["seed=2", "model.dropout=0.1"]],
+    ),
+    "label smoothing": (MLP, [["task.label_smoothing=0.2"], ["task.label_smoothing=0"]]),
+    "augmented": ((*MLP, "data.augment={shift:1,rotate:10}"), [["seed=1"], ["seed=2"]]),
+    "bf16": ((*MLP, "trainer.precision=bf16"), [["seed=1"], ["seed=2"]]),
+    "regression": (
+        (*MLP, "data=diabetes", "task=regression", "model.activation=tanh"),
+        [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],
+    ),
+    "batch normalisation": (
+        (*MLP, "data=diabetes", "task=regression", "model.norm=batch", "optimizer=sgd"),
+        [["seed=1"], ["seed=2"]],
+    ),
+    "cnn": (
+        (*SHORT, "model=cnn", "model.channels=[4,8]", "model.norm=batch", "optimizer=sgd"),
+        [["seed=1"], ["seed=2"], ["optimizer.lr=0.01"]],
+    ),
+    "batch normalisation in bf16": (
+        (*MLP, "model.norm=batch", "trainer.precision=bf16", "optimizer=sgd", "optimizer.lr=1e-3"),
+        [["seed=1"], ["seed=2"]],
+    ),
+    "gan": (
+        (*GAN, "task.r1=0", "task.relativistic=false"),
+        [["seed=1"], ["seed=2"], ["optimizer.players.generator.lr=3e-3"]],
+    ),
+    "gan, critic steps": (
+        (*GAN, "task.critic_steps=2", "task.loss=hinge", "task.top_k=0.5"),
+        [["seed=1"], ["seed=2"]],
+    ),
+    "gan, r1": ((*GAN, *SLOW, "task.r1=1"), [["seed=1"], ["seed=2"]]),
+    "gan, gradient penalty": (
+        (*GAN, *SLOW, "task.loss=wasserstein_gp"),
+        [["seed=1"], ["seed=2"]],
+    ),
+    "gan, augmented, auxiliary": (
+        (
+            *(*GAN, *SLOW, "task.diff_augment=[color,translation,cutout]"),
+            "model.conditional=auxiliary",
+        ),
+        [["seed=1"], ["seed=2"]],
+    ),
+    "convolutional gan": (
+        (*(*SHORT, *SLOW, "model=gan", "model.width=4", "trainer.score_samples=0"),),
+        [["seed=1"], ["seed=2"]],
+    ),
+    "resnet": (
+        (
+            *(*SHORT, "model=resnet", "model.blocks_per_stage=1", "model.width=4"),
+            *("optimizer=sgd", "optimizer.lr=1e-2"),
+        ),
+        [["seed=1"], ["seed=2"]],
+    ),
+    **{
+        f"{name} schedule": (
+            (*MLP, f"schedule={name}", "optimizer=sgd"),
+            [["seed=1"], ["seed=2"], ["seed=3", "schedule.warmup=25%"]],
+        )
+        for name in ("constant", "cosine", "exponential", "linear", "one_cycle", "step")
+    },
+}
+
+
+QUICK = ("adam", "dropout", "clipping", "batch normalisation", "gan", "one_cycle schedule")
+
+
+@pytest.fixture(scope="session")
+def members_of(composed):
+    """Runs with something in common, and something each for itself, which share their data."""
+
+    @functools.cache
+    def base(common):
+        config = composed(*common)
+        return config, assemble(config).dataset
+
+    def make(common, own):
+        config, dataset = base(common)
+        configs = [OmegaConf.merge(config, OmegaConf.from_dotlist(member)) for member in own]
+        return [assemble(DictConfig(c), dataset=dataset) for c in configs]
+
+    return make
+
+
+def alone(assembly):
+    fit(assembly.state, assembly.train, [], assembly.settings)
+
+
+def training(assembly, hooks=()):
+    return fitting(assembly.state, assembly.train, hooks, assembly.settings)
+
+
+def apart(assembly, other):
+    """By how much the states of two runs differ at most, in units of 1 or of their own size."""
+    mine, theirs = state_tensors(assembly.state), state_tensors(other.state)
+    assert mine.keys() == theirs.keys()
+    return max(
+        float(((mine[k] - theirs[k]).abs() / theirs[k].abs().clamp(min=1)).max())
+        for k in mine
+        if mine[k].numel()
+    )
+
+
+@pytest.mark.parametrize(
+    "case", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
+)
+def test_each_member_learns_what_it_learns_alone(members_of, case):
+    reference, members = members_of(*CASES[case]), members_of(*CASES[case])
+    begun = state_tensors(members[0].state)
+    for assembly in reference:
+        alone(assembly)
+    assert together([training(assembly) for assembly in members]) == [None] * len(members)
+    tolerance = 5e-3 if "bf16" in case else 1e-5
+    for assembly, other in zip(members, reference, strict=True):
+        assert assembly.state.step == 12
+        assert apart(assembly, other) < tolerance
+    # The test can fail: it is far from where it began, and from its neighbour.
+    ended = state_tensors(members[0].state)
+    moved = [name for name in begun if not torch.allclose(begun[name], ended[name], atol=1e-4)]
+    assert moved
+    assert apart(members[0], members[1]) > 20 * tolerance
+
+
+def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):
+    for augment in ("{}", "{shift:1}"):
+        own = [[f"seed={seed}"] for seed in range(3)]
+        runs = [a.train for a in members_of((*MLP, f"data.augment={augment}"), own)]
+        for step in (0, 7, 90):  # 90: from one pass over the 1,437 examples into the next
+            together_, each = at_once(runs, step), [batches.at(step) for batches in runs]
+            assert torch.equal(together_.inputs, torch.stack([b.inputs for b in each]))
+            assert torch.equal(together_.targets, torch.stack([b.targets for b in each]))
+        assert not torch.equal(each[0].inputs, each[1].inputs)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_member_is_the_same_to_the_bit_whoever_is_stacked_with_it(members_of, precision):
+    common = (*MLP, f"trainer.precision={precision}")
+    company = [["seed=1"], ["seed=2"], ["seed=3"], ["optimizer.lr=0.01"], ["seed=4"]]
+    (single,) = members_of(common, [["seed=2"]])
+    members = members_of(common, company)
+    together([training(single)])
+    together([training(assembly) for assembly in members])
+    assert apart(single, members[1]) == 0
+
+
+def test_who_diverges_leaves_and_the_others_are_untouched_to_the_bit(members_of):
+    lively = [["seed=1"], ["seed=2"]]
+    reference = members_of(MLP, lively)
+    assert together([training(assembly) for assembly in reference]) == [None, None]
+    members = members_of(MLP, [lively[0], ["optimizer.lr=1e38"], lively[1]])
+    first, error, last = together([training(assembly) for assembly in members])
+    assert first is None
+    assert last is None
+    assert isinstance(error, NonFiniteError)
+    assert members[1].state.step < 12
+    for assembly, other in zip((members[0], members[2]), reference, strict=True):
+        assert apart(assembly, other) == 0

@@ -1,0 +1,72 @@
+"""Which jobs are stacked, read from their configs alone."""
+
+import pytest
+
+from trainwright.sweep.job import Job
+from trainwright.sweep.stacking import Stacking, against, stack_key
+
+
+@pytest.fixture(scope="module")
+def config(composed):
+    from omegaconf import OmegaConf
+
+    return lambda *overrides: OmegaConf.to_container(composed(*overrides), resolve=True)
+
+
+def jobs(configs):
+    return [Job(str(n), n, "run", {}, (), config) for n, config in enumerate(configs)]
+
+
+@pytest.mark.parametrize(
+    "own",
+    ["seed=3", "optimizer.lr=0.1", "optimizer=sgd", "schedule=one_cycle", "trainer.clip_norm=1",
+     "trainer.ema=0.9", "task.label_smoothing=0.1", "model.dropout=0.2",
+     "trainer.early_stopping.patience=2", "trainer.log_every=7"],
+)  # fmt: skip
+def test_members_may_differ_in_what_is_each_ones_own(config, own):
+    base = ("model.dropout=0.1",)
+    assert stack_key(config(*base)) == stack_key(config(*base, own))
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["model.widths=[8]", "data.validation=0.2", "trainer.batch_size=32", "trainer.steps=7",
+     "trainer.precision=fp32", "model.dropout=0.2", "task.top_k=3", "model.norm=batch"],
+)  # fmt: skip
+def test_what_is_computed_must_be_the_same(config, other):
+    """A rate of dropout may differ from another, but not from none: that is another network."""
+    assert stack_key(config()) != stack_key(config(other))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [(["trainer.accumulate=2"], "accumulate"), (["trainer.precision=fp16"], "fp16"),
+     (["model=gan", "model.spectral_norm=true"], "spectral_norm"),
+     (["model=gan", "task.instance_noise=0.1"], "instance_noise"), ([], None)],
+)  # fmt: skip
+def test_what_cannot_be_stacked_is_known_beforehand(config, overrides, reason):
+    found = against(config(*overrides))
+    assert found is None if reason is None else reason in found
+
+
+def test_groups_are_cut_into_a_stack_for_each_slot_that_memory_holds(config):
+    sizes = {(2, 64): [4, 4], (2, 3): [3, 2, 3], (16, 64): [2, 2, 2, 2], (1, 64): [8]}
+    for (num_slots, most), expected in sizes.items():
+        stacking = Stacking("on", jobs([config()] * 8), begun_alone=())
+        stacking.share_out(num_slots, most)
+        assert [len(stack) for stack in stacking.stacks] == expected
+
+
+def test_auto_stacks_what_is_faster_and_on_whatever_can_be(config):
+    all_jobs = jobs([config(), config(), config("model.widths=[8]"), config("model.widths=[8]")])
+    gains = [{"speedup": 2.0, "refused": None}, {"speedup": 0.8, "refused": None}]
+    for wanted, num_stacked in (("auto", 2), ("on", 4)):
+        stacking = Stacking(wanted, all_jobs, begun_alone=())
+        stacking.hear(gains)
+        stacking.share_out(1, 64)
+        assert sum(map(len, stacking.stacks)) == num_stacked
+    refused = Stacking("on", all_jobs, begun_alone=("0",))
+    refused.hear([{"speedup": 0.0, "refused": "vmap says no"}])
+    assert refused.groups == []
+    assert "alone: 2 jobs: vmap says no" in refused.lines()
+    assert "alone: 1 job: begun alone, and going on so" in refused.lines()
