@@ -1,5 +1,6 @@
 """Each illness, provoked in a real game, is found; what goes well is left alone."""
 
+import dataclasses
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from trainwright.hooks.health import HealthCheck
 SMALL = ("model=gan", "model.width=4", "trainer.batch_size=32", "trainer.ema=null",
          "trainer.precision=fp32", "schedule=constant", "trainer.steps=150",
          "data.limit=600", "task.score=none")  # fmt: skip
+PLAIN = ("task.relativistic=false", "task.r1=0")  # the game of the paper, which is easily upset
 EVERY = 30
 
 
@@ -44,7 +46,7 @@ def test_a_game_that_goes_well_is_left_alone(assembled, seed):
 
 
 def test_a_discriminator_that_learns_a_hundred_times_as_fast_wins(assembled):
-    course = play(assembled(*SMALL, "optimizer.players.discriminator.lr=0.1"))
+    course = play(assembled(*SMALL, *PLAIN, "optimizer.players.discriminator.lr=0.1"))
     assert found(course, "discriminator wins")
     assert not found(course, "generator wins")
 
@@ -85,6 +87,30 @@ def test_a_class_of_which_there_is_but_one_image_is_named(assembled):
     assert "3" in reasons["collapsing"].split("all alike: ")[1].split(", ")
 
 
+@pytest.mark.slow
+def test_a_class_that_is_no_longer_drawn_is_named_by_the_score(assembled):
+    """After 1,500 real steps it draws a nought for a three, and learns no more."""
+    assembly = assembled("model=gan", "trainer.ema=null", "trainer.steps=1800",
+                         "trainer.score_samples=500")  # fmt: skip
+    state, whole = assembly.state, assembly.state.clock
+    check = HealthCheck(every=100, on_ill="warn")
+    validation = assembly.make_batches(assembly.dataset.validation)
+    hooks = [Evaluate(validation, every=100, batch_size=500), check]
+    state.clock = dataclasses.replace(whole, total_steps=1500)
+    fit(state, assembly.train, hooks, assembly.settings)
+    assert 1500 in found(check.course, "healthy")
+
+    modulation = state.task.model.generator.modulation.by_class.weight
+    with torch.no_grad():
+        modulation[3] = modulation[0]
+    state.recovery.lr_scale = 0.0
+    state.clock = whole
+    fit(state, assembly.train, hooks, assembly.settings)
+    assert 1800 in found(check.course, "collapsing")
+    because = " ".join(ailment.because for ailment in state.health.ailments)
+    assert because.endswith("classes are missing: 3")
+
+
 def test_a_game_whose_weights_blow_up_has_diverged(assembled):
     def blow_up(state):
         for parameter in state.task.model.discriminator.parameters():
@@ -117,7 +143,7 @@ def test_health_is_in_the_log_the_rows_and_the_summary_of_a_run(train, tmp_path)
 def test_an_ill_run_goes_back_to_when_it_was_healthy_and_goes_on_more_slowly(train, tmp_path):
     """A rate of 0.5 leaves one image at the first look; a hundredth of it, from step 0, heals."""
     outcome = train(
-        tmp_path / "run", *SMALL, "trainer.steps=90", "trainer.evaluate_every=30",
+        tmp_path / "run", *SMALL, *PLAIN, "trainer.steps=90", "trainer.evaluate_every=30",
         "trainer.save_every=30", "trainer.on_ill=rollback", "trainer.rollback.factor=0.01",
         "optimizer.lr=0.5"
     )  # fmt: skip

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.config.compose import register_schema
 from trainwright.config.forked import NAME, register_fork, run_name
 from trainwright.config_folder import config_folder
+from trainwright.errors import CheckpointError
 
 BEGIN = {"checkpoint": "x", "sha256": "0", "freeze": [], "old_lr": 1.0}
 
@@ -56,3 +57,10 @@ def test_a_group_that_is_typed_brings_what_it_brings_to_train(forked):
 def test_a_key_that_is_newer_than_the_run_can_be_typed(forked):
     _, config = forked(RUN, "trainer.plots=false", without=[("trainer", "plots")])
     assert config.trainer.plots is False
+
+
+def test_a_stored_config_chooses_nothing_of_this_machine(composed):
+    plain = OmegaConf.to_container(composed(), resolve=True)
+    plain["data"]["defaults"] = [{"override /hydra/launcher": "submitit_local"}]
+    with pytest.raises(CheckpointError, match="a list of defaults in data"):
+        register_fork(DictConfig(plain), {}, BEGIN)

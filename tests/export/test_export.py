@@ -153,7 +153,6 @@ def run_example(folder, *arguments):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

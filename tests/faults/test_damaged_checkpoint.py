@@ -125,6 +125,15 @@ def test_where_every_checkpoint_is_damaged_nothing_begins_at_step_0(
     assert everything(folder) == before
 
 
+def test_control_one_that_is_whole_is_gone_on_from_and_that_is_seen(train, resume, tmp_path):
+    folder = train(tmp_path / "run", *RUN).folder
+    (folder / "checkpoints" / "last.safetensors").write_bytes(b"")
+    (folder / "checkpoints" / "best.safetensors").write_bytes(b"")
+    before = everything(folder)
+    resume(folder, "trainer.steps=8")
+    assert everything(folder) != before
+
+
 # Contents that are whole and signed, as anyone can sign them, and are nonsense.
 
 

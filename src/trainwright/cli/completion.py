@@ -13,6 +13,7 @@ from pathlib import Path
 from trainwright.catalogue.find import find_run, find_runs
 from trainwright.catalogue.record import STATUSES, Record
 from trainwright.cli.keys import Key
+from trainwright.cli.layers import layers_of
 from trainwright.config_folder import GROUPS, group_options
 
 MOST_NAMES = 200
@@ -115,8 +116,10 @@ def _config_keys(before: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What may be set for a new run or one that goes on: groups, and what its config has."""
     name = next(word for word in before[1:] if not word.startswith("-"))
     groups = {group: tuple(group_options(group)) for group in GROUPS if group != "sweep"}
-    keys = [key for key in find_run(name, _root(before)).settings if "_target_" not in key]
-    return {**groups, **dict.fromkeys(keys, ())}
+    run = find_run(name, _root(before))
+    keys = [key for key in run.settings if "_target_" not in key]
+    layers = {"freeze": tuple(layers_of(run))} if before[0] == "fork" else {}
+    return {**groups, **dict.fromkeys(keys, ()), **layers}
 
 
 def _filters(word: str) -> list[str]:

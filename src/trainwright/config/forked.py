@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainwright.config.compose import SECTIONS
 from trainwright.config_folder import config_folder
+from trainwright.errors import CheckpointError
 
 NAME = "fork"  # of the primary config, in the place of `train`
 _OF_RUN = "as-in-the-run-"  # how the options are called that are the run's own sections
@@ -21,7 +22,8 @@ _OF_RUN = "as-in-the-run-"  # how the options are called that are the run's own 
 def register_fork(stored: DictConfig, choices: Mapping[str, str], begin: Mapping[str, Any]) -> None:
     """Tell Hydra of a primary config that is a stored one, with the section `fork` as given.
 
-    `choices`: what the run's options of groups are called.
+    `choices`: what the run's options of groups are called. Raises CheckpointError for a config that
+    Hydra would take for more than values.
     """
     config: Any = OmegaConf.load(config_folder() / "train.yaml")
     assert isinstance(config, DictConfig)
@@ -31,6 +33,8 @@ def register_fork(stored: DictConfig, choices: Mapping[str, str], begin: Mapping
     options = {}
     for group in (*SECTIONS, "logger"):
         section = _anew(plain.get(group) or {}) if group == "trainer" else plain.get(group) or {}
+        if "defaults" in section:  # it could choose other configs of this machine
+            raise CheckpointError(f"its config has a list of defaults in {group}, as no run has")
         # Open to keys that are newer than the run; what is none is refused by who builds from it.
         node = DictConfig(section, flags={"struct": False})
         options[group] = _OF_RUN + re.sub(r"[^\w.-]", "_", choices.get(group) or "own")

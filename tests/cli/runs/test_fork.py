@@ -40,7 +40,6 @@ def runs(environment, tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
         assert done.returncode == code, done.stderr
@@ -93,3 +92,15 @@ def test_a_fork_on_other_data_is_shown_gone_on_with_forked_and_swept(real_root, 
     assert [older["name"] for older in lineage["ancestors"]] == ["100000-mlp-digits"]
     assert lineage == json.loads((job / "summary.json").read_text())["lineage"]
     assert {p: p.read_bytes() for p in parent.rglob("*") if p.is_file()} == before
+
+
+def test_the_layers_that_may_be_frozen_are_shown_and_completed(call, real_root):
+    _, out, _ = call("show", "mlp", f"--root={real_root}")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["layers", "(2)"] in lines
+    assert ["layers.1", "bias", "16", "weight", "16x64"] in lines
+    assert ["layers.3", "bias", "10", "weight", "10x16"] in lines
+    _, out, _ = call("--complete", "fish", "fork", f"--root={real_root}", "mlp", "freeze=")
+    assert out.split() == ["freeze=layers.1", "freeze=layers.3"]
+    _, out, _ = call("--complete", "fish", "fork", f"--root={real_root}", "gan", "freeze=disc")
+    assert "freeze=discriminator.head" in out.split()

@@ -12,11 +12,10 @@ from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record, numbers
 from trainwright.catalogue.stored import UnreadableError, rows
 from trainwright.cli.keys import Key
+from trainwright.cli.layers import layers_of
 from trainwright.cli.opening import add_run
 from trainwright.cli.table import text_table
 from trainwright.cli.values import age_text, size_text, value_text
-from trainwright.engine.header import check_header
-from trainwright.errors import CheckpointError
 from trainwright.report.series import Series, collect
 from trainwright.report.sparkline import BLOCKS, sparkline
 from trainwright.report.text import format_count, format_duration, format_number
@@ -177,27 +176,12 @@ def _config(run: Record) -> list[str]:
 
 
 def _layers(run: Record) -> list[str]:
-    """The layers that `runs fork` may freeze, by the header of a checkpoint alone: no torch."""
-    try:
-        places = check_header(run.checkpoint("best")).places
-    except CheckpointError:
-        return []
-    shapes = {place.name: place.shape for place in places}
-    layers: dict[str, list[str]] = {}
-    for name in sorted(shapes, key=_natural):
-        if name.startswith("task.model.") and shapes[name]:
-            layer, _, tensor = name.removeprefix("task.model.").rpartition(".")
-            layers.setdefault(layer, []).append(f"{tensor} {'x'.join(map(str, shapes[name]))}")
-    cells = [["  " + layer, "  ".join(held)] for layer, held in layers.items()]
+    """The layers that `runs fork` may freeze."""
+    cells = [["  " + layer, "  ".join(held)] for layer, held in layers_of(run).items()]
     lines = text_table([f"layers ({len(cells)})", ""], cells[:MOST_LAYERS]) if cells else []
     if len(cells) > MOST_LAYERS:
         lines.append(f"  and {len(cells) - MOST_LAYERS} more")
     return lines
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """So that layer 10 comes after layer 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
 def _files(run: Record) -> list[str]:
