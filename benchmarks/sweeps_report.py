@@ -11,6 +11,10 @@ INTRODUCTION = """\
 Written by `python benchmarks/sweeps.py report` from sweeps.jsonl, which the other commands of that
 file append to. Seconds are from Enter to exit. A round takes all sides one after the other; ratios
 are taken within a round. Given are medians over the rounds, in brackets the least and the most.
+
+The machine was shared: other work was stopped while these ran, which did not always succeed. One
+measurement of the basic launcher is left out: its jobs have two threads that wait actively, and
+took 178 s beside something else that computed. Pruning's seconds are of a busy machine.
 """
 
 
