@@ -25,6 +25,7 @@ from trainwright.cli.train import main as train
 from trainwright.data.batches import Batches
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.hook import Hook
+from trainwright.engine.moves import Training
 from trainwright.engine.optim import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
@@ -85,9 +86,9 @@ class Begin(Hook):
         self.begun, self.step = self._watch.now(), state.step
 
 
-def fit_measured(
+def fitting_measured(
     state: TrainState, batches: Batches, hooks: Sequence[Hook], settings: TrainerSettings
-) -> None:
+) -> Training[None]:
     """Train with every part of a step under a stopwatch, then print."""
     watch = Stopwatch(state.placement.device)
     watch.timed(type(batches), "at", "data")
@@ -98,7 +99,7 @@ def fit_measured(
     for hook in hooks:
         watch.timed(type(hook), "__call__", type(hook).__name__)
     begin = Begin(watch)
-    fit(state, batches, [*hooks, begin], settings)
+    yield from fitting(state, batches, [*hooks, begin], settings)
     seconds, num_steps = watch.now() - begin.begun, state.step - begin.step
     per_step = {name: spent / num_steps for name, spent in watch.seconds.items()}
     calls = dict(watch.calls)
@@ -151,12 +152,12 @@ def main(typed: list[str]) -> None:
     """Train in a folder that is thrown away."""
     if not any(word.startswith(("trainer.steps", "trainer.epochs")) for word in typed):
         typed = [*typed, "trainer.steps=300"]
-    trainwright.run.run.fit = fit_measured
+    trainwright.run.run.fitting = fitting_measured
     with tempfile.TemporaryDirectory() as folder:
         train([*typed, f"run.dir={Path(folder) / 'run'}"])
 
 
-fit = trainwright.run.run.fit
+fitting = trainwright.run.run.fitting
 
 if __name__ == "__main__":
     main(sys.argv[1:])

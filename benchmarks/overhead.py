@@ -96,14 +96,14 @@ def measure(root: str | None, num_epochs: int) -> dict[str, float]:
     assert classes is not None
     plain, fused = (bare_loop(images, classes, fused) for fused in (False, True))
     turns = Turns({"bare, plain Adam": plain, "bare, fused Adam": fused})
-    fit, seconds = trainwright.run.run.fit, [0.0]
+    fitting, seconds = trainwright.run.run.fitting, [0.0]
 
-    def fit_in_turns(state, batches, hooks, settings):  # type: ignore[no-untyped-def]
+    def fitting_in_turns(state, batches, hooks, settings):  # type: ignore[no-untyped-def]
         begun = time.perf_counter()
-        fit(state, batches, [*hooks, turns], settings)
+        yield from fitting(state, batches, [*hooks, turns], settings)
         seconds[0] = time.perf_counter() - begun - sum(turns.seconds.values())
 
-    trainwright.run.run.fit = fit_in_turns
+    trainwright.run.run.fitting = fitting_in_turns
     try:
         with tempfile.TemporaryDirectory() as folder:
             config.run.dir = f"{folder}/run"
@@ -111,7 +111,7 @@ def measure(root: str | None, num_epochs: int) -> dict[str, float]:
                 trainwright.run.run.Request(config, overrides=[], name="overhead")
             )
     finally:
-        trainwright.run.run.fit = fit
+        trainwright.run.run.fitting = fitting
     num_steps = num_epochs * len(images) // BATCH_SIZE
     speeds = {name: turns.steps * BATCH_SIZE / spent for name, spent in turns.seconds.items()}
     return {"trainer": num_steps * BATCH_SIZE / seconds[0], **speeds}

@@ -1,5 +1,6 @@
 """`train` in this process, to be frugal, and as the installed command, to be sure."""
 
+import copy
 import logging
 import os
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 from trainwright.cli.train import main
@@ -30,6 +32,15 @@ def empty(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_config_store():
+    """What a command has told Hydra, such as the config that it forks, is gone with the test."""
+    store = ConfigStore.instance()
+    before = copy.deepcopy(store.repo)
+    yield
+    store.repo = before
 
 
 @pytest.fixture

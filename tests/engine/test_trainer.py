@@ -244,8 +244,8 @@ def test_players_move_in_turn_each_seeing_the_other_as_it_then_stands():
 
 def test_the_generator_moves_in_every_critic_steps_th_step(assembled):
     assembly = assembled(
-        "model=mlp_gan", "task.critic_steps=3", "task.loss=wasserstein_gp", "data.limit=100",
-        "trainer.batch_size=8",
+        "model=mlp_gan", "task.score=none", "task.critic_steps=3", "task.loss=wasserstein_gp",
+        "data.limit=100", "trainer.batch_size=8",
     )  # fmt: skip
     state, moved = assembly.state, []
     gan = state.task.model

@@ -102,6 +102,8 @@ def start(function: Callable[[], Any], output: Path) -> Child:
         logging.getLogger("trainwright").handlers.clear()
         _log_to_console()
         code = _code_of(function)
+    except KeyboardInterrupt:
+        code = 130  # before it had begun
     finally:
         os._exit(code)
 

@@ -14,7 +14,8 @@ ALIKE = {"separation": 0.7, "diversity": 0.1}
 
 @pytest.fixture
 def state(assembled):
-    return assembled("model=gan", "data.limit=50", "trainer.batch_size=5", "model.width=2").state
+    return assembled("model=gan", "task.score=none", "data.limit=50", "trainer.batch_size=5",
+                     "model.width=2").state  # fmt: skip
 
 
 def look(hook, state, signs):

@@ -12,7 +12,11 @@ def test_a_row_holds_the_step_its_metrics_and_rates_and_null_for_what_is_no_numb
     assembled, tmp_path
 ):
     state = assembled(
-        "model=mlp_gan", "optimizer.lr=5e-4", "optimizer.players.generator.lr=2e-4", *SMALL
+        "model=mlp_gan",
+        "task.score=none",
+        "optimizer.lr=5e-4",
+        "optimizer.players.generator.lr=2e-4",
+        *SMALL,
     ).state
     log = Log(tmp_path / "metrics.jsonl", every=2, evaluate_every=5)
     assert [step for step in range(1, 12) if log.due(step, 11)] == [2, 4, 5, 6, 8, 10, 11]

@@ -18,7 +18,8 @@ from trainwright.errors import ConfigError
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
-KEYS = ("seed", "run", "logger", "trust", "sweep", "fork")
+KEYS = ("seed", "run", "logger", "trust", "sweep")
+MADE = ("fork",)  # by a command; nobody types it
 
 
 def register_schema() -> None:
@@ -45,7 +46,7 @@ def check_sections(config: DictConfig) -> None:
 def check_values(config: Mapping[str, Any]) -> None:
     """The part of `check_sections` that resolved values are enough for."""
     for key in map(str, config):
-        if key not in (*SECTIONS, *KEYS):
+        if key not in (*SECTIONS, *KEYS, *MADE):
             raise unknown_key(key, [*SECTIONS, *KEYS])
     for name in SECTIONS:
         if not isinstance(config.get(name), Mapping):

@@ -86,7 +86,7 @@ def test_bad_rows_are_named_by_line_and_column_after_the_others(call, tables, tm
     rows[2] = rows[2][:-1]
     rows[3][0] = "nan"
     path = write(tmp_path / "people.csv", names, rows)
-    code, out, err = call("predict", "diabetes", path, f"--root={tables}")
+    code, out, err = call("predict", "diabetes", path, f"--root={tables}", "--csv")
     assert code == 3
     assert len(out.splitlines()) == 2
     assert f"{path}:2" in out
@@ -94,7 +94,7 @@ def test_bad_rows_are_named_by_line_and_column_after_the_others(call, tables, tm
     assert "people.csv:3: bmi is 'unknown'" in err
     assert "people.csv:4: s6 is missing" in err
     assert "people.csv:5: age is 'nan'" in err
-    code, again, err = call("predict", "diabetes", path, "on_bad=skip", f"--root={tables}")
+    code, again, err = call("predict", "diabetes", path, "on_bad=skip", f"--root={tables}", "--csv")
     assert (code, again) == (0, out)
     assert "skipped 3 of 4 rows" in err
 
