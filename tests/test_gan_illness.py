@@ -51,6 +51,7 @@ def test_a_discriminator_that_learns_a_hundred_times_as_fast_wins(assembled):
     assert not found(course, "generator wins")
 
 
+@pytest.mark.slow
 def test_against_a_generator_that_stands_still_the_discriminator_wins(assembled):
     course = play(assembled(*SMALL, "optimizer.players.generator.lr=0"))
     assert 150 in found(course, "discriminator wins")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 
+@pytest.mark.slow
 def test_the_floor_counts_the_products_of_a_step(assembled):
     """digits, 64 pixels, one layer to 10 classes: forward 2 B 64 10, backward as much again.
 

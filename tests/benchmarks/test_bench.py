@@ -25,6 +25,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(tmp_path):
     assert "is none of" in ended.stderr
 
 
+@pytest.mark.slow
 def test_the_bare_loop_learns_the_drawn_patterns():
     import torch
     from gate import OpenGate

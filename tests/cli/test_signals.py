@@ -51,6 +51,7 @@ def status_of(folder):
     return json.loads((folder / "summary.json").read_text())["status"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],

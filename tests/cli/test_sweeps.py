@@ -165,6 +165,7 @@ def test_the_verdict_is_there_any_time(swept, monkeypatch, capsys):
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_typed_again_with_more_values_it_runs_what_is_new_and_nothing_else(swept, run_train, empty):
     shutil.copytree(swept, empty, dirs_exist_ok=True)
     stamps = {run: (run / "summary.json").stat().st_mtime_ns for run in runs_of(empty)}

@@ -10,6 +10,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from trainwright.engine.no_compiler import leave_compiler_unloaded, step_by_torch
 
 
+@pytest.mark.slow
 def test_a_run_from_the_shell_imports_no_compiler(tmp_path):
     """With an optimizer whose every step is torch's, in a run that also saves and evaluates."""
     program = """

@@ -365,7 +365,8 @@ def test_averages_are_those_computed_by_hand():
 
 
 def test_a_gan_averages_its_generator_and_shares_its_discriminator(assembled):
-    assembly = assembled("model=gan", "trainer.ema=0.9", "data.limit=100", "trainer.batch_size=8")
+    assembly = assembled("model=gan", "task.score=none", "trainer.ema=0.9", "data.limit=100",
+                         "trainer.batch_size=8")  # fmt: skip
     state = assembly.state
     train_step(state, assembly.train.at(0), assembly.settings)
     trained, averaged = state.task.model, state.averaged.task.model

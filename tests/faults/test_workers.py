@@ -36,7 +36,7 @@ def decoder_of_this_process():
 
 
 def is_decoder(pid):
-    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"trainwright.data.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def children(pid):

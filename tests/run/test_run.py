@@ -103,7 +103,10 @@ def whole(train, tmp_path_factory):
 
 
 @pytest.mark.parametrize("stop", [11, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow) if "gan" in kind else kind for kind in RUNS],
+)
 def test_a_run_that_was_stopped_and_went_on_is_the_uninterrupted_one_to_the_bit(
     train, resume, whole, tmp_path, kind, stop
 ):
@@ -168,6 +171,7 @@ def test_a_finished_run_made_longer_is_the_longer_run(train, resume, tmp_path):
     assert_same_run(folder, whole)
 
 
+@pytest.mark.slow
 def test_a_run_moved_elsewhere_can_go_on(train, resume, tmp_path):
     overrides = RUNS["gan with averaged weights"]
     with InterruptedInStep(5):

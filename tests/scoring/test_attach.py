@@ -186,6 +186,7 @@ def test_other_data_has_a_network_of_another_name(judge, digits):
     assert judge_of(other, "own", num_samples=100, device=CPU).name != judge.name
 
 
+@pytest.mark.slow
 def test_without_classes_the_network_learns_which_way_up_an_image_is(digits):
     images = torch.cat([digits.train.inputs, digits.validation.inputs])
     unlabelled = split_arrays("plain", images, None, validation=0.3, test=0.1)

@@ -452,6 +452,7 @@ ALIASES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_alias_is_refused_in_a_config_of_ones_own_too(train, tmp_path):
     for name in ALIASES:
         for key in ("model", "optimizer", "schedule", "data", "task"):

@@ -95,6 +95,7 @@ def test_a_checkpoint_of_a_run_is_that_run_and_that_checkpoint(real_root):
     assert run.checkpoint("best") == path
 
 
+@pytest.mark.slow
 def test_resume_goes_on_as_train_does(real_root, tmp_path, environment):
     """As the installed command, from a folder whose name needs quoting."""
     odd = tmp_path / "it's=odd, [really] \\"

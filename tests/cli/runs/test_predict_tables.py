@@ -89,7 +89,7 @@ def test_bad_rows_are_named_by_line_and_column_after_the_others(call, tables, tm
     code, out, err = call("predict", "diabetes", path, f"--root={tables}", "--csv")
     assert code == 3
     assert len(out.splitlines()) == 2
-    assert f"{path}:2" in out
+    assert f"{path},2," in out
     assert "3 of 4 rows" in err
     assert "people.csv:3: bmi is 'unknown'" in err
     assert "people.csv:4: s6 is missing" in err
