@@ -71,6 +71,7 @@ def test_a_generator_that_draws_but_one_image_has_collapsed(assembled):
     assert {60, 90, 120, 150} <= set(found(course, "collapsing"))
 
 
+@pytest.mark.slow
 def test_a_class_of_which_there_is_but_one_image_is_named(assembled):
     """From the 91st step on the latents do nothing for the class `3`, and all for the others."""
 
@@ -162,6 +163,7 @@ def test_an_ill_run_goes_back_to_when_it_was_healthy_and_goes_on_more_slowly(tra
     assert rows[-1]["lr/generator"] == pytest.approx(0.005)
 
 
+@pytest.mark.slow
 def test_a_run_that_going_back_does_not_cure_fails_with_what_ails_it(train, tmp_path):
     with pytest.raises(IllError, match=r"ill at step 60: generator wins\n  after 1 rollback"):
         train(

@@ -30,6 +30,7 @@ def test_a_run_from_an_empty_directory_leaves_the_run_folder_and_nothing_else(ru
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_ends_with_6_and_a_message(empty, environment):
     # No file may grow beyond 100 blocks of 1024 bytes: a checkpoint of the MLP has some 2 MB.
     train = Path(sys.executable).with_name("train")

@@ -110,7 +110,14 @@ def assert_refused(result, code, named, folder):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(("line", "code", "named"), WRONG, ids=[line for line, _, _ in WRONG])
+# A third of them in the fast suite, of every kind.
+MARKED = [
+    pytest.param(*wrong, id=wrong[0], marks=() if number % 3 == 0 else pytest.mark.slow)
+    for number, wrong in enumerate(WRONG)
+]
+
+
+@pytest.mark.parametrize(("line", "code", "named"), MARKED)
 def test_is_refused_with_a_short_message_and_nothing_left(line, code, named, run_main, empty):
     assert_refused(run_main(*words(line)), code, named, empty)
 

@@ -28,6 +28,7 @@ def rewrite(path, change):
     checkpoint.save([path], tensors, metadata)
 
 
+@pytest.mark.slow
 def test_a_longer_resumed_run_is_the_long_run(run_main, empty):
     same = (*RUN[:-1], "schedule=constant", "trainer.log_every=2")  # cosine would look further
     assert run_main(*same, "run.dir=whole", "trainer.steps=6").code == 0

@@ -84,6 +84,7 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
     assert (empty / "run/metrics.jsonl").read_text() == (empty / "whole/metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once(gate, empty, start_train):
     process = start_train(*RUN, "run.dir=run")
     wait_for(process.stdout, "at the gate")

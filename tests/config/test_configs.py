@@ -105,7 +105,7 @@ def step_and_expect_movement(assembly):
 
 def test_one_player_s_optimizer_can_be_changed_alone(assembled):
     state = assembled("model=gan", "optimizer.lr=1e-3", "optimizer.players.generator.lr=2e-4",
-                      "data.limit=200").state  # fmt: skip
+                      "data.limit=200", "task.score=none").state  # fmt: skip
     assert state.optimizers["discriminator"].learning_rate == 1e-3
     assert state.optimizers["generator"].learning_rate == 2e-4
 

@@ -308,6 +308,7 @@ load_folder(path={str(tmp_path / "images")!r}, root={str(tmp_path / "root")!r}, 
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_decoding_leaves_no_cache_and_the_next_run_is_whole(tmp_path):
     fill_class(tmp_path / "images" / "a", 40, size=(600, 600))
     process = start_loading(

@@ -68,6 +68,7 @@ def test_one_bit_of_a_tensor_is_found_and_named(name, folder):
     assert "1 of" in str(verify(folder))
 
 
+@pytest.mark.slow
 def test_another_learning_rate_in_between_is_noticed(folder):
     def slower(tensors, metadata):
         metadata["config"]["optimizer"]["lr"] *= 0.999

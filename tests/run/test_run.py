@@ -133,6 +133,7 @@ def test_what_a_run_counts_before_a_stop_counts_after_it(train, resume, whole, t
     assert_same_run(folder, whole(kind))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_twice_is_still_the_uninterrupted_one(train, resume, whole, tmp_path):
     kind = "gan with averaged weights"
     with InterruptedInStep(5):
