@@ -39,6 +39,7 @@ def test_a_model_an_optimizer_and_a_schedule_of_ones_own_train_together(commands
     assert "test (best weights)" in result.out
 
 
+@pytest.mark.slow
 def test_data_of_ones_own_and_a_resume_that_trusts_it(commands, run_main):
     start, resume = commands[-2:]
     assert "data=spirals" in start

@@ -121,6 +121,7 @@ class Net(MLP):
 """
 
 
+@pytest.mark.slow
 def test_classes_of_ones_own_are_built_only_when_they_are_trusted_by_name(run_main, empty):
     (empty / "mine.py").write_text(OWN)
     assert run_main(*RUN, "model._target_=mine.Net").code == 0

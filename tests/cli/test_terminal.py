@@ -61,6 +61,7 @@ def screen(output):
     return lines
 
 
+@pytest.mark.slow
 def test_a_bar_shows_steps_losses_rate_and_time_left_and_then_is_gone(empty, environment):
     output = on_a_terminal(empty, environment, *RUN)
     bars = [part for part in re.split(r"[\r\n]", output) if "left" in part]

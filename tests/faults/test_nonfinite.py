@@ -355,6 +355,7 @@ def test_what_follows_a_rollback_is_what_the_checkpoint_gives_at_that_rate(train
             torch.testing.assert_close(mine[tensor], theirs[tensor])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3, 5])
 def test_a_run_that_is_stopped_after_a_rollback_goes_on_to_the_same_bits(
     train, resume, tmp_path, stop

@@ -52,7 +52,12 @@ def test_the_steps_before_the_last_checkpoint_come_out_the_same_and_nothing_is_c
 
 
 @pytest.mark.parametrize(
-    "name", ["task.model.generator.", "averaged.generator.", "optimizer.discriminator."]
+    "name",
+    [
+        "averaged.generator.",
+        pytest.param("task.model.generator.", marks=pytest.mark.slow),
+        pytest.param("optimizer.discriminator.", marks=pytest.mark.slow),
+    ],
 )
 def test_one_bit_of_a_tensor_is_found_and_named(name, folder):
     changed = []
@@ -77,6 +82,7 @@ def test_another_learning_rate_in_between_is_noticed(folder):
     assert verify(folder).difference is not None
 
 
+@pytest.mark.slow
 def test_a_run_that_went_on_with_another_optimizer_is_replayed_with_that(resume, folder):
     resume(
         folder.path, "trainer.steps=16", "schedule=constant", "optimizer=sgd", "optimizer.lr=0.01"
@@ -92,6 +98,7 @@ def test_without_an_earlier_checkpoint_it_says_what_is_missing(folder):
         verify(folder)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_verdict_and_exits_by_it(folder, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["verify", str(folder.path)])
