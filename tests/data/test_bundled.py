@@ -1,16 +1,25 @@
 """The datasets that ship with scikit-learn."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
-from sklearn import datasets
 
+from trainwright.data import digits
 from trainwright.data.digits import load_digits_dataset
 from trainwright.data.tabular import NUM_ROWS, load_tabular
 from trainwright.errors import ConfigError
 
 
-def test_digits_are_the_source_scaled_so_that_16_is_255():
+@pytest.fixture(scope="module")
+def datasets():
+    from sklearn import datasets  # 1 s to import
+
+    return datasets
+
+
+def test_digits_are_the_source_scaled_so_that_16_is_255(datasets):
     dataset = load_digits_dataset()
     parts = (dataset.train, dataset.validation, dataset.test)
     images = torch.cat([part.inputs for part in parts])
@@ -27,6 +36,16 @@ def test_digits_are_the_source_scaled_so_that_16_is_255():
     assert loaded == source
 
 
+def test_digits_are_read_without_scikit_learn_and_by_it_where_its_file_is_elsewhere(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sklearn.datasets", None)  # to import it is an error
+        by_hand = load_digits_dataset()
+    monkeypatch.setattr(digits, "_FILE", "elsewhere")
+    by_it = load_digits_dataset()
+    assert torch.equal(by_hand.train.inputs, by_it.train.inputs)
+    assert torch.equal(by_hand.train.targets, by_it.train.targets)
+
+
 def test_digits_of_another_split_seed_are_other_examples():
     first = load_digits_dataset(split_seed=0)
     second = load_digits_dataset(split_seed=1)
@@ -36,7 +55,7 @@ def test_digits_of_another_split_seed_are_other_examples():
 
 
 @pytest.mark.parametrize("name", sorted(NUM_ROWS))
-def test_tables_are_the_source_in_its_own_units(name):
+def test_tables_are_the_source_in_its_own_units(name, datasets):
     dataset = load_tabular(name=name)
     parts = (dataset.train, dataset.validation, dataset.test)
     arguments = {"scaled": False} if name == "diabetes" else {}
