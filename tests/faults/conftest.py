@@ -1,17 +1,7 @@
-"""Before anything is forked: what a run imports on its way is imported once, here.
-
-Configs are composed once too, for that takes half the time of a small run: in the parent if they
-are `prepared` there, and its children find them.
-"""
-
-import copy
-from pathlib import Path
+"""Before anything is forked: what a run imports on its way is imported once, here."""
 
 import pytest
 from harness import drawing, start
-
-from trainwright.run.resume import resume_request
-from trainwright.run.run import Request, run
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,41 +20,3 @@ def judged(train, tmp_path_factory):
     work = drawing(1, lambda: train(folder, *small, "trainer.steps=1"))
     child = start(work, folder.with_name("output"))
     assert child.wait() == 0, child.text
-
-
-@pytest.fixture(scope="session")
-def prepared(composed):
-    """A copy of the config that overrides compose to; composed the first time only."""
-    made = {}
-
-    def of(*overrides):
-        if overrides not in made:
-            made[overrides] = composed(*overrides)
-        return copy.deepcopy(made[overrides])
-
-    of("trainer.resume=run")
-    return of
-
-
-@pytest.fixture(scope="session")
-def train(prepared):
-    """Run as `train <overrides>` does, in a folder that must be new."""
-
-    def begin(folder: Path, *overrides: str):
-        config = prepared(*overrides)
-        config.run.dir = str(folder)
-        return run(Request(config=config, overrides=overrides, name=folder.name))
-
-    return begin
-
-
-@pytest.fixture(scope="session")
-def resume(prepared):
-    """Go on as `train trainer.resume=<folder> <overrides>` does."""
-
-    def go_on(folder: Path, *overrides: str):
-        config = prepared("trainer.resume=run", *overrides)
-        config.trainer.resume = str(folder)
-        return run(resume_request(config, [f"trainer.resume={folder}", *overrides]))
-
-    return go_on

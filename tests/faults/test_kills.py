@@ -72,14 +72,14 @@ def overrides(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(train, prepared, judged, overrides, tmp_path_factory):
+def whole(train, composed, judged, overrides, tmp_path_factory):
     """The uninterrupted run of a kind, by the trial's number: its fingerprint and seconds."""
     made = {}
 
     def of(kind, trial):
         key = kind, trial % DRAWN_EVERY == 0
         if key not in made:
-            prepared(*overrides(kind))
+            composed(*overrides(kind))  # in the parent: its children need not read the files
             folder = tmp_path_factory.mktemp("whole") / "run"
             work = drawing(trial, lambda: train(folder, *overrides(kind)))
             if kind == "folder":  # the images are decoded once: no part of what is measured

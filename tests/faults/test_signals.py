@@ -50,11 +50,11 @@ def run_of(trial):
 
 
 @pytest.fixture(scope="module")
-def whole(train, prepared, judged, tmp_path_factory):
+def whole(train, composed, judged, tmp_path_factory):
     """The fingerprint of the uninterrupted run and the seconds it takes, by the trial's number."""
     made = {}
     for overrides in (RUN, MLP):
-        prepared(*overrides)
+        composed(*overrides)  # in the parent, so that its children need not read the files
 
     def of(trial):
         key = run_of(trial), trial % DRAWN_EVERY == 0
