@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn import datasets
 
 from trainwright.data import digits
 from trainwright.data.digits import load_digits_dataset
@@ -12,14 +13,7 @@ from trainwright.data.tabular import NUM_ROWS, load_tabular
 from trainwright.errors import ConfigError
 
 
-@pytest.fixture(scope="module")
-def datasets():
-    from sklearn import datasets  # 1 s to import
-
-    return datasets
-
-
-def test_digits_are_the_source_scaled_so_that_16_is_255(datasets):
+def test_digits_are_the_source_scaled_so_that_16_is_255():
     dataset = load_digits_dataset()
     parts = (dataset.train, dataset.validation, dataset.test)
     images = torch.cat([part.inputs for part in parts])
@@ -55,7 +49,7 @@ def test_digits_of_another_split_seed_are_other_examples():
 
 
 @pytest.mark.parametrize("name", sorted(NUM_ROWS))
-def test_tables_are_the_source_in_its_own_units(name, datasets):
+def test_tables_are_the_source_in_its_own_units(name):
     dataset = load_tabular(name=name)
     parts = (dataset.train, dataset.validation, dataset.test)
     arguments = {"scaled": False} if name == "diabetes" else {}

@@ -12,7 +12,7 @@ from trainwright.errors import CheckpointError, DiskError
 
 GAN = (
     "model=gan", "model.width=4", "model.latent_dim=4", "trainer.ema=0.9", "trainer.batch_size=8",
-    "data.limit=100", "schedule=plateau",
+    "data.limit=100", "schedule=plateau", "task.score=none",
 )  # fmt: skip
 
 
