@@ -3,7 +3,9 @@
 import copy
 import functools
 import os
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,19 @@ def resume() -> Callable[..., Outcome]:
         return run(resume_request(_composed(*typed), typed))
 
     return start
+
+
+@contextmanager
+def _no_file_beyond(num_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def no_file_beyond() -> Callable[[int], AbstractContextManager[None]]:
+    """The kernel lets no file of this process grow beyond so many bytes, as a full disk would."""
+    return _no_file_beyond

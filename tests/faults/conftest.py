@@ -3,6 +3,8 @@
 import pytest
 from harness import drawing, start
 
+from trainwright.scoring import attach
+
 
 @pytest.fixture(scope="session", autouse=True)
 def warm(train, tmp_path_factory):
@@ -10,6 +12,14 @@ def warm(train, tmp_path_factory):
     return train(
         tmp_path_factory.mktemp("warm") / "run", "trainer=smoke", "model.widths=[8]"
     ).folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_samples():
+    """The last score of a GAN looks at fewer samples here: they take most of a small run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attach, "FINAL_SAMPLES", 200)
+        yield
 
 
 @pytest.fixture(scope="session")

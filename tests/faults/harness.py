@@ -28,7 +28,6 @@ from trainwright.engine import checkpoint
 from trainwright.errors import TrainwrightError
 from trainwright.run import finish, finish_gan
 from trainwright.run.run import Outcome
-from trainwright.scoring import attach
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy
 DRAWN_EVERY = 10  # in one of so many trials the plots at the end are drawn and compared too
@@ -129,8 +128,7 @@ def drawing(trial: int, function: Callable[[], Any]) -> Callable[[], Any]:
     """The function, for a child: in most trials it draws no plots at the end of a run.
 
     They take most of a small run's time, and are made of what is compared anyway: the log and the
-    best checkpoint. Grids of samples and predictions are drawn, and compared, in every trial. The
-    last score of a GAN looks at fewer samples there.
+    best checkpoint. Grids of samples and predictions are drawn, and compared, in every trial.
     """
     if trial % DRAWN_EVERY == 0:
         return function
@@ -139,7 +137,6 @@ def drawing(trial: int, function: Callable[[], Any]) -> Callable[[], Any]:
         for module, name in PLOTS:
             assert callable(getattr(module, name))
             setattr(module, name, lambda *arguments, **named: None)
-        attach.FINAL_SAMPLES = 200
         return function()
 
     return call
