@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import Key, parse_keys, several_of, text
+from trainwright.cli.keys import Key, SeveralOf, parse_keys, text
 from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings, open_run
 
 KEYS = (
     Key(
         "format",
-        several_of("safetensors", "pt2", "onnx"),
+        SeveralOf("safetensors", "pt2", "onnx"),
         ("safetensors",),
         "one or more of: safetensors, the weights (default); pt2, torch.export; onnx",
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import (
     Key,
-    one_of,
+    OneOf,
     parse_keys,
     whole,
 )
@@ -33,10 +33,9 @@ KEYS = (
     Key("top", whole(1, 1000), 3, "how many of the likeliest classes a line names (3)"),
     Key(
         "on_bad",
-        one_of("error", "skip"),
+        OneOf("error", "skip"),
         "error",
         "files or rows that cannot be used: error (code 3), or skip",
-        options=("error", "skip"),
     ),
     CHECKPOINT,
     DEVICE,

@@ -9,10 +9,10 @@ from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import (
     Key,
+    OneOf,
+    SeveralOf,
     listed,
-    one_of,
     parse_keys,
-    several_of,
     text,
     whole,
 )
@@ -32,17 +32,15 @@ KEYS = (
     Key("interpolate", whole(2, 1000), None, "strips of so many images from one latent to another"),
     Key(
         "format",
-        several_of("png", "images", "npy"),
+        SeveralOf("png", "images", "npy"),
         ("png",),
         "one or more of: png, a grid (default); images, a PNG each; npy, the numbers",
-        options=("png", "images", "npy"),
     ),
     Key(
         "progress",
-        one_of("gif", "webp"),
+        OneOf("gif", "webp"),
         None,
         "instead: the grids drawn while training, moving",
-        options=("gif", "webp"),
     ),
     Key("out", text, None, "the folder to write to (samples-<run>), or the one file"),
     CHECKPOINT,
