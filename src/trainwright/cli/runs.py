@@ -134,7 +134,7 @@ def _parser(name: str, command: Command) -> _Parser:
     keys = f"keys:\n{keys_help(command.KEYS)}\n\n" if command.KEYS else ""
     parser = _Parser(
         prog=f"runs {name}",
-        description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
+        description=COMMANDS[name][0].upper() + COMMANDS[name][1:].removesuffix("?") + ".",
         epilog=f"{keys}examples:\n{command.EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

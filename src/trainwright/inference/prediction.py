@@ -67,7 +67,7 @@ def predict(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
 def require_files(trained: Trained) -> None:
     """Raise ConfigError for a task that says nothing of an image file or a table."""
     if not isinstance(trained.task, Classifier | Regression):
-        kind = type(trained.task).__name__.lower()
+        kind = type(trained.task).__name__.removesuffix("Task")
         raise ConfigError(
             f"this run does not predict: it is a {kind}\n"
             "  try: runs sample RUN, or runs evaluate RUN"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainwright.report.text import format_count, format_number
+from trainwright.report.text import format_count, format_figure
 
 # What each figure is called, in the order of reading, and what is better.
 FIGURES = {
@@ -37,7 +37,7 @@ def score_cells(score: Mapping[str, Any]) -> list[list[str]]:
     counts.append(f"{format_count(score['num_floor'])} real")
     columns.append({n: (f["floor"], f["floor_error"]) for n, f in score["figures"].items()})
     rows = [
-        [title, *(_cell(*column[name]) for column in columns), better]
+        [title, *(format_figure(*column[name]) for column in columns), better]
         for name, (title, better) in FIGURES.items()
         if name in score["figures"]
     ]
@@ -49,8 +49,8 @@ def class_cells(per_class: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     rows = [
         [
             name,
-            _cell(row["frechet"], row["frechet_error"]),
-            _cell(row["floor"], row["floor_error"]) if "floor" in row else "-",
+            format_figure(row["frechet"], row["frechet_error"]),
+            format_figure(row["floor"], row["floor_error"]) if "floor" in row else "-",
             f"{row['as_asked']:.1%}" if "as_asked" in row else "-",
         ]
         for name, row in per_class.items()
@@ -72,15 +72,3 @@ def class_table(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{name[:30]:<31}{''.join(f'{cell:>20}' for cell in cells)}"
         for name, *cells in class_cells(per_class)
     ]
-
-
-def _cell(value: float, error: float) -> str:
-    """`1.59 ± 0.13`: the error with two digits, the value as exactly."""
-    if error == 0 or error != error:
-        return format_number(value)
-    digits = max(0, 1 - _exponent(error))
-    return f"{value:,.{digits}f} ± {error:.{digits}f}"
-
-
-def _exponent(number: float) -> int:
-    return int(f"{abs(number):e}".split("e")[1])

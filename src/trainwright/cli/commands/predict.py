@@ -65,11 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print what is predicted. Raises DataError that names bad files, once all others are done."""
-    names = {key.name for key in KEYS}
-    is_key = [
-        "=" in word and not Path(word).exists() and word.split("=")[0] in names
-        for word in arguments.files
-    ]
+    is_key = ["=" in word and not Path(word).exists() for word in arguments.files]
     words = list(zip(arguments.files, is_key, strict=True))
     values = parse_keys([word for word, of_key in words if of_key], KEYS)
     named = _named([word for word, of_key in words if not of_key])

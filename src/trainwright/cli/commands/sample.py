@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
 
 MOST_IN_A_GRID = 10_000
+OTHER_PICTURES = {".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".mp4"}
 
 KEYS = (
     Key("n", whole(1, 1_000_000), None, "how many images (64), or strips of an interpolation (8)"),
@@ -50,7 +51,7 @@ KEYS = (
 EXAMPLES = """\
   runs sample last
   runs sample gan-mnist n=100 class=3 seed=1
-  runs sample best:sliced_wasserstein interpolate=8 out=strips.png
+  runs sample best:frechet interpolate=8 out=strips.png
   runs sample last n=5000 format=npy,images
   runs sample last progress=gif
 
@@ -188,6 +189,13 @@ class _Place:
 
     record: Record
     out: str | None
+
+    def __post_init__(self) -> None:
+        if self.path.suffix in OTHER_PICTURES and not self.path.is_dir():
+            raise ConfigError(
+                f"out={self.out}: pictures are written as .png, .gif or .webp\n"
+                "  name it so, or name a folder"
+            )
 
     @property
     def path(self) -> Path:
