@@ -59,7 +59,7 @@ def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
     except Exception as error:  # damaged JSON and arrays raise all sorts
         raise DataError(
             f"the cache of decoded images {folder} is damaged\n"
-            "Delete that folder and run again to decode the images afresh."
+            "  delete that folder and run again to decode the images afresh"
         ) from error
     with contextlib.suppress(OSError):  # a folder of another user's
         os.utime(folder / "index.json")  # how long ago a cache was of use
@@ -130,7 +130,7 @@ def write_images(
     except OSError as error:
         raise DiskError(
             f"the cache of decoded images {folder} cannot be written: {error.strerror}\n"
-            "Name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA."
+            "  name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA"
         ) from error
     finally:
         if part is not None:
