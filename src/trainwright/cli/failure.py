@@ -110,7 +110,7 @@ def _broken_file(error: Exception) -> ConfigError:
 def _no_such_option(error: MissingConfigException) -> ConfigError:
     """A group has no such option, or a config lists one that does not exist."""
     group, _, option = str(error.missing_cfg_file or "").rpartition("/")
-    options = sorted(error.options or [])
+    options = group_options(group) or sorted(error.options or [])
     if not group or not options:
         return ConfigError(str(error).splitlines()[0])
     return ConfigError(
