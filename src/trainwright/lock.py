@@ -7,7 +7,6 @@ import os
 import struct
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from trainwright.errors import CheckpointError, DiskError
 
@@ -72,12 +71,7 @@ class RunLock:
     def __enter__(self) -> "RunLock":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
 
