@@ -13,10 +13,19 @@ import subprocess
 from functools import partial
 
 import pytest
-from harness import DRAWN_EVERY, assert_comes_to, assert_log_is_whole, fingerprint, pictures, start
+from harness import (
+    DRAWN_EVERY,
+    assert_comes_to,
+    assert_log_is_whole,
+    fingerprint,
+    in_place,
+    pictures,
+    start,
+)
 from PIL import Image
 
 from trainwright.engine import checkpoint, trainer
+from trainwright.errors import CheckpointError
 from trainwright.files import append_line, leftovers
 from trainwright.hooks import log as log_hook
 from trainwright.run.recover import read
@@ -62,8 +71,8 @@ def assert_whole_after_failure(folder, before, text):
     assert read(folder.last).step == step
     assert f"trainer.resume={folder.path}" in text
     now = checkpoints_of(folder)
-    for name, data in before.items():  # what was not replaced by a newer one has not changed
-        assert now[name] == data or read(folder.checkpoints / name).step > BEGUN
+    for name in ("last.safetensors", "best.safetensors"):  # the same, but for what is newer
+        assert now[name] == before[name] or read(folder.checkpoints / name).step > BEGUN
     for path in folder.checkpoints.iterdir():
         checkpoint.load(path)
     assert leftovers(folder.path) == []
@@ -84,7 +93,7 @@ def limited(limit, function):
 
 
 @pytest.fixture(scope="module")
-def begun(train, tmp_path_factory):
+def begun(train, judged, tmp_path_factory):
     """Runs that were stopped after six steps: one that draws its plots at the end, one not."""
     place = tmp_path_factory.mktemp("begun")
     for trial in (0, 1):
@@ -120,6 +129,24 @@ def test_a_file_that_may_not_grow_ends_the_run_and_nothing_is_torn(
         assert_comes_to(expected, work, folder.path, output)
         shutil.rmtree(folder.path.parent)
         print(f"no file above {limit} bytes: {point + 1} points", flush=True)
+
+
+@pytest.mark.slow
+def test_control_where_checkpoints_are_written_in_place_a_full_disk_takes_the_best_one(
+    resume, begun, tmp_path
+):
+    folder = begun(1, tmp_path / "run")
+    before = checkpoints_of(folder)
+
+    def resume_in_place():
+        checkpoint.replacing = in_place
+        return resume(folder.path)
+
+    child = start(limited(folder.last.stat().st_size // 2, resume_in_place), tmp_path / "output")
+    assert child.wait() == 6, child.text
+    with pytest.raises(CheckpointError, match="damaged"):
+        assert_whole_after_failure(folder, before, child.text)
+    assert checkpoints_of(folder)["best.safetensors"] != before["best.safetensors"]
 
 
 def own_disk(path, size):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import Steps, assert_comes_to, let_run, pictures, start
+from harness import Steps, assert_comes_to, in_place, let_run, pictures, start
 from torch import nn
 
 from trainwright.data.dataset import Dataset
@@ -294,12 +294,8 @@ def test_two_ctrl_c_in_the_middle_of_a_write_leave_what_was_saved(
 
 
 def test_control_where_a_file_is_written_in_place_two_ctrl_c_tear_it(train, tmp_path):
-    @contextlib.contextmanager
-    def no_replacing(path):
-        yield path
-
     folder, output = tmp_path / "run", tmp_path / "output"
-    damaged = damaged_by_two_ctrl_c_in_a_save(train, folder, output, no_replacing)
+    damaged = damaged_by_two_ctrl_c_in_a_save(train, folder, output, in_place)
     assert "last.safetensors" in damaged
 
 
