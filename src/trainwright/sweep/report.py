@@ -11,7 +11,7 @@ from trainwright.sweep.verdict import LEVEL, Best, Row, Setting, Verdict, judge_
 from trainwright.sweep.written import command_of, write_csv, write_json
 
 MAX_ROWS = 30  # of the table in the terminal; sweep.csv has all
-MAX_FAILURES = 5
+MAX_FAILURES = 10  # each with its log; sweep.csv has all
 TEST = "Welch's t-test, Holm's correction"
 
 
