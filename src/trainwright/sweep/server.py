@@ -5,6 +5,9 @@ memory. It is safe only while this process has a single thread: it computes noth
 data with one thread, and never touches a GPU. Where threads have been started all the same (by a
 library that a dataset uses), or `warm` is false, a job gets a fresh process instead.
 
+While a job runs the next process is forked already, and waits for its task: forking takes tens of
+milliseconds, and to start a job is then a write to a pipe.
+
 It reads one JSON object a line from standard input, a task to start or a signal to send, and
 writes what happens to standard output. When the input ends, for the sweep has died, it asks the
 jobs to save and stop, gives them a minute, and goes.
@@ -18,7 +21,8 @@ import selectors
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,23 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 Message = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Spare:
+    """A process without a task, and where to write one to it. It goes when that is closed."""
+
+    pid: int
+    pipe: int
+
+    def start(self, message: Message) -> bool:
+        """Give it a task. False: it is dead."""
+        try:
+            with os.fdopen(self.pipe, "wb") as pipe:
+                pipe.write(json.dumps(message).encode())
+        except BrokenPipeError:
+            return False
+        return True
+
+
 class Server:
     """Starts tasks in processes of their own and says how these end."""
 
@@ -36,7 +57,8 @@ class Server:
         self._warm = warm
         self._can_draw = False
         self._data: dict[str, Any] = {}  # datasets by what describes them, or None: it failed
-        self._keys: dict[int, int] = {}  # the task of each living process
+        self._keys: dict[int, int] = {}  # the task of each living process that has one
+        self._spare: Spare | None = None
         # Standard output is ours alone: what a library prints goes to standard error.
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
@@ -69,6 +91,7 @@ class Server:
                 if not received:
                     is_open = False
                     selector.unregister(0)
+                    self._give_up_spare()
                     self._signal_all(signal.SIGTERM)
                 *lines, unread = (unread + received).split(b"\n")
                 for line in lines:
@@ -84,19 +107,46 @@ class Server:
         if self._warm:
             for node in message["data"]:
                 self._load(node)
-        can_fork = self._warm and _num_threads() == 1
-        gc.freeze()  # the collector's marks would copy the pages that processes share
-        pid = os.fork()
-        if pid == 0:
-            self._child(message, can_fork=can_fork)
+        spare, self._spare = self._spare, None
+        is_warm = self._can_fork()
+        if spare is not None and is_warm and spare.start(message):
+            pid = spare.pid
+        else:
+            pid = self._fork(lambda: self._perform(message, is_warm=is_warm))
         self._keys[pid] = message["key"]
-        self._say(event="started", key=message["key"], pid=pid, forked=can_fork)
+        self._say(event="started", key=message["key"], pid=pid)
         if self._warm and not self._can_draw:
             self._can_draw = True
             _import_what_draws()  # now, while that job computes, and not before
+        if self._can_fork():
+            self._prepare_spare()
 
-    def _child(self, message: Message, *, can_fork: bool) -> None:
-        """The new process: perform the task and exit. Never returns."""
+    def _can_fork(self) -> bool:
+        return self._warm and _num_threads() == 1
+
+    def _prepare_spare(self) -> None:
+        task, pipe = os.pipe()
+
+        def wait() -> int:
+            os.close(pipe)
+            with os.fdopen(task, "rb") as file:
+                text = file.read()
+            return self._perform(json.loads(text), is_warm=True) if text else 0
+
+        self._spare = Spare(self._fork(wait), pipe)
+        os.close(task)
+
+    def _give_up_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare.pipe)
+            self._spare = None
+
+    def _fork(self, do: Callable[[], int]) -> int:
+        """Do something in a new process, which exits with the code that comes back."""
+        gc.freeze()  # the collector's marks would copy the pages that processes share
+        pid = os.fork()
+        if pid != 0:
+            return pid
         code = 1
         try:
             os.setsid()  # Ctrl-C in the terminal is for the sweep; and a job dies with its children
@@ -106,14 +156,7 @@ class Server:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._out.close()
-            os.environ.update(message["env"])
-            _redirect(message["log"])
-            if can_fork:
-                from trainwright.sweep.child import perform
-
-                code = perform(message["task"], self._find)
-            else:
-                self._become_fresh(message["task"])
+            code = do()
         except BaseException:
             import traceback
 
@@ -122,6 +165,16 @@ class Server:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    def _perform(self, message: Message, *, is_warm: bool) -> int:
+        """Perform a task in this process. Returns the exit code."""
+        os.environ.update(message["env"])
+        _redirect(message["log"])
+        if not is_warm:
+            self._become_fresh(message["task"])
+        from trainwright.sweep.child import perform
+
+        return perform(message["task"], self._find)
 
     def _become_fresh(self, task: Message) -> None:
         """Replace this process by a fresh Python that performs the task."""
@@ -141,6 +194,7 @@ class Server:
         while len(self._data) >= NUM_DATASETS:
             del self._data[next(iter(self._data))]
         self._say(event="loading", data=key)
+        self._give_up_spare()  # it would not have that
         # A job whose data cannot be had finds that out by itself, and says why.
         self._data[key] = load_data(node)
 
@@ -148,12 +202,17 @@ class Server:
         return self._data.get(_data_key(node))
 
     def _reap(self) -> None:
-        while self._keys:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
             if pid == 0:
                 return
             _kill_group(pid, signal.SIGKILL)  # whatever it has started and left behind
-            key = self._keys.pop(pid)
+            key = self._keys.pop(pid, None)
+            if key is None:  # of a spare
+                continue
             self._say(event="ended", key=key, code=os.waitstatus_to_exitcode(status))
 
     def _signal_all(self, number: int) -> None:
@@ -168,17 +227,13 @@ class Server:
 
 
 def _import_what_jobs_need() -> None:
-    """What is imported or read at the first use, by every job anew.
-
-    With torch that is its compiler, which each optimizer asks whether it is at work (2 s).
-    """
+    """What is imported or read at the first use, by every job anew."""
     import torch
 
+    import trainwright.nn.mlp
     import trainwright.sweep.child  # noqa: F401
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(False)
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
 
 
 def _import_what_draws() -> None:
