@@ -17,11 +17,18 @@ from trainwright.sweep.rehearsal import rehearse
 from trainwright.sweep.worker import FindData, no_data, work, work_together
 
 
-def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
-    """Work on a job or rehearse several. Returns the exit code."""
+def prepare() -> None:
+    """What comes before any task."""
     faulthandler.enable()
     own_progress_lock()
-    _log_to_stdout()
+    logger = logging.getLogger("trainwright")
+    logger.handlers = [logging.StreamHandler(sys.stdout)]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
+    """Work on a job or rehearse several. Returns the exit code."""
     if task["do"] == "rehearse":
         rehearse(task, find_data)
         return 0
@@ -39,17 +46,10 @@ def load_data(node: Mapping[str, Any]) -> Dataset | None:
         return None
 
 
-def _log_to_stdout() -> None:
-    logger = logging.getLogger("trainwright")
-    handler = logging.StreamHandler(sys.stdout)
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
 def main() -> None:
     """Perform the task on standard input."""
     sys.path.append(str(Path.cwd()))
+    prepare()
     task = json.load(sys.stdin)
     code = perform(task)
     sys.stdout.flush()

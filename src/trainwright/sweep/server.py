@@ -13,41 +13,20 @@ writes what happens to standard output. When the input ends, for the sweep has d
 jobs to save and stop, gives them a minute, and goes.
 """
 
-import ctypes
-import gc
+import contextlib
 import json
 import os
 import selectors
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainwright.sweep.forks import Forks, Message
+
 NUM_DATASETS = 4  # held at once
 SECONDS_TO_SAVE = 60  # for jobs when the sweep has died; then they are killed
-PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-
-Message = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Spare:
-    """A process without a task, and where to write one to it. It goes when that is closed."""
-
-    pid: int
-    pipe: int
-
-    def start(self, message: Message) -> bool:
-        """Give it a task. False: it is dead."""
-        try:
-            with os.fdopen(self.pipe, "wb") as pipe:
-                pipe.write(json.dumps(message).encode())
-        except BrokenPipeError:
-            return False
-        return True
 
 
 class Server:
@@ -57,132 +36,88 @@ class Server:
         self._warm = warm
         self._can_draw = False
         self._data: dict[str, Any] = {}  # datasets by what describes them, or None: it failed
-        self._keys: dict[int, int] = {}  # the task of each living process that has one
-        self._spare: Spare | None = None
+        self._forks = Forks()
         # Standard output is ours alone: what a library prints goes to standard error.
-        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self._out = os.dup(1)
         os.dup2(2, 1)
-        self._wake, self._woken = os.pipe()
-        for descriptor in (self._wake, self._woken):
-            os.set_blocking(descriptor, False)
 
     def serve(self) -> None:
         """Serve until the input ends and every job has."""
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the sweep decides, and says so
         if self._warm:
             _import_what_jobs_need()
-        self._say(event="ready")
         selector = selectors.DefaultSelector()
-        selector.register(0, selectors.EVENT_READ)
-        selector.register(self._wake, selectors.EVENT_READ)
+        for descriptor in (0, *self._forks.descriptors):
+            selector.register(descriptor, selectors.EVENT_READ)
         unread, is_open = b"", True
-        while is_open or self._keys:
-            found = selector.select(None if is_open else SECONDS_TO_SAVE)
+        while is_open or self._forks:
+            found = [key.fd for key, _ in selector.select(None if is_open else SECONDS_TO_SAVE)]
             if not found:
-                self._signal_all(signal.SIGKILL)
-            for key, _ in found:
-                if key.fd == self._wake:
-                    os.read(self._wake, 4096)
-                    continue
+                self._forks.signal_all(signal.SIGKILL)
+            for key, code in self._forks.endings():
+                self._say(event="ended", key=key, code=code)
+            if 0 in found:
                 received = os.read(0, 1 << 20)
                 if not received:
                     is_open = False
                     selector.unregister(0)
-                    self._give_up_spare()
-                    self._signal_all(signal.SIGTERM)
+                    self._forks.give_up_spare()
+                    self._forks.signal_all(signal.SIGTERM)
                 *lines, unread = (unread + received).split(b"\n")
                 for line in lines:
                     self._obey(json.loads(line))
-            self._reap()
 
     def _obey(self, message: Message) -> None:
+        key = message["key"]
         if "signal" in message:
-            pids = [pid for pid, key in self._keys.items() if key == message["key"]]
-            for pid in pids:
-                _kill_group(pid, message["signal"])
+            self._forks.signal(key, message["signal"])
             return
         if self._warm:
             for node in message["data"]:
                 self._load(node)
-        spare, self._spare = self._spare, None
-        is_warm = self._can_fork()
-        if spare is not None and is_warm and spare.start(message):
-            pid = spare.pid
+        if self._can_stay():
+            pid = self._forks.start_by_spare(key, message)
+            pid = pid or self._forks.start(key, message, self._prepare_and_perform)
         else:
-            pid = self._fork(lambda: self._perform(message, is_warm=is_warm))
-        self._keys[pid] = message["key"]
-        self._say(event="started", key=message["key"], pid=pid)
+            pid = self._forks.start(key, message, self._become_fresh)
+        self._say(event="started", key=key, pid=pid)
         if self._warm and not self._can_draw:
             self._can_draw = True
             _import_what_draws()  # now, while that job computes, and not before
-        if self._can_fork():
-            self._prepare_spare()
+        if self._can_stay():
+            self._forks.prepare_spare(_prepare, self._perform)
 
-    def _can_fork(self) -> bool:
+    def _can_stay(self) -> bool:
+        """Whether what is forked from this process may perform its task there and then."""
         return self._warm and _num_threads() == 1
 
-    def _prepare_spare(self) -> None:
-        task, pipe = os.pipe()
+    def _prepare_and_perform(self, message: Message) -> int:
+        _prepare()
+        return self._perform(message)
 
-        def wait() -> int:
-            os.close(pipe)
-            with os.fdopen(task, "rb") as file:
-                text = file.read()
-            return self._perform(json.loads(text), is_warm=True) if text else 0
-
-        self._spare = Spare(self._fork(wait), pipe)
-        os.close(task)
-
-    def _give_up_spare(self) -> None:
-        if self._spare is not None:
-            os.close(self._spare.pipe)
-            self._spare = None
-
-    def _fork(self, do: Callable[[], int]) -> int:
-        """Do something in a new process, which exits with the code that comes back."""
-        gc.freeze()  # the collector's marks would copy the pages that processes share
-        pid = os.fork()
-        if pid != 0:
-            return pid
-        code = 1
-        try:
-            os.setsid()  # Ctrl-C in the terminal is for the sweep; and a job dies with its children
-            _die_with_parent()
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._out.close()
-            code = do()
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-    def _perform(self, message: Message, *, is_warm: bool) -> int:
-        """Perform a task in this process. Returns the exit code."""
-        os.environ.update(message["env"])
-        _redirect(message["log"])
-        if not is_warm:
-            self._become_fresh(message["task"])
+    def _perform(self, message: Message) -> int:
+        """Perform a task, in the process that was forked for it. Returns the exit code."""
         from trainwright.sweep.child import perform
 
+        self._settle(message)
         return perform(message["task"], self._find)
 
-    def _become_fresh(self, task: Message) -> None:
-        """Replace this process by a fresh Python that performs the task."""
+    def _become_fresh(self, message: Message) -> int:
+        """Replace the process that was forked by a fresh Python that performs the task."""
+        self._settle(message)
         with tempfile.TemporaryFile() as file:
-            file.write(json.dumps(task).encode())
+            file.write(json.dumps(message["task"]).encode())
             file.seek(0)
             os.dup2(file.fileno(), 0)
-            os.execv(sys.executable, [sys.executable, "-m", "trainwright.sweep.child"])  # noqa: S606
+            command = [sys.executable, "-m", "trainwright.sweep.child"]
+            os.execv(sys.executable, command)  # noqa: S606
+
+    def _settle(self, message: Message) -> None:
+        """Take what the task may see, and give it no input and its log."""
+        os.close(self._out)
+        os.environ.update(message["env"])
+        _redirect(message["log"])
 
     def _load(self, node: Message) -> None:
         """Hold the dataset that a config's section `data` describes, if it can be had."""
@@ -194,36 +129,23 @@ class Server:
         while len(self._data) >= NUM_DATASETS:
             del self._data[next(iter(self._data))]
         self._say(event="loading", data=key)
-        self._give_up_spare()  # it would not have that
+        self._forks.give_up_spare()  # it would not have that
         # A job whose data cannot be had finds that out by itself, and says why.
         self._data[key] = load_data(node)
 
     def _find(self, node: Message) -> Any:
         return self._data.get(_data_key(node))
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            _kill_group(pid, signal.SIGKILL)  # whatever it has started and left behind
-            key = self._keys.pop(pid, None)
-            if key is None:  # of a spare
-                continue
-            self._say(event="ended", key=key, code=os.waitstatus_to_exitcode(status))
-
-    def _signal_all(self, number: int) -> None:
-        for pid in self._keys:
-            _kill_group(pid, number)
-
     def _say(self, **event: Any) -> None:
-        try:
-            self._out.write(json.dumps(event) + "\n")
-        except (BrokenPipeError, ValueError):  # the sweep has died; the end of input says so too
-            return
+        with contextlib.suppress(BrokenPipeError):  # the sweep has died, as the input's end says
+            os.write(self._out, json.dumps(event).encode() + b"\n")
+
+
+def _prepare() -> None:
+    """What a process that was forked does before it performs a task, whichever."""
+    from trainwright.sweep.child import prepare
+
+    prepare()
 
 
 def _import_what_jobs_need() -> None:
@@ -265,22 +187,6 @@ def _redirect(log: str | None) -> None:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)
-
-
-def _kill_group(pid: int, number: int) -> None:
-    """Send a signal to a job and to what it has started, if anything of it lives."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
-    except PermissionError:  # macOS says so of a group of which only zombies are left
-        return
-
-
-def _die_with_parent() -> None:
-    """Let the system send SIGTERM when the server dies: the job saves and stops (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":
