@@ -13,7 +13,10 @@ from typing import Any
 from trainwright.config.build import build
 from trainwright.data.dataset import Dataset
 from trainwright.data.progress import own_progress_lock
+from trainwright.sweep.pictures import draw
 from trainwright.sweep.rehearsal import rehearse
+from trainwright.sweep.store import Store
+from trainwright.sweep.verdict import judge_sweep
 from trainwright.sweep.worker import FindData, no_data, work, work_together
 
 
@@ -28,9 +31,13 @@ def prepare() -> None:
 
 
 def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
-    """Work on a job or rehearse several. Returns the exit code."""
+    """Work on a job, rehearse several, or draw a sweep's plots. Returns the exit code."""
     if task["do"] == "rehearse":
         rehearse(task, find_data)
+        return 0
+    if task["do"] == "draw":
+        store = Store(Path(task["sweep"]))
+        draw(judge_sweep(store), store)
         return 0
     if task["do"] == "stack":
         return work_together(task, find_data)

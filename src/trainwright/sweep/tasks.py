@@ -44,6 +44,11 @@ def stack_task(
     return {"do": "stack", "jobs": members}
 
 
+def drawing_task(store: Store) -> dict[str, Any]:
+    """To draw the plots of a sweep."""
+    return {"do": "draw", "sweep": str(store.path.absolute())}
+
+
 def rehearsal_task(
     jobs: Iterable[Job], result: Path, *, threads: int, groups: Sequence[Sequence[Job]] = ()
 ) -> dict[str, Any]:
