@@ -11,9 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainwright.config.compose import keys_of
-from trainwright.config.validation import nearest
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
+from trainwright.wording import nearest
 
 MAX_LINES = 5
 MAX_WIDTH = 300
