@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainwright.config.build import build
-from trainwright.data.dataset import Dataset
 from trainwright.data.progress import own_progress_lock
+from trainwright.sweep.attempt import work, work_together
+from trainwright.sweep.first_batch import rehearse
+from trainwright.sweep.held_data import FindData, no_data
 from trainwright.sweep.pictures import draw
-from trainwright.sweep.rehearsal import rehearse
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict import judge_sweep
-from trainwright.sweep.worker import FindData, no_data, work, work_together
 
 
 def prepare() -> None:
@@ -42,15 +41,6 @@ def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
     if task["do"] == "stack":
         return work_together(task, find_data)
     return work(task, find_data)
-
-
-def load_data(node: Mapping[str, Any]) -> Dataset | None:
-    """The dataset that a config's section `data` describes; None where that fails."""
-    arguments = {key: value for key, value in node.items() if key != "augment"}
-    try:
-        return build(Dataset, arguments, key="data", facts={})
-    except Exception:
-        return None
 
 
 def main() -> None:

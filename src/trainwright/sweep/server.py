@@ -124,7 +124,7 @@ class Server:
         key = _data_key(node)
         if key in self._data:
             return
-        from trainwright.sweep.child import load_data
+        from trainwright.sweep.held_data import load_data
 
         while len(self._data) >= NUM_DATASETS:
             del self._data[next(iter(self._data))]
