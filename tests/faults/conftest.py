@@ -1,8 +1,13 @@
 """Before anything is forked: what a run imports on its way is imported once, here."""
 
-import pytest
-from harness import drawing, start
+import shutil
+import time
+from pathlib import Path
 
+import pytest
+from harness import fingerprint, seconds_of, start
+
+from trainwright.runfolder import RunFolder
 from trainwright.scoring import attach
 
 
@@ -16,9 +21,9 @@ def warm(train, tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_samples():
-    """The last score of a GAN looks at fewer samples here: they take most of a small run's time."""
+    """The last score of a GAN looks at as many samples as there are images, in children too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attach, "FINAL_SAMPLES", 200)
+        patch.setattr(attach, "FINAL_SAMPLES", 200)  # 10,000 take most of a small run's time
         yield
 
 
@@ -27,6 +32,39 @@ def judged(train, tmp_path_factory):
     """The feature network by which GANs on digits are scored is there, as after a first run."""
     folder = tmp_path_factory.mktemp("judged") / "run"
     small = ("model=gan", "model.width=4", "data.limit=200", "trainer.score_samples=200")
-    work = drawing(1, lambda: train(folder, *small, "trainer.steps=1"))
-    child = start(work, folder.with_name("output"))
+    child = start(lambda: train(folder, *small, "trainer.steps=1"), folder.with_name("output"))
     assert child.wait() == 0, child.text
+
+
+@pytest.fixture(scope="session")
+def go_on(train, resume):
+    """What a person does: start a run, resume it, or start anew where nothing was saved yet."""
+
+    def train_or_resume(folder: Path, *overrides: str):
+        if RunFolder(folder).last.exists():
+            return resume(folder)
+        if folder.exists():
+            folder.rename(folder.with_name(f"{folder.name}-dead-{time.monotonic_ns()}"))
+        return train(folder, *overrides)
+
+    return train_or_resume
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(train, composed, judged, tmp_path_factory):
+    """The run of some overrides that nobody disturbs: its fingerprint and seconds of CPU time."""
+    made = {}
+
+    def of(*overrides: str):
+        if overrides not in made:
+            composed(*overrides)  # in the parent: its children need not read the files
+            folder = tmp_path_factory.mktemp("whole") / "run"
+            if "data=folder" in overrides:  # images are decoded once: no part of what is measured
+                output = folder.with_name("output")
+                assert start(lambda: train(folder, *overrides), output).wait() == 0
+                shutil.rmtree(folder)
+            seconds = seconds_of(lambda: train(folder, *overrides), folder.with_name("output"))
+            made[overrides] = fingerprint(folder), seconds
+        return made[overrides]
+
+    return of
