@@ -89,17 +89,21 @@ def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def keys_of(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Every section that the groups chosen by `arguments` bring, and its keys; for messages.
+    """Every section that the groups chosen by `arguments` bring, and its keys.
 
     The whole config is the section "".
     """
+    return dict(_sections("", composed(arguments)))
+
+
+def composed(arguments: Sequence[str]) -> DictConfig:
+    """The config with the groups that are chosen by `arguments`; for messages and completion."""
     chosen = [a for a in arguments if group_options(a.split("=")[0]) and "," not in a]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         try:
-            config = compose("train", overrides=chosen)
+            return compose("train", overrides=chosen)
         except Exception:  # one of those is wrong as well, and will be told next time
-            config = compose("train")
-    return dict(_sections("", config))
+            return compose("train")
 
 
 def _sections(name: str, node: DictConfig) -> Iterator[tuple[str, list[str]]]:
