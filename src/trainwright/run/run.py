@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright.config.stored import addresses
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
@@ -170,7 +172,8 @@ def _train_and_finish(
     started: float,
 ) -> Training[Outcome]:
     """All that happens in the folder; however it ends, the summary says so."""
-    go_on = f"go on: train trainer.resume={folder.path}"
+    again = [f" {shlex.quote(f'{key}={to}')}" for key, to in addresses(request.config).items()]
+    go_on = f"go on: train trainer.resume={folder.path}{''.join(again)}"
     try:
         yield from _train(request, assembly, folder, stopping, send, summary)
         if requests.received is not None:
