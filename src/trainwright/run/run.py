@@ -124,7 +124,9 @@ def running(request: Request) -> Training[Outcome]:
         else:
             folder, going_on = resume.folder, put_back(resume, assembly, stopping)
             notes = going_on.lines()
-            summary["resumed"] = [*read_summary(folder).get("resumed", []), going_on.record()]
+            before = read_summary(folder)
+            summary["started"] = before.get("started")
+            summary["resumed"] = [*before.get("resumed", []), going_on.record()]
         _note_request(request, folder)
         folder.write_summary(summary)
         until_ended.enter_context(logged_to(folder.log))
