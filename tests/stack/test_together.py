@@ -168,15 +168,22 @@ def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):
         assert not torch.equal(each[0].inputs, each[1].inputs)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_member_is_the_same_to_the_bit_whoever_is_stacked_with_it(members_of, precision):
-    common = (*MLP, f"trainer.precision={precision}")
+@pytest.mark.parametrize(
+    "own",
+    ["trainer.precision=bf16", "optimizer=adam", "optimizer=sgd",
+     "optimizer=sgd optimizer.momentum=0 optimizer.nesterov=false",
+     "optimizer=rmsprop", "optimizer=adagrad", "model.norm=batch", "model.dropout=0.3"],
+)  # fmt: skip
+def test_a_member_is_the_same_to_the_bit_whoever_is_stacked_with_it(members_of, own):
+    """Some parameters fill whole vectors of the processor, and are moved as one, and some don't."""
+    common = (*MLP, *own.split())
     company = [["seed=1"], ["seed=2"], ["seed=3"], ["optimizer.lr=0.01"], ["seed=4"]]
     (single,) = members_of(common, [["seed=2"]])
-    members = members_of(common, company)
-    together([training(single)])
-    together([training(assembly) for assembly in members])
+    members, like = members_of(common, company), members_of(common, company[:3])
+    for group in ([single], members, like):
+        assert together([training(assembly) for assembly in group]) == [None] * len(group)
     assert apart(single, members[1]) == 0
+    assert apart(single, like[1]) == 0
 
 
 def test_who_diverges_leaves_and_the_others_are_untouched_to_the_bit(members_of):

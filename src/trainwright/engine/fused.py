@@ -17,18 +17,19 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 Kernel = Callable[[list[Tensor]], None]
 
 
-def fused_kernels(optimizer: Optimizer) -> list[Kernel] | None:
+def fused_kernels(optimizer: Optimizer, *, counts: bool = True) -> list[Kernel] | None:
     """One kernel for each group of an optimizer that has made at least one step.
 
     None where there is no such kernel, or it was not asked for: then torch's own step moves it.
+    Without `counts` the steps in the optimizer's state are counted by who calls the kernels.
     """
     make = _MAKERS.get(type(optimizer))
     if make is None or not all(group["fused"] for group in optimizer.param_groups):
         return None
-    return [make(optimizer, group) for group in optimizer.param_groups]
+    return [make(optimizer, group, counts) for group in optimizer.param_groups]
 
 
-def _adam(optimizer: Optimizer, group: dict[str, Any]) -> Kernel:
+def _adam(optimizer: Optimizer, group: dict[str, Any], counts: bool) -> Kernel:
     parameters = group["params"]
     states = [optimizer.state[parameter] for parameter in parameters]
     steps = [state["step"] for state in states]
@@ -39,7 +40,8 @@ def _adam(optimizer: Optimizer, group: dict[str, Any]) -> Kernel:
     beta1, beta2 = group["betas"]
 
     def move(gradients: list[Tensor]) -> None:
-        torch._foreach_add_(steps, 1)
+        if counts:
+            torch._foreach_add_(steps, 1)
         kernel(
             parameters,
             gradients,
@@ -59,7 +61,7 @@ def _adam(optimizer: Optimizer, group: dict[str, Any]) -> Kernel:
     return move
 
 
-def _sgd(optimizer: Optimizer, group: dict[str, Any]) -> Kernel:
+def _sgd(optimizer: Optimizer, group: dict[str, Any], counts: bool) -> Kernel:
     parameters = group["params"]
     has_momentum = group["momentum"] != 0
     buffers = [optimizer.state[p]["momentum_buffer"] for p in parameters] if has_momentum else []
@@ -81,7 +83,7 @@ def _sgd(optimizer: Optimizer, group: dict[str, Any]) -> Kernel:
     return move
 
 
-_MAKERS: dict[type[Optimizer], Callable[[Optimizer, dict[str, Any]], Kernel]] = {
+_MAKERS: dict[type[Optimizer], Callable[[Optimizer, dict[str, Any], bool], Kernel]] = {
     Adam: _adam,
     AdamW: _adam,
     SGD: _sgd,

@@ -99,6 +99,11 @@ class PlayerOptimizer:
         optimizer.zero_grad()
         self._kernels[number] = fused_kernels(optimizer)
 
+    def memory(self) -> list[Tensor]:
+        """Every state tensor."""
+        states = [s for optimizer in self.optimizers for s in optimizer.state.values()]
+        return [value for s in states for value in s.values() if isinstance(value, Tensor)]
+
     def state_dict(self) -> dict[str, Tensor]:
         """Every state tensor under `<parameter>.<name>`, numbers as 0-dim tensors.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from trainwright.seeds import generator_for
+from trainwright.seeds import derive_seed
 from trainwright.stack.slopes import leaf, slope
 
 
@@ -21,14 +21,21 @@ class Draws(TorchFunctionMode):
 
     Alone, a run seeds torch's generator before each step and then draws from it. Here each member
     has such a generator of its own, with the same seed, and the draws come in the same order.
-    `lane` must be set, within `vmap`, to the number of the member.
+    `lane` must be set, within `vmap`, to the number of the member; it is None where all are called
+    at once.
     """
 
-    def __init__(self, seeds: Sequence[int], step: int, device: torch.device) -> None:
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         super().__init__()
         self.lane: Tensor | None = None
-        self._make = lambda: [generator_for(s, "step", step, device=device) for s in seeds]
-        self._generators: list[torch.Generator] | None = None
+        self._seeds = list(seeds)
+        self._generators = [torch.Generator(device) for _ in seeds]
+        self._step = 0
+        self._is_seeded = False
+
+    def begin(self, step: int) -> None:
+        """From now on draw what is drawn in this step."""
+        self._step, self._is_seeded = step, False
 
     def __torch_function__(
         self,
@@ -56,42 +63,48 @@ class Draws(TorchFunctionMode):
             return slope(*args, **kwargs)
         return func(*args, **kwargs)
 
+    def masks(
+        self, shape: Sequence[int], dtype: torch.dtype, device: torch.device, p: float | Each
+    ) -> Tensor:
+        """By what dropout multiplies the activations of all members, (K, *shape).
+
+        Drawn by `bernoulli_`, as torch does on a CPU.
+        """
+        rates = p if isinstance(p, Each) else Each([p] * len(self._seeds))
+        masks = torch.empty((len(rates), *shape), dtype=dtype, device=device)
+        for mask, rate, generator in zip(masks.unbind(), rates, self._seeded(), strict=True):
+            mask.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
+        return masks
+
     def _dropout(
         self, inputs: Tensor, p: float | Each = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
-        """What torch does on a CPU, where the mask is drawn by `bernoulli_`."""
         if not training or p == 0:
             return inputs
-        shape, dtype, device = inputs.shape, inputs.dtype, inputs.device
-        rates = p if isinstance(p, Each) else Each([p] * len(self._made()))
-        masks = [
-            torch.empty(shape, dtype=dtype, device=device)
-            .bernoulli_(1 - rate, generator=generator)
-            .div_(1 - rate)
-            for rate, generator in zip(rates, self._made(), strict=True)
-        ]
-        return inputs * self._of_lane(masks)
+        return inputs * self._of_lane(self.masks(inputs.shape, inputs.dtype, inputs.device, p))
 
     def _smoothed(
         self, logits: Tensor, targets: Tensor, *, label_smoothing: Each, **others: Any
     ) -> Tensor:
         """Mean cross-entropy with a share of the target spread over all classes, as torch does."""
-        share = self._of_lane([torch.tensor(s, device=logits.device) for s in label_smoothing])
+        share = self._of_lane(torch.tensor(label_smoothing, device=logits.device))
         spread = -logits.log_softmax(dim=1).mean()
         return (1 - share) * functional.cross_entropy(logits, targets, **others) + share * spread
 
     def _drawn(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
-        return self._of_lane([draw(generator) for generator in self._made()])
+        return self._of_lane(torch.stack([draw(generator) for generator in self._seeded()]))
 
-    def _made(self) -> list[torch.Generator]:
-        if self._generators is None:
-            self._generators = self._make()  # type: ignore[no-untyped-call]
+    def _seeded(self) -> list[torch.Generator]:
+        if not self._is_seeded:
+            for seed, generator in zip(self._seeds, self._generators, strict=True):
+                generator.manual_seed(derive_seed(seed, "step", self._step))
+            self._is_seeded = True
         return self._generators
 
-    def _of_lane(self, members: Sequence[Tensor]) -> Tensor:
-        """Of one tensor for each member that of the member at hand, under `vmap`."""
+    def _of_lane(self, members: Tensor) -> Tensor:
+        """Of what all members have, (K, ...), that of the member at hand, under `vmap`."""
         assert self.lane is not None
-        return torch.stack(list(members))[self.lane]
+        return members[self.lane]
 
 
 _FROM_SIZES = (torch.randn, torch.rand, torch.randint)

@@ -1,122 +1,87 @@
-"""Layers that `vmap` does not stack well by itself: it finds here what to do instead.
+"""Layers of all members computed at once, by hand, where `vmap` would be slow or refuse.
 
-- Dense layers become one batched product. By itself `vmap` gives their gradients transposed, where
-  the optimizer wants them laid out as the weights: copies that cost as much as all the rest.
-- Batch normalisation becomes one of K times as many channels. By itself `vmap` refuses inputs of
-  fewer bits than the statistics have (bf16), and changes those only in a copy.
+`vmap` costs as much Python for every call of torch as a small product of matrices takes, gives
+the gradients of dense layers transposed, where the optimizer wants them laid out as the weights,
+and refuses batch normalisation in bf16. So layers one after the other become a `Chain`: `vmap`
+calls it once, and it computes with the tensors of all members, (K, ...), as ordinary autograd.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainwright.stack.draws import Draws
 
-def prepare(network: nn.Module) -> None:
-    """Let the layers of a network know how they are stacked."""
-    for module in network.modules():
-        if type(module) is nn.Linear and module.bias is not None:
-            module.__class__ = Linear
-        elif type(module) in _NORMS and module.momentum is not None:
-            module.__class__ = _NORMS[type(module)]
+Held = Mapping[str, Tensor]  # what a layer holds, of all members, by its name in the layer
+Step = Callable[[Tensor], Tensor]  # maps what all members have computed so far, (K, B, ...)
 
 
-class Linear(nn.Linear):
-    """A dense layer that `vmap` turns into one product of (K, B, in) with (K, out, in)."""
+def by_hand(network: nn.Module, tensors: Mapping[str, Tensor], draws: Draws) -> set[str]:
+    """Put chains in the place of the layers that can be stacked by hand.
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Map inputs (B, in) to (B, out)."""
-        if input.dim() != 2:
-            return super().forward(input)
-        outputs: Tensor = _Affine.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
+    `tensors`: parameters and buffers of all members (K, ...), by their names in the network.
+    Returns the names of those that chains now hold.
+    """
+    taken: set[str] = set()
+    for prefix, parent in list(network.named_modules()):
+        for names in _neighbours(parent):
+            steps = []
+            for name in names:
+                start = f"{prefix}.{name}." if prefix else f"{name}."
+                held = {k.removeprefix(start): k for k in tensors if k.startswith(start)}
+                taken.update(held.values())
+                layer = getattr(parent, name)
+                steps.append(_step(layer, {k: tensors[v] for k, v in held.items()}, draws))
+            setattr(parent, names[0], Chain(steps, draws))
+            for name in names[1:]:
+                delattr(parent, name)
+    return taken
+
+
+def _neighbours(parent: nn.Module) -> Iterable[list[str]]:
+    """The names of children that make a chain, which has to be worth its call by `vmap`."""
+    children = dict(parent.named_children())
+    if type(parent) is nn.Sequential:
+        runs = [list(run) for _, run in groupby(children, lambda name: _is_known(children[name]))]
+    else:
+        runs = [[name] for name in children]
+    for run in runs:
+        if _is_known(children[run[0]]) and any(_is_worth_it(children[name]) for name in run):
+            yield run
+
+
+class Chain(nn.Module):
+    """Layers of all members one after the other."""
+
+    def __init__(self, steps: Sequence[Step], draws: Draws) -> None:
+        super().__init__()
+        self._steps = steps
+        self._draws = draws
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map the inputs of all members (K, B, ...), or of one (B, ...) as `vmap` sees it."""
+        if self._draws.lane is None:
+            return self.together(inputs)
+        outputs: Tensor = _AllAtOnce.apply(inputs, self)  # type: ignore[no-untyped-call]
         return outputs
 
+    def together(self, inputs: Tensor) -> Tensor:
+        """Map the inputs of all members (K, B, ...)."""
+        for step in self._steps:
+            inputs = step(inputs)
+        return inputs
 
-class _Affine(torch.autograd.Function):
-    """Of one member, as `vmap` sees it."""
 
-    @staticmethod
-    def forward(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return functional.linear(inputs, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Nothing is kept: `vmap` computes something else."""
+class _AllAtOnce(torch.autograd.Function):
+    """What leads from one member, under `vmap`, to all: autograd runs around it."""
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *tensors: Tensor) -> tuple[Tensor, int]:
-        stacked = [
-            t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
-            for t, dim in zip(tensors, in_dims, strict=True)
-        ]
-        kind = stacked[0].device.type
-        if not torch.is_autocast_enabled(kind):
-            return _StackedAffine.apply(*stacked), 0  # type: ignore[no-untyped-call]
-        lower = [tensor.to(torch.get_autocast_dtype(kind)) for tensor in stacked]
-        with torch.autocast(kind, enabled=False):
-            return _StackedAffine.apply(*lower), 0  # type: ignore[no-untyped-call]
-
-
-class _StackedAffine(torch.autograd.Function):
-    """inputs (K, B, in), weights (K, out, in) and biases (K, out) to (K, B, out)."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
-        ctx.save_for_backward(inputs, weights)
-        return torch.baddbmm(biases.unsqueeze(1), inputs, weights.mT)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        inputs, weights = ctx.saved_tensors
-        of_inputs = torch.bmm(gradient, weights) if ctx.needs_input_grad[0] else None
-        return of_inputs, torch.bmm(gradient.mT, inputs), gradient.sum(dim=1)
-
-
-class BatchNorm1d(nn.BatchNorm1d):
-    """Normalises by the statistics of a member's own batch."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Map features (B, F) to the same shape."""
-        return _normalised(self, input)
-
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """Normalises by the statistics of a member's own batch."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Map maps (B, C, H, W) to the same shape."""
-        return _normalised(self, input)
-
-
-_NORMS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: BatchNorm1d,
-    nn.BatchNorm2d: BatchNorm2d,
-}
-
-
-def _normalised(norm: BatchNorm1d | BatchNorm2d, inputs: Tensor) -> Tensor:
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
-    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    outputs: Tensor = _Norm.apply(inputs, *held, norm.momentum, norm.eps)  # type: ignore[no-untyped-call]
-    return outputs
-
-
-class _Norm(torch.autograd.Function):
-    """Of one member, as `vmap` sees it: inputs (B, C, ...), and four times (C,)."""
-
-    @staticmethod
-    def forward(
-        inputs: Tensor,
-        mean: Tensor,
-        var: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        momentum: float,
-        eps: float,
-    ) -> Tensor:
-        return functional.batch_norm(inputs, mean, var, weight, bias, True, momentum, eps)
+    def forward(inputs: Tensor, chain: Chain) -> Tensor:
+        raise AssertionError("a chain is called under vmap alone")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -124,15 +89,127 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], inputs: Tensor, *rest: Any
+        info: Any, in_dims: tuple[int | None, ...], inputs: Tensor, chain: Chain
     ) -> tuple[Tensor, int]:
-        held, (momentum, eps) = rest[:4], rest[4:]
-        num, axis = info.batch_size, in_dims[0]
+        axis = in_dims[0]
         assert axis is not None
-        assert in_dims[1:5] == (0, 0, 0, 0)
-        apart = inputs.movedim(axis, 1)  # (B, K, C, ...)
-        mean, var, weight, bias = (tensor.view(-1) for tensor in held)
-        together = functional.batch_norm(
-            apart.flatten(1, 2), mean, var, weight, bias, True, momentum, eps
+        return chain.together(inputs.movedim(axis, 0)), 0
+
+
+def _linear(layer: nn.Linear, held: Held, draws: Draws) -> Step:
+    weights, biases = held["weight"], held.get("bias")
+
+    def step(inputs: Tensor) -> Tensor:
+        tensors: tuple[Tensor | None, ...] = (inputs, weights, biases)
+        kind = inputs.device.type
+        if torch.is_autocast_enabled(kind):
+            lower = torch.get_autocast_dtype(kind)
+            tensors = tuple(None if t is None else t.to(lower) for t in tensors)
+        with torch.autocast(kind, enabled=False):
+            outputs: Tensor = _Affine.apply(*tensors)  # type: ignore[no-untyped-call]
+        return outputs
+
+    return step
+
+
+class _Affine(torch.autograd.Function):
+    """inputs (K, B, in), weights (K, out, in) and biases (K, out) to (K, B, out).
+
+    Each product, also for the gradients, is the one that torch makes of a dense layer alone: with
+    them in this order most members come out to the bit as they do alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weights)
+        if biases is None:
+            return torch.bmm(inputs, weights.mT)
+        return torch.baddbmm(biases.unsqueeze(1), inputs, weights.mT)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weights = ctx.saved_tensors
+        of_inputs, of_weights, of_biases = ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, weights) if of_inputs else None,
+            torch.bmm(gradient.mT, inputs) if of_weights else None,
+            gradient.sum(dim=1) if of_biases else None,
         )
-        return together.view(together.shape[0], num, -1, *together.shape[2:]), 1
+
+
+def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, held: Held, draws: Draws) -> Step:
+    """By the statistics of each member's own batch: one of K times as many channels."""
+    names = ("running_mean", "running_var", "weight", "bias")
+    momentum, eps = layer.momentum, layer.eps
+    assert momentum is not None
+
+    def normalised(inputs: Tensor) -> Tensor:
+        mean, var, weight, bias = (held[name].view(-1) for name in names)  # (K * C)
+        return functional.batch_norm(inputs, mean, var, weight, bias, True, momentum, eps)
+
+    def step(inputs: Tensor) -> Tensor:
+        held["num_batches_tracked"].add_(1)
+        apart = inputs.movedim(0, 1)  # (B, K, C, ...)
+        return normalised(apart.flatten(1, 2)).view(apart.shape).movedim(1, 0)
+
+    return step
+
+
+def _layer_norm(layer: nn.LayerNorm, held: Held, draws: Draws) -> Step:
+    """Over each example's features, with the gain and bias (K, F) of its member."""
+
+    def step(inputs: Tensor) -> Tensor:
+        gain, bias = (held[name].unsqueeze(1) for name in ("weight", "bias"))  # (K, 1, F)
+        plain = functional.layer_norm(inputs.float(), layer.normalized_shape, eps=layer.eps)
+        return torch.addcmul(bias, plain, gain).to(inputs.dtype)
+
+    return step
+
+
+def _flatten(layer: nn.Flatten, held: Held, draws: Draws) -> Step:
+    return lambda inputs: inputs.flatten(2)
+
+
+def _dropout(layer: nn.Dropout, held: Held, draws: Draws) -> Step:
+    def step(inputs: Tensor) -> Tensor:
+        _, *shape = inputs.shape
+        return inputs * draws.masks(shape, inputs.dtype, inputs.device, layer.p)
+
+    return step
+
+
+def _elementwise(layer: nn.Module, held: Held, draws: Draws) -> Step:
+    return layer
+
+
+_ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
+_KINDS: dict[type[nn.Module], Callable[[Any, Held, Draws], Step]] = {
+    nn.Linear: _linear,
+    nn.BatchNorm1d: _batch_norm,
+    nn.BatchNorm2d: _batch_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.Flatten: _flatten,
+    nn.Dropout: _dropout,
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+}
+
+
+def _step(layer: nn.Module, held: Held, draws: Draws) -> Step:
+    return _KINDS[type(layer)](layer, held, draws)
+
+
+def _is_known(layer: nn.Module) -> bool:
+    if type(layer) not in _KINDS:
+        return False
+    match layer:
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            return layer.affine and layer.track_running_stats and layer.momentum is not None
+        case nn.LayerNorm():
+            return len(layer.normalized_shape) == 1 and layer.bias is not None
+        case nn.Flatten():
+            return (layer.start_dim, layer.end_dim) == (1, -1)
+    return True
+
+
+def _is_worth_it(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d)

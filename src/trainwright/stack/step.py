@@ -1,13 +1,14 @@
 """One training step of K runs as one program.
 
 What the members' networks hold is moved into tensors of K rows; `torch.func.vmap` makes of one
-member's turn the turn of all, and autograd runs around it. Losses, gradients, norms, learning rates
-and what is drawn are each member's own, so each moves as it would alone, but for rounding.
+member's turn the turn of all, where `layers.py` knows no better, and autograd runs around it.
+Losses, gradients, norms, learning rates and what is drawn are each member's own, so each moves as
+it would alone, but for rounding.
 """
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from trainwright.data.batches import Batch, at_once
 from trainwright.engine.finite import refused_move
 from trainwright.engine.moves import Metrics, Move
 from trainwright.stack.draws import Draws, Each
-from trainwright.stack.layers import prepare
+from trainwright.stack.layers import by_hand
+from trainwright.stack.losses import Apart
 from trainwright.stack.optimizer import StackedOptimizer
 from trainwright.stack.rows import stack_, unstack_
 from trainwright.tasks.classifier import Classifier
@@ -36,29 +38,33 @@ class Stack:
         first = self._states[0]
         tasks = [state.task for state in self._states]
         self._template = _template(tasks)
-        self._parameters = {
-            name: stack_([dict(task.named_parameters())[name] for task in tasks])
-            for name, _ in first.task.named_parameters()
-        }
-        self._buffers = {
-            name: stack_([dict(task.named_buffers())[name] for task in tasks])
-            for name in _buffers_of_players(first.task)
-        }
+        parameters = _stacked([dict(task.named_parameters()) for task in tasks])
+        buffers = _stacked([_buffers_of_players(task) for task in tasks])
         self._moved: dict[str, list[Tensor]] = {}  # what each player's gradients are for
         self._optimizers: dict[str, StackedOptimizer] = {}
         names = {parameter: name for name, parameter in first.task.named_parameters()}
         for player, optimizer in first.optimizers.items():
-            stacked = [self._parameters[names[p]].requires_grad_() for p in optimizer.parameters]
+            stacked = [parameters[names[p]] for p in optimizer.parameters]
             self._moved[player] = stacked
             members = [state.optimizers[player] for state in self._states]
-            self._optimizers[player] = StackedOptimizer(members)
-        self._lanes = torch.arange(len(moves), device=first.placement.device)
+            self._optimizers[player] = StackedOptimizer(members, stacked)
+        device = first.placement.device
+        self._draws = Draws([state.seed for state in self._states], device)
+        tensors = {**parameters, **buffers}
+        by_chains = by_hand(self._template, tensors, self._draws)
+        self._by_vmap = {name: t for name, t in tensors.items() if name not in by_chains}
+        self._needs_vmap = bool(self._by_vmap) or not first.task.is_one_loss
+        self._lanes = torch.arange(len(moves), device=device)
+        self._step = first.step
 
     def holds(self, moves: Sequence[Move]) -> bool:
-        """Whether these are the runs of this stack, in this order."""
+        """Whether these are the runs of this stack, in this order, at its next step.
+
+        One that has gone back to a checkpoint has another state than its optimizer had here.
+        """
         mine = self._states
         return len(moves) == len(mine) and all(
-            m.state is s for m, s in zip(moves, mine, strict=True)
+            m.state is s and s.step == self._step for m, s in zip(moves, mine, strict=True)
         )
 
     def let_go_but(self, moves: Sequence[Move]) -> None:
@@ -69,6 +75,8 @@ class Stack:
                 continue
             unstack_(state.task.parameters())
             unstack_(state.task.buffers())
+            for optimizer in state.optimizers.values():
+                unstack_(optimizer.memory())
 
     def step(self) -> list[Result]:
         """Every player of every member moves once, in turn.
@@ -77,16 +85,18 @@ class Stack:
         the player that it was about, and those after it, have not moved.
         """
         first = self._states[0]
-        step, device = first.step, first.placement.device
+        step = first.step
+        self._step = step + 1
         batch = at_once([move.batches for move in self._moves], step)
         factors = [s.schedule.factor(step) * s.recovery.lr_scale for s in self._states]
         handed: Handed = {}
         seen: list[Metrics] = [{} for _ in self._states]
         errors: dict[int, Exception] = {}
-        draws = Draws([state.seed for state in self._states], step, device)
-        for player in first.task.turns(step):
-            with draws:
-                losses, metrics, handed = self._turn(player, batch, handed, draws)
+        self._draws.begin(step)
+        turns = first.task.turns(step)
+        for number, player in enumerate(turns):
+            self._follow(turns[number:])
+            losses, metrics, handed = self._turn(player, batch, handed)
             gradients = torch.autograd.grad(
                 losses.sum(), self._moved[player], materialize_grads=True, allow_unused=True
             )
@@ -96,27 +106,35 @@ class Stack:
                 state.averaged.update(step)
         return [errors.get(number, found) for number, found in enumerate(seen)]
 
-    def _turn(
-        self, player: str, batch: Batch, handed: Handed, draws: Draws
-    ) -> tuple[Tensor, Metrics, Handed]:
+    def _follow(self, players: Sequence[str]) -> None:
+        """Let autograd follow the parameters of those who have yet to move in this step."""
+        for player, stacked in self._moved.items():
+            for tensor in stacked:
+                tensor.requires_grad_(player in players)
+
+    def _turn(self, player: str, batch: Batch, handed: Handed) -> tuple[Tensor, Metrics, Handed]:
         """Losses (K,), what is to be logged, (K, ...), and what the next turn is handed."""
         first = self._states[0]
         known = {"step": first.step, "progress": first.step / first.clock.total_steps}
+        if not self._needs_vmap:
+            with Apart(), first.placement.autocast():
+                return *self._template(player, batch, known), {}
         targets = None if batch.targets is None else 0
 
         def one(
             lane: Tensor, tensors: dict[str, Tensor], batch: Batch, handed: Handed
         ) -> tuple[Tensor, Metrics, Handed]:
-            draws.lane = lane
+            self._draws.lane = lane
             notes = {**known, **handed}
             with first.placement.autocast():
                 loss, seen = functional_call(self._template, tensors, (player, batch, notes))
             return loss, seen, {k: v for k, v in notes.items() if isinstance(v, Tensor)}
 
         mapped = vmap(one, in_dims=(0, 0, Batch(0, targets), 0), randomness="same")  # type: ignore[arg-type]
-        found: tuple[Tensor, Metrics, Handed] = mapped(
-            self._lanes, {**self._parameters, **self._buffers}, batch, handed
-        )
+        with self._draws:
+            found: tuple[Tensor, Metrics, Handed] = mapped(
+                self._lanes, self._by_vmap, batch, handed
+            )
         return found
 
     def _move(
@@ -147,15 +165,29 @@ class Stack:
                     own,
                     read[1][k],
                 )
-            limit = self._moves[k].settings.clip_norm
-            if limit is not None and k not in errors and read[1][k] > limit:
-                scale = limit / (read[1][k] + 1e-6)
-                torch._foreach_mul_([gradient[k] for gradient in gradients], scale)
+        self._clip(gradients, read[1])
         prefix = f"{player}/" if len(self._moved) > 1 else ""
         for name, values in {**metrics, "grad_norm": norms}.items():
             for found, value in zip(seen, values.unbind(), strict=True):
                 found[f"{prefix}{name}"] = value
         self._optimizers[player].step(gradients, factors, [k not in errors for k in range(num)])
+
+    def _clip(self, gradients: list[Tensor], norms: Sequence[float]) -> None:
+        """Scale down the gradients (K, ...) of each member whose norm is above its limit."""
+        limits = [move.settings.clip_norm for move in self._moves]
+        scales = [
+            limit / (norm + 1e-6) if limit is not None and norm > limit else 1.0
+            for limit, norm in zip(limits, norms, strict=True)
+        ]
+        if any(scale != 1.0 for scale in scales):
+            each = torch.tensor(scales, device=gradients[0].device)
+            for gradient in gradients:
+                gradient.mul_(each.view(-1, *(1 for _ in gradient.shape[1:])))
+
+
+def _stacked(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Of tensors that each member has by the same names one of K rows for each name."""
+    return {name: stack_([member[name] for member in members]) for name in members[0]}
 
 
 def _template(tasks: Sequence[Task]) -> Task:
@@ -163,7 +195,6 @@ def _template(tasks: Sequence[Task]) -> Task:
     task = tasks[0]
     kept: tuple[Any, ...] = (task.judge, task.score_features)
     template = copy.deepcopy(task, memo={id(part): part for part in kept if part is not None})
-    prepare(template)
     for shared, *own in zip(*(t.modules() for t in (template, *tasks)), strict=True):
         if isinstance(shared, nn.Dropout):
             shared.p = Each(module.p for module in own)  # type: ignore[assignment]
@@ -174,7 +205,7 @@ def _template(tasks: Sequence[Task]) -> Task:
     return template.train()
 
 
-def _buffers_of_players(task: Task) -> list[str]:
-    """The names of what networks hold besides parameters, such as running statistics."""
+def _buffers_of_players(task: Task) -> dict[str, Tensor]:
+    """What networks hold besides parameters, such as running statistics, by name."""
     owned = {id(b) for player in task.players.values() for b in player.buffers()}
-    return [name for name, buffer in task.named_buffers() if id(buffer) in owned]
+    return {name: buffer for name, buffer in task.named_buffers() if id(buffer) in owned}

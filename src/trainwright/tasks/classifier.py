@@ -1,6 +1,7 @@
 """Classification: one of `num_classes` for each example; two classes are no special case."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +20,7 @@ class Classifier(Task):
     """
 
     objective: Objective = Objective("accuracy", higher_is_better=True)
+    is_one_loss: ClassVar[bool] = True
 
     def __init__(
         self, *, model: nn.Module, info: DataInfo, label_smoothing: float = 0.0, top_k: int = 5
@@ -52,7 +54,7 @@ class Classifier(Task):
         assert batch.targets is not None
         logits = self.model(batch.inputs).float()  # (B, classes)
         loss = functional.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
-        correct = logits.detach().argmax(dim=1) == batch.targets
+        correct = logits.detach().argmax(dim=-1) == batch.targets
         return loss, {"loss": loss.detach(), "accuracy": correct.float()}
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ class Regression(Task):
 
     objective: Objective = Objective("mse", higher_is_better=False)
     wants_fp32: ClassVar[bool] = True
+    is_one_loss: ClassVar[bool] = True
 
     def __init__(self, *, model: nn.Module, info: DataInfo) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class Regression(Task):
         """Return the mean squared error of the batch, in standard deviations squared."""
         assert batch.targets is not None
         standardised = (batch.targets - self.target_mean) / self.target_std
-        loss = functional.mse_loss(self.model(batch.inputs).float().squeeze(1), standardised)
+        loss = functional.mse_loss(self.model(batch.inputs).float().squeeze(-1), standardised)
         return loss, {"loss": loss.detach()}
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:

@@ -40,6 +40,9 @@ class Task(nn.Module, ABC):
     objective: Objective
     wants_fp32: ClassVar[bool] = False  # `precision=auto` must not choose fewer bits
     evaluated_examples: ClassVar[int | None] = None  # at most so many; None: the whole split
+    # Whether `forward` is one mean loss by torch, and else treats each example by itself, whatever
+    # the dimensions before it: a stack calls it once for the batches (K, B, ...) of K members.
+    is_one_loss: ClassVar[bool] = False
 
     normalisation: Normalisation
     judge: Judge | None = None  # of what the task generates; given by who puts a run together

@@ -1,0 +1,63 @@
+"""Losses of all members at once: the mean over the examples of each, where torch has one for all.
+
+So a task that is one loss on what its network says needs no `vmap`, once that network is a chain.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from trainwright.stack.draws import Each
+
+
+class Apart(TorchFunctionMode):
+    """While this is open, losses of what K members have computed, (K, B, ...), are (K,)."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, or for a loss its counterpart."""
+        return _COUNTERPARTS.get(func, func)(*args, **(kwargs or {}))
+
+
+def _cross_entropy(
+    logits: Tensor, targets: Tensor, *, label_smoothing: float | Each = 0.0, **others: Any
+) -> Tensor:
+    """Of logits (K, B, classes) and targets (K, B)."""
+    _check_others(others)
+    of_examples = functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction="none"
+    )
+    plain = of_examples.view(targets.shape).mean(dim=1)
+    if not label_smoothing:
+        return plain
+    share = torch.tensor(label_smoothing, device=logits.device)  # () or (K,)
+    spread = -logits.log_softmax(dim=2).mean(dim=(1, 2))
+    return (1 - share) * plain + share * spread
+
+
+def _mse_loss(outputs: Tensor, targets: Tensor, **others: Any) -> Tensor:
+    """Of values (K, B)."""
+    _check_others(others)
+    return functional.mse_loss(outputs, targets, reduction="none").mean(dim=1)
+
+
+def _check_others(others: dict[str, Any]) -> None:
+    """Of torch's other options none is used."""
+    assert others.pop("ignore_index", -100) == -100
+    assert others.pop("reduction", "mean") == "mean"
+    assert not any(others.values())
+
+
+_COUNTERPARTS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    functional.cross_entropy: _cross_entropy,
+    functional.mse_loss: _mse_loss,
+}
