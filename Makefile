@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Parallel tests share the cores: one thread each, and no spinning while they wait.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: chromium demo test test-all test-loggers lint bench anatomy clean
+.PHONY: chromium shells demo test test-all test-loggers lint bench anatomy clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -49,11 +49,19 @@ anatomy: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
-chromium:  # for the tests of `runs report`; without it they are skipped by name
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get update -q && apt-get install -qy chromium chromium-driver; } || \
-		echo "no chromium: the tests of \`runs report\` in a browser will be skipped"
+# Programs that some tests need: two commands, their Debian packages, what is skipped without them.
+define from_debian
+@command -v $(1) >/dev/null && command -v $(2) >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	apt-get update -q && apt-get install -qy $(3); } || \
+	echo "no $(1) or no $(2): $(4) will be skipped"
+endef
+
+chromium:
+	$(call from_debian,chromium,chromedriver,chromium chromium-driver,the tests of \`runs report\` in a browser)
+
+shells:
+	$(call from_debian,zsh,fish,zsh fish,the tests of tab completion there)
 
 clean:
 	rm -rf .venv build dist

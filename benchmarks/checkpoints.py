@@ -32,12 +32,14 @@ from trainwright.engine.state import TrainState
 from trainwright.hooks.save import Save
 from trainwright.run.run import Request, run
 
-# Two saves of the default cadence: an epoch of the MLP, a tenth of the GAN's 3,750 steps.
+# Two saves each. An epoch of the MLP lies between them, as by default; half of that of the GAN, so
+# that it is done sooner, and without a score, which makes the loop shorter: its share of saves is
+# more than twice what it is by default.
 RUNS = {
     "mlp": ("model=mlp", "model.widths=[512,256]", "trainer.epochs=2"),
     "gan": (
-        "model=gan", "trainer.steps=750", "trainer.save_every=375", "trainer.evaluate_every=375",
-        "trainer.sample_every=375",
+        "model=gan", "trainer.steps=376", "trainer.save_every=188", "trainer.evaluate_every=188",
+        "trainer.sample_every=188", "task.score=none",
     ),
 }  # fmt: skip
 
@@ -65,7 +67,7 @@ def measure(kind: str, root: str | None, threads: int, with_checkpoints: bool) -
 
     Save.save = timed  # type: ignore[method-assign]
     register_schema()
-    overrides = ["data=mnist", *RUNS[kind], f"data.root={root or 'null'}"]
+    overrides = ["data=mnist", "trainer.plots=false", *RUNS[kind], f"data.root={root or 'null'}"]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", overrides=overrides)
     settle_length(config, overrides)

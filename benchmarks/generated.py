@@ -1,12 +1,10 @@
 """Images that are drawn, for where there is no data: ten noisy patterns that a network can learn.
 
 Also a dataset for `train data=generated` (benchmarks/configs), so that all sides see the same, and
-one of images that lie in a file, for scaling.py.
+one of images that lie in a file, for scaling.py and streaming.py.
 """
 
-import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -52,20 +50,18 @@ def load_generated(
 
 
 def load_stored(*, path: str, mapped: bool = False) -> Dataset:
-    """Images that scaling.py has written: <path>.images.npy and <path>.classes.npy.
+    """Images that were written before: <path>.images.npy and <path>.classes.npy.
 
     A thousandth of them is for validation and for the test, cut off without a copy.
     """
     stem = Path(path)
-    mode: Literal["r"] | None = "r" if mapped else None
-    images = np.load(stem.with_suffix(".images.npy"), mmap_mode=mode)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a mapped array cannot be written to
-        inputs = torch.from_numpy(images)
+    images = np.load(stem.with_suffix(".images.npy"), mmap_mode="c" if mapped else None)
+    mapping = images.base if mapped else None
+    inputs = torch.from_numpy(images)
     classes = torch.from_numpy(np.load(stem.with_suffix(".classes.npy")))
     small = max(1, len(inputs) // 1000)
     parts = [slice(0, -2 * small), slice(-2 * small, -small), slice(-small, None)]
-    train, validation, test = (Split(inputs[part], classes[part]) for part in parts)
+    train, validation, test = (Split(inputs[part], classes[part], mapping) for part in parts)
     return make_dataset(
         "stored",
         train=train,

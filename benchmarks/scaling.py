@@ -32,7 +32,7 @@ SHAPE = (1, 28, 28)
 TURN, NUM_TURNS = 50, 12
 
 
-def ready(path: Path, mapped: bool) -> Assembly:
+def ready(path: Path, mapped: bool, *overrides: str) -> Assembly:
     """A run on the images in the file."""
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose(
@@ -45,6 +45,7 @@ def ready(path: Path, mapped: bool) -> Assembly:
                 f"data.mapped={str(mapped).lower()}",
                 "trainer.precision=fp32",
                 "trainer.steps=100000",
+                *overrides,
             ],
         )
     return assemble(config)

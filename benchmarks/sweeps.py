@@ -135,6 +135,7 @@ def scheduler(args: argparse.Namespace) -> None:
 
 def _scheduling() -> float:
     """Seconds of the scheduler for a job that takes no time in a process that takes none either."""
+    from trainwright.sweep.crews import Crews
     from trainwright.sweep.job import Job
     from trainwright.sweep.scheduler import Scheduler
     from trainwright.sweep.settings import SweepSettings
@@ -168,7 +169,7 @@ def _scheduling() -> float:
         show = Show(len(jobs), lambda state: "accuracy 0.9")
         scheduler = Scheduler(
             Listed(jobs), store, Instantly(store), [Slot(1)] * 2, SweepSettings(), pruning=None,
-            audience=show,
+            audience=show, crews=Crews([], store),
         )  # fmt: skip
         begun = time.perf_counter()
         scheduler.run()

@@ -7,7 +7,6 @@ import os
 import struct
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from trainwright.errors import CheckpointError, DiskError
 
@@ -44,7 +43,7 @@ class RunLock:
         if _held.get(self._path) == os.getpid():
             raise _in_use(self._path.parent, os.getpid())
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise DiskError(
                 f"cannot write to the run folder {self._path.parent}\n  {error.strerror}\n"
@@ -72,12 +71,7 @@ class RunLock:
     def __enter__(self) -> "RunLock":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
 
@@ -90,7 +84,8 @@ def holder(folder: Path) -> int | None:
     if _held.get(path) == os.getpid():
         return os.getpid()
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # The folder may come from anyone: a pipe of that name would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:

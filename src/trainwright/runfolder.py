@@ -12,6 +12,7 @@ from typing import Any
 
 from trainwright.errors import CheckpointError, ConfigError, DiskError
 from trainwright.files import write_text
+from trainwright.wording import printable
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,22 @@ class RunFolder:
             )
         return cls(path)
 
+    def refuse_ways_out(self) -> None:
+        """Raise CheckpointError for a link that leads out of the folder, a pipe or a device in it.
+
+        For who goes on with a run: that writes to its files and removes some, and the folder may
+        come from anyone.
+        """
+        home = self.path.resolve()
+        for path in self.path.rglob("*"):
+            is_gone = not path.is_symlink() and not path.exists()  # another process is at work
+            is_plain = path.is_file() or path.is_dir()
+            if not is_gone and not (is_plain and path.resolve().is_relative_to(home)):
+                raise CheckpointError(
+                    f"{printable(str(path))} leads out of the run folder, or is no plain file\n"
+                    "  to go on with the run would write to it: put a plain file or folder there"
+                )
+
     def _furnished(self) -> "RunFolder":
         for part in (self.checkpoints, self.samples, self.plots):
             part.mkdir()
@@ -118,7 +135,7 @@ class RunFolder:
     def overrides(self) -> list[str]:
         """What was typed to start the run, a line each; nothing if that is lost."""
         path = self.path / "overrides.txt"
-        return path.read_text().splitlines() if path.is_file() else []
+        return path.read_text(errors="replace").splitlines() if path.is_file() else []
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: status, best, last, timing, versions; null for NaN and infinity."""

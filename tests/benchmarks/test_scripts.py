@@ -46,3 +46,10 @@ def test_stored_images_are_those_in_the_file(tmp_path):
         assert [len(split) for split in (data.train, data.validation, data.test)] == [2994, 3, 3]
         assert data.train.inputs.equal(images[:2994])
         assert data.test.targets.equal(classes[2997:])
+
+
+@pytest.mark.slow
+def test_streaming_compares_memory_and_a_mapped_file(tmp_path):
+    shown = run_script("streaming.py", "--folder", str(tmp_path / "big"), "--gigabytes", "0.05")
+    assert re.search(r"^mapped: [\d.]+ ms a step, [\d.]+ reads$", shown, re.M)
+    assert re.search(r"mapped is [\d.]+ times as fast", shown)

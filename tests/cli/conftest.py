@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 
 from trainwright.cli.train import main
 
@@ -37,6 +38,7 @@ def empty(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(autouse=True)
 def _own_config_store():
     """What a command has told Hydra, such as the config that it forks, is gone with the test."""
+    Plugins.instance()  # they register their configs when they are found, once a process
     store = ConfigStore.instance()
     before = copy.deepcopy(store.repo)
     yield

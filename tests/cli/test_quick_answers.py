@@ -29,7 +29,13 @@ print("HEAVY", json.dumps(sorted(heavy)))
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["--cfg", "job"], ["-sc", "query=bash"], ["trainer.epochs=ten"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["--cfg", "job"],
+        ["--complete", "bash", "train lr"],
+        ["trainer.epochs=ten"],
+    ],
     ids=" ".join,
 )
 def test_does_not_import_torch(arguments, empty, environment):
@@ -40,7 +46,7 @@ def test_does_not_import_torch(arguments, empty, environment):
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=empty,
-        env={**environment, "COMP_LINE": "train model=", "COMP_POINT": "12"},
+        env=environment,
         capture_output=True,
         text=True,
         check=True,
@@ -91,46 +97,46 @@ def test_cfg_shows_what_was_typed_on_either_side_of_it(run_main, empty):
     assert list(empty.iterdir()) == []
 
 
-def complete(run_main, monkeypatch, line, shell="bash"):
-    monkeypatch.setenv("COMP_LINE", line)
-    monkeypatch.setenv("COMP_POINT", str(len(line)))
-    return run_main("-sc", f"query={shell}").out.split()
+def complete(run_main, *words):
+    return run_main("--complete", "fish", *words).out.split()
 
 
-def test_completes_options_keys_and_ones_own_configs(run_main, monkeypatch, empty):
+def test_completes_options_keys_values_and_ones_own_configs(run_main, empty):
     (empty / "configs" / "model").mkdir(parents=True)
-    (empty / "configs" / "model" / "mine.yaml").write_text("_target_: mine.Net\n")
-    models = complete(run_main, monkeypatch, "train model=")
-    assert {"model=cnn", "model=mlp", "model=gan", "model=mine"} <= set(models)
-    keys = complete(run_main, monkeypatch, "train optimizer.")
-    assert {"optimizer.lr=", "optimizer.betas.", "optimizer.weight_decay="} <= set(keys)
-    assert complete(run_main, monkeypatch, "train model=gan data=mn") == ["data=mnist"]
-    assert complete(run_main, monkeypatch, "train trainer.epo") == ["trainer.epochs="]
-    assert "model=mine" in complete(run_main, monkeypatch, "train model=", "fish")
-    assert "model=mine" in complete(run_main, monkeypatch, "train model=", "zsh")
+    (empty / "configs" / "model" / "mine.yaml").write_text("_target_: mine.Net\nnum_heads: 4\n")
+    models = [f"model={option}" for option in ("cnn", "gan", "mine", "mlp", "mlp_gan", "resnet")]
+    assert complete(run_main, "model=") == models
+    assert complete(run_main, "mod") == ["model.", "model="]
+    keys = complete(run_main, "optimizer.")
+    assert {"optimizer.lr=", "optimizer.betas=", "optimizer.weight_decay="} <= set(keys)
+    assert complete(run_main, "model=gan", "data=mn") == ["data=mnist"]
+    assert complete(run_main, "-m", "model=mlp,m") == ["model=mlp,mine", "model=mlp,mlp_gan"]
+    assert complete(run_main, "optimizer=sgd", "optimizer.mom") == ["optimizer.momentum="]
+    assert complete(run_main, "optimizer.mom") == []
+    assert complete(run_main, "model=mine", "num_h") == ["model.num_heads="]
+    assert complete(run_main, "model=mine", "model.num_heads=") == ["model.num_heads=4"]
+    assert complete(run_main, "trainer.epo") == ["trainer.epochs="]
+    assert complete(run_main, "trainer.precision=f") == [
+        "trainer.precision=fp32",
+        "trainer.precision=fp16",
+    ]
+    assert complete(run_main, "~experi") == ["~experiment="]
+    assert complete(run_main, "--he") == ["--help"]
+    assert complete(run_main, "--cfg", "") == ["job", "hydra", "all"]
+    assert complete(run_main, "data.root=") == []  # the shell completes files
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_install(shell, run_main):
-    script = run_main("--shell-completion", f"install={shell}")
-    assert script.code == 0
-    assert "hydra_" in script.out
-    assert "train" in script.out
+def test_a_run_to_go_on_with_is_completed(run_main, empty):
+    run = empty / "outputs" / "2026-01-02" / "030405-mlp-digits"
+    run.mkdir(parents=True)
+    (run / "summary.json").write_text("{}")
+    path = ["trainer.resume=outputs/2026-01-02/030405-mlp-digits"]
+    assert complete(run_main, "trainer.resume=") == path
+    assert complete(run_main, "trainer.resume=out") == path
+    assert complete(run_main, "trainer.resume=mlp") == path
 
 
-def test_bash_completes_with_the_script_that_is_installed(empty, environment):
-    bash = (
-        'export PATH="$1:$PATH"; eval "$(train -sc install=bash)"; '
-        'COMP_LINE="train model=r"; COMP_POINT=13; COMP_WORDS=(train model=r); COMP_CWORD=1; '
-        'hydra_bash_completion; echo "${COMPREPLY[@]}"'
-    )
-    folder = str(sys.executable).rpartition("/")[0]
-    done = subprocess.run(
-        ["bash", "--norc", "-c", bash, "bash", folder],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["model=resnet"]
+def test_an_unknown_shell_is_named(run_main):
+    refused = run_main("--shell-completion", "install=tcsh")
+    assert refused.code == 2
+    assert "--shell-completion takes install=bash, install=zsh, install=fish" in refused.err

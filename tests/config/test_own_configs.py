@@ -1,5 +1,8 @@
 """A few lines of YAML that stand for billions of values, in `./configs`."""
 
+import subprocess
+import sys
+
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -53,6 +56,27 @@ def test_a_config_whose_aliases_stand_for_too_much_is_refused_at_once(own, text)
     assert str(path) in str(caught.value)
     assert caught.value.exit_code == 2
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_bomb_in_a_folder_that_is_named_is_refused_too(tmp_path, monkeypatch):
+    """By `--config-dir`, whose folder Hydra puts in front of the others, or by a search path."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "named" / "model" / "own.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(bomb(100))
+    register_schema()
+    named = f"hydra.searchpath=[file://{tmp_path}/named]"
+    with (
+        initialize_config_dir(str(config_folder()), version_base="1.3"),
+        pytest.raises(ConfigError, match="stand for more than"),
+    ):
+        compose("train", overrides=["model=own", named])
+    command = "from trainwright.cli.train import main; main(['--config-dir', 'named', 'model=own'])"
+    result = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert result.returncode == 2, result.stderr
+    assert str(path) in result.stderr
 
 
 def test_aliases_that_stand_for_little_are_followed(own):

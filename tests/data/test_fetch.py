@@ -124,7 +124,7 @@ def test_a_right_file_is_used_without_asking_anyone(tmp_path):
 def test_a_wrong_file_is_named_and_left_alone(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="Delete it and run again") as caught:
+    with pytest.raises(DataError, match="delete it and run again") as caught:
         fetch(["https://mirror.invalid/x"], path, **RIGHT)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 5

@@ -273,7 +273,7 @@ def test_a_damaged_cache_is_a_data_error_with_the_remedy(tmp_path, name):
         (cache / name).unlink(missing_ok=True)
         if damaged is not None:
             (cache / name).write_bytes(damaged)
-        with pytest.raises(DataError, match="Delete that folder"):
+        with pytest.raises(DataError, match="delete that folder"):
             load(tmp_path)
 
 

@@ -5,13 +5,16 @@ are `prepared` there, and its children find them.
 """
 
 import copy
+import shutil
+import time
 from pathlib import Path
 
 import pytest
-from harness import drawing, start
+from harness import fingerprint, seconds_of, start
 
 from trainwright.run.resume import resume_request
 from trainwright.run.run import Request, run
+from trainwright.runfolder import RunFolder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,8 +30,7 @@ def judged(train, tmp_path_factory):
     """The feature network by which GANs on digits are scored is there, as after a first run."""
     folder = tmp_path_factory.mktemp("judged") / "run"
     small = ("model=gan", "model.width=4", "data.limit=200", "trainer.score_samples=200")
-    work = drawing(1, lambda: train(folder, *small, "trainer.steps=1"))
-    child = start(work, folder.with_name("output"))
+    child = start(lambda: train(folder, *small, "trainer.steps=1"), folder.with_name("output"))
     assert child.wait() == 0, child.text
 
 
@@ -68,3 +70,37 @@ def resume(prepared):
         return run(resume_request(config, [f"trainer.resume={folder}", *overrides]))
 
     return go_on
+
+
+@pytest.fixture(scope="session")
+def go_on(train, resume):
+    """What a person does: start a run, resume it, or start anew where nothing was saved yet."""
+
+    def train_or_resume(folder: Path, *overrides: str):
+        if RunFolder(folder).last.exists():
+            return resume(folder)
+        if folder.exists():
+            folder.rename(folder.with_name(f"{folder.name}-dead-{time.monotonic_ns()}"))
+        return train(folder, *overrides)
+
+    return train_or_resume
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(train, prepared, judged, tmp_path_factory):
+    """The run of some overrides that nobody disturbs: its fingerprint and seconds of CPU time."""
+    made = {}
+
+    def of(*overrides: str):
+        if overrides not in made:
+            prepared(*overrides)
+            folder = tmp_path_factory.mktemp("whole") / "run"
+            if "data=folder" in overrides:  # images are decoded once: no part of what is measured
+                output = folder.with_name("output")
+                assert start(lambda: train(folder, *overrides), output).wait() == 0
+                shutil.rmtree(folder)
+            seconds = seconds_of(lambda: train(folder, *overrides), folder.with_name("output"))
+            made[overrides] = fingerprint(folder), seconds
+        return made[overrides]
+
+    return of

@@ -7,6 +7,7 @@ goes to a file. Tests give it a function, such as a call of the fixtures `train`
 import hashlib
 import json
 import logging
+import mmap
 import os
 import random
 import select
@@ -14,8 +15,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,14 @@ import torch
 
 from trainwright.cli.train import _log_to_console
 from trainwright.data.progress import own_progress_lock
-from trainwright.engine import checkpoint
+from trainwright.engine import checkpoint, trainer
 from trainwright.errors import TrainwrightError
-from trainwright.run import finish, finish_gan
 from trainwright.run.run import Outcome
 from trainwright.scoring import attach
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy
 DRAWN_EVERY = 10  # in one of so many trials the plots at the end are drawn and compared too
-PLOTS = (
-    (finish, "plot_curves"), (finish, "plot_learning_rate"), (finish, "plot_confusion"),
-    (finish_gan, "plot_logits"), (finish_gan, "plot_scores"),
-)  # fmt: skip
+FINAL_SAMPLES = 200  # at which the last score of a GAN looks: as many as there are images
 
 
 @dataclass
@@ -99,6 +96,7 @@ def start(function: Callable[[], Any], output: Path) -> Child:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         own_progress_lock()
         torch.set_num_threads(1)
+        attach.FINAL_SAMPLES = FINAL_SAMPLES
         logging.getLogger("trainwright").handlers.clear()
         _log_to_console()
         code = _code_of(function)
@@ -125,24 +123,40 @@ def _code_of(function: Callable[[], Any]) -> int:
     return 0
 
 
-def drawing(trial: int, function: Callable[[], Any]) -> Callable[[], Any]:
-    """The function, for a child: in most trials it draws no plots at the end of a run.
+def pictures(trial: int) -> tuple[str, ...]:
+    """The override that says whether a trial draws its plots: they take most of a small run's time.
 
-    They take most of a small run's time, and are made of what is compared anyway: the log and the
-    best checkpoint. Grids of samples and predictions are drawn, and compared, in every trial. The
-    last score of a GAN looks at fewer samples there.
+    Grids of samples are drawn, and compared, in every trial.
     """
-    if trial % DRAWN_EVERY == 0:
-        return function
+    return (f"trainer.plots={str(trial % DRAWN_EVERY == 0).lower()}",)
 
-    def call() -> Any:
-        for module, name in PLOTS:
-            assert callable(getattr(module, name))
-            setattr(module, name, lambda *arguments, **named: None)
-        attach.FINAL_SAMPLES = 200
-        return function()
 
-    return call
+class Steps:
+    """How many steps a run has done: it counts in a child, and its parent reads."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 8)
+
+    @property
+    def done(self) -> int:
+        """The steps that are behind the run, also after its process was killed."""
+        return int.from_bytes(self._shared[:8], "little")
+
+    def counted(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """The function, for a child: each step that is done in it is counted."""
+
+        def call() -> Any:
+            take_step = trainer.train_step
+
+            def counted_step(state: Any, batch: Any, settings: Any) -> Any:
+                metrics = take_step(state, batch, settings)
+                self._shared[:8] = (state.step + 1).to_bytes(8, "little")
+                return metrics
+
+            trainer.train_step = counted_step
+            return function()
+
+        return call
 
 
 def seconds_of(function: Callable[[], Any], output: Path) -> float:
@@ -208,6 +222,22 @@ def fingerprint(folder: Path) -> dict[str, Any]:
             key: summary[key] for key in ("status", "step", "best", "last", "test", "objective")
         },
     }
+
+
+def assert_comes_to(
+    expected: dict[str, Any], work: Callable[[], Any], folder: Path, output: Path
+) -> None:
+    """What goes on in a child ends as the run that was never disturbed."""
+    child = start(work, output)
+    assert child.wait() == 0, child.text
+    assert_log_is_whole(folder)
+    assert fingerprint(folder) == expected, child.text
+
+
+@contextmanager
+def in_place(path: Path) -> Iterator[Path]:
+    """In place of `files.replacing`, for the controls: a file is opened under its own name."""
+    yield path
 
 
 def assert_log_is_whole(folder: Path) -> None:

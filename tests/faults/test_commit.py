@@ -3,7 +3,6 @@
 Needs strace, and the right to attach it to a child.
 """
 
-import contextlib
 import os
 import re
 import shutil
@@ -11,7 +10,7 @@ import subprocess
 
 import pytest
 import torch
-from harness import start
+from harness import in_place, start
 
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError
@@ -140,12 +139,7 @@ def test_a_kill_at_any_system_call_of_a_save_leaves_the_old_or_the_new(
 
 def save_in_place(folder):
     """What we do not do: open the file under its name, and write."""
-
-    @contextlib.contextmanager
-    def no_replacing(path):
-        yield path
-
-    checkpoint.replacing = no_replacing  # in the child alone
+    checkpoint.replacing = in_place  # in the child alone
     save_step_3(folder)
 
 

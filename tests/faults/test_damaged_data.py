@@ -81,7 +81,7 @@ def test_a_damaged_file_is_named_with_what_was_found_what_is_right_and_the_remed
         right = sha256 if len(version) == len(whole) else f"{len(whole):,} bytes"
         assert str(path) in text
         assert right in text
-        assert "Delete it and run again" in text
+        assert "delete it and run again" in text
         assert len(text.splitlines()) <= 5
         assert path.read_bytes() == version  # it may be the only copy, and is the user's
 
@@ -124,7 +124,7 @@ def test_every_change_of_a_cache_of_decoded_images_is_found(tmp_path, name, num)
     whole = (cache / name).read_bytes()
     for version in damaged(whole, num):
         (cache / name).write_bytes(version)
-        with pytest.raises(DataError, match=r"is damaged\nDelete that folder") as caught:
+        with pytest.raises(DataError, match=r"is damaged\n  delete that folder") as caught:
             load(tmp_path)
         assert str(cache) in str(caught.value)
     (cache / name).write_bytes(whole)

@@ -7,14 +7,25 @@ import ctypes
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
+from functools import partial
 
 import pytest
-from harness import assert_log_is_whole, fingerprint, start
+from harness import (
+    DRAWN_EVERY,
+    assert_comes_to,
+    assert_log_is_whole,
+    fingerprint,
+    in_place,
+    pictures,
+    start,
+)
 from PIL import Image
 
 from trainwright.engine import checkpoint, trainer
+from trainwright.errors import CheckpointError
 from trainwright.files import append_line, leftovers
 from trainwright.hooks import log as log_hook
 from trainwright.run.recover import read
@@ -24,26 +35,25 @@ RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "data.limit=200",
     "trainer.batch_size=16", "trainer.log_every=1", "trainer.evaluate_every=4",
     "trainer.save_every=3", "trainer.sample_every=4", "trainer.steps=16",
+    "trainer.score_samples=200",
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def expected(train, judged, tmp_path_factory):
-    return fingerprint(train(tmp_path_factory.mktemp("whole") / "run", *RUN).folder)
+BEGUN = 6
 
 
-def begin(train, folder):
+def begin(train, folder, overrides):
     """The run as SIGTERM has left it after its sixth step."""
     take_step = trainer.train_step
 
     def step_and_stop(state, batch, settings):
-        if state.step == 5:
+        if state.step == BEGUN - 1:
             signal.raise_signal(signal.SIGTERM)
         return take_step(state, batch, settings)
 
     trainer.train_step = step_and_stop
     try:
-        assert train(folder, *RUN).signal == signal.SIGTERM
+        assert train(folder, *overrides).signal == signal.SIGTERM
     finally:
         trainer.train_step = take_step
 
@@ -61,8 +71,8 @@ def assert_whole_after_failure(folder, before, text):
     assert read(folder.last).step == step
     assert f"trainer.resume={folder.path}" in text
     now = checkpoints_of(folder)
-    if step == read_step(before["last.safetensors"], folder):
-        assert now["last.safetensors"] == before["last.safetensors"]
+    for name in ("last.safetensors", "best.safetensors"):  # the same, but for what is newer
+        assert now[name] == before[name] or read(folder.checkpoints / name).step > BEGUN
     for path in folder.checkpoints.iterdir():
         checkpoint.load(path)
     assert leftovers(folder.path) == []
@@ -70,12 +80,6 @@ def assert_whole_after_failure(folder, before, text):
     for path in folder.samples.iterdir():
         with Image.open(path) as image:
             image.load()
-
-
-def read_step(data, folder):
-    path = folder.path.with_name("before.safetensors")
-    path.write_bytes(data)
-    return read(path).step
 
 
 def limited(limit, function):
@@ -88,25 +92,61 @@ def limited(limit, function):
     return call
 
 
+@pytest.fixture(scope="module")
+def begun(train, judged, tmp_path_factory):
+    """Runs that were stopped after six steps: one that draws its plots at the end, one not."""
+    place = tmp_path_factory.mktemp("begun")
+    for trial in (0, 1):
+        begin(train, place / str(trial), (*RUN, *pictures(trial)))
+
+    def copy(trial, path):
+        shutil.copytree(place / str(min(1, trial % DRAWN_EVERY)), path)
+        return RunFolder(path)
+
+    return copy
+
+
 @pytest.mark.parametrize("num_points", [1, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.timeout(3600)
 def test_a_file_that_may_not_grow_ends_the_run_and_nothing_is_torn(
-    num_points, train, resume, expected, tmp_path
+    num_points, resume, uninterrupted, begun, tmp_path
 ):
-    begin(train, tmp_path / "run")
-    size = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    """Limits from where the log no longer fits to just below a checkpoint's size."""
     for point in range(num_points):
-        limit = 1000 + (size.stat().st_size - 1000) * point // num_points
-        folder = RunFolder(tmp_path / f"run{point}")
-        subprocess.run(["cp", "-r", tmp_path / "run", folder.path], check=True)
+        folder = begun(point, tmp_path / str(point) / "run")
+        expected, _ = uninterrupted(*RUN, *pictures(point))
+        size = folder.last.stat().st_size
+        limit = 1000 + (size - 1000) * point // num_points
         before = checkpoints_of(folder)
-        output = tmp_path / f"output{point}"
-        child = start(limited(limit, lambda f=folder: resume(f.path)), output)
+
+        def work(path=folder.path):
+            return resume(path)
+
+        output = folder.path.with_name("output")
+        child = start(limited(limit, work), output)
         assert child.wait() == 6, child.text
-        if "could not write" in child.text and "last good step" in child.text:
-            assert_whole_after_failure(folder, before, child.text)
-        assert start(lambda f=folder: resume(f.path), output).wait() == 0, child.text
-        assert fingerprint(folder.path) == expected
+        assert_whole_after_failure(folder, before, child.text)
+        assert_comes_to(expected, work, folder.path, output)
+        shutil.rmtree(folder.path.parent)
+        print(f"no file above {limit} bytes: {point + 1} points", flush=True)
+
+
+@pytest.mark.slow
+def test_control_where_checkpoints_are_written_in_place_a_full_disk_takes_the_best_one(
+    resume, begun, tmp_path
+):
+    folder = begun(1, tmp_path / "run")
+    before = checkpoints_of(folder)
+
+    def resume_in_place():
+        checkpoint.replacing = in_place
+        return resume(folder.path)
+
+    child = start(limited(folder.last.stat().st_size // 2, resume_in_place), tmp_path / "output")
+    assert child.wait() == 6, child.text
+    with pytest.raises(CheckpointError, match="damaged"):
+        assert_whole_after_failure(folder, before, child.text)
+    assert checkpoints_of(folder)["best.safetensors"] != before["best.safetensors"]
 
 
 def own_disk(path, size):
@@ -132,50 +172,46 @@ def own_disk(path, size):
 NO_DISK = 77
 
 
-def fill_and_go_on(train, resume, disk, num_free, expected):
-    """In a child with a disk of its own: begin, leave `num_free` bytes, go on, free it, go on."""
+def fill_and_go_on(resume, begun, point, disk, num_free, expected):
+    """In a child with a disk of its own: leave `num_free` bytes, go on, free it, go on."""
     if not own_disk(disk, 2**21):
         os._exit(NO_DISK)
-    folder = RunFolder(disk / "run")
-    begin(train, folder.path)
+    folder = begun(point, disk / "run")
     before = checkpoints_of(folder)
     space = os.statvfs(disk)
     filler = disk / "filler"
     filler.write_bytes(bytes(max(0, space.f_bavail * space.f_bsize - num_free)))
     child = start(lambda: resume(folder.path), disk.with_name("output"))
-    code, failed = child.wait(), 0
-    if code != 0:
-        assert code == 6, child.text
-        failed = 1
-        if "last good step" in child.text:
-            assert_whole_after_failure(folder, before, child.text)
+    if child.wait() == 0:
+        assert fingerprint(folder.path) == expected
+        print("fitted")
+        return
+    assert child.code == 6, child.text
+    assert_whole_after_failure(folder, before, child.text)
     filler.unlink()
-    if failed:
-        child = start(lambda: resume(folder.path), disk.with_name("again"))
-        assert child.wait() == 0, child.text
-    assert fingerprint(folder.path) == expected
-    print("failed" if failed else "fitted")
+    assert_comes_to(expected, lambda: resume(folder.path), folder.path, disk.with_name("again"))
+    print("failed:", child.text.partition("could not write ")[2].split()[0])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_a_disk_that_fills_at_any_of_50_points_loses_nothing(train, resume, expected, tmp_path):
+def test_a_disk_that_fills_at_any_of_50_points_loses_nothing(
+    resume, uninterrupted, begun, tmp_path
+):
     num_failed = 0
     for point in range(50):
         disk = tmp_path / str(point) / "disk"
         disk.mkdir(parents=True)
-        num_free = point * 16_000
-        output = disk.with_name("test-output")
-        child = start(
-            lambda d=disk, n=num_free: fill_and_go_on(train, resume, d, n, expected), output
-        )
+        expected, _ = uninterrupted(*RUN, *pictures(point))
+        work = partial(fill_and_go_on, resume, begun, point, disk, point * 16_000, expected)
+        child = start(work, disk.with_name("test-output"))
         code = child.wait()
         if code == NO_DISK:
             pytest.skip("a process may not have a disk of its own here (unshare, mount)")
         assert code == 0, child.text
+        print(f"{point * 16_000} bytes free: {child.text.splitlines()[-1]}", flush=True)
         num_failed += "failed" in child.text.splitlines()[-1]
     assert 10 < num_failed < 50  # some points are in the middle of the run, some beyond its needs
-    print(f"{num_failed} of 50 points met a full disk")
 
 
 def test_half_a_line_is_taken_back_from_a_full_disk(tmp_path):

@@ -4,16 +4,17 @@ import os
 import random
 import shutil
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from harness import (
-    DRAWN_EVERY,
+    Steps,
+    assert_comes_to,
     assert_log_is_whole,
-    drawing,
     fingerprint,
     kill_at_random,
-    seconds_of,
+    pictures,
     start,
 )
 
@@ -23,7 +24,6 @@ from trainwright.engine.optim import PlayerOptimizer
 from trainwright.engine.schedule import Schedule
 from trainwright.errors import CheckpointError
 from trainwright.run import recover
-from trainwright.runfolder import RunFolder
 
 SMALL = (
     "trainer.batch_size=16", "trainer.log_every=3", "trainer.evaluate_every=8",
@@ -71,27 +71,6 @@ def overrides(tmp_path_factory):
     return lambda kind: (*RUNS[kind], *(files if kind == "folder" else ()))
 
 
-@pytest.fixture(scope="module")
-def whole(train, prepared, judged, overrides, tmp_path_factory):
-    """The uninterrupted run of a kind, by the trial's number: its fingerprint and seconds."""
-    made = {}
-
-    def of(kind, trial):
-        key = kind, trial % DRAWN_EVERY == 0
-        if key not in made:
-            prepared(*overrides(kind))
-            folder = tmp_path_factory.mktemp("whole") / "run"
-            work = drawing(trial, lambda: train(folder, *overrides(kind)))
-            if kind == "folder":  # the images are decoded once: no part of what is measured
-                assert start(work, folder.with_name("output")).wait() == 0
-                shutil.rmtree(folder)
-            seconds = seconds_of(work, folder.with_name("output"))
-            made[key] = fingerprint(folder), seconds
-        return made[key]
-
-    return of
-
-
 def unreadable_checkpoints(folder):
     """The files under their final names that do not load."""
     found = []
@@ -103,13 +82,12 @@ def unreadable_checkpoints(folder):
     return found
 
 
-def go_on(train, resume, folder, arguments):
-    """What a person does: start a run, resume it, or start anew where nothing was saved yet."""
-    if RunFolder(folder).last.exists():
-        return resume(folder)
-    if folder.exists():
-        folder.rename(folder.with_name(f"{folder.name}-dead-{random.random()}"))
-    return train(folder, *arguments)
+def quarter(steps, overrides):
+    """In which quarter of its steps a run was, or that it had none behind it, or all."""
+    (total,) = [int(o.partition("=")[2]) for o in overrides if o.startswith("trainer.steps=")]
+    if steps.done in (0, total):
+        return "before the first" if steps.done == 0 else "after the last"
+    return f"quarter {1 + 4 * steps.done // total}"
 
 
 @pytest.mark.parametrize(
@@ -118,32 +96,31 @@ def go_on(train, resume, folder, arguments):
 )
 @pytest.mark.timeout(7200)
 def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(
-    kind, num_kills, train, resume, overrides, whole, tmp_path
+    kind, num_kills, go_on, overrides, uninterrupted, tmp_path
 ):
-    arguments, rng = overrides(kind), random.Random(kind)
-    killed = trial = 0
-    while killed < num_kills:
+    rng, moments = random.Random(kind), Counter()
+    trial = 0
+    while moments.total() < num_kills:
         trial += 1
-        expected, seconds = whole(kind, trial)
+        arguments = (*overrides(kind), *pictures(trial))
+        expected, seconds = uninterrupted(*arguments)
         folder = tmp_path / f"{trial}" / "run"
-        output = folder.with_name("output")
-        work = drawing(trial, lambda f=folder: go_on(train, resume, f, arguments))
-        before = killed
+        output, steps = folder.with_name("output"), Steps()
+        work = steps.counted(lambda f=folder, a=arguments: go_on(f, *a))
         for _ in range(rng.randint(1, MOST_KILLS_OF_A_RUN)):
             child = kill_at_random(work, output, rng, seconds)
             assert child.code in (-9, 0), child.text
             if child.code == 0:
                 break  # it was quicker than the kill
-            killed += 1
+            moments[quarter(steps, arguments)] += 1
             assert unreadable_checkpoints(folder) == []
         else:
             child = start(work, output)
             assert child.wait() == 0, child.text
-        if killed > before:
-            assert_log_is_whole(folder)
-            assert fingerprint(folder) == expected, output.read_text()
+        assert_log_is_whole(folder)
+        assert fingerprint(folder) == expected, output.read_text()
         shutil.rmtree(folder.parent)
-        print(f"{kind}: {killed} kills of {trial} runs", flush=True)
+        print(f"{kind}: {moments.total()} kills of {trial} runs, {dict(moments)}", flush=True)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +129,16 @@ def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(
 )
 @pytest.mark.timeout(3600)
 def test_many_kills_in_one_run_add_up_to_nothing(
-    kind, num_kills, train, resume, overrides, whole, tmp_path
+    kind, num_kills, go_on, overrides, uninterrupted, tmp_path
 ):
     """A schedule that is stepped twice, or a shuffle that is replayed, would show at the end."""
-    expected, seconds = whole(kind, 1)
     arguments, rng = overrides(kind), random.Random(kind)
+    expected, seconds = uninterrupted(*arguments)
     folder, output = tmp_path / "run", tmp_path / "output"
-    work = drawing(1, lambda: go_on(train, resume, folder, arguments))
+
+    def work():
+        return go_on(folder, *arguments)
+
     killed = 0
     while killed < num_kills:
         child = kill_at_random(work, output, rng, seconds / 2)
@@ -169,10 +149,7 @@ def test_many_kills_in_one_run_add_up_to_nothing(
             assert fingerprint(folder) == expected
             folder.rename(tmp_path / f"done-{random.random()}")
             killed = 0
-    child = start(work, output)
-    assert child.wait() == 0, child.text
-    assert_log_is_whole(folder)
-    assert fingerprint(folder) == expected
+    assert_comes_to(expected, work, folder, output)
 
 
 def killed_after_nine_steps(train, folder, arguments):
@@ -220,17 +197,17 @@ def draw_as_it_comes():
     ],
 )
 def test_control_a_resume_that_is_quietly_another_run_is_seen(
-    without, train, resume, overrides, whole, tmp_path
+    without, train, resume, overrides, uninterrupted, tmp_path
 ):
     folder, arguments = tmp_path / "run", overrides("mlp")
-    expected, _ = whole("mlp", 1)
+    expected, _ = uninterrupted(*arguments)
     killed_after_nine_steps(train, folder, arguments)
 
     def go_on_without():
         without()
         return resume(folder)
 
-    child = start(drawing(1, go_on_without), tmp_path / "output")
+    child = start(go_on_without, tmp_path / "output")
     assert child.wait() == 0, child.text
     found = fingerprint(folder)
     assert found["last"] != expected["last"]
@@ -246,7 +223,7 @@ def test_control_a_log_that_is_not_taken_back_is_seen(train, resume, overrides, 
         recover.rewind = lambda path, step: None
         return resume(folder)
 
-    child = start(drawing(1, go_on_without), tmp_path / "output")
+    child = start(go_on_without, tmp_path / "output")
     assert child.wait() == 0, child.text
     with pytest.raises(AssertionError):
         assert_log_is_whole(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import harness
 import pytest
-from harness import drawing, start
+from harness import start
 from tqdm import tqdm
 
 from trainwright.engine import trainer
@@ -78,9 +78,9 @@ def test_control_where_a_folder_may_be_there_already_launches_are_seen_to_share_
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_64_real_runs_at_once_are_64_finished_runs(composed, tmp_path):
-    config = composed(*RUN, "trainer.plots=true", f"run.root={tmp_path / 'outputs'}")
-    work = drawing(1, lambda: run(Request(config, RUN, "mlp-digits")))
-    children = [start(work, tmp_path / "out" / str(number)) for number in range(64)]
+    config = composed(*RUN, f"run.root={tmp_path / 'outputs'}")
+    request = Request(config, RUN, "mlp-digits")
+    children = [start(lambda: run(request), tmp_path / "out" / str(number)) for number in range(64)]
     assert [child.wait() for child in children] == [0] * 64
     summaries = list((tmp_path / "outputs").glob("*/*/summary.json"))
     assert len(summaries) == 64
@@ -108,7 +108,7 @@ def race(resume, folder, tmp_path, *, locked=True):
             return take_step(*arguments)
 
         trainer.train_step = report_and_wait
-        return drawing(1, lambda: resume(folder))()
+        return resume(folder)
 
     children = [start(go_on, tmp_path / f"output{number}") for number in (1, 2)]
     first = int.from_bytes(os.read(entered, 4), "little")

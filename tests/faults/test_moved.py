@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from harness import drawing, fingerprint, start
+from harness import fingerprint, start
 
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
@@ -26,7 +26,7 @@ RUN = (
 @pytest.fixture(scope="module")
 def expected(train, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    child = start(drawing(1, lambda: train(folder, *RUN)), folder.with_name("output"))
+    child = start(lambda: train(folder, *RUN), folder.with_name("output"))
     assert child.wait() == 0, child.text
     return fingerprint(folder)
 
@@ -69,7 +69,7 @@ def test_a_run_elsewhere_goes_on_to_the_same_bits(
     folder.parent.mkdir()
     bring(killed, folder)
     monkeypatch.chdir(folder.parent)
-    child = start(drawing(1, lambda: resume(Path(folder.name))), tmp_path / "output")
+    child = start(lambda: resume(Path(folder.name)), tmp_path / "output")
     assert child.wait() == 0, child.text
     assert "resumed at step 4" in child.text
     assert fingerprint(folder) == expected
@@ -95,7 +95,7 @@ def test_control_a_config_that_is_kept_as_it_was_is_seen_to_know_its_place(train
         records.kept_config = run_module.kept_config = lambda config: config
         return train(tmp_path / "run", "trainer=smoke", "model.widths=[8]")
 
-    assert start(drawing(1, train_and_tell), tmp_path / "output").wait() == 0
+    assert start(train_and_tell, tmp_path / "output").wait() == 0
     assert what_knows_its_place(tmp_path / "run") == {
         "config.yaml", "last.safetensors", "previous.safetensors", "best.safetensors",
     }  # fmt: skip

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import DRAWN_EVERY, drawing, fingerprint, let_run, seconds_of, start
+from harness import Steps, assert_comes_to, in_place, let_run, pictures, start
 from torch import nn
 
 from trainwright.data.dataset import Dataset
@@ -46,84 +46,27 @@ MLP = (
 
 def run_of(trial):
     """What is trained in the trial of that number: a GAN takes its time, so most often not that."""
-    return RUN if trial % 4 == 1 else MLP
+    return (*(RUN if trial % 4 == 1 else MLP), *pictures(trial))
 
 
-@pytest.fixture(scope="module")
-def whole(train, prepared, judged, tmp_path_factory):
-    """The fingerprint of the uninterrupted run and the seconds it takes, by the trial's number."""
-    made = {}
-    for overrides in (RUN, MLP):
-        prepared(*overrides)
-
-    def of(trial):
-        key = run_of(trial), trial % DRAWN_EVERY == 0
-        if key not in made:
-            folder = tmp_path_factory.mktemp("whole") / "run"
-            work = drawing(trial, lambda: train(folder, *run_of(trial)))
-            seconds = seconds_of(work, folder.with_name("output"))
-            made[key] = fingerprint(folder), seconds
-        return made[key]
-
-    return of
-
-
-class Counter:
-    """A number that a child counts up and its parent reads."""
-
-    def __init__(self):
-        self._shared = mmap.mmap(-1, 8)
-
-    @property
-    def value(self):
-        return int.from_bytes(self._shared[:8], "little")
-
-    def count_steps(self):
-        """In the child: note each step that is done."""
-        take_step = trainer.train_step
-
-        def counted(state, batch, settings):
-            metrics = take_step(state, batch, settings)
-            self._shared[:8] = (state.step + 1).to_bytes(8, "little")
-            return metrics
-
-        trainer.train_step = counted
-
-
-def signalled(train, folder, output, delays, number, trial):
+def signalled(work, output, steps, delays, number):
     """Start a run, and send it the signal after each of the delays, the first in its CPU time.
 
-    Returns the child, and the steps it had done before, after, and in the end.
+    Returns the child, and the steps it had done before, and after it.
     """
-    counter = Counter()
-
-    def count_and_train():
-        counter.count_steps()
-        return train(folder, *run_of(trial))
-
-    child = start(drawing(trial, count_and_train), output)
+    child = start(steps.counted(work), output)
     before = after = 0
     for index, delay in enumerate(delays):
         if index == 0:
             let_run(child, delay)
         else:
             time.sleep(delay)
-        done = counter.value
+        done = steps.done
         child.signal(number)
         if index == 0:
-            before, after = done, counter.value
+            before, after = done, steps.done
     child.wait()
-    return child, before, after, counter.value
-
-
-def assert_goes_on(train, resume, folder, output, expected, trial):
-    if RunFolder(folder).last.exists():
-        again = start(drawing(trial, lambda: resume(folder)), output)
-    else:  # it had not begun
-        folder = folder.with_name("anew")
-        again = start(drawing(trial, lambda: train(folder, *run_of(trial))), output)
-    assert again.wait() == 0, again.text
-    assert fingerprint(folder) == expected
+    return child, before, after
 
 
 @pytest.mark.parametrize(
@@ -136,29 +79,34 @@ def assert_goes_on(train, resume, folder, output, expected, trial):
 )
 @pytest.mark.timeout(7200)
 def test_a_signal_at_a_random_moment_loses_no_step(
-    number, num_moments, train, resume, whole, tmp_path
+    number, num_moments, go_on, uninterrupted, tmp_path
 ):
     rng = random.Random(int(number))
     stopped = trial = 0
     while stopped < num_moments:
         trial += 1
         folder, output = tmp_path / f"{trial}/run", tmp_path / f"{trial}/output"
-        expected, seconds = whole(trial)
-        delays = [rng.uniform(0, seconds)]
-        child, before, after, at_end = signalled(train, folder, output, delays, number, trial)
+        arguments = run_of(trial)
+        expected, seconds = uninterrupted(*arguments)
+        steps, delays = Steps(), [rng.uniform(0, seconds)]
+
+        def work(folder=folder, arguments=arguments):
+            return go_on(folder, *arguments)
+
+        child, before, after = signalled(work, output, steps, delays, number)
         if child.code == 0:
             continue  # it was quicker than the signal
         stopped += 1
         assert child.code in (128 + number, -number), child.text
         if child.code == -number or not folder.exists():
-            assert at_end == 0  # before there was a run, or anything to lose
+            assert steps.done == 0  # before there was a run, or anything to lose
             continue
         saved = newest_whole(RunFolder(folder)).step
         # (A second may pass between the signal and our look at the counter.)
-        assert before <= saved == at_end <= after + 1
+        assert before <= saved == steps.done <= after + 1
         assert f"trainer.resume={folder}" in child.text
         assert "Traceback" not in child.text
-        assert_goes_on(train, resume, folder, output, expected, trial)
+        assert_comes_to(expected, work, folder, output)
         shutil.rmtree(folder.parent)
         print(f"{signal.Signals(number).name}: {stopped} moments", flush=True)
 
@@ -166,23 +114,28 @@ def test_a_signal_at_a_random_moment_loses_no_step(
 @pytest.mark.parametrize("num_moments", [1, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.timeout(7200)
 def test_a_second_ctrl_c_at_a_random_moment_leaves_what_was_saved(
-    num_moments, train, resume, whole, tmp_path
+    num_moments, go_on, uninterrupted, tmp_path
 ):
     rng = random.Random(2)
     stopped = trial = 0
     while stopped < num_moments:
         trial += 1
         folder, output = tmp_path / f"{trial}/run", tmp_path / f"{trial}/output"
-        expected, seconds = whole(trial)
+        arguments = run_of(trial)
+        expected, seconds = uninterrupted(*arguments)
         delays = [rng.uniform(0, seconds), rng.uniform(0, 0.02)]
-        child, *_ = signalled(train, folder, output, delays, signal.SIGINT, trial)
+
+        def work(folder=folder, arguments=arguments):
+            return go_on(folder, *arguments)
+
+        child, *_ = signalled(work, output, Steps(), delays, signal.SIGINT)
         if child.code == 0:
             continue
         stopped += 1
         assert child.code in (130, -signal.SIGINT), child.text
         for path in folder.glob("checkpoints/[!.]*"):
             checkpoint.load(path)
-        assert_goes_on(train, resume, folder, output, expected, trial)
+        assert_comes_to(expected, work, folder, output)
         shutil.rmtree(folder.parent)
         print(f"twice: {stopped} moments", flush=True)
 
@@ -287,21 +240,21 @@ def in_the_test_at_the_end():
     ],
 )
 def test_sigterm_in_this_very_moment_saves_the_step_and_ends_with_143(
-    moment, train, resume, whole, tmp_path
+    moment, train, resume, uninterrupted, tmp_path
 ):
-    expected, _ = whole(1)
+    expected, _ = uninterrupted(*RUN)
     folder, saved = tmp_path / "run", tmp_path / "saved"
 
     def signalled_train():
         saved.write_text(str(moment()))
         return train(folder, *RUN)
 
-    child = start(drawing(1, signalled_train), tmp_path / "output")
+    child = start(signalled_train, tmp_path / "output")
     assert child.wait() == 143, child.text
     step = int(saved.read_text())
     assert newest_whole(RunFolder(folder)).step == step
     assert re.search(rf"saved (is )?step {step}; go on: train trainer.resume={folder}", child.text)
-    assert_goes_on(train, resume, folder, tmp_path / "output", expected, 1)
+    assert_comes_to(expected, lambda: resume(folder), folder, tmp_path / "output")
 
 
 def damaged_by_two_ctrl_c_in_a_save(train, folder, output, replacing):
@@ -321,7 +274,7 @@ def damaged_by_two_ctrl_c_in_a_save(train, folder, output, replacing):
         checkpoint.write_tensors, checkpoint.replacing = interrupted_write, replacing
         return train(folder, *MLP)
 
-    child = start(drawing(1, work), output)
+    child = start(work, output)
     assert child.wait() == 130, child.text
     damaged = []
     for path in folder.glob("checkpoints/[!.]*"):
@@ -332,19 +285,17 @@ def damaged_by_two_ctrl_c_in_a_save(train, folder, output, replacing):
     return damaged
 
 
-def test_two_ctrl_c_in_the_middle_of_a_write_leave_what_was_saved(train, resume, whole, tmp_path):
+def test_two_ctrl_c_in_the_middle_of_a_write_leave_what_was_saved(
+    train, resume, uninterrupted, tmp_path
+):
     folder, output = tmp_path / "run", tmp_path / "output"
     assert damaged_by_two_ctrl_c_in_a_save(train, folder, output, checkpoint.replacing) == []
-    assert_goes_on(train, resume, folder, output, whole(2)[0], 2)
+    assert_comes_to(uninterrupted(*MLP)[0], lambda: resume(folder), folder, output)
 
 
 def test_control_where_a_file_is_written_in_place_two_ctrl_c_tear_it(train, tmp_path):
-    @contextlib.contextmanager
-    def no_replacing(path):
-        yield path
-
     folder, output = tmp_path / "run", tmp_path / "output"
-    damaged = damaged_by_two_ctrl_c_in_a_save(train, folder, output, no_replacing)
+    damaged = damaged_by_two_ctrl_c_in_a_save(train, folder, output, in_place)
     assert "last.safetensors" in damaged
 
 
@@ -365,7 +316,7 @@ def looks_after_a_signal(train, folder, output):
         GANTask.evaluate = signalled_look
         return train(folder, *RUN, "trainer.evaluate_batch_size=4")
 
-    child = start(drawing(1, work), output)
+    child = start(work, output)
     assert child.wait() == 143, child.text
     assert newest_whole(RunFolder(folder)).step == 8
     return seen[0] - 2
@@ -388,10 +339,10 @@ def test_control_an_evaluation_that_cannot_be_cut_short_is_seen_to_be_waited_for
 
 @pytest.mark.slow
 def test_a_kill_after_the_evaluation_that_was_cut_short_leaves_no_line_twice(
-    train, resume, whole, tmp_path
+    train, resume, uninterrupted, tmp_path
 ):
     """Who goes on makes it and logs it, is killed before it saves, and who goes on then again."""
-    expected, _ = whole(1)
+    expected, _ = uninterrupted(*RUN)
     folder, output = tmp_path / "run", tmp_path / "output"
 
     def stopped():
@@ -406,7 +357,7 @@ def test_a_kill_after_the_evaluation_that_was_cut_short_leaves_no_line_twice(
     assert start(killed, output).wait() == -signal.SIGKILL
     assert newest_whole(RunFolder(folder)).step == 16
     assert [row["step"] for row in read_rows(folder / "metrics.jsonl")][-1] == 16
-    assert_goes_on(train, resume, folder, output, expected, 1)
+    assert_comes_to(expected, lambda: resume(folder), folder, output)
 
 
 def test_a_run_whose_evaluation_was_cut_short_is_verified(train, tmp_path):

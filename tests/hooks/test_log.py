@@ -45,3 +45,18 @@ def test_rewinding_drops_what_comes_after_the_step_and_what_is_torn(tmp_path):
     rewind(path, 0)
     assert path.read_text() == ""
     assert read_rows(tmp_path / "none.jsonl") == []
+
+
+def test_a_damaged_line_costs_itself_and_no_other(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"step": step, "train/loss": 1 / step}) for step in range(1, 8)]
+    damaged = [*lines]
+    for number, line in enumerate(
+        ["[]", '{"step": "2"}', '{"step": 3, "train/loss": []}', '{"step": 4, "health": 1}']
+    ):
+        damaged[number + 1] = line
+    path.write_bytes("\n".join(damaged).encode() + b"\n\xff" + b"[" * 100_000)
+    assert [row["step"] for row in read_rows(path)] == [1, 6, 7]
+    assert rewind(path, 6) == 4
+    assert path.read_text() == f"{lines[0]}\n{lines[5]}\n"
+    assert rewind(path, 6) == 0

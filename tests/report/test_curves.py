@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from trainwright.report.curves import plot_curves, plot_learning_rate
+from trainwright.report.figures import CLASS_PALETTE
 
 
 def row(step, phase, **scores):
@@ -79,6 +80,17 @@ def test_both_plots_are_made(tmp_path, rows):
     assert_is_png(curves)
     assert_is_png(rates)
     assert {entry.name for entry in curves.parent.iterdir()} == {"curves.png", "lr.png"}
+
+
+def test_each_of_ten_classes_has_a_colour_of_its_own(tmp_path):
+    rows = [
+        {"step": step, **{f"health/diversity/{name}": 1 + name / 10 for name in range(10)}}
+        for step in range(1, 4)
+    ]
+    plot_curves(rows, tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as image:
+        drawn = {colour for _, colour in image.getcolors(image.width * image.height)}
+    assert {ImageColor.getrgb(colour) for colour in CLASS_PALETTE} <= drawn
 
 
 @pytest.mark.parametrize("rows", [[], [row(1, "train", loss=None)]])

@@ -10,6 +10,10 @@ from trainwright.catalogue.record import Record
 from trainwright.cli.story import Pictures, run_story
 from trainwright.cli.sweep_story import sweep_story, told_sweep
 from trainwright.report.page import render
+from trainwright.sweep.job import Job
+from trainwright.sweep.store import Store
+from trainwright.sweep.verdict import judge_sweep
+from trainwright.sweep.written import write_json
 
 EVIL = '</script><script>window.sung=1</script><img src=x onerror="window.sung=1">'
 
@@ -196,31 +200,28 @@ def test_a_sweeps_table_sorts_numbers_as_numbers_both_ways(browser, several):
     assert browser.js(f"{head}.parentNode.getAttribute('aria-sort')") == "descending"
 
 
-def write_sweep(folder):
-    """A sweep.json as a sweep of two seeds leaves it: one of the jobs has failed, without a run."""
-
-    def job(lr, seed, value, status="finished"):
+def write_sweep(folder, metrics=("validation/accuracy",)):
+    """A sweep as it is stored: three settings, two seeds, and one job that failed without a run."""
+    store = Store(folder)
+    store.prepare()
+    ranked = [{"metric": metric, "higher_is_better": "loss" not in metric} for metric in metrics]
+    command = "train -m optimizer.lr=10,2,0.01 seed=0,1"
+    store.write_plan({"command": command, "ranked": ranked})
+    found = {("10", "0"): 0.8, ("10", "1"): None, ("2", "0"): 0.9, ("2", "1"): 0.8,
+             ("0.01", "0"): 0.5, ("0.01", "1"): 0.5}  # fmt: skip
+    for number, ((lr, seed), value) in enumerate(found.items()):
         point = {"optimizer.lr": lr, "seed": seed}
-        return {"id": lr + seed, "point": point, "value": value, "status": status,
-                "folder": f"run-{lr}-{seed}" if status == "finished" else None}  # fmt: skip
-
-    def setting(lr, mean, jobs, **more):
-        return {"point": {"optimizer.lr": lr}, "mean": mean, "seconds": 4.0, "jobs": jobs, **more}
-
-    folder.mkdir()
-    told = {
-        "command": "train -m optimizer.lr=10,2,0.01 seed=0,1",
-        "best_command": f"train optimizer.lr=2 {EVIL}",
-        "metric": "validation/accuracy",
-        "higher_is_better": True,
-        "within_seed_noise": [{"optimizer.lr": "10"}],
-        "settings": [
-            setting("2", 0.85, [job("2", "0", 0.9), job("2", "1", 0.8)], sd=0.07, p_value=None),
-            setting("10", 0.8, [job("10", "0", 0.8), job("10", "1", None, "failed")], p_value=0.4),
-            setting("0.01", 0.5, [job("0.01", "0", 0.5), job("0.01", "1", 0.5)], p_value=0.01),
-        ],
-    }
-    (folder / "sweep.json").write_text(json.dumps(told))
+        overrides = (*(f"{key}={text}" for key, text in point.items()), f"run.name={EVIL}")
+        job = Job(f"{lr}-{seed}", number, "run", point, overrides, config={}, trial=None)
+        store.add([job])
+        if value is None:
+            store.write_state(job.id, {"status": "failed", "error": EVIL})
+            continue
+        run = make_run(store.folder(job), lr=float(lr), accuracy=value)
+        row = {"step": 1, "validation/accuracy": value, "validation/loss": 1 / value}
+        (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+        store.write_state(job.id, {"status": "finished", "folder": run.name, "seconds": 2.0})
+    write_json(judge_sweep(store), store)
     return folder
 
 
@@ -228,13 +229,12 @@ def write_sweep(folder):
 def swept(tmp_path_factory):
     root = tmp_path_factory.mktemp("swept")
     folder = write_sweep(root / "sweep")
-    run = make_run(folder / "run-2-0", lr=2.0)
-    return page(root / "page.html", [run], root=root, sweep=told_sweep(folder))
+    return page(root / "page.html", [folder / "run-2-0"], root=root, sweep=told_sweep(folder))
 
 
 def test_a_sweep_says_its_verdict_and_its_settings_sort(browser, swept):
     browser.open(swept)
-    assert browser.js("return document.getElementById('verdict').textContent") == (
+    assert browser.js("return document.querySelector('.verdict').textContent") == (
         "Best: optimizer.lr=2, mean validation/accuracy 0.85. "
         "Within seed noise of 1 other (Welch's t-test, Holm's correction)."
     )
@@ -255,19 +255,46 @@ def test_a_sweep_says_its_verdict_and_its_settings_sort(browser, swept):
     ]
 
 
+def test_a_sweep_by_several_metrics_shows_the_best_by_each_and_the_front(browser, tmp_path):
+    folder = write_sweep(tmp_path / "sweep", ("validation/accuracy", "validation/loss"))
+    made = page(
+        tmp_path / "page.html", [folder / "run-2-0"], root=tmp_path, sweep=told_sweep(folder)
+    )
+    browser.open(made)
+    said = browser.js("return [...document.querySelectorAll('.verdict')].map((p) => p.textContent)")
+    assert [text.split(",")[0] for text in said] == [
+        "Best validation/accuracy: optimizer.lr=2",
+        "Best validation/loss: optimizer.lr=2",
+    ]
+    heads = "return [...document.querySelectorAll('#settings-table th')].map((h) => h.textContent)"
+    assert browser.js(heads) == [
+        "place", "optimizer.lr", "mean validation/accuracy", "sd", "mean validation/loss", "sd",
+        "front", "runs", "failed", "p, validation/accuracy", "time",
+    ]  # fmt: skip
+    assert column(browser, "#settings-table", 6) == ["yes", "", ""]
+    assert column(browser, "#settings-table", 4)[2] == "2"  # 1 / 0.5
+    plots = "return [...document.querySelectorAll('#sweep .charts h3')].map((h) => h.textContent)"
+    assert browser.js(plots) == [
+        "validation/loss against validation/accuracy",
+        "validation/accuracy against optimizer.lr",
+        "validation/accuracy against seed",
+        "validation/loss against optimizer.lr",
+        "validation/loss against seed",
+    ]
+
+
 def test_a_damaged_sweep_json_is_left_out(tmp_path):
     folder = write_sweep(tmp_path / "sweep")
     told = json.loads((folder / "sweep.json").read_text())
-    for damage in (
-        {"metric": 5},
-        {"settings": "none"},
-    ):
+    for damage in ({"metrics": 5}, {"metrics": [5]}, {"settings": "none"}):
         (folder / "sweep.json").write_text(json.dumps({**told, **damage}))
         assert told_sweep(folder) is None
     odd = [{"point": [], "jobs": {}, "mean": "x"}, 3, {"jobs": [1, {"point": {"a": {}}}]}]
-    (folder / "sweep.json").write_text(json.dumps({**told, "settings": odd}))
-    first, second = told_sweep(folder)["verdict"]["settings"]
-    assert (first["mean"], first["num"], second["num"]) == (None, 0, 0)
+    (folder / "sweep.json").write_text(json.dumps({**told, "settings": odd, "best": [{}, 4]}))
+    verdict = told_sweep(folder)["verdict"]
+    first, second = verdict["settings"]
+    assert (first["mean"], first["num"], second["num"]) == ({}, 0, 0)
+    assert verdict["bests"][0]["compared"] == []
     (folder / "sweep.json").write_text("{")
     assert told_sweep(folder) is None
 
@@ -280,6 +307,33 @@ def test_the_best_of_several_runs_is_marked_and_what_differs_is_shown(browser, s
     assert browser.js(keys) == ["optimizer.lr"]
     browser.click("return document.querySelector('#config input[type=checkbox]')")
     assert len(browser.js(keys)) > 1
+
+
+def test_the_score_of_a_gan_is_told_as_at_the_end_of_its_training(browser, tmp_path):
+    run = make_run(tmp_path / "gan")
+    figure = {"value": 1.5, "error": 0.12, "floor": 0.5, "floor_error": 0.031}
+    score = {
+        "features": EVIL,
+        "num_samples": 10_000,
+        "num_floor": 10_000,
+        "figures": {"frechet": figure},
+        "per_class": {EVIL: {"frechet": 3.0, "frechet_error": 0.2, "as_asked": 0.97}},
+    }
+    summary = json.loads((run / "summary.json").read_text())
+    summary |= {"health": {"healthy": [1, 2], "collapsing": [3]}, "test": {"score": score}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    browser.open(page(tmp_path / "page.html", [run], root=tmp_path))
+    cells = "return [...document.querySelectorAll('#score td')].map((cell) => cell.textContent)"
+    assert browser.js(cells) == [
+        *("Fréchet distance", "1.50 ± 0.12", "0.500 ± 0.031", "lower"),
+        *(EVIL, "3.00 ± 0.20", "-", "97.0%"),
+    ]
+    assert browser.js("return window.sung") is None
+    told = browser.js("return document.querySelector('#summary').textContent")
+    assert "health: healthy at 2 evaluations, collapsing at 1 evaluation" in told
+    for damaged in (5, {}, {"figures": 5}, {**score, "figures": {"frechet": 3}}):
+        (run / "summary.json").write_text(json.dumps({"test": {"score": damaged}, "health": 3}))
+        assert run_story(Record(run), Pictures())["score"] is None
 
 
 def test_light_and_dark_change_the_page(browser, single):

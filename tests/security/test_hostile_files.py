@@ -212,6 +212,28 @@ def a_tensor_of_4_exabytes(attack):
     return header_of({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 8]}})(attack)
 
 
+def a_shape_that_nothing_can_hold(attack):
+    """Of a tensor without bytes, so that the file is as long as it says."""
+    shape = [0, 2**62, 2**62]
+    tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
+    rest = {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}
+    return header_of({"a": tensor, "b": rest})(attack)
+
+
+def half_a_pair_of_letters(attack):
+    """What JSON can say, and no file or screen can show."""
+    return header_of(
+        {
+            "__metadata__": {"trainwright": "{}", "sha256": "\ud800"},
+            "\ud800": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]},
+        }
+    )(attack)
+
+
+def half_a_pair_of_letters_in_a_name(attack):
+    return attack.signed(lambda m: m.update(name="\ud800"))
+
+
 def a_checkpoint_that_is_a_link(attack):
     attack.last.symlink_to("/etc/passwd")
     return attack.go_on
@@ -370,6 +392,9 @@ ATTACKS = {
     "a bomb in the metadata": a_bomb_in_the_metadata,
     "a hook that is a class": a_hook_that_is_a_class,
     "a tensor of 4 exabytes": a_tensor_of_4_exabytes,
+    "a shape that nothing can hold": a_shape_that_nothing_can_hold,
+    "half a pair of letters": half_a_pair_of_letters,
+    "half a pair of letters in a name": half_a_pair_of_letters_in_a_name,
     "a checkpoint that is a link": a_checkpoint_that_is_a_link,
     "a checkpoint that is a device": a_checkpoint_that_is_a_device,
     "an archive that climbs": archive(("../canary", tarfile.REGTYPE, b"x", "")),

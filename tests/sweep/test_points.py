@@ -52,6 +52,10 @@ def test_a_zip_pairs_values_and_runs_each_pair_with_every_seed(swept):
     ]
 
 
+def test_a_zip_pairs_a_value_that_comes_twice_with_two_others(swept):
+    assert shown(zipped(swept("a=64,64,128", "b=1,2,2"))) == ["64 1", "64 2", "128 2"]
+
+
 def test_a_union_is_the_base_and_each_value_by_itself(swept):
     assert list(union(swept("a=1,2", "b=x,y"))) == [
         {},

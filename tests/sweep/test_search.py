@@ -1,6 +1,8 @@
 """Searching: stopped and gone on with, it is the search that was not; several share a study."""
 
-import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,23 +112,15 @@ def test_a_search_by_several_metrics_finds_their_front(tmp_path, sampler):
     assert sum(near[20:]) >= 6  # of a tenth of the range; of twenty at random two would be there
 
 
-def _share(folder, storage):
-    run(search(folder, 12, storage=storage))
-
-
 @pytest.mark.slow
 def test_several_processes_share_one_study(tmp_path):
     """In a database, from one folder: twelve trials in all, every one of them told once."""
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     folder = tmp_path / "sweep"
     search(folder, 0, storage=storage)  # the tables are there before all come at once
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_share, args=(folder, storage)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    command = [sys.executable, __file__, folder, storage]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
     study = open_study(Store(folder), storage, higher_is_better=[True])
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 12
 
@@ -134,3 +128,7 @@ def test_several_processes_share_one_study(tmp_path):
 def test_a_database_that_cannot_be_used_is_a_mistake(tmp_path):
     with pytest.raises(ConfigError, match=r"sweep\.storage=nonsense"):
         search(tmp_path, 1, storage="nonsense")
+
+
+if __name__ == "__main__":  # one of the processes that share a study
+    run(search(Path(sys.argv[1]), 12, storage=sys.argv[2]))

@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from trainwright.sweep import slots
+from trainwright.sweep.crews import Crews
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.job import Job
 from trainwright.sweep.scheduler import Scheduler
@@ -117,8 +118,9 @@ def test_each_job_sees_the_gpu_of_its_slot_alone(tmp_path, monkeypatch, composed
     show, workers = Show(4, str), Workers(warm=True)
     try:
         scheduler = Scheduler(
-            Listed(jobs), store, workers, places, SweepSettings(), pruning=None, audience=show
-        )
+            Listed(jobs), store, workers, places, SweepSettings(), pruning=None, audience=show,
+            crews=Crews([], store),
+        )  # fmt: skip
         assert scheduler.run().failed == []
     finally:
         workers.close()

@@ -17,6 +17,14 @@ HIGHER_IS_BETTER = {
     "mse": False,
     "mae": False,
     "sliced_wasserstein": False,
+    "frechet": False,
+    "kid": False,
+    "density": True,
+    "coverage": True,
+    "confident": True,
+    "as_asked": True,
+    "class_entropy": True,
+    "smallest_class": True,
     "grad_norm": False,
 }
 

@@ -11,9 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainwright.config.compose import keys_of
-from trainwright.config.validation import nearest
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
+from trainwright.wording import nearest
 
 MAX_LINES = 5
 MAX_WIDTH = 300
@@ -110,7 +110,7 @@ def _broken_file(error: Exception) -> ConfigError:
 def _no_such_option(error: MissingConfigException) -> ConfigError:
     """A group has no such option, or a config lists one that does not exist."""
     group, _, option = str(error.missing_cfg_file or "").rpartition("/")
-    options = sorted(error.options or [])
+    options = group_options(group) or sorted(error.options or [])
     if not group or not options:
         return ConfigError(str(error).splitlines()[0])
     return ConfigError(

@@ -71,8 +71,8 @@ def _run_frozen(path: str) -> float:
 
     Returns its objective. Exits with the code of a job that fails or is stopped.
     """
+    from trainwright.sweep.attempt import work
     from trainwright.sweep.launching import read_task
-    from trainwright.sweep.worker import work
 
     task = read_task(path)
     code = work(task)

@@ -8,18 +8,53 @@ from trainwright.errors import ConfigError
 from trainwright.wording import nearest, printable
 
 
+class OneOf:
+    """Parses one of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, text: str) -> str:
+        """The word. Raises ValueError with the nearest."""
+        if text not in self.words:
+            raise ValueError(
+                f"it must be one of {', '.join(self.words)}{nearest(text, self.words)}"
+            )
+        return text
+
+
+class SeveralOf:
+    """Parses some of a few words, with commas between them."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        """The words, each once. Raises ValueError with the nearest to one that is none."""
+        found = listed(text)
+        for word in found:
+            if word not in self.words:
+                known = ", ".join(self.words)
+                raise ValueError(f"it must be one or more of {known}{nearest(word, self.words)}")
+        return tuple(dict.fromkeys(found))
+
+
 @dataclass(frozen=True)
 class Key:
     """A key of a command: how its text becomes a value, the value without it, a line of help.
 
-    `parse` raises ValueError with what it wants: "it must be ...". `options` are for completion.
+    `parse` raises ValueError with what it wants: "it must be ...".
     """
 
     name: str
     parse: Callable[[str], Any]
     default: Any
     help: str
-    options: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The words that it takes, where these are a few."""
+        return self.parse.words if isinstance(self.parse, OneOf | SeveralOf) else ()
 
 
 def parse_keys(words: Sequence[str], keys: Sequence[Key]) -> dict[str, Any]:
@@ -84,32 +119,6 @@ def number(minimum: float, maximum: float) -> Callable[[str], float]:
         if not minimum <= value <= maximum:
             raise ValueError(f"it must be a number from {minimum:g} to {maximum:g}")
         return value
-
-    return parse
-
-
-def one_of(*options: str) -> Callable[[str], str]:
-    """One of a few words."""
-
-    def parse(text: str) -> str:
-        if text not in options:
-            raise ValueError(f"it must be one of {', '.join(options)}{nearest(text, options)}")
-        return text
-
-    return parse
-
-
-def several_of(*options: str) -> Callable[[str], tuple[str, ...]]:
-    """Some of a few words, with commas between them."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        words = listed(text)
-        for word in words:
-            if word not in options:
-                raise ValueError(
-                    f"it must be one or more of {', '.join(options)}{nearest(word, options)}"
-                )
-        return tuple(dict.fromkeys(words))
 
     return parse
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.record import Record
-from trainwright.cli.keys import Key, listed, one_of, text
+from trainwright.cli.keys import Key, OneOf, listed, text
 
 if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 # What every command has that uses what a run has learned.
 CHECKPOINT = Key(
     "checkpoint",
-    one_of("best", "last"),
+    OneOf("best", "last"),
     "best",
     "which checkpoint: best (default) or last",
-    options=("best", "last"),
 )
 DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
 TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")

@@ -1,7 +1,6 @@
 """`runs`: what there is to do with runs after training. No torch until a command needs it."""
 
 import argparse
-import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from trainwright import __version__
 from trainwright.catalogue.find import DEFAULT_ROOT
 from trainwright.cli.keys import Key, keys_help
 from trainwright.cli.pipe import nobody_reads
+from trainwright.cli.shells import ASK, INSTALL, answer, completion_script
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.wording import nearest, printable
 
@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(f"trainwright {__version__}")
         return
-    if arguments[0] == "--complete":
-        _complete(arguments[1:])
+    if arguments[0] == ASK:
+        answer(arguments[1:], _offered)
         return
     sys.exit(_run(arguments))
 
@@ -88,8 +88,9 @@ def _run(arguments: list[str]) -> int:
     name, *words = arguments
     debug = "--debug" in words
     try:
-        if name == "--shell-completion":
-            return _shell_completion(words)
+        if name == INSTALL:
+            print(completion_script("runs", words))
+            return 0
         command = _load(name)
         code = command.execute(_parse(name, command, words))
         sys.stdout.flush()
@@ -103,19 +104,6 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         return _explain(error, debug=debug)
     return code
-
-
-def _shell_completion(words: list[str]) -> int:
-    from trainwright.cli.completion import SCRIPTS
-
-    shell = words[0].removeprefix("install=") if len(words) == 1 else ""
-    if shell not in SCRIPTS:
-        raise ConfigError(
-            "--shell-completion takes install=bash, install=zsh or install=fish\n"
-            '  eval "$(runs --shell-completion install=bash)"'
-        )
-    print(SCRIPTS[shell])
-    return 0
 
 
 def _load(name: str) -> Command:
@@ -146,7 +134,7 @@ def _parser(name: str, command: Command) -> _Parser:
     keys = f"keys:\n{keys_help(command.KEYS)}\n\n" if command.KEYS else ""
     parser = _Parser(
         prog=f"runs {name}",
-        description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
+        description=COMMANDS[name][0].upper() + COMMANDS[name][1:].removesuffix("?") + ".",
         epilog=f"{keys}examples:\n{command.EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -169,13 +157,10 @@ def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:
     return known
 
 
-def _complete(words: list[str]) -> None:
-    """Print what a shell may complete to, a line each; nothing where that goes wrong."""
-    from trainwright.cli.completion import candidates
+def _offered(before: Sequence[str], word: str) -> Sequence[str]:
+    from trainwright.cli.runs_completion import offered
 
-    shell, *given = words or ["bash"]
-    with contextlib.suppress(TrainwrightError, OSError):
-        print("\n".join(candidates(shell, given, COMMANDS, _parser_of)))
+    return offered(before, word, COMMANDS, _parser_of)
 
 
 def _parser_of(name: str) -> tuple[argparse.ArgumentParser, Sequence[Key]]:

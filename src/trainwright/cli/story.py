@@ -10,6 +10,7 @@ from typing import Any
 
 from trainwright.catalogue.record import METRICS, Record, numbers
 from trainwright.catalogue.stored import UnreadableError, read_text
+from trainwright.report.score_table import class_cells, score_cells
 from trainwright.report.series import Series, collect, kind_names, panels
 
 MOST_POINTS = 2000  # of a curve; a screen has no more
@@ -18,6 +19,7 @@ MOST_BYTES = 40 * 2**20  # of pictures in a report
 MOST_CLASSES = 200  # of a confusion matrix
 LOG_LINES = 400
 METRICS_BYTES = 512 * 2**20
+PLOTS = ("predictions", "scores", "neighbours", "interpolation")  # those that a page shows
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -67,9 +69,11 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         },
         "test": numbers(test),
         **_confusion(record, test),
+        **_score(test.get("score")),
+        "health": _health(summary.get("health")),
         "panels": _panels(rows),
         "samples": _samples(record.path / "samples", pictures),
-        "predictions": pictures.uri(record.path / "plots" / "predictions.png"),
+        **{name: pictures.uri(record.path / "plots" / f"{name}.png") for name in PLOTS},
         "config": {key: plain(value) for key, value in record.settings.items()},
         "overrides": record.overrides,
         "log": _log(record.path / "train.log"),
@@ -164,6 +168,27 @@ def _confusion(record: Record, test: dict[str, Any]) -> dict[str, Any]:
         if isinstance(values, list) and len(values) == size and all(map(is_finite, values))
     }
     return {"confusion": counts, "class_names": _names(record, size), "per_class": per_class}
+
+
+def _score(stored: Any) -> dict[str, Any]:
+    """How good a generator's images are, as tables; None where the run has no such score."""
+    try:
+        per_class = stored.get("per_class")
+        return {
+            "score": score_cells(stored),
+            "score_of_classes": class_cells(per_class) if per_class else None,
+            "features": str(stored["features"]),
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):  # there is none, or it is damaged
+        return {"score": None, "score_of_classes": None, "features": ""}
+
+
+def _health(stored: Any) -> list[str]:
+    """What the evaluations said of a GAN's health: `healthy at 10 evaluations`."""
+    if not isinstance(stored, dict):
+        return []
+    found = [(str(word), steps) for word, steps in stored.items() if isinstance(steps, list)]
+    return [f"{word} at {len(steps)} evaluation{'s'[: len(steps) != 1]}" for word, steps in found]
 
 
 def _names(record: Record, size: int) -> list[str]:

@@ -15,38 +15,47 @@ def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
     """Several runs as a table of what they differ in and what came of it.
 
     None where they do not differ, or have no objective. The form of every sweep's table: `rows`
-    of `settings`, `metrics`, `status` and `run`; the names of both; and the `objective`.
+    of `settings`, `metrics`, `status` and `run`; the names of both; the `objectives`, that is the
+    metrics that the runs were made for, and of each whether `higher_is_better`.
     """
-    objectives = [record.objective for record in records if record.objective]
-    if len(records) < 2 or not objectives:
+    found = [record.objective for record in records if record.objective]
+    if len(records) < 2 or not found:
         return None
-    objective = f"validation/{objectives[0]}"
-    ignored = ("run.", "logger.", "trust")
-    keys = dict.fromkeys(key for record in records for key in record.settings)
-    differing = [
-        key
-        for key in keys
-        if not key.startswith(ignored)
-        and len({str(record.settings.get(key)) for record in records}) > 1
-    ]
+    settings = [_differing(record) for record in records]
+    keys = dict.fromkeys(key for of_run in settings for key in of_run)
+    differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings}) > 1]
     if not differing:
         return None
-    found = dict.fromkeys(name for record in records for name in record.metrics)
-    names = [n for n in found if n == objective or n == f"test/{objectives[0]}"]
+    objective = f"validation/{found[0]}"
+    measured = {name for record in records for name in record.metrics}
+    names = [name for name in (objective, f"test/{found[0]}") if name in measured]
     return {
-        "objective": objective,
-        "higher_is_better": _is_higher_better(records, objectives[0]),
+        "objectives": [objective],
+        "higher_is_better": {objective: _is_higher_better(records, found[0])},
         "settings": differing,
         "metrics": names,
         "rows": [
             {
-                "settings": {k: plain(r.settings[k]) for k in differing if k in r.settings},
-                "metrics": {n: r.metrics[n] for n in names if n in r.metrics},
+                "settings": {key: plain(of_run[key]) for key in differing if key in of_run},
+                "metrics": {name: r.metrics[name] for name in names if name in r.metrics},
                 "status": r.status,
                 "run": r.name,
             }
-            for r in records
+            for r, of_run in zip(records, settings, strict=True)
         ],
+    }
+
+
+def _differing(record: Record) -> dict[str, Any]:
+    """What one would say a run was made with: the options that were chosen, and its settings."""
+    ignored = ("run.", "logger.", "trust")
+    chosen = {
+        group: record.choices[group] for group in ("model", "data") if group in record.choices
+    }
+    return chosen | {
+        key: value
+        for key, value in record.settings.items()
+        if not key.startswith(ignored) and not key.endswith("_target_")
     }
 
 
@@ -69,30 +78,22 @@ def told_sweep(folder: Path) -> dict[str, Any] | None:
         told = read_json(folder / "sweep.json")
     except (FileNotFoundError, UnreadableError):
         return None
-    metric, stored = told.get("metric"), told.get("settings")
-    if not isinstance(metric, str) or not isinstance(stored, list):
+    metrics, directions = _list(told.get("metrics")), _list(told.get("higher_is_better"))
+    stored = [one for one in _list(told.get("settings")) if isinstance(one, dict)]
+    if not metrics or not all(isinstance(metric, str) for metric in metrics) or not stored:
         return None
-    settings = [_setting(one) for one in stored[:MOST_SETTINGS] if isinstance(one, dict)]
+    settings = [_setting(one, metrics) for one in stored[:MOST_SETTINGS]]
     jobs = [job for setting in settings for job in setting["jobs"]]
-    tied = told.get("within_seed_noise")
+    higher = [direction is True for direction in directions] + [True] * len(metrics)
     return {
-        "objective": metric,
-        "higher_is_better": told.get("higher_is_better") is True,
-        "settings": list(dict.fromkeys(key for job in jobs for key in job["point"])),
-        "metrics": [metric],
-        "rows": [
-            {
-                "settings": job["point"],
-                "metrics": {} if job["value"] is None else {metric: job["value"]},
-                "status": job["status"],
-                "run": job["run"],
-            }
-            for job in jobs
-        ],
+        "objectives": metrics,
+        "higher_is_better": dict(zip(metrics, higher, strict=False)),
+        "settings": list(dict.fromkeys(key for job in jobs for key in job["settings"])),
+        "metrics": metrics,
+        "rows": jobs,
         "verdict": {
             "command": str(told.get("command") or ""),
-            "again": str(told.get("best_command") or ""),
-            "tied": len(tied) if isinstance(tied, list) else 0,
+            "bests": [_best(one) for one in _list(told.get("best")) if isinstance(one, dict)],
             "settings": [
                 {key: value for key, value in setting.items() if key != "jobs"}
                 for setting in settings
@@ -101,26 +102,53 @@ def told_sweep(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def _setting(stored: dict[str, Any]) -> dict[str, Any]:
-    """One setting of a sweep: its mean over the seeds, their spread, and its jobs."""
-    found = stored.get("jobs")
-    jobs = [_job(job) for job in found if isinstance(job, dict)] if isinstance(found, list) else []
+def _setting(stored: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    """One setting of a sweep: its means over the seeds, their spread, and its jobs."""
+    jobs = [_job(job, metrics) for job in _list(stored.get("jobs")) if isinstance(job, dict)]
     return {
         "point": _point(stored.get("point")),
-        **{name: _number(stored.get(name)) for name in ("mean", "sd", "p_value", "seconds")},
-        "num": sum(job["value"] is not None for job in jobs),
+        "mean": _by_metric(metrics, stored.get("mean")),
+        "sd": _by_metric(metrics, stored.get("sd")),
+        "seconds": _number(stored.get("seconds")),
+        "is_on_front": stored.get("is_on_front") is True,
+        "num": sum(metrics[0] in job["metrics"] for job in jobs),
         "failed": sum(job["status"] == "failed" for job in jobs),
         "jobs": jobs,
     }
 
 
-def _job(stored: dict[str, Any]) -> dict[str, Any]:
+def _job(stored: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
     return {
-        "point": _point(stored.get("point")),
-        "value": _number(stored.get("value")),
+        "settings": _point(stored.get("point")),
+        "metrics": _by_metric(metrics, stored.get("values")),
         "status": str(stored.get("status") or "planned"),
         "run": str(stored.get("folder") or ""),
     }
+
+
+def _best(stored: dict[str, Any]) -> dict[str, Any]:
+    """The best setting by one metric, and what the seeds say about its lead."""
+    compared = [one for one in _list(stored.get("compared")) if isinstance(one, dict)]
+    return {
+        "metric": str(stored.get("metric")),
+        "point": _point(stored.get("point")),
+        "again": str(stored.get("command") or ""),
+        "tied": len(_list(stored.get("within_seed_noise"))),
+        "compared": [
+            {"point": _point(one.get("point")), "p_value": _number(one.get("p_value"))}
+            for one in compared
+        ],
+    }
+
+
+def _by_metric(metrics: Sequence[str], stored: Any) -> dict[str, float]:
+    """Those of some values, one a metric, that are numbers."""
+    pairs = zip(metrics, _list(stored), strict=False)
+    return {metric: value for metric, value in pairs if is_finite(value)}
+
+
+def _list(stored: Any) -> list[Any]:
+    return stored if isinstance(stored, list) else []
 
 
 def _point(stored: Any) -> dict[str, Any]:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from trainwright import __version__
 from trainwright.cli.help import help_text
 from trainwright.cli.pipe import nobody_reads
+from trainwright.cli.shells import ASK, INSTALL, answer, completion_script
+from trainwright.cli.train_completion import offered
 from trainwright.config_folder import config_folder
+from trainwright.errors import TrainwrightError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if "--version" in arguments:
         print(f"trainwright {__version__}")
         return
+    if arguments[:1] == [ASK]:
+        answer(arguments[1:], offered)
+        return
+    if arguments[:1] == [INSTALL]:
+        sys.exit(_print_script(arguments[1:]))
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
@@ -35,6 +43,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:  # before Hydra was there to be interrupted
         print("stopped at once", file=sys.stderr)
         sys.exit(130)
+
+
+def _print_script(words: Sequence[str]) -> int:
+    """What a shell evaluates; without Hydra, because shells do so whenever they start."""
+    try:
+        print(completion_script("train", words))
+    except TrainwrightError as error:
+        from trainwright.cli.failure import explain
+
+        return explain(error, words, debug=False)
+    return 0
 
 
 def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> int:

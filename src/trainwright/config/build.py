@@ -17,11 +17,11 @@ from trainwright.config.validation import (
     adapter_of,
     checked,
     explained,
-    nearest,
     takes_bool,
     unknown_key,
 )
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.wording import nearest
 
 T = TypeVar("T")
 

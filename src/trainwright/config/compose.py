@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from trainwright.config.build import settings
 from trainwright.config.from_environment import check_environment
-from trainwright.config.own_configs import OwnConfigs, OwnConfigSource
+from trainwright.config.own_configs import CheckedFiles, OwnConfigs
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder, group_options
 from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
@@ -28,7 +28,7 @@ def register_schema() -> None:
     Hydra closes every section; which players `optimizer.players` may have only the task knows.
     """
     Plugins.instance().register(OwnConfigs)
-    Plugins.instance().register(OwnConfigSource)
+    CheckedFiles.register()
     players = OmegaConf.create({"players": OmegaConf.create({}, flags={"struct": False})})
     ConfigStore.instance().store(name="players", node=players)
 
@@ -89,17 +89,21 @@ def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def keys_of(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Every section that the groups chosen by `arguments` bring, and its keys; for messages.
+    """Every section that the groups chosen by `arguments` bring, and its keys.
 
     The whole config is the section "".
     """
+    return dict(_sections("", composed(arguments)))
+
+
+def composed(arguments: Sequence[str]) -> DictConfig:
+    """The config with the groups that are chosen by `arguments`; for messages and completion."""
     chosen = [a for a in arguments if group_options(a.split("=")[0]) and "," not in a]
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         try:
-            config = compose("train", overrides=chosen)
+            return compose("train", overrides=chosen)
         except Exception:  # one of those is wrong as well, and will be told next time
-            config = compose("train")
-    return dict(_sections("", config))
+            return compose("train")
 
 
 def _sections(name: str, node: DictConfig) -> Iterator[tuple[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""The user's own `./configs`, for Hydra: found, and read with a limit on what aliases expand to.
+"""The user's own configs, for Hydra: found, and read with a limit on what aliases expand to.
 
 In YAML a few lines can stand for billions of values (`b: [*a, *a]`, `c: [*b, *b]`, ...), which
 omegaconf would make one by one.
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
@@ -25,16 +27,17 @@ class OwnConfigs(SearchPathPlugin):
         """Add the folder, if there is one, behind the one that ships."""
         own = own_config_folder()
         if own is not None:
-            search_path.append("own", f"{OwnConfigSource.scheme()}://{own}")
+            search_path.append("own", f"{CheckedFiles.scheme()}://{own}")
 
 
-class OwnConfigSource(FileConfigSource):
-    """Files like any, but that one with aliases is looked at before it is read."""
+class CheckedFiles(FileConfigSource):
+    """Files as Hydra reads them, but that one with aliases is looked at before it is read."""
 
-    @staticmethod
-    def scheme() -> str:
-        """What the folder's place in the search path begins with."""
-        return "own"
+    @classmethod
+    def register(cls) -> None:
+        """Let Hydra read all files so: those of `--config-dir` and `hydra.searchpath` too."""
+        Plugins.instance()  # which registers Hydra's own reader first
+        SourcesRegistry.instance().types[cls.scheme()] = cls
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Read a file. Raises ConfigError where its aliases stand for too many values."""

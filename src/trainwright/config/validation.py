@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from trainwright.errors import ConfigError
-from trainwright.wording import nearest as nearest
+from trainwright.wording import nearest
 
 
 def unknown_key(key: str, options: Collection[str]) -> ConfigError:

@@ -1,6 +1,5 @@
 """Random changes to training images, a whole batch at a time on the batch's own device."""
 
-import difflib
 import math
 from collections.abc import Mapping
 
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainwright.errors import ConfigError
+from trainwright.wording import nearest
 
 NUM_DRAWS = 9  # random numbers an example; as many whatever is on, so that switches don't interact
 
@@ -28,10 +28,9 @@ def make_augment(
     options = ("shift", "crop", "flip", "rotate", "scale", "cutout")
     for key in settings:
         if key not in options:
-            nearest = difflib.get_close_matches(str(key), options, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise ConfigError(
-                f"data.augment has no key {key!r}{hint}\nIt accepts {', '.join(options)}."
+                f"data.augment has no key {key!r}{nearest(str(key), options)}\n"
+                f"  it accepts {', '.join(options)}"
             )
     if len(input_shape) != 3:
         raise ConfigError("data.augment is for images; this dataset holds none, so leave it out")

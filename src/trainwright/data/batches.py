@@ -14,7 +14,10 @@ from torch import Tensor
 
 from trainwright.data.augment import Augment
 from trainwright.data.dataset import DataInfo, Split
+from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed, generator_for
+
+STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
 
 
 class Batch(NamedTuple):
@@ -61,7 +64,8 @@ class Batches:
     """Normalised batches of one split, on the device that computes.
 
     A split that fits on the device is moved there whole; a larger one stays where it is (in
-    memory, or mapped from disk), and each batch is moved.
+    memory, or mapped from disk), and each batch is moved. Where the disk is waited for, it is asked
+    for the batches to come.
     """
 
     def __init__(
@@ -87,15 +91,18 @@ class Batches:
         self._augment = augment
         self._scale, self._shift = normalisation.tensors(split.inputs.dim(), device)
         self._inputs, self._targets = split.inputs, split.targets
+        self._read_ahead: ReadAhead | None = None
         if _fits(self._inputs, device):
             self._inputs = self._inputs.to(device)
+        elif split.mapping is not None:
+            self._read_ahead = ReadAhead(split.mapping, split.inputs)
         if self._targets is not None:
             self._targets = self._targets.to(device)
         self._orders: dict[int, Tensor] = {}
 
     def at(self, step: int) -> Batch:
         """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
-        batch = self._take(self._indices(step * self.batch_size))
+        batch = self._shuffled(step)
         if self._augment is None:
             return self._in_format(batch)
         generator = generator_for(self._seed, "augment", step, device=self._device)
@@ -107,6 +114,15 @@ class Batches:
         for start in range(0, num_examples, batch_size):
             stop = min(start + batch_size, num_examples)
             yield self._in_format(self._take(torch.arange(start, stop)))
+
+    def _shuffled(self, step: int) -> Batch:
+        indices = self._indices(step * self.batch_size)
+        if self._read_ahead is None:
+            return self._take(indices)
+        if self._read_ahead.is_worth_it:
+            self._read_ahead.ask_for(self._indices((step + STEPS_AHEAD) * self.batch_size))
+        with self._read_ahead.watching(self.batch_size):
+            return self._take(indices)
 
     def _indices(self, position: int) -> Tensor:
         """Where the `batch_size` examples from `position` of the stream on are stored."""

@@ -1,6 +1,7 @@
 """What every dataset becomes: three splits of arrays, and the facts that models are sized from."""
 
 import hashlib
+import mmap
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,12 +47,14 @@ class DataInfo:
 class Split:
     """One part of a dataset.
 
-    `inputs` is (N, C, H, W) uint8 for images, possibly memory-mapped, or (N, F) float32 for
-    tables. `targets` is (N,) int64 classes, (N,) float32 values, or None.
+    `inputs` is (N, C, H, W) uint8 for images, or (N, F) float32 for tables. `targets` is (N,) int64
+    classes, (N,) float32 values, or None. `mapping` is that of the file in which the inputs lie,
+    where they are mapped from one.
     """
 
     inputs: Tensor
     targets: Tensor | None
+    mapping: mmap.mmap | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -73,10 +73,10 @@ def fetch(
         part.unlink(missing_ok=True)
     raise DataError(
         f"{path.name} is missing and no mirror delivered it ({'; '.join(failures)})\n"
-        f"Put it by hand at {path}\n"
+        f"  put it by hand at {path}\n"
         f"  from {urls[0]}\n"
         f"  SHA-256 {sha256}\n"
-        "or name the folder that has it with data.root=... or $TRAINWRIGHT_DATA."
+        "  or name the folder that has it with data.root=... or $TRAINWRIGHT_DATA"
     )
 
 
@@ -98,7 +98,7 @@ def _verify(path: Path, *, sha256: str, size: int) -> None:
             f"{path} is damaged or another file\n"
             f"  found    {what}\n"
             f"  expected {right}\n"
-            "Delete it and run again to download it afresh."
+            "  delete it and run again to download it afresh"
         )
 
 
@@ -203,5 +203,5 @@ def _refuse_unless_https(url: str) -> None:
 def _disk_error(path: Path, error: OSError) -> DiskError:
     return DiskError(
         f"{path} cannot be written: {error.strerror}\n"
-        "Name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA."
+        "  name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA"
     )

@@ -74,7 +74,8 @@ def load_folder(
     for split, count in cached.counts.items():
         kept = count if limit is None or split != "train" else min(limit, count)
         window = slice(start, start + kept)  # slices of a mapped array stay on disk
-        parts[split] = Split(cached.images[window], None if targets is None else targets[window])
+        labels = None if targets is None else targets[window]
+        parts[split] = Split(cached.images[window], labels, cached.mapping)
         start += count
     return make_dataset(
         folder.name,

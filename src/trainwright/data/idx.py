@@ -186,7 +186,7 @@ def _read(file: BufferedReader | gzip.GzipFile, path: Path, *, at_most: int) -> 
     if len(magic) < 4 or magic[:3] != bytes((0, 0, UNSIGNED_BYTE)) or not 1 <= magic[3] <= 4:
         raise DataError(
             f"{path} is not an IDX file of bytes\n"
-            f"It starts with {magic.hex(' ') or 'nothing'}; right would be 00 00 08 and 01 to 04."
+            f"  it starts with {magic.hex(' ') or 'nothing'}; right would be 00 00 08 and 01 to 04"
         )
     num_dimensions = magic[3]
     header = file.read(4 * num_dimensions)

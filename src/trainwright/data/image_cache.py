@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import mmap
 import os
 import shutil
 import tempfile
@@ -38,6 +39,7 @@ class CachedImages:
     """Images (N, C, S, S) uint8 mapped from disk, labels (N,) int64, N split by split."""
 
     images: Tensor
+    mapping: mmap.mmap
     labels: Tensor
     counts: dict[str, int]
 
@@ -51,21 +53,22 @@ def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
         counts = {str(name): int(count) for name, count in index["counts"].items()}
         shape = (sum(counts.values()), channels, size, size)
         labels = torch.from_numpy(np.load(folder / "labels.npy", allow_pickle=False))
-        # Copy on write: torch warns about arrays that it may not write to.
-        pixels = np.memmap(folder / "images.bin", dtype=np.uint8, mode="c")
-        images = torch.from_numpy(pixels).view(shape)
+        with (folder / "images.bin").open("rb") as file:
+            # Copy on write: torch warns about memory that it may not write to.
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        images = torch.frombuffer(mapping, dtype=torch.uint8).view(shape)
         if len(labels) != len(images) or labels.dtype != torch.int64:
             raise ValueError("labels and images differ in number")
     except Exception as error:  # damaged JSON and arrays raise all sorts
         raise DataError(
             f"the cache of decoded images {folder} is damaged\n"
-            "Delete that folder and run again to decode the images afresh."
+            "  delete that folder and run again to decode the images afresh"
         ) from error
     with contextlib.suppress(OSError):  # a folder of another user's
         os.utime(folder / "index.json")  # how long ago a cache was of use
     if index.get("num_skipped"):
         logging.getLogger(__name__).warning("skipped %d unreadable files", index["num_skipped"])
-    return CachedImages(images, labels, counts)
+    return CachedImages(images, mapping, labels, counts)
 
 
 def write_images(
@@ -130,7 +133,7 @@ def write_images(
     except OSError as error:
         raise DiskError(
             f"the cache of decoded images {folder} cannot be written: {error.strerror}\n"
-            "Name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA."
+            "  name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA"
         ) from error
     finally:
         if part is not None:
@@ -169,7 +172,7 @@ def _list_bad(folder: Path, root: Path, bad: dict[str, str], *, num_files: int) 
         text = "".join(f"{printable(name)}: {bad[name]}\n" for name in sorted(bad))
         all_of_them.write_text(text)
         lines.append(f"  and {len(bad) - 2:,} more, all in {all_of_them}")
-    return "\n".join([*lines, "Remove or mend them, or leave them out with data.on_bad=skip."])
+    return "\n".join([*lines, "  remove or mend them, or leave them out with data.on_bad=skip"])
 
 
 def _rename(part: Path, folder: Path) -> None:

@@ -65,7 +65,7 @@ def _list_split(root: Path, folder: Path, listing: Listing, *, is_first: bool) -
     if not classes:
         files = _list_files(root, folder, listing, label=0)
         if not files:
-            raise DataError(f"{folder} holds no images\nIt may hold images or class folders.")
+            raise DataError(f"{folder} holds no images\n  it may hold images or class folders")
         if listing.class_names:
             raise DataError(f"{folder} holds loose images, but train/ holds class folders")
         return files
@@ -85,7 +85,7 @@ def _list_split(root: Path, folder: Path, listing: Listing, *, is_first: bool) -
             raise DataError(
                 f"{folder / name} holds the folder {printable(nested[0])}; "
                 "a class folder holds images only\n"
-                "Split folders are named train, validation (or val) and test, and nothing else."
+                "  split folders are named train, validation (or val) and test, and nothing else"
             )
         files = _list_files(root, folder / name, listing, label=listing.class_names.index(name))
         if not files:
@@ -99,7 +99,7 @@ def _list_loose(root: Path, folder: Path, listing: Listing, *, expected: str) ->
     for file in _list_files(root, folder, listing, label=0):
         raise DataError(
             f"{folder} is mixed: the image {printable(file.name)} lies beside {expected}\n"
-            "Move the loose images into a folder of their own, or the folders away."
+            "  move the loose images into a folder of their own, or the folders away"
         )
 
 

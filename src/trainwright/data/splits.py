@@ -35,8 +35,8 @@ def split_sizes(
             f"{num_validation} and test={test!r} takes {num_test}"
         )
         if all(isinstance(size, float) for size in (validation, test)):
-            raise DataError(f"{message}\nThe dataset needs at least three examples.")
-        raise ConfigError(f"{message}\nChoose smaller sizes, or shares such as 0.1.")
+            raise DataError(f"{message}\n  the dataset needs at least three examples")
+        raise ConfigError(f"{message}\n  choose smaller sizes, or shares such as 0.1")
     return (num_train if limit is None else min(num_train, limit)), num_validation, num_test
 
 
@@ -48,7 +48,7 @@ def _count(name: str, size: int | float, num_examples: int) -> int:
             return max(1, round(size * num_examples))
     raise ConfigError(
         f"data.{name} is {size!r}\n"
-        "It must be a count of examples (a whole number) or a share between 0 and 1, such as 0.1."
+        "  it must be a count of examples (a whole number) or a share between 0 and 1, such as 0.1"
     )
 
 
@@ -128,7 +128,7 @@ def split_arrays(
         if int(targets.min()) < 0 or num_classes > len(class_names):
             raise DataError(
                 f"{name} has targets from {int(targets.min())} to {num_classes - 1}\n"
-                f"Classes are numbered from 0; there are {len(class_names)} class names."
+                f"  classes are numbered from 0; there are {len(class_names)} class names"
             )
     parts = split_indices(
         len(inputs),

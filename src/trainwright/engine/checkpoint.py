@@ -187,8 +187,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
 def saved_step(path: Path) -> int | None:
     """The step that a file claims to hold, read quickly and undigested: only to be shown."""
     try:
-        return int(json.loads(check_header(path).labels["trainwright"])["progress"]["step"])
-    except (CheckpointError, ValueError, KeyError, TypeError):
+        metadata = read_metadata(path, check_header(path).labels["trainwright"])
+        return int(metadata["progress"]["step"])
+    except (CheckpointError, LookupError, ValueError, TypeError, OverflowError):
         return None
 
 

@@ -17,6 +17,7 @@ from trainwright.wording import printable
 LARGEST_HEADER = 16 * 2**20  # bytes: some hundred thousand tensors
 MOST_TENSORS, LONGEST_NAME = 100_000, 500
 DEEPEST = 32  # levels of nesting in the metadata
+LARGEST_NUMBER = 2**62  # of a shape or place, and of what a shape's numbers make, but for zeros
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32,
     "F32": 32, "I64": 64, "U64": 64, "F64": 64,
@@ -52,7 +53,7 @@ def read_header(file: BinaryIO, path: Path) -> Header:
         raise damaged(path, f"its header would be {length:,} bytes, the file has {size:,}")
     text = file.read(length)
     try:
-        header = json.loads(text, object_pairs_hook=_without_repeats)
+        header = _parsed(text)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
         raise damaged(path, f"its header is no JSON: {printable(reason)[:80]}") from error
@@ -86,7 +87,7 @@ def check_header(path: Path) -> Header:
 def read_metadata(path: Path, text: str) -> dict[str, Any]:
     """A checkpoint's JSON. Raises CheckpointError where it is damaged, ambiguous or too deep."""
     try:
-        metadata = json.loads(text, object_pairs_hook=_without_repeats)
+        metadata = _parsed(text)
     except (ValueError, RecursionError) as error:
         raise damaged(path, "its metadata is no JSON") from error
     if not isinstance(metadata, dict):
@@ -111,14 +112,29 @@ def _place(path: Path, name: str, entry: Any) -> Place:
     if not isinstance(dtype, str) or dtype not in BITS:
         raise damaged(path, f"tensor {shown} has the type {printable(str(dtype))[:20]}")
     for numbers in (shape, place):
-        if not isinstance(numbers, list) or not all(type(n) is int and n >= 0 for n in numbers):
+        if not isinstance(numbers, list) or not all(map(_is_size, numbers)):
             raise damaged(path, f"tensor {shown} has a shape or place that is none")
-    if len(place) != 2 or len(shape) > 16:
+    # A tensor without bytes may still have a shape that nothing can hold.
+    if len(place) != 2 or len(shape) > 16 or math.prod(n or 1 for n in shape) > LARGEST_NUMBER:
         raise damaged(path, f"tensor {shown} has a shape or place that is none")
     begin, end = place
     if end - begin != math.prod(shape) * BITS[dtype] // 8:
         raise damaged(path, f"tensor {shown} has not the bytes that its shape wants")
     return Place(begin, end, name, dtype, tuple(shape))
+
+
+def _is_size(number: Any) -> bool:
+    return type(number) is int and 0 <= number <= LARGEST_NUMBER
+
+
+def _parsed(text: bytes | str) -> Any:
+    """What JSON says, if each name is there once and every text can be written down.
+
+    Raises ValueError, RecursionError.
+    """
+    value = json.loads(text, object_pairs_hook=_without_repeats)
+    json.dumps(value, ensure_ascii=False).encode()  # JSON has half pairs of letters, UTF-8 has not
+    return value
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,134 +1,171 @@
-"""The script that comes with an export: what it takes to use it, in some twenty lines."""
+"""The script that comes with an export: what it takes to use it, in twenty lines at most."""
 
 from typing import Any
 
 from trainwright.export.formats import FILES
+from trainwright.export.source import import_of
 
-_HEAD = '''\
-"""{title}
-
-Made by trainwright. {needs}
-"""
-
-import json
-import sys
-from pathlib import Path
-
-{imports}
-here = Path(__file__).parent
-facts = json.loads((here / "model.json").read_text())
-'''
-_NEEDS = {
-    "safetensors": (
-        "Needs trainwright.",
-        "import torch\nfrom safetensors.torch import load_file\n",
-    ),
-    "pt2": ("Needs torch.", "import torch\n"),
-    "onnx": ("Needs onnxruntime.", "import onnxruntime\n"),
-}
+_NEEDS = {"safetensors": "torch, safetensors", "pt2": "torch", "onnx": "onnxruntime"}
+_FACTS = 'facts = json.loads(Path(__file__).with_name("model.json").read_text())\n'
 _LOAD = {
-    "pt2": 'model = torch.export.load(here / "{file}").module()\n',
-    "onnx": 'session = onnxruntime.InferenceSession(here / "{file}")\n',
+    "safetensors": """\
+model = {factory}(**facts["network"]["arguments"]){part}.eval()
+model.load_state_dict(load_file(Path(__file__).with_name("{file}")))
+""",
+    "pt2": 'model = torch.export.load(Path(__file__).with_name("{file}")).module()\n',
+    "onnx": 'session = onnxruntime.InferenceSession(Path(__file__).with_name("{file}"))\n',
 }
-_REBUILD = """\
-model = {factory}(**facts["network"]["arguments"]){generator}
-model.load_state_dict(load_file(here / "{file}"))
-model.eval()
+_IMAGE = """\
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")
+inputs = np.array({fitted}){axes}  # (1, C, H, W), 0 to 255
 """
-_IMAGE = """
-# An image, as the network saw its own: {mode}, {width} x {height} pixels.
-image = Image.open(sys.argv[1]).convert("{mode}").resize(({width}, {height}))
-pixels = np.array(image).reshape(1, {height}, {width}, {channels})
-inputs = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))  # (1, C, H, W), uint8
-"""
-_TABLE = """
-# One example: its {num_features} features, in the order of the table.
+_FITTED = {
+    "crop": "ImageOps.fit(image, ({width}, {height}))",
+    "pad": "ImageOps.pad(image, ({width}, {height}))",
+    "stretch": "image.resize(({width}, {height}))",
+}
+_ROW = """\
 inputs = np.array([[float(word) for word in sys.argv[1:]]], dtype=np.float32)  # (1, F)
 """
-_LATENTS = """
-# Sixteen images; each seed has its own.
-generator = np.random.default_rng(0)
-latents = generator.standard_normal((16, {latent_dim})).astype(np.float32)  # (B, Z)
-{classes}"""
-_CLASSES = """\
-classes = np.arange(16) % {num_classes}  # (B,), int64
+_ARRAY = """\
+inputs = np.load(sys.argv[1])[None]  # (1, C, H, W), 0 to 255
 """
-_CLASSES_OUT = """
-share = np.exp(outputs[0] - outputs[0].max())
-share = share / share.sum()
-for index in np.argsort(-share)[:3]:
-    print(f"{share[index]:7.2%}  {facts['class_names'][index]}")
+_LATENTS = """\
+latents = np.random.default_rng(seed=0).standard_normal((16, {size}), dtype=np.float32)
 """
-_VALUES_OUT = """
-print(outputs[0])
+_CLASSES = "classes = np.arange(16) % {num_classes}\n"
+_NORMALISATION = """\
+scale, shift = (torch.tensor(facts["normalisation"][k]){axes} for k in ("scale", "shift"))
 """
-_IMAGES_OUT = """
-rows = [np.concatenate(list(row), axis=2) for row in outputs.reshape(4, 4, {shape})]
-grid = np.concatenate(rows, axis=1)  # (C, 4 * H, 4 * W)
-pixels = (grid.transpose(1, 2, 0) * 255).round().clip(0, 255).astype(np.uint8).squeeze()
-Image.fromarray(pixels).save("samples.png")
+_SHARES = "shares = {outputs}.softmax(1)[0].tolist()\n"
+_SHARES_OF_LOGITS = """\
+(logits,) = {outputs}
+shares = np.exp(logits[0] - logits[0].max())
+shares = shares / shares.sum()
+"""
+_LIKELIEST = """\
+for share, name in sorted(zip(shares, facts["class_names"]), reverse=True)[:3]:
+    print(f"{share:7.2%}  {name}")
+"""
+_GRID = """\
+grid = images.reshape(4, 4, {shape}).transpose(0, 3, 1, 4, 2).reshape({grid_shape})
+Image.fromarray((grid * 255).round().clip(0, 255).astype(np.uint8)).save("samples.png")
 print("samples.png")
 """
 
 
 def example_script(facts: dict[str, Any], form: str) -> str:
     """A script for `model.json` as given: an image, a table's row, or nothing goes in."""
-    shape = facts["inputs"][0]["shape"][1:]
-    draws = facts["task"] == "gan"
-    needs, imports = _NEEDS[form]
-    imports = "import numpy as np\n" + imports
-    if draws or len(shape) == 3:
-        imports += "from PIL import Image\n"
-    if form == "safetensors":
-        module, _, factory = facts["network"]["target"].rpartition(".")
-        imports += f"from {module} import {factory}\n"
-        load = _REBUILD.format(
-            factory=factory, generator=".generator" if draws else "", file=FILES[form]
-        )
-    else:
-        load = _LOAD[form].format(file=FILES[form])
-    usage = "" if draws else (" IMAGE" if len(shape) == 3 else " FEATURE FEATURE ...")
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in facts["name"])  # it is code
-    title = f"{name}: python example.py{usage}"
-    head = _HEAD.format(title=title, needs=needs, imports=imports)
-    return head + load + _given(facts, shape) + _called(facts, form) + _told(facts)
-
-
-def _given(facts: dict[str, Any], shape: list[int]) -> str:
     if facts["task"] == "gan":
-        classes = _CLASSES.format(num_classes=facts["num_classes"]) if facts["num_classes"] else ""
-        return _LATENTS.format(latent_dim=shape[0], classes=classes)
-    if len(shape) != 3:
-        return _TABLE.format(num_features=shape[0])
-    channels, height, width = shape
-    mode = "L" if channels == 1 else "RGB"
-    return _IMAGE.format(mode=mode, height=height, width=width, channels=channels)
+        body = _load(facts, form) + _latents(facts) + _drawn(facts, form)
+    else:
+        told = _classified if facts["task"] == "classifier" else _valued
+        body = _load(facts, form) + _inputs(facts) + told(facts, form)
+    if "facts" in body:
+        body = _FACTS + body
+    return "\n".join([_docstring(facts, form), *_imports(facts, body), "", body])
 
 
-def _called(facts: dict[str, Any], form: str) -> str:
+def _docstring(facts: dict[str, Any], form: str) -> str:
+    makes = {"gan": "sixteen images", "classifier": "the likeliest classes"}
+    needs = f"{_NEEDS[form]}, numpy" + (", pillow" if _shows(facts) else "")
+    what = makes.get(facts["task"], "the value")
+    return f'"""python example.py{_usage(facts)}: {what}. Needs {needs}."""'
+
+
+def _usage(facts: dict[str, Any]) -> str:
+    if facts["task"] == "gan":
+        return ""
+    if "image" in facts:
+        return " IMAGE"
+    return " FEATURE ..." if _is_table(facts) else " ARRAY.npy"
+
+
+def _shows(facts: dict[str, Any]) -> bool:
+    return facts["task"] == "gan" or "image" in facts
+
+
+def _is_table(facts: dict[str, Any]) -> bool:
+    return len(facts["inputs"][0]["shape"]) == 2
+
+
+def _imports(facts: dict[str, Any], body: str) -> list[str]:
+    """Those that the script needs, each because its name occurs."""
+    pillow = "from PIL import Image, ImageOps" if "image" in facts else "from PIL import Image"
+    wanted = {
+        "json.": "import json",
+        "sys.": "import sys",
+        "Path(": "from pathlib import Path",
+        "": "",
+        "np.": "import numpy as np",
+        "onnxruntime.": "import onnxruntime",
+        "torch.": "import torch",
+        "**facts": import_of(facts["network"]["target"]),
+        "Image.": pillow,
+        "load_file(": "from safetensors.torch import load_file",
+    }
+    return [line for name, line in wanted.items() if name in body]
+
+
+def _load(facts: dict[str, Any], form: str) -> str:
+    factory = facts["network"]["target"].rpartition(".")[2]
+    part = ".generator" if facts["task"] == "gan" else ""
+    return _LOAD[form].format(factory=factory, part=part, file=FILES[form])
+
+
+def _inputs(facts: dict[str, Any]) -> str:
+    if "image" not in facts:
+        return _ROW if _is_table(facts) else _ARRAY
+    image = facts["image"]
+    axes = "[None, None]" if image["mode"] == "L" else ".transpose(2, 0, 1)[None]"
+    return _IMAGE.format(
+        mode=image["mode"], fitted=_FITTED[image["fit"]].format(**image), axes=axes
+    )
+
+
+def _latents(facts: dict[str, Any]) -> str:
+    latents = _LATENTS.format(size=facts["inputs"][0]["shape"][1])
+    num_classes = facts["num_classes"]
+    return latents + (_CLASSES.format(num_classes=num_classes) if num_classes else "")
+
+
+def _classified(facts: dict[str, Any], form: str) -> str:
+    shares = _SHARES_OF_LOGITS if form == "onnx" else _SHARES
+    normalised, outputs = _outputs(facts, form)
+    return normalised + shares.format(outputs=outputs) + _LIKELIEST
+
+
+def _valued(facts: dict[str, Any], form: str) -> str:
+    normalised, outputs = _outputs(facts, form)
+    if form == "onnx":
+        return f"(values,) = {outputs}\nprint(values[0])\n"
+    if form == "pt2":
+        return f"print({outputs}.item())\n"
+    unit = facts["target_unit"]
+    return f"{normalised}print({outputs}.item() * {unit['std']!r} + {unit['mean']!r})\n"
+
+
+def _drawn(facts: dict[str, Any], form: str) -> str:
+    _, outputs = _outputs(facts, form)
+    images = {
+        "onnx": f"(images,) = {outputs}\n",
+        "pt2": f"images = {outputs}.detach().numpy()\n",
+        # The bare network gives what it was trained with, from -1 to 1.
+        "safetensors": f"images = {outputs}.detach().numpy() / 2 + 0.5\n",
+    }[form]
+    channels, height, width = facts["output"]["shape"][1:]
+    grid_shape = f"{4 * height}, {4 * width}" + (f", {channels}" if channels > 1 else "")
+    return images + _GRID.format(shape=f"{channels}, {height}, {width}", grid_shape=grid_shape)
+
+
+def _outputs(facts: dict[str, Any], form: str) -> tuple[str, str]:
+    """A line before it or nothing, and the network called with the inputs."""
     names = [port["name"] for port in facts["inputs"]]
     if form == "onnx":
         given = ", ".join(f'"{name}": {name}' for name in names)
-        return f"(outputs,) = session.run(None, {{{given}}})\n"
-    given = ", ".join(f"torch.from_numpy({name})" for name in names)
-    if form == "pt2":
-        return f"with torch.no_grad():\n    outputs = model({given}).numpy()\n"
-    if facts["task"] == "gan":  # the weights alone: what the graphs have inside is done here
-        return f"with torch.no_grad():\n    outputs = (model({given}).numpy() + 1) / 2\n"
-    lines = [
-        'scale, shift = (torch.tensor(facts["normalisation"][k]) for k in ("scale", "shift"))',
-        "each = (1, -1) + (1,) * (inputs.ndim - 2)",
-        "inputs = torch.from_numpy(inputs).float() * scale.view(each) + shift.view(each)",
-        "with torch.no_grad():",
-        "    outputs = model(inputs).numpy()",
-    ]
-    if facts["task"] == "regression":
-        unit = facts["target_unit"]
-        lines.append(f"outputs = outputs[:, 0] * {unit['std']!r} + {unit['mean']!r}")
-    return "\n".join(lines) + "\n"
-
-
-def _told(facts: dict[str, Any]) -> str:
-    if facts["task"] == "gan":
-        return _IMAGES_OUT.format(shape=", ".join(map(str, facts["output"]["shape"][1:])))
-    return _CLASSES_OUT if facts["task"] == "classifier" else _VALUES_OUT
+        return "", f"session.run(None, {{{given}}})"
+    tensors = [f"torch.from_numpy({name})" for name in names]
+    if form == "pt2" or facts["task"] == "gan":
+        return "", f"model({', '.join(tensors)})"
+    axes = "" if _is_table(facts) else ".view(-1, 1, 1)"
+    return _NORMALISATION.format(axes=axes), f"model({tensors[0]} * scale + shift)"

@@ -1,5 +1,7 @@
 """A folder with all it takes to use a run's network elsewhere, made whole or not at all."""
 
+import importlib
+import inspect
 import json
 import os
 import shutil
@@ -13,6 +15,8 @@ from trainwright.errors import ConfigError, DiskError
 from trainwright.export.example import example_script
 from trainwright.export.formats import FILES, write
 from trainwright.export.network import Portable, portable
+from trainwright.export.source import write_source
+from trainwright.inference.prediction import fit_of
 from trainwright.inference.trained import Trained
 from trainwright.tasks.gan import GANTask
 from trainwright.tasks.regression import Regression
@@ -36,6 +40,8 @@ def export(trained: Trained, name: str, forms: Sequence[str], folder: Path) -> d
         differences = {form: write(network, form, temporary) for form in forms}
         (temporary / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
         (temporary / "example.py").write_text(example_script(facts, forms[0]))
+        if "safetensors" in forms:
+            write_source(facts["network"]["target"], temporary)
         temporary.rename(folder)
     except OSError as error:
         raise DiskError(f"could not write {folder}\n  {error.strerror or error}") from error
@@ -76,12 +82,15 @@ def describe(
         "step": trained.step,
         "trainwright": __version__,
     }
-    if info.is_image and not isinstance(task, GANTask):
+    if info.is_image and info.input_shape[0] in (1, 3) and not isinstance(task, GANTask):
         facts["image"] = {
             "mode": "L" if info.input_shape[0] == 1 else "RGB",
             "height": info.input_shape[1],
             "width": info.input_shape[2],
+            "fit": fit_of(trained),
         }
+    if info.feature_names:
+        facts["feature_names"] = list(info.feature_names)
     if isinstance(task, Regression):
         facts["target_unit"] = {"std": info.target_std, "mean": info.target_mean}
     return facts
@@ -89,9 +98,6 @@ def describe(
 
 def _wanted(target: str, sizes: dict[str, Any]) -> dict[str, Any]:
     """Those facts about the data that the network's factory has a parameter for."""
-    import importlib
-    import inspect
-
     module, _, factory = target.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), factory)).parameters
     return {name: value for name, value in sizes.items() if name in parameters}

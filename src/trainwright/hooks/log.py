@@ -53,20 +53,36 @@ def metrics_row(state: TrainState, metrics: dict[str, Tensor]) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics.jsonl; a last line that a kill has torn is left out."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    """The rows of a metrics.jsonl; lines that a kill has torn or that are damaged are left out."""
+    return [row for line in _lines(path) if (row := _row(line)) is not None]
 
 
-def rewind(path: Path, step: int) -> None:
-    """Drop rows after `step`, and torn ones, so that a resumed run goes on without a repeat."""
-    kept = [row for row in read_rows(path) if row["step"] <= step]
+def rewind(path: Path, step: int) -> int:
+    """Drop rows after `step`, and torn ones, so that a resumed run goes on without a repeat.
+
+    Returns how many lines were damaged and are lost, but for the last, which a kill may have torn.
+    """
+    rows = [_row(line) for line in _lines(path)]
+    kept = [row for row in rows if row is not None and row["step"] <= step]
     write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+    return rows[:-1].count(None)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+
+def _row(line: str) -> Row | None:
+    """A row as `metrics_row` makes it, None for anything else: the file may come from anyone."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return None
+    values = [value for name, value in row.items() if name != "health"]
+    is_plain = all(v is None or type(v) in (int, float) for v in values)
+    return row if is_plain and isinstance(row.get("health", ""), str) else None
 
 
 def _number(value: Tensor | float) -> float | None:

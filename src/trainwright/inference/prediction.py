@@ -67,7 +67,7 @@ def predict(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
 def require_files(trained: Trained) -> None:
     """Raise ConfigError for a task that says nothing of an image file or a table."""
     if not isinstance(trained.task, Classifier | Regression):
-        kind = type(trained.task).__name__.lower()
+        kind = type(trained.task).__name__.removesuffix("Task")
         raise ConfigError(
             f"this run does not predict: it is a {kind}\n"
             "  try: runs sample RUN, or runs evaluate RUN"
@@ -85,7 +85,7 @@ def _images(trained: Trained, files: Sequence[Path]) -> Iterator[_Example]:
     channels, height, width = trained.info.input_shape
     for path in files:
         try:
-            image = decode_image(path, size=(height, width), channels=channels, fit=_fit(trained))
+            image = decode_image(path, size=(height, width), channels=channels, fit=fit_of(trained))
         except BadImageError as error:
             yield _Example(path, problem=str(error))
         except OSError as error:
@@ -128,6 +128,7 @@ def _outputs(trained: Trained, inputs: np.ndarray) -> Tensor:
     return torch.softmax(outputs, dim=1)
 
 
-def _fit(trained: Trained) -> Fit:
+def fit_of(trained: Trained) -> Fit:
+    """How images that are not of the run's size are brought to it."""
     wanted = trained.config.data.get("fit")
     return wanted if wanted in ("crop", "pad", "stretch") else "crop"

@@ -5,15 +5,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.report.figures import PALETTE, key_above, new_figure, number, save_figure, style
-from trainwright.report.series import PHASES, Series, collect, kind_names, panels, smoothed
+from trainwright.report.figures import (
+    CLASS_PALETTE,
+    INK,
+    PALETTE,
+    key_above,
+    new_figure,
+    number,
+    save_figure,
+    style,
+)
+from trainwright.report.series import (
+    BY_CLASS,
+    PHASES,
+    Series,
+    collect,
+    kind_names,
+    panels,
+    smoothed,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL = (4.0, 2.8)  # inches
 MANY = 60  # points from which a curve is smoothed
-LOGARITHMIC = {"loss", "gradient norm", "mean squared error"}  # if they span two decades
+# If they span a decade and a half.
+LOGARITHMIC = {"loss", "gradient norm", "mean squared error", "Fréchet distance"}
 
 
 def plot_curves(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
@@ -36,7 +54,7 @@ def plot_curves(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
         axes = figure.add_subplot(lines, columns, place + 1)
         suffix = _draw_panel(axes, group, owners)
         values = [value for curve in group for value in curve.values if not math.isnan(value)]
-        if title in LOGARITHMIC and min(values) > 0 and max(values) > 100 * min(values):
+        if title in LOGARITHMIC and min(values) > 0 and max(values) > 30 * min(values):
             axes.set_yscale("log")
         else:
             axes.yaxis.set_major_formatter(number)
@@ -80,9 +98,9 @@ def plot_learning_rate(rows: Iterable[Mapping[str, Any]], path: str | Path) -> b
 def _draw_panel(axes: "Axes", group: Sequence[Series], owners: Sequence[str]) -> str:
     """Draw the curves of one panel, and return what its title should add about their phases.
 
-    With one metric of one player the colour tells the phase. Otherwise it tells the player (one
-    colour in all panels) or the metric; dashes tell a second phase; and a dot at the end of a line
-    is left to the title, since a key of six would not fit.
+    With one metric of one player the colour tells the phase. Otherwise it tells the player or the
+    class (one colour in all panels) or the metric; dashes tell a second phase; and a dot at the end
+    of a line is left to the title, since a key of six would not fit.
     """
     kinds = kind_names(group)
     if len(kinds) == 1:
@@ -90,18 +108,30 @@ def _draw_panel(axes: "Axes", group: Sequence[Series], owners: Sequence[str]) ->
             _draw_curve(axes, curve, _colour(_phase_number(curve.phase)), curve.phase)
         return ""
 
-    by_owner = list(kinds.values()) == [owner for owner, _ in kinds]
+    colours = _colours(kinds, owners)
     lines = [curve for curve in group if not curve.is_point]
     named = lines or group
     phases = sorted({curve.phase for curve in named}, key=_phase_number)
     for curve in group:
-        index = owners.index(curve.owner) if by_owner else list(kinds).index(curve.kind)
         label = kinds[curve.kind] if len(phases) == 1 else f"{kinds[curve.kind]} {curve.phase}"
         dashed = curve.phase != phases[0]
-        _draw_curve(axes, curve, _colour(index), label if curve in named else "", dashed=dashed)
+        label = label if curve in named else ""
+        _draw_curve(axes, curve, colours[curve.kind], label, dashed=dashed)
     dots = sorted({curve.phase for curve in group} - set(phases), key=_phase_number)
     notes = [*(phases if phases != ["train"] else []), *(f"dots: {phase}" for phase in dots)]
     return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _colours(
+    kinds: Mapping[tuple[str, str], str], owners: Sequence[str]
+) -> dict[tuple[str, str], str]:
+    """The colour of each kind in a panel of several, as `kind_names` gives and names them."""
+    if all(name in BY_CLASS for _, name in kinds):
+        classes = [owner for owner, _ in kinds if owner]
+        return {kind: CLASS_PALETTE[classes.index(kind[0])] if kind[0] else INK for kind in kinds}
+    if list(kinds.values()) == [owner for owner, _ in kinds]:
+        return {kind: _colour(owners.index(kind[0])) for kind in kinds}
+    return {kind: _colour(index) for index, kind in enumerate(kinds)}
 
 
 def _draw_curve(

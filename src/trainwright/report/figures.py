@@ -22,6 +22,11 @@ INK = "#333333"
 GRID = "#e4e4e4"
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+# Ten classes have more lines than that palette has colours: Tableau's ten.
+CLASS_PALETTE = (
+    "#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f",
+    "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac",
+)  # fmt: skip
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -1,9 +1,9 @@
-"""The score of a generator as a table for the terminal, beside what real images get."""
+"""The score of a generator as a table, beside what real images get."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from trainwright.report.text import format_count, format_number
+from trainwright.report.text import format_count, format_figure
 
 # What each figure is called, in the order of reading, and what is better.
 FIGURES = {
@@ -22,11 +22,11 @@ FIGURES = {
 }
 
 
-def score_table(score: Mapping[str, Any]) -> list[str]:
-    """The lines for a score as summary.json has it, under `test` and `score`.
+def score_cells(score: Mapping[str, Any]) -> list[list[str]]:
+    """A score as summary.json has it, under `test` and `score`: a header, and a row a figure.
 
     Where there are fewer real images than samples, a column has the mean over groups of as many
-    samples: it alone is to be compared with theirs.
+    samples: it alone is to be compared with theirs. The last column says what is better.
     """
     counts = [f"{format_count(score['num_samples'])} samples"]
     columns = [{name: (f["value"], f["error"]) for name, f in score["figures"].items()}]
@@ -36,33 +36,39 @@ def score_table(score: Mapping[str, Any]) -> list[str]:
         columns.append({name: (f["value"], f["error"]) for name, f in grouped.items()})
     counts.append(f"{format_count(score['num_floor'])} real")
     columns.append({n: (f["floor"], f["floor_error"]) for n, f in score["figures"].items()})
-    header = "".join(f"{count:>20}" for count in counts)
-    lines = [f"{'':31}{header}   better"]
-    for name, (title, better) in FIGURES.items():
-        if name in score["figures"]:
-            cells = "".join(f"{_cell(*column[name]):>20}" for column in columns)
-            lines.append(f"{title:<31}{cells}   {better}")
-    return lines
+    rows = [
+        [title, *(format_figure(*column[name]) for column in columns), better]
+        for name, (title, better) in FIGURES.items()
+        if name in score["figures"]
+    ]
+    return [["", *counts, "better"], *rows]
+
+
+def class_cells(per_class: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The score of each class, under `per_class` of a score: a header, and a row a class."""
+    rows = [
+        [
+            name,
+            format_figure(row["frechet"], row["frechet_error"]),
+            format_figure(row["floor"], row["floor_error"]) if "floor" in row else "-",
+            f"{row['as_asked']:.1%}" if "as_asked" in row else "-",
+        ]
+        for name, row in per_class.items()
+    ]
+    return [["class", "Fréchet distance", "of real", "as asked for"], *rows]
+
+
+def score_table(score: Mapping[str, Any]) -> list[str]:
+    """The lines for the terminal of `score_cells`."""
+    return [
+        f"{name:<31}{''.join(f'{cell:>20}' for cell in cells)}   {better}"
+        for name, *cells, better in score_cells(score)
+    ]
 
 
 def class_table(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The lines for the score of each class, under `per_class` of a score."""
-    lines = [f"{'class':<31}{'Fréchet distance':>20}{'of real':>20}{'as asked for':>20}"]
-    for name, row in per_class.items():
-        distance = _cell(row["frechet"], row["frechet_error"])
-        floor = _cell(row["floor"], row["floor_error"]) if "floor" in row else "-"
-        asked = f"{row['as_asked']:.1%}" if "as_asked" in row else "-"
-        lines.append(f"{name[:30]:<31}{distance:>20}{floor:>20}{asked:>20}")
-    return lines
-
-
-def _cell(value: float, error: float) -> str:
-    """`1.59 ± 0.13`: the error with two digits, the value as exactly."""
-    if error == 0 or error != error:
-        return format_number(value)
-    digits = max(0, 1 - _exponent(error))
-    return f"{value:,.{digits}f} ± {error:.{digits}f}"
-
-
-def _exponent(number: float) -> int:
-    return int(f"{abs(number):e}".split("e")[1])
+    """The lines for the terminal of `class_cells`."""
+    return [
+        f"{name[:30]:<31}{''.join(f'{cell:>20}' for cell in cells)}"
+        for name, *cells in class_cells(per_class)
+    ]

@@ -29,6 +29,7 @@ FAMILIES = {
     "diversity": "diversity of samples",
     "class_share": "share of each class",
 }
+BY_CLASS = ("diversity", "class_share")  # metrics with a line for each class
 MOST_CLASSES = 10  # that have a line of their own in a panel
 
 
@@ -107,7 +108,7 @@ def panels(curves: Sequence[Series]) -> dict[str, list[Series]]:
 
 def _some(group: list[Series]) -> list[Series]:
     """Those of a panel, without the classes where they are many: then only what is of all."""
-    by_class = [c for c in group if c.owner and c.name in ("diversity", "class_share")]
+    by_class = [c for c in group if c.owner and c.name in BY_CLASS]
     rest = [curve for curve in group if curve not in by_class]
     return group if len(by_class) <= MOST_CLASSES or not rest else rest
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_COLUMNS = 3
+MAX_TICKS = 5  # of an axis that has a tick for each value
 MAX_LABELS = 12  # of points
 MAX_CURVES = 200  # more are a grey wall
 NUM_TREES = 200
@@ -48,16 +49,21 @@ def plot_values(trials: Sequence[Trial], keys: Sequence[str], label: str, path: 
 def plot_curves_of_all(
     trials: Sequence[Trial], label: str, path: Path, *, higher_is_better: bool
 ) -> None:
-    """The learning curves of all trials, the best ones in colour, the others in grey."""
+    """The learning curves of all trials, the best settings in colour, the others in grey.
+
+    All seeds of a setting have one colour; where there are only seeds, each has its own.
+    """
     figure = new_figure(7, 4)
     axes = figure.add_subplot()
     style(axes, title=label, xlabel="step")
     ordered = sorted(trials, key=lambda trial: trial.value, reverse=higher_is_better)
-    for place, trial in reversed(list(enumerate(ordered[:MAX_CURVES]))):
-        if not trial.curve:
-            continue
+    ordered = [trial for trial in ordered[:MAX_CURVES] if trial.curve]
+    texts = [_setting_text(trial) for trial in ordered]
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    for index, (trial, text) in reversed(list(enumerate(zip(ordered, texts, strict=True)))):
+        place = places[text]
         is_named = place < len(PALETTE) - 1
-        text = " ".join(f"{key}={value}" for key, value in trial.point.items())
+        is_first = text not in texts[:index]  # of its setting: one line in the key is enough
         axes.plot(
             [step for step, _ in trial.curve],
             [value for _, value in trial.curve],
@@ -65,7 +71,7 @@ def plot_curves_of_all(
             markersize=4,
             color=PALETTE[place] if is_named else "#bbbbbb",
             linewidth=1.5 if is_named else 0.7,
-            label=(text if len(text) <= 60 else text[:59] + "…") if is_named else "_",
+            label=_cut(text, 60) if is_named and is_first else "_",
             zorder=3 if is_named else 1,
         )
     handles, names = axes.get_legend_handles_labels()
@@ -80,6 +86,15 @@ def plot_curves_of_all(
             frameon=False,
         )
     save_figure(figure, path)
+
+
+def _setting_text(trial: Trial) -> str:
+    keys = [key for key in trial.point if key != "seed"] or list(trial.point)
+    return " ".join(f"{key}={trial.point[key]}" for key in keys)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def plot_parallel(
@@ -235,11 +250,15 @@ def _scale(axes: "Axes", texts: Sequence[str]) -> list[float]:
     numbers = numbers_of(texts)
     if numbers is None:
         kinds = _kinds(texts)
-        axes.set_xticks(range(len(kinds)), [k if len(k) <= 14 else k[:13] + "…" for k in kinds])
+        axes.set_xticks(range(len(kinds)), [_cut(kind, 14) for kind in kinds])
         axes.set_xlim(-0.5, len(kinds) - 0.5)
         return [float(kinds.index(text)) for text in texts]
     if is_logarithmic(numbers):
         axes.set_xscale("log")
+    different = sorted(set(numbers))
+    if len(different) <= MAX_TICKS:
+        axes.set_xticks(different, [f"{number:.4g}" for number in different])
+        axes.set_xticks([], minor=True)
     return numbers
 
 

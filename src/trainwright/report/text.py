@@ -13,6 +13,23 @@ def format_number(value: float) -> str:
     return f"{value:.2e}"
 
 
+def format_figure(value: float, error: float) -> str:
+    """`1.59 ± 0.13`: the standard error with two digits, the value as exactly."""
+    if error == 0 or error != error:
+        return format_number(value)
+    digits = max(0, 1 - int(f"{abs(error):e}".split("e")[1]))
+    return f"{value:,.{digits}f} ± {error:.{digits}f}"
+
+
+def format_metrics(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Every metric as text; with its standard error where there is one, as `<name>_error`."""
+    return {
+        name: format_figure(value, metrics.get(f"{name}_error", 0.0))
+        for name, value in metrics.items()
+        if name.removesuffix("_error") == name or name.removesuffix("_error") not in metrics
+    }
+
+
 def format_count(number: int) -> str:
     """537034 as `537,034`."""
     return f"{number:,}"

@@ -81,7 +81,7 @@ def read_summary(folder: RunFolder) -> Mapping[str, Any]:
     """The summary of an earlier run; empty where there is none that can be read."""
     try:
         summary = json.loads((folder.path / "summary.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return summary if isinstance(summary, dict) else {}
 

@@ -112,7 +112,7 @@ def go_back_to(folder: RunFolder, found: Found) -> list[str]:
     """Make a checkpoint the newest of its run, and remove what was logged and drawn after it.
 
     In this order: whatever comes between, the log is never behind the newest checkpoint. Removes
-    unfinished files too, and returns a note about those.
+    unfinished files too, and returns notes about those, and about what of the log is lost.
     """
     if found.path != folder.last:
         with replacing(folder.last) as temporary:
@@ -121,11 +121,12 @@ def go_back_to(folder: RunFolder, found: Found) -> list[str]:
         with contextlib.suppress(CheckpointError):
             if folder.previous.exists() and read(folder.previous).step >= found.step:
                 folder.previous.unlink()
-    rewind(folder.metrics, found.logged_step)
+    num_lost = rewind(folder.metrics, found.logged_step)
+    lost = f"{num_lost} damaged {'line' if num_lost == 1 else 'lines'} of {folder.metrics} left out"
     for image in folder.samples.glob("*.png"):
         if image.stem.isdigit() and int(image.stem) > found.logged_step:
             image.unlink(missing_ok=True)
-    return _without_leftovers(folder)
+    return [*([lost] if num_lost else []), *_without_leftovers(folder)]
 
 
 def _without_leftovers(folder: RunFolder) -> list[str]:

@@ -29,6 +29,7 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     """
     named = Path(str(config.trainer.resume)).expanduser()
     folder = RunFolder.existing(str(config.trainer.resume))
+    folder.refuse_ways_out()
     with contextlib.ExitStack() as if_refused:
         lock = if_refused.enter_context(RunLock(folder.path).acquire())
         found = read(named) if named.is_file() else newest_whole(folder)

@@ -118,15 +118,11 @@ def running(request: Request) -> Training[Outcome]:
         # From the moment there is a folder, a signal stops the run between two steps.
         requests = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(request.name, assembly)
-        if resume is None:
-            folder, notes = _new_folder(request), lineage_lines(assembly)
-            until_ended.enter_context(RunLock(folder.path).acquire())
-        else:
-            folder, going_on = resume.folder, put_back(resume, assembly, stopping)
-            notes = going_on.lines()
-            summary["resumed"] = [*read_summary(folder).get("resumed", []), going_on.record()]
-        _note_request(request, folder)
-        folder.write_summary(summary)
+        folder = _new_folder(request) if resume is None else resume.folder
+        try:
+            notes = _begin(request, assembly, folder, stopping, summary, until_ended)
+        except DiskError as error:
+            raise _explained(error, assembly, folder) from error
         until_ended.enter_context(logged_to(folder.log))
         announce(assembly, folder, notes)
         send = until_ended.enter_context(
@@ -137,6 +133,30 @@ def running(request: Request) -> Training[Outcome]:
                 request, assembly, folder, stopping, send, requests, summary, started
             )
         )
+
+
+def _begin(
+    request: Request,
+    assembly: Assembly,
+    folder: RunFolder,
+    stopping: Sequence[Hook],
+    summary: Summary,
+    until_ended: contextlib.ExitStack,
+) -> Sequence[str]:
+    """Make the folder that of a run under way; returns what a person should know about that."""
+    resume = request.resume
+    if resume is None:
+        until_ended.enter_context(RunLock(folder.path).acquire())
+        notes: Sequence[str] = lineage_lines(assembly)
+    else:
+        going_on = put_back(resume, assembly, stopping)
+        notes = going_on.lines()
+        before = read_summary(folder).get("resumed")
+        before = before if isinstance(before, list) else []
+        summary["resumed"] = [*before, going_on.record()]
+    _note_request(request, folder)
+    folder.write_summary(summary)
+    return notes
 
 
 def _train_and_finish(
@@ -272,12 +292,4 @@ def _objective_value(assembly: Assembly) -> float | None:
 def _explained(error: Exception, assembly: Assembly, folder: RunFolder) -> Exception:
     """The error with what a person needs to go on, where there is more to say."""
     ours = in_our_words(error, assembly, folder)
-    if ours is not None:
-        return ours
-    if isinstance(error, DiskError):
-        step = checkpoint.saved_step(folder.last)
-        saved = "no step was saved" if step is None else f"the last good step is {step}"
-        return DiskError(
-            f"{error}\n  {saved}; free some space, then go on: train trainer.resume={folder.path}"
-        )
-    return error
+    return error if ours is None else ours

@@ -7,7 +7,7 @@ either stops it now.
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, ClassVar
 
 from trainwright.engine.interruption import CutShort
@@ -35,12 +35,7 @@ class StopRequests:
                     self._before[number] = signal.signal(number, _receive)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self in self._open:
             self._open.remove(self)
         if not self._open:

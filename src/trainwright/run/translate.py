@@ -1,7 +1,8 @@
-"""What torch raises in the middle of a run that is the user's to mend, in our words."""
+"""What goes wrong in the middle of a run and is the user's to mend, with the way out of it."""
 
+from trainwright.engine import checkpoint
 from trainwright.engine.memory import is_out_of_memory
-from trainwright.errors import ConfigError, OutOfMemoryError, TrainwrightError
+from trainwright.errors import ConfigError, DiskError, OutOfMemoryError, TrainwrightError
 from trainwright.run.assemble import Assembly
 from trainwright.runfolder import RunFolder
 
@@ -9,8 +10,16 @@ from trainwright.runfolder import RunFolder
 def in_our_words(
     error: Exception, assembly: Assembly, folder: RunFolder
 ) -> TrainwrightError | None:
-    """The error of a run under way as one of ours; None if it is a bug."""
+    """The error of a run under way with what a person needs; None where there is no more to say."""
     settings = assembly.settings
+    if isinstance(error, DiskError):
+        step = checkpoint.saved_step(folder.last)
+        if step is None:
+            return DiskError(f"{error}\n  no step was saved; free some space, then start it anew")
+        return DiskError(
+            f"{error}\n  the last good step is {step}; free some space, "
+            f"then go on: train trainer.resume={folder.path}"
+        )
     if is_out_of_memory(error):
         size = settings.batch_size
         parts = settings.accumulate * 2

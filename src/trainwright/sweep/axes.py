@@ -116,7 +116,7 @@ def _axis(override: Override) -> Axis:
     values = tuple(Transformer.str(item) for item in override.sweep_iterator())
     if not values:
         raise ConfigError(f"{line}: there is no value in it")
-    return Axis(key, values=tuple(dict.fromkeys(values)))
+    return Axis(key, values=values)  # one may come twice: a zip pairs it with two others
 
 
 @contextmanager

@@ -10,46 +10,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainwright.config.build import build
-from trainwright.data.dataset import Dataset
 from trainwright.data.progress import own_progress_lock
-from trainwright.sweep.rehearsal import rehearse
-from trainwright.sweep.worker import FindData, no_data, work, work_together
+from trainwright.sweep.attempt import work, work_together
+from trainwright.sweep.first_batch import rehearse
+from trainwright.sweep.held_data import FindData, no_data
+from trainwright.sweep.pictures import draw
+from trainwright.sweep.store import Store
+from trainwright.sweep.verdict import judge_sweep
+
+
+def prepare() -> None:
+    """What comes before any task."""
+    faulthandler.enable()
+    own_progress_lock()
+    logger = logging.getLogger("trainwright")
+    logger.handlers = [logging.StreamHandler(sys.stdout)]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
-    """Work on a job or rehearse several. Returns the exit code."""
-    faulthandler.enable()
-    own_progress_lock()
-    _log_to_stdout()
+    """Work on a job, rehearse several, or draw a sweep's plots. Returns the exit code."""
     if task["do"] == "rehearse":
         rehearse(task, find_data)
+        return 0
+    if task["do"] == "draw":
+        store = Store(Path(task["sweep"]))
+        draw(judge_sweep(store), store)
         return 0
     if task["do"] == "stack":
         return work_together(task, find_data)
     return work(task, find_data)
 
 
-def load_data(node: Mapping[str, Any]) -> Dataset | None:
-    """The dataset that a config's section `data` describes; None where that fails."""
-    arguments = {key: value for key, value in node.items() if key != "augment"}
-    try:
-        return build(Dataset, arguments, key="data", facts={})
-    except Exception:
-        return None
-
-
-def _log_to_stdout() -> None:
-    logger = logging.getLogger("trainwright")
-    handler = logging.StreamHandler(sys.stdout)
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
 def main() -> None:
     """Perform the task on standard input."""
     sys.path.append(str(Path.cwd()))
+    prepare()
     task = json.load(sys.stdin)
     code = perform(task)
     sys.stdout.flush()

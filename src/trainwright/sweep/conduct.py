@@ -1,6 +1,5 @@
 """A sweep from its command line to its verdict."""
 
-import importlib.util
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -11,8 +10,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from trainwright.config.build import settings
-from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.errors import TrainwrightError
 from trainwright.sweep.axes import take_apart
+from trainwright.sweep.checks import check, need_optuna, unknown_metric
 from trainwright.sweep.composer import Composer
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
@@ -20,12 +20,12 @@ from trainwright.sweep.plan import Plan, describe, distinct, mistake, objective_
 from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points import Point, drawn, grid, probes, union, zipped
 from trainwright.sweep.pruning import Pruning
-from trainwright.sweep.ranking import PARAMETERS, Ranked, Ranking, values_of
+from trainwright.sweep.ranking import Ranked, Ranking, values_of
 from trainwright.sweep.running import Ways, run_jobs
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.slots import Slot, make_slots, members_held, num_cores, visible_gpus
 from trainwright.sweep.source import Listed, Source
-from trainwright.sweep.stacking import Stacking, check_stackable
+from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import Store
 from trainwright.sweep.workers import Workers, settled
 
@@ -45,11 +45,8 @@ class Conductor:
         self._context = context
         self._master = master
         self._settings = settings(SweepSettings, master.sweep, key="sweep")
-        _check(self._settings)
         self._ways = Ways(self._settings, master, context, task_function)
-        if not self._ways.own:
-            of_ours = ("timeout", "retries", "fail_fast", "isolation", "stack")
-            _refuse_without_effect(self._settings, of_ours, "trainwright's own launcher", False)
+        check(self._settings, has_own_launcher=self._ways.own)
         self._swept = take_apart(
             overrides, self._settings.params, context.config_loader, seed=self._settings.seed
         )
@@ -61,7 +58,7 @@ class Conductor:
         """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""
         points = list(self._points())
         if self._searches:
-            _need_optuna(self._settings.sampler)
+            need_optuna(self._settings.sampler)
         workers = Workers(warm=settled(self._settings.isolation))  # imports torch meanwhile
         try:
             composer = Composer(self._context, self._master, self._swept.fixed)
@@ -74,7 +71,7 @@ class Conductor:
                 return 0
             pruning = self._pruning(store, ranking)
             if self._searches and ranking is None:
-                raise _unknown_metric("sweep=optuna")
+                raise unknown_metric("sweep=optuna")
             self._prepare(store, plan, ranking)
             source = (
                 self._search(composer, store, ranking, slots) if self._searches else Listed(jobs)
@@ -179,7 +176,7 @@ class Conductor:
         if wanted.prune is None:
             return None
         if ranking is None:
-            raise _unknown_metric("sweep.prune")
+            raise unknown_metric("sweep.prune")
         (ranked,) = ranking
         return Pruning(
             kind=wanted.prune,
@@ -242,55 +239,3 @@ def _composed(composer: Composer, points: Sequence[Point]) -> Iterator[Job]:
     if wrong:
         label, first = wrong[0]
         raise mistake(label, str(first), first.exit_code, num_others=len(wrong) - 1)
-
-
-def _unknown_metric(what: str) -> ConfigError:
-    return ConfigError(
-        f"{what} needs to know what is ranked: leave sweep.rehearse as it is,\n"
-        "  or add sweep.metric=... and sweep.mode=..."
-    )
-
-
-def _need_optuna(sampler: str) -> None:
-    """Raise ConfigError where a package of the extra is missing."""
-    for package in ("optuna", *(["cmaes"] if sampler == "cmaes" else [])):
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"sweep=optuna needs {package}, which is not installed\n"
-                "  pip install 'trainwright[sweep]'"
-            )
-
-
-def _check(wanted: SweepSettings) -> None:
-    ranking = wanted.ranking or ()
-    if wanted.prune is not None and (len(ranking) > 1 or PARAMETERS in [r.metric for r in ranking]):
-        raise ConfigError(
-            f"sweep.prune={wanted.prune} compares runs on their way by one metric that they log\n"
-            "  leave it out, or rank by one such metric"
-        )
-    if wanted.sampler == "cmaes" and len(ranking) > 1:
-        raise ConfigError(
-            "sweep.sampler=cmaes searches by one metric alone\n  for several: tpe, gp or random"
-        )
-    if wanted.stack != "off":
-        check_stackable(timeout=wanted.timeout, rehearse=wanted.rehearse, kind=wanted.kind)
-    if wanted.job is not None:
-        raise ConfigError("sweep.job is for a single job: leave out -m")
-    _refuse_without_effect(wanted, ("sampler", "storage"), "sweep=optuna", wanted.kind == "optuna")
-    searches = wanted.kind in ("random", "optuna")
-    _refuse_without_effect(wanted, ("trials",), "sweep=random and sweep=optuna", searches)
-    of_pruning = ("prune_after", "prune_factor")
-    _refuse_without_effect(wanted, of_pruning, "sweep.prune", wanted.prune is not None)
-
-
-def _refuse_without_effect(
-    wanted: SweepSettings, keys: Sequence[str], what: str, has_effect: bool
-) -> None:
-    """Raise ConfigError for a setting that was chosen and would be ignored."""
-    usual = SweepSettings()
-    for key in keys:
-        if not has_effect and getattr(wanted, key) != getattr(usual, key):
-            raise ConfigError(
-                f"sweep.{key}={getattr(wanted, key)} has no effect: it is for {what}\n"
-                "  leave it out, or choose that"
-            )

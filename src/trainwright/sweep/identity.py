@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Where files lie, how often a run looks at itself, and with how many threads it computes: none of
@@ -30,18 +30,24 @@ def job_id(config: Mapping[str, Any]) -> str:
 
     The same in every process and Python version: it is taken over JSON with sorted keys.
     """
-    kept = {str(key): value for key, value in config.items()}
-    for path in IRRELEVANT:
-        section, _, key = path.partition(".")
-        if not key:
-            kept.pop(section, None)
-        elif isinstance(kept.get(section), Mapping):
-            kept[section] = {k: v for k, v in kept[section].items() if k != key}
+    kept = without(config, IRRELEVANT)
     trainer = kept.get("trainer")
     if isinstance(trainer, Mapping) and isinstance(trainer.get("device"), str):
         # Which of several like devices it is does not matter.
         kept["trainer"] = {**trainer, "device": re.sub(r":\d+$", "", trainer["device"])}
     return digest(kept)
+
+
+def without(config: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """The config without some of its sections (`run`) and keys of sections (`data.root`)."""
+    kept = {str(key): value for key, value in config.items()}
+    for path in paths:
+        section, _, key = path.partition(".")
+        if not key:
+            kept.pop(section, None)
+        elif isinstance(kept.get(section), Mapping):
+            kept[section] = {k: v for k, v in kept[section].items() if k != key}
+    return kept
 
 
 def digest(value: Any) -> str:

@@ -12,6 +12,7 @@ from hydra.plugins.launcher import Launcher
 
 from trainwright.errors import ConfigError
 from trainwright.sweep.audience import Audience
+from trainwright.sweep.endings import note_failure
 from trainwright.sweep.job import Job
 from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.scheduler import Ending
@@ -71,17 +72,9 @@ def _pointer(job: Job, store: Store, pruning: Pruning | None) -> str:
 def _state_after(job: Job, store: Store) -> State:
     """The state of a job after the launcher has come back."""
     state = store.state(job.id)
-    if state["status"] not in (*DONE, "failed"):
-        state = {
-            "folder": store.folder(job).name,
-            "seconds": 0.0,
-            **state,
-            "status": "failed",
-            "error": "the launcher came back before it was done",
-            "code": 1,
-        }
-        store.write_state(job.id, state)
-    return state
+    if state["status"] in (*DONE, "failed"):
+        return state
+    return note_failure(job, store, "the launcher came back before it was done", 1)
 
 
 def read_task(path: str) -> dict[str, Any]:

@@ -71,19 +71,13 @@ def rehearse(
         result, log = Path(folder) / "result.jsonl", Path(folder) / "log"
         result.touch()
         data = {json.dumps(job.config["data"], sort_keys=True): job.config["data"] for job in jobs}
-        workers.start(
-            -1,
+        code = workers.perform(
             rehearsal_task(jobs, result, threads=threads, groups=groups),
-            data=list(data.values())[:1] if len(data) > 1 else list(data.values()),
+            data=list(data.values())[:1],
             log=log,
         )
-        code = None
-        while code is None:
-            for event in workers.events(1.0):
-                if event["event"] == "died":
-                    raise ConfigError("the process that reads the data was killed: out of memory?")
-                if event["event"] == "ended":
-                    code = event["code"]
+        if code is None:
+            raise ConfigError("the process that reads the data was killed: out of memory?")
         lines = [json.loads(line) for line in result.read_text().splitlines()]
         printed = log.read_text() if log.exists() else ""
     gains = [line for line in lines if "speedup" in line]

@@ -1,4 +1,4 @@
-"""The verdict in words and in pictures; `written.py` has its files."""
+"""The verdict in words; `written.py` has its files, `pictures.py` its plots."""
 
 from collections import Counter
 
@@ -11,19 +11,18 @@ from trainwright.sweep.verdict import LEVEL, Best, Row, Setting, Verdict, judge_
 from trainwright.sweep.written import command_of, write_csv, write_json
 
 MAX_ROWS = 30  # of the table in the terminal; sweep.csv has all
-MAX_FAILURES = 5
+MAX_FAILURES = 10  # each with its log; sweep.csv has all
 TEST = "Welch's t-test, Holm's correction"
 
 
-def report(store: Store) -> str:
-    """Judge a sweep, write sweep.csv, sweep.json and the plots, and return what to print."""
-    from trainwright.sweep.pictures import draw
-
+def report(store: Store) -> Verdict:
+    """Judge a sweep, write sweep.csv and sweep.json, and print the verdict, which is returned."""
     verdict = judge_sweep(store)
     write_csv(verdict, store)
     write_json(verdict, store)
-    draw(verdict, store)
-    return "\n".join([*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)])
+    lines = [*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)]
+    print("\n".join(lines), flush=True)
+    return verdict
 
 
 def table(verdict: Verdict) -> list[str]:

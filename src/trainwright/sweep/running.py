@@ -24,6 +24,7 @@ from trainwright.sweep.show import Show
 from trainwright.sweep.slots import Slot
 from trainwright.sweep.source import Source
 from trainwright.sweep.store import State, Store
+from trainwright.sweep.tasks import drawing_task
 from trainwright.sweep.workers import Workers
 
 OWN_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # Hydra's default
@@ -63,7 +64,11 @@ def run_jobs(
             ending = _launch(source, store, ways, pruning, show)
     finally:
         show.close()
-    print(report(store), flush=True)
+    verdict = report(store)
+    if not (workers.is_warmed_up and workers.perform(drawing_task(store)) == 0):
+        from trainwright.sweep.pictures import draw
+
+        draw(verdict, store)
     return _exit_code(ending, store)
 
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from trainwright.errors import TrainwrightError
 from trainwright.sweep.audience import Audience
 from trainwright.sweep.crews import Crews
+from trainwright.sweep.endings import note_death, note_failure
 from trainwright.sweep.job import Job
-from trainwright.sweep.pruning import Pruning, Reports, read_reports
+from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.slots import Slot
 from trainwright.sweep.source import Source
 from trainwright.sweep.store import State, Store
-from trainwright.sweep.tasks import job_task, stack_task
+from trainwright.sweep.tasks import BUSY, TOO_LARGE, job_task, stack_task
+from trainwright.sweep.waiting import Waiting
 from trainwright.sweep.workers import Event, Workers
 
-BUSY = 75  # what a worker exits with where another process has the job
-TOO_LARGE = 76  # and where memory does not hold a stack
 LOOK = 0.2  # seconds between two looks at the clock
 GRACE = 10.0  # seconds between asking a job to stop and killing it
 MAX_DEATHS = 3  # of the server, in a row
@@ -29,7 +29,7 @@ MAX_DEATHS = 3  # of the server, in a row
 class Running:
     """A process at work: on one job, or on several that make their steps together."""
 
-    jobs: Sequence[Job]
+    jobs: list[Job]
     slot: Slot
     since: float  # seconds of a monotonic clock
     asked: float | None = None  # since when it should stop
@@ -42,7 +42,6 @@ class Ending:
 
     failed: list[tuple[Job, State]] = field(default_factory=list)
     signal: int | None = None  # that has stopped the sweep
-    num_left: int = 0
 
 
 class Scheduler:
@@ -67,16 +66,11 @@ class Scheduler:
         self._settings = settings
         self._pruning = pruning
         self._audience = audience
+        self._waiting = Waiting(source, store, pruning=pruning, crews=crews, audience=audience)
         self._running: dict[int, Running] = {}
-        self._crews = crews
-        self._again: deque[Job] = deque()  # to be tried once more
-        self._elsewhere: list[Job] = []  # that other processes are at
-        self._waited_for: set[str] = set()
-        self._pruned: dict[str, Job] = {}
-        self._reports: Reports = {}
+        self._over: set[int] = set()  # numbers of the jobs that have ended for good
         self._attempts: dict[str, int] = {}
         self._num_started = 0
-        self._num_ended = 0
         self._num_deaths = 0
         self._stopping = False
         self._requests: list[int] = []  # signals
@@ -105,55 +99,33 @@ class Scheduler:
         while True:
             self._obey_requests()
             self._fill()
-            if not self._running and (self._stopping or not self._elsewhere):
+            if not self._running and (self._stopping or not self._waiting.for_others):
                 break
             for event in self._workers.events(LOOK):
                 self._hear(event)
             self._watch_time()
-            self._look_elsewhere()
+            self._waiting.look_elsewhere()
             num_running = sum(len(running.jobs) for running in self._running.values())
-            self._audience.tick(self._num_ended, self._source.total, num_running)
+            self._audience.tick(len(self._over), self._source.total, num_running)
         self._ending.failed.sort(key=lambda failure: failure[0].number)
-        self._ending.num_left = self._source.total - self._num_ended
         return self._ending
 
     def _fill(self) -> None:
         """Give every free slot a job, if there is one."""
         while self._free and not self._stopping:
-            job = self._next()
+            job = self._waiting.next()
             if job is None:
                 return
+            self._over.discard(job.number)  # if it was pruned, and goes on
             state = self._store.state(job.id)
-            if state["status"] == "finished" or self._is_left_pruned(job, state):
-                self._end(job, state, is_news=job.id in self._waited_for)
+            if self._waiting.is_done(job, state):
+                self._end(job, state, is_news=self._waiting.was_elsewhere(job))
             elif self._store.is_at_work(job.id):
-                self._wait_for(job)
+                self._waiting.elsewhere(job)
             else:
-                mates = self._crews.joining(job, self._again, self._source)
-                self._start([job, *mates], self._free.popleft())
+                self._start(self._waiting.with_mates(job), self._free.popleft())
 
-    def _next(self) -> Job | None:
-        """A job to try again, one that was pruned too early, or a new one."""
-        if self._again:
-            return self._again.popleft()
-        if self._pruning is not None and self._pruned:
-            self._reports = read_reports(self._store.reports)
-            promoted = self._pruning.promoted(self._pruned, self._reports)
-            if promoted:
-                job = self._pruned.pop(promoted[0])
-                self._num_ended -= 1
-                self._audience.note(f"goes on: {job.label}")
-                return job
-        return self._source.next()
-
-    def _is_left_pruned(self, job: Job, state: State) -> bool:
-        """Whether a job was pruned and still is: without pruning, it goes on."""
-        if state["status"] != "pruned" or self._pruning is None:
-            return False
-        reports = read_reports(self._store.reports)
-        return not self._pruning.promoted([job.id], reports)
-
-    def _start(self, jobs: Sequence[Job], slot: Slot) -> None:
+    def _start(self, jobs: list[Job], slot: Slot) -> None:
         self._num_started += 1
         for job in jobs:
             self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
@@ -187,12 +159,11 @@ class Scheduler:
             for job in ended:
                 self._ended(job, running, event["code"])
 
-    def _go_on_by_halves(self, jobs: Sequence[Job]) -> list[Job]:
+    def _go_on_by_halves(self, jobs: list[Job]) -> list[Job]:
         """Memory did not hold a stack: put back what is left of it; return the jobs that ended."""
-        left = self._crews.halved(jobs)
+        left = self._waiting.halves(jobs)
         for job in left:
             self._attempts[job.id] -= 1
-        self._again.extend(left)
         if left and not self._stopping:
             self._audience.note(f"out of memory with {len(jobs)} jobs stacked: now half as many")
         return [job for job in jobs if job not in left]
@@ -200,41 +171,25 @@ class Scheduler:
     def _ended(self, job: Job, running: Running, code: int) -> None:
         """Find out how a job ended: by its own account, else by how its process did."""
         if code == BUSY or (len(running.jobs) > 1 and self._store.is_at_work(job.id)):
-            self._wait_for(job)
+            self._waiting.elsewhere(job)
             return
         state = self._store.state(job.id)
         if running.reason is not None:
-            state = self._fail(job, state, running.reason, 1)
+            state = note_failure(job, self._store, running.reason, 1)
         elif state["status"] in ("stopped", "planned"):
             if self._stopping:
                 return
-            if not (code in (128 + signal.SIGTERM, 128 + signal.SIGINT) and code > 0):
-                state = self._fail(job, state, _how(code), code if code > 0 else 1)
-            else:  # somebody else has stopped this one job
-                state = self._fail(job, state, "was stopped by a signal, and saved", code)
+            state = note_death(job, self._store, code)
         if state["status"] == "failed" and self._attempts[job.id] <= self._settings.retries:
             self._audience.note(f"try again: {job.label} ({state['error'].splitlines()[0]})")
-            self._again.append(job)
+            self._waiting.again(job)
             return
         self._end(job, state)
 
-    def _fail(self, job: Job, state: State, reason: str, code: int) -> State:
-        """Note a failure that the job's process could not note itself."""
-        state = {
-            "folder": self._store.folder(job).name,
-            "seconds": 0.0,
-            **state,
-            "status": "failed",
-            "error": reason,
-            "code": code,
-        }
-        self._store.write_state(job.id, state)
-        return state
-
     def _end(self, job: Job, state: State, *, is_news: bool = True) -> None:
-        self._num_ended += 1
+        self._over.add(job.number)
         if state["status"] == "pruned":
-            self._pruned[job.id] = job
+            self._waiting.pruned(job)
         if state["status"] == "failed":
             self._ending.failed.append((job, state))
             if self._settings.fail_fast and not self._stopping:
@@ -242,12 +197,7 @@ class Scheduler:
                 self._stop()
         self._source.ended(job, state)
         if is_news:
-            self._audience.ended(job, state, self._num_ended)
-
-    def _wait_for(self, job: Job) -> None:
-        """Another process is at this job: see what becomes of it."""
-        self._elsewhere.append(job)
-        self._waited_for.add(job.id)
+            self._audience.ended(job, state, len(self._over))
 
     def _watch_time(self) -> None:
         """Stop jobs that take too long: politely, then not."""
@@ -263,13 +213,6 @@ class Scheduler:
                 running.asked = now
                 self._workers.signal(key, signal.SIGKILL)
 
-    def _look_elsewhere(self) -> None:
-        """Take back the jobs that other processes have let go of."""
-        for job in list(self._elsewhere):
-            if not self._store.is_at_work(job.id):
-                self._elsewhere.remove(job)
-                self._again.append(job)
-
     def _replace_server(self) -> None:
         """The server is dead, and its jobs save and stop: put them back, and start another.
 
@@ -283,15 +226,6 @@ class Scheduler:
         for running in self._running.values():
             for job in running.jobs:
                 self._attempts[job.id] -= 1
-                self._wait_for(job)
+                self._waiting.elsewhere(job)
             self._free.append(running.slot)
         self._running.clear()
-
-
-def _how(code: int) -> str:
-    """How a process ended that said nothing itself."""
-    if code >= 0:
-        return f"its process exited with {code} before it was done"
-    name = signal.Signals(-code).name
-    hint = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"killed by {name}{hint}"

@@ -208,7 +208,7 @@ def make_sampler(kind: Sampler, seed: int, *, several_at_once: bool) -> BaseSamp
 def distribution(axis: Axis) -> BaseDistribution:
     """What Optuna draws a key from."""
     if axis.interval is None:
-        return CategoricalDistribution(axis.values)
+        return CategoricalDistribution(tuple(dict.fromkeys(axis.values)))
     low, high, log = axis.interval.low, axis.interval.high, axis.interval.log
     if axis.interval.is_integer:
         return IntDistribution(int(low), int(high), log=log)

@@ -5,28 +5,28 @@ memory. It is safe only while this process has a single thread: it computes noth
 data with one thread, and never touches a GPU. Where threads have been started all the same (by a
 library that a dataset uses), or `warm` is false, a job gets a fresh process instead.
 
+While a job runs the next process is forked already, and waits for its task: forking takes tens of
+milliseconds, and to start a job is then a write to a pipe.
+
 It reads one JSON object a line from standard input, a task to start or a signal to send, and
 writes what happens to standard output. When the input ends, for the sweep has died, it asks the
 jobs to save and stop, gives them a minute, and goes.
 """
 
-import ctypes
-import gc
+import contextlib
 import json
 import os
 import selectors
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainwright.sweep.forks import Forks, Message
+
 NUM_DATASETS = 4  # held at once
 SECONDS_TO_SAVE = 60  # for jobs when the sweep has died; then they are killed
-PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-
-Message = Mapping[str, Any]
 
 
 class Server:
@@ -36,149 +36,126 @@ class Server:
         self._warm = warm
         self._can_draw = False
         self._data: dict[str, Any] = {}  # datasets by what describes them, or None: it failed
-        self._keys: dict[int, int] = {}  # the task of each living process
+        self._forks = Forks()
         # Standard output is ours alone: what a library prints goes to standard error.
-        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self._out = os.dup(1)
         os.dup2(2, 1)
-        self._wake, self._woken = os.pipe()
-        for descriptor in (self._wake, self._woken):
-            os.set_blocking(descriptor, False)
 
     def serve(self) -> None:
         """Serve until the input ends and every job has."""
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the sweep decides, and says so
         if self._warm:
             _import_what_jobs_need()
-        self._say(event="ready")
         selector = selectors.DefaultSelector()
-        selector.register(0, selectors.EVENT_READ)
-        selector.register(self._wake, selectors.EVENT_READ)
+        for descriptor in (0, *self._forks.descriptors):
+            selector.register(descriptor, selectors.EVENT_READ)
         unread, is_open = b"", True
-        while is_open or self._keys:
-            found = selector.select(None if is_open else SECONDS_TO_SAVE)
+        while is_open or self._forks:
+            found = [key.fd for key, _ in selector.select(None if is_open else SECONDS_TO_SAVE)]
             if not found:
-                self._signal_all(signal.SIGKILL)
-            for key, _ in found:
-                if key.fd == self._wake:
-                    os.read(self._wake, 4096)
-                    continue
+                self._forks.signal_all(signal.SIGKILL)
+            for key, code in self._forks.endings():
+                self._say(event="ended", key=key, code=code)
+            if 0 in found:
                 received = os.read(0, 1 << 20)
                 if not received:
                     is_open = False
                     selector.unregister(0)
-                    self._signal_all(signal.SIGTERM)
+                    self._forks.give_up_spare()
+                    self._forks.signal_all(signal.SIGTERM)
                 *lines, unread = (unread + received).split(b"\n")
                 for line in lines:
                     self._obey(json.loads(line))
-            self._reap()
 
     def _obey(self, message: Message) -> None:
+        key = message["key"]
         if "signal" in message:
-            pids = [pid for pid, key in self._keys.items() if key == message["key"]]
-            for pid in pids:
-                _kill_group(pid, message["signal"])
+            self._forks.signal(key, message["signal"])
             return
         if self._warm:
             for node in message["data"]:
                 self._load(node)
-        can_fork = self._warm and _num_threads() == 1
-        gc.freeze()  # the collector's marks would copy the pages that processes share
-        pid = os.fork()
-        if pid == 0:
-            self._child(message, can_fork=can_fork)
-        self._keys[pid] = message["key"]
-        self._say(event="started", key=message["key"], pid=pid, forked=can_fork)
+        if self._can_stay():
+            pid = self._forks.start_by_spare(key, message)
+            pid = pid or self._forks.start(key, message, self._prepare_and_perform)
+        else:
+            pid = self._forks.start(key, message, self._become_fresh)
+        self._say(event="started", key=key, pid=pid)
         if self._warm and not self._can_draw:
             self._can_draw = True
             _import_what_draws()  # now, while that job computes, and not before
+        if self._can_stay():
+            self._forks.prepare_spare(_prepare, self._perform)
 
-    def _child(self, message: Message, *, can_fork: bool) -> None:
-        """The new process: perform the task and exit. Never returns."""
-        code = 1
-        try:
-            os.setsid()  # Ctrl-C in the terminal is for the sweep; and a job dies with its children
-            _die_with_parent()
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._out.close()
-            os.environ.update(message["env"])
-            _redirect(message["log"])
-            if can_fork:
-                from trainwright.sweep.child import perform
+    def _can_stay(self) -> bool:
+        """Whether what is forked from this process may perform its task there and then."""
+        return self._warm and _num_threads() == 1
 
-                code = perform(message["task"], self._find)
-            else:
-                self._become_fresh(message["task"])
-        except BaseException:
-            import traceback
+    def _prepare_and_perform(self, message: Message) -> int:
+        _prepare()
+        return self._perform(message)
 
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+    def _perform(self, message: Message) -> int:
+        """Perform a task, in the process that was forked for it. Returns the exit code."""
+        from trainwright.sweep.child import perform
 
-    def _become_fresh(self, task: Message) -> None:
-        """Replace this process by a fresh Python that performs the task."""
+        self._settle(message)
+        return perform(message["task"], self._find)
+
+    def _become_fresh(self, message: Message) -> int:
+        """Replace the process that was forked by a fresh Python that performs the task."""
+        self._settle(message)
         with tempfile.TemporaryFile() as file:
-            file.write(json.dumps(task).encode())
+            file.write(json.dumps(message["task"]).encode())
             file.seek(0)
             os.dup2(file.fileno(), 0)
-            os.execv(sys.executable, [sys.executable, "-m", "trainwright.sweep.child"])  # noqa: S606
+            command = [sys.executable, "-m", "trainwright.sweep.child"]
+            os.execv(sys.executable, command)  # noqa: S606
+
+    def _settle(self, message: Message) -> None:
+        """Take what the task may see, and give it no input and its log."""
+        os.close(self._out)
+        os.environ.update(message["env"])
+        _redirect(message["log"])
 
     def _load(self, node: Message) -> None:
         """Hold the dataset that a config's section `data` describes, if it can be had."""
         key = _data_key(node)
         if key in self._data:
             return
-        from trainwright.sweep.child import load_data
+        from trainwright.sweep.held_data import load_data
 
         while len(self._data) >= NUM_DATASETS:
             del self._data[next(iter(self._data))]
         self._say(event="loading", data=key)
+        self._forks.give_up_spare()  # it would not have that
         # A job whose data cannot be had finds that out by itself, and says why.
         self._data[key] = load_data(node)
 
     def _find(self, node: Message) -> Any:
         return self._data.get(_data_key(node))
 
-    def _reap(self) -> None:
-        while self._keys:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            _kill_group(pid, signal.SIGKILL)  # whatever it has started and left behind
-            key = self._keys.pop(pid)
-            self._say(event="ended", key=key, code=os.waitstatus_to_exitcode(status))
-
-    def _signal_all(self, number: int) -> None:
-        for pid in self._keys:
-            _kill_group(pid, number)
-
     def _say(self, **event: Any) -> None:
-        try:
-            self._out.write(json.dumps(event) + "\n")
-        except (BrokenPipeError, ValueError):  # the sweep has died; the end of input says so too
-            return
+        with contextlib.suppress(BrokenPipeError):  # the sweep has died, as the input's end says
+            os.write(self._out, json.dumps(event).encode() + b"\n")
+
+
+def _prepare() -> None:
+    """What a process that was forked does before it performs a task, whichever."""
+    from trainwright.sweep.child import prepare
+
+    prepare()
 
 
 def _import_what_jobs_need() -> None:
-    """What is imported or read at the first use, by every job anew.
-
-    With torch that is its compiler, which each optimizer asks whether it is at work (2 s).
-    """
+    """What is imported or read at the first use, by every job anew."""
     import torch
 
+    import trainwright.nn.mlp
     import trainwright.sweep.child  # noqa: F401
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(False)
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
 
 
 def _import_what_draws() -> None:
@@ -210,22 +187,6 @@ def _redirect(log: str | None) -> None:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)
-
-
-def _kill_group(pid: int, number: int) -> None:
-    """Send a signal to a job and to what it has started, if anything of it lives."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
-    except PermissionError:  # macOS says so of a group of which only zombies are left
-        return
-
-
-def _die_with_parent() -> None:
-    """Let the system send SIGTERM when the server dies: the job saves and stops (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from trainwright.errors import ConfigError
+from trainwright.sweep.identity import without
 from trainwright.sweep.job import Job
 
 # Sections and keys in which the members of a stack may differ.
@@ -152,13 +153,7 @@ def against(config: Mapping[str, Any]) -> str | None:
 
 def stack_key(config: Mapping[str, Any]) -> str:
     """Text that is the same for configs whose runs can share their steps."""
-    kept = {str(key): value for key, value in config.items()}
-    for path in OWN:
-        section, _, key = path.partition(".")
-        if not key:
-            kept.pop(section, None)
-        elif isinstance(kept.get(section), Mapping):
-            kept[section] = {k: v for k, v in kept[section].items() if k != key}
+    kept = without(config, OWN)
     model = kept["model"]
     if "dropout" in model:  # where it is 0 there is no such layer
         kept["model"] = {**model, "dropout": model["dropout"] > 0}

@@ -1,4 +1,4 @@
-"""What the process of a job is told, as plain JSON."""
+"""What the process of a job is told, as plain JSON, and what its exit code may say."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -9,6 +9,8 @@ from trainwright.sweep.job import Job
 from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.store import Store
 
+BUSY = 75  # exit code (EX_TEMPFAIL): another process works on this job
+TOO_LARGE = 76  # exit code: memory does not hold the stack
 MAX_TRIED = 16  # members of a stack that is tried; with more of them a step costs each no more
 
 
@@ -42,6 +44,11 @@ def stack_task(
     logs = [str(store.log(job).absolute()) for job in jobs]
     members = [{**t, "stacked": True, "log": log} for t, log in zip(tasks, logs, strict=True)]
     return {"do": "stack", "jobs": members}
+
+
+def drawing_task(store: Store) -> dict[str, Any]:
+    """To draw the plots of a sweep."""
+    return {"do": "draw", "sweep": str(store.path.absolute())}
 
 
 def rehearsal_task(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+ALONE = -1  # the number of a task that runs by itself
 SECONDS_TO_CLOSE = 60  # for jobs that were asked to save and stop
 
 Event = dict[str, Any]
@@ -73,6 +74,30 @@ class Workers:
                 "log": None if log is None else str(log.absolute()),
             }
         )
+
+    def perform(
+        self,
+        task: Mapping[str, Any],
+        *,
+        data: Sequence[Mapping[str, Any]] = (),
+        log: Path | None = None,
+    ) -> int | None:
+        """Start a task while no other runs, and wait for it.
+
+        Returns its exit code; None: the server has died.
+        """
+        self.start(ALONE, task, data=data, log=log)
+        while True:
+            for event in self.events(1.0):
+                if event["event"] == "died":
+                    return None
+                if event["event"] == "ended" and event["key"] == ALONE:
+                    return int(event["code"])
+
+    @property
+    def is_warmed_up(self) -> bool:
+        """Whether a task is sure to start without having to wait for imports."""
+        return self.warm and self._has_tasks
 
     def signal(self, key: int, number: int) -> None:
         """Send a signal to a task's process and its children, if it is still there."""

@@ -19,8 +19,8 @@ def write_csv(verdict: Verdict, store: Store) -> None:
     keys = _keys(verdict)
     more = [ranked.metric for ranked in verdict.ranking[1:]]
     front = ["front"] if more else []
-    header = ["place", *keys, "value", *more, *front, "status", "seconds", "error", "folder", "id"]
-    writer.writerow(header)
+    of_run = ["status", "seconds", "error", "folder", "log", "id"]
+    writer.writerow(["place", *keys, "value", *more, *front, *of_run])
     for place, setting in enumerate(verdict.settings, start=1):
         on_front = ["yes" if setting in verdict.front else "no"] if more else []
         for row in setting.rows:
@@ -28,8 +28,8 @@ def write_csv(verdict: Verdict, store: Store) -> None:
             values = row.values or [""] * len(verdict.ranking)
             error = (str(row.state.get("error", "")).splitlines() or [""])[0]
             seconds, ran = row.state.get("seconds", ""), row.state.get("folder", "")
-            end = [row.status, seconds, error, ran, row.job.id]
-            writer.writerow([place, *point, *values, *on_front, *end])
+            of_run = [row.status, seconds, error, ran, _log(row, store), row.job.id]
+            writer.writerow([place, *point, *values, *on_front, *of_run])
     write_whole(store.path / "sweep.csv", file.getvalue())
 
 
@@ -41,7 +41,7 @@ def write_json(verdict: Verdict, store: Store) -> None:
         "higher_is_better": [ranked.higher_is_better for ranked in verdict.ranking],
         "counts": Counter(row.status for row in verdict.rows),
         "best": [_best(best, store) for best in verdict.bests],
-        "settings": [_setting(setting, verdict) for setting in verdict.settings],
+        "settings": [_setting(setting, verdict, store) for setting in verdict.settings],
     }
     write_whole(store.path / "sweep.json", json.dumps(found, indent=2) + "\n")
 
@@ -64,7 +64,7 @@ def _best(best: Best, store: Store) -> dict[str, Any]:
     }
 
 
-def _setting(setting: Setting, verdict: Verdict) -> dict[str, Any]:
+def _setting(setting: Setting, verdict: Verdict, store: Store) -> dict[str, Any]:
     indices = range(len(verdict.ranking))
     return {
         "point": setting.point,
@@ -72,14 +72,21 @@ def _setting(setting: Setting, verdict: Verdict) -> dict[str, Any]:
         "sd": [setting.sd(index) for index in indices],
         "is_on_front": setting in verdict.front,
         "seconds": round(setting.seconds, 3),
-        "jobs": [_job(row) for row in setting.rows],
+        "jobs": [_job(row, store) for row in setting.rows],
     }
 
 
-def _job(row: Row) -> dict[str, Any]:
+def _job(row: Row, store: Store) -> dict[str, Any]:
     kept = ("status", "seconds", "attempts", "folder", "error", "code")
     state = {key: row.state[key] for key in kept if key in row.state}
+    state["log"] = _log(row, store)
     return {"id": row.job.id, "point": row.job.point, "values": row.values, **state}
+
+
+def _log(row: Row, store: Store) -> str:
+    """What the job printed, as a path within the sweep's folder; empty where it ran elsewhere."""
+    log = store.log(row.job)
+    return str(log.relative_to(store.path)) if log.exists() else ""
 
 
 def _keys(verdict: Verdict) -> Sequence[str]:

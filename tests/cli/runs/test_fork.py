@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from trainwright.config_folder import group_options
 from trainwright.engine import checkpoint
 
 RUNS = Path(sys.executable).with_name("runs")
@@ -18,6 +19,7 @@ def test_mistakes_are_refused_by_name(call, write_run, tmp_path, monkeypatch):
     write_run(tmp_path / "outputs" / "2026-01-02" / "030405-mlp-mnist")
     wrong = {
         "frieze=layers": (2, "frieze: there is no such key; did you mean freeze?"),
+        "optimzer.lr=1": (2, "optimzer.lr: there is no such key; did you mean optimizer.lr?"),
         "trainer.resume=x": (2, "a fork is a new run"),
         "checkpoint=first": (2, "checkpoint=first: it must be one of best, last"),
         "freeze=layers,,": (2, "freeze=layers,,: it must be words with commas between them"),
@@ -66,6 +68,11 @@ def test_a_fork_on_other_data_is_shown_gone_on_with_forked_and_swept(real_root, 
     photos = ("data=folder", "data.path=photos", "data.size=8", "data.channels=1", "data.root=kept")
     _, err = runs("fork", parent, *photos, "freeze=layers.1", "old_lr=0.5", code=2)
     assert "old_lr=0.5 has no effect" in err
+    _, err = runs("fork", parent, "schedule=consant", code=2)
+    assert err.splitlines() == [
+        "error: schedule=consant: there is no such option; did you mean constant?",
+        f"  schedule accepts: {', '.join(group_options('schedule'))}",
+    ]
     out, _ = runs("fork", parent, *photos, "freeze=layers.1", "schedule=constant")
     assert "fork of 100000-mlp-digits, step" in out
     assert "taken, frozen  1,040 numbers: layers.1" in out

@@ -130,7 +130,8 @@ def test_the_table_says_how_many_runs_are_left_out(call, root):
     _, out, _ = call("list", "model=mlp", "-n", "1", f"--root={root}")
     assert "0-mlp-mnist" in out
     assert out.splitlines()[-1] == "1 of 4 runs"
-    assert "none of 4 runs fits" in call("list", "model=resnet", f"--root={root}")[1]
+    _, out, _ = call("list", "model=resnet", "data=mnist", f"--root={root}")
+    assert out.splitlines() == ["none of 4 runs fits", "  model is cnn, mlp"]
     assert "no runs in" in call("list", f"--root={root / 'nowhere'}")[1]
 
 
@@ -144,7 +145,8 @@ def test_the_table_says_how_many_runs_are_left_out(call, root):
         (["accuracy>high"], "must be a number"),
         (["--jsn"], "did you mean --json?"),
         (["--columns=a,,b"], "words with commas"),
-        (["--limit=few"], "--limit"),
+        (["--limit=few"], "--limit=few: it must be a whole number, at least 1"),
+        (["-n", "0"], "--limit=0: it must be a whole number, at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from trainwright.catalogue.find import find_run
+from trainwright.catalogue.ranking import HIGHER_IS_BETTER
 from trainwright.cli.commands.resume import quoted
 from trainwright.cli.runs import COMMANDS
 from trainwright.errors import ConfigError
+from trainwright.report.score_table import FIGURES
 
 RUNS = Path(sys.executable).with_name("runs")
 
@@ -169,3 +171,10 @@ def test_a_wrong_command_line_is_named(arguments, said, call):
     code, _, err = call(*arguments)
     assert code == 2
     assert said in err
+
+
+def test_best_knows_which_way_each_figure_of_a_score_is_better():
+    told = {name: way for name, (_, way) in FIGURES.items() if way in ("lower", "higher")}
+    assert {name: HIGHER_IS_BETTER[name] for name in told} == {
+        name: way == "higher" for name, way in told.items()
+    }

@@ -96,6 +96,7 @@ def test_bad_files_are_named_after_all_others_are_predicted(call, real_root, pho
         (["nowhere.png"], 3, "there is no such file or folder"),
         (["top=3"], 2, "predict what?"),
         (["photos", "top=0"], 2, "top=0"),
+        (["photos", "topp=1"], 2, "topp: there is no such key; did you mean top?"),
         (["empty"], 3, "holds no PNG, JPEG or WebP images"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -112,4 +113,4 @@ def test_mistakes_are_named(words, code, said, call, real_root, photos, tmp_path
 def test_a_gan_says_what_it_can_do_instead(call, real_root, photos):
     code, _, err = call("predict", "gan", photos, f"--root={real_root}")
     assert code == 2
-    assert "runs sample" in err
+    assert "it is a GAN\n  try: runs sample" in err

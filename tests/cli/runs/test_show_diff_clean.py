@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import sys
 
@@ -26,6 +27,22 @@ def test_show_tells_of_a_real_run(call, real_root):
     assert plain["summary"] == json.loads((folder / "summary.json").read_text())
     assert plain["files"]["summary.json"] == (folder / "summary.json").stat().st_size
     assert plain["config"]["model"]["widths"] == [16]
+
+
+def test_metrics_stand_side_by_side_with_their_standard_errors(call, tmp_path, write_run):
+    best = {"step": 800, "metrics": {"frechet": 1.2345, "frechet_error": 0.0789, "loss": 0.5}}
+    last = {"step": 1000, "metrics": {"loss": 0.25}}
+    write_run(tmp_path / "a", best=best, last=last, test={"frechet": 2.0, "frechet_error": 0.1})
+    write_run(tmp_path / "b", best={"step": 1, "metrics": {"frechet": 1.0}}, last=None)
+    table = call("show", "a", f"--root={tmp_path}")[1].split("\n\n")[1]
+    assert [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()] == [
+        ["metrics", "BEST, STEP 800", "LAST, STEP 1,000", "TEST"],
+        ["frechet", "1.234 ± 0.079", "2.00 ± 0.10"],
+        ["loss", "0.5", "0.25"],
+    ]
+    out = call("diff", "a", "b", f"--root={tmp_path}")[1]
+    assert re.search(r"validation/frechet +1.234 ± 0.079 +1 +-0.2345\n", out)
+    assert "frechet_error" not in out
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from trainwright.catalogue.find import find_run
@@ -9,7 +10,7 @@ from trainwright.catalogue.record import Record, numbers
 from trainwright.cli.keys import Key
 from trainwright.cli.table import text_table
 from trainwright.cli.values import value_text
-from trainwright.report.text import format_number
+from trainwright.report.text import format_metrics
 from trainwright.wording import printable
 
 KEYS: tuple[Key, ...] = ()
@@ -56,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
             lines += [*text_table([title, "A", "B"], cells), ""]
         else:
             lines += [f"{title}: no difference", ""]
-    print("\n".join([*lines, *_metric_lines(metrics)]))
+    print("\n".join([*lines, *_metric_lines(a.metrics, b.metrics)]))
     problems = [f"{run.name}: {p}" for run in (a, b) for p in run.problems]
     if problems:
         print("\n".join(["", *map(printable, problems)]))
@@ -87,17 +88,18 @@ def _surroundings(run: Record) -> dict[str, Any]:
     }
 
 
-def _metric_lines(metrics: dict[str, tuple[float | None, float | None]]) -> list[str]:
-    if not metrics:
+def _metric_lines(a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
+    texts = format_metrics(a), format_metrics(b)
+    names = list(dict.fromkeys([*texts[0], *texts[1]]))
+    if not names:
         return ["metrics: none of the two has any"]
     cells = [
         [
             name,
-            MISSING if x is None else format_number(x),
-            MISSING if y is None else format_number(y),
-            "" if x is None or y is None else f"{y - x:+.4g}",
+            *(text.get(name, MISSING) for text in texts),
+            f"{b[name] - a[name]:+.4g}" if name in a and name in b else "",
         ]
-        for name, (x, y) in metrics.items()
+        for name in names
     ]
     return text_table(["metrics", "A", "B", "B - A"], cells, right=["A", "B", "B - A"])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import (
     Key,
-    one_of,
+    OneOf,
     parse_keys,
     text,
     whole,
@@ -30,9 +30,7 @@ MOST_CONFUSED = 5
 SPLITS = ("test", "validation", "train")
 
 KEYS = (
-    Key(
-        "split", one_of("test", "validation", "train"), "test", "test (default), validation, train"
-    ),
+    Key("split", OneOf("test", "validation", "train"), "test", "test (default), validation, train"),
     Key("resamples", whole(0, 100_000), 1000, "how often examples are drawn anew (1000); 0: never"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
     CHECKPOINT,

@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import Key, parse_keys, several_of, text
+from trainwright.cli.keys import Key, SeveralOf, parse_keys, text
 from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings, open_run
 
 KEYS = (
     Key(
         "format",
-        several_of("safetensors", "pt2", "onnx"),
+        SeveralOf("safetensors", "pt2", "onnx"),
         ("safetensors",),
         "one or more of: safetensors, the weights (default); pt2, torch.export; onnx",
     ),
@@ -24,9 +24,11 @@ EXAMPLES = """\
   python export-120000-cnn-mnist/example.py seven.png
 
 The folder holds the model, model.json (what goes in and comes out, normalisation, class names) and
-example.py. What is in pt2 and onnx takes raw pixels or features, for normalisation is inside, and
-batches of any size; both are read back and compared with the run's own outputs. onnx needs
-trainwright[export]. The weights are the averaged ones where the run has averaged."""
+example.py: at most 20 lines that use the first of the formats and need nothing of trainwright, for
+beside bare weights (safetensors) lies the network's code. What is in pt2 and onnx takes raw pixels
+or features, normalisation being inside, and batches of any size; both are read back and compared
+with the run's own outputs. onnx needs trainwright[export]. The weights are the averaged ones where
+the run has averaged."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,6 @@ def execute(arguments: argparse.Namespace) -> int:
         if form != "safetensors":
             told = f"within {difference:.1g} of the run's own outputs, batches of 1, 2 and 5"
         print(f"{folder / FILES[form]}: {told}")
-    print(f"{folder / 'model.json'}")
-    print(f"{folder / 'example.py'}")
+    print(f"{folder / 'model.json'}: what goes in and comes out")
+    print(f"{folder / 'example.py'}: 20 lines that use {FILES[values['format'][0]]}")
     return 0

@@ -80,9 +80,11 @@ def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 "trainer.resume: a fork is a new run and begins at step 0\n"
                 "  to go on with a run: runs resume RUN"
             )
-        if key.split(".")[0].split("/")[0] not in {*known, "hydra"}:
+        section = key.split(".")[0].split("/")[0]
+        if section not in {*known, "hydra"}:
+            rest = key.removeprefix(section)
             raise ConfigError(
-                f"{printable(key)}: there is no such key{nearest(key, known)}\n"
+                f"{printable(key)}: there is no such key{nearest(key, [k + rest for k in known])}\n"
                 f"  keys are: {', '.join(names)}, and those of the run's config"
             )
     return own, overrides

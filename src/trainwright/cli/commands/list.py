@@ -14,17 +14,19 @@ from typing import Any
 from trainwright.catalogue.find import find_runs
 from trainwright.catalogue.query import (
     MISSING,
+    Condition,
     parse_condition,
     require_known,
     sort_runs,
     value_of,
 )
 from trainwright.catalogue.record import Record
-from trainwright.cli.keys import Key, listed
+from trainwright.cli.keys import Key, listed, whole
 from trainwright.cli.table import shown, text_table
 from trainwright.cli.values import age_text, value_text
 from trainwright.errors import ConfigError
 from trainwright.report.text import format_count, format_duration, format_number
+from trainwright.wording import printable
 
 KEYS: tuple[Key, ...] = ()
 EXAMPLES = """\
@@ -39,6 +41,7 @@ A filter is key=value, !=, <, <=, > or >= (in quotes, for the shell). Values may
 step, steps, seconds and age (30m, 12h, 2d)."""
 
 HEADER = ("NAME", "MODEL", "DATA", "STATUS", "BEST", "STEPS", "TIME", "AGE")
+MOST_VALUES = 8  # of a key, that are named where a filter fits none
 SHOWN = {"name", "model", "data", "status", "step", "steps", "seconds", "age"}
 
 
@@ -49,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sort", metavar="KEY", help="metrics best first, others upwards; --sort=-KEY turns it"
     )
     parser.add_argument("--columns", metavar="KEYS", default="", help="more columns: a,b,c")
-    parser.add_argument("-n", "--limit", type=int, metavar="N", help="only the first N")
+    parser.add_argument("-n", "--limit", metavar="N", help="only the first N")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a list of objects")
     form.add_argument("--csv", action="store_true", help="comma-separated values")
@@ -63,13 +66,17 @@ def execute(arguments: argparse.Namespace) -> int:
         columns = listed(arguments.columns) if arguments.columns else ()
     except ValueError as error:
         raise ConfigError(f"--columns: {error}") from None
+    try:
+        limit = whole(1)(arguments.limit) if arguments.limit else None
+    except ValueError as error:
+        raise ConfigError(f"--limit={arguments.limit}: {error}") from None
     runs = everything = find_runs(arguments.root)
     require_known([*(c.key for c in conditions), *filter(None, [sort_key]), *columns], everything)
     for condition in conditions:
         runs = [run for run in runs if condition.holds(run)]
     if sort_key:
         runs = sort_runs(runs, arguments.sort)
-    runs = runs[: arguments.limit]
+    runs = runs[:limit]
     # What was asked about is worth seeing, where it is not one value for all.
     asked = [c.key for c in conditions if c.operator != "="] + ([sort_key] if sort_key else [])
     extra = [key for key in dict.fromkeys([*columns, *asked]) if key not in SHOWN]
@@ -78,7 +85,10 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.csv:
         _print_csv([_row(run, extra) for run in runs])
     else:
-        _print_table(runs, extra, num_all=len(everything), root=arguments.root)
+        if runs:
+            _print_table(runs, extra, num_all=len(everything))
+        else:
+            print("\n".join(_why_none(everything, conditions, arguments.root)))
     return 0
 
 
@@ -119,10 +129,24 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
         )
 
 
-def _print_table(runs: Sequence[Record], extra: Sequence[str], *, num_all: int, root: Path) -> None:
-    if not runs:
-        print(f"no runs in {root}" if num_all == 0 else f"none of {num_all:,} runs fits")
-        return
+def _why_none(
+    everything: Sequence[Record], conditions: Sequence[Condition], root: Path
+) -> list[str]:
+    """What to say instead of an empty table: of the filters that no run passes what there is."""
+    if not everything:
+        return [f"no runs in {root}"]
+    lines = [f"none of {len(everything):,} runs fits"]
+    for condition in conditions:
+        if any(condition.holds(run) for run in everything):
+            continue
+        found = (value_of(run, condition.key) for run in everything)
+        texts = sorted({printable(value_text(value)) for value in found if value is not MISSING})
+        more = f" and {len(texts) - MOST_VALUES} more" if len(texts) > MOST_VALUES else ""
+        lines.append(f"  {condition.key} is {', '.join(texts[:MOST_VALUES])}{more}")
+    return lines
+
+
+def _print_table(runs: Sequence[Record], extra: Sequence[str], *, num_all: int) -> None:
     rows = [[*_cells(run), *(_text(value_of(run, key)) for key in extra)] for run in runs]
     header = [*HEADER, *extra]
     right = ("STEPS", "TIME", "AGE", *extra)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import (
     Key,
-    one_of,
+    OneOf,
     parse_keys,
     whole,
 )
@@ -33,10 +33,9 @@ KEYS = (
     Key("top", whole(1, 1000), 3, "how many of the likeliest classes a line names (3)"),
     Key(
         "on_bad",
-        one_of("error", "skip"),
+        OneOf("error", "skip"),
         "error",
         "files or rows that cannot be used: error (code 3), or skip",
-        options=("error", "skip"),
     ),
     CHECKPOINT,
     DEVICE,
@@ -66,11 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print what is predicted. Raises DataError that names bad files, once all others are done."""
-    names = {key.name for key in KEYS}
-    is_key = [
-        "=" in word and not Path(word).exists() and word.split("=")[0] in names
-        for word in arguments.files
-    ]
+    is_key = ["=" in word and not Path(word).exists() for word in arguments.files]
     words = list(zip(arguments.files, is_key, strict=True))
     values = parse_keys([word for word, of_key in words if of_key], KEYS)
     named = _named([word for word, of_key in words if not of_key])

@@ -10,7 +10,7 @@ from trainwright.catalogue.find import find_run, find_runs, is_run_folder
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import Key, parse_keys, text
 from trainwright.cli.opening import add_run
-from trainwright.errors import ConfigError
+from trainwright.errors import ConfigError, DiskError
 
 KEYS: tuple[Key, ...] = (Key("out", text, None, "the file to write (report-<run>.html)"),)
 EXAMPLES = """\
@@ -74,6 +74,10 @@ def execute(arguments: argparse.Namespace) -> int:
             "made": time.strftime("%Y-%m-%d %H:%M"),
         }
     )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"could not make {out.parent}\n  {error.strerror or error}") from error
     write_text(out, page)
     print(out)
     return 0

@@ -9,10 +9,10 @@ from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import (
     Key,
+    OneOf,
+    SeveralOf,
     listed,
-    one_of,
     parse_keys,
-    several_of,
     text,
     whole,
 )
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
 
 MOST_IN_A_GRID = 10_000
+OTHER_PICTURES = {".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".mp4"}
 
 KEYS = (
     Key("n", whole(1, 1_000_000), None, "how many images (64), or strips of an interpolation (8)"),
@@ -32,17 +33,15 @@ KEYS = (
     Key("interpolate", whole(2, 1000), None, "strips of so many images from one latent to another"),
     Key(
         "format",
-        several_of("png", "images", "npy"),
+        SeveralOf("png", "images", "npy"),
         ("png",),
         "one or more of: png, a grid (default); images, a PNG each; npy, the numbers",
-        options=("png", "images", "npy"),
     ),
     Key(
         "progress",
-        one_of("gif", "webp"),
+        OneOf("gif", "webp"),
         None,
         "instead: the grids drawn while training, moving",
-        options=("gif", "webp"),
     ),
     Key("out", text, None, "the folder to write to (samples-<run>), or the one file"),
     CHECKPOINT,
@@ -52,7 +51,7 @@ KEYS = (
 EXAMPLES = """\
   runs sample last
   runs sample gan-mnist n=100 class=3 seed=1
-  runs sample best:sliced_wasserstein interpolate=8 out=strips.png
+  runs sample best:frechet interpolate=8 out=strips.png
   runs sample last n=5000 format=npy,images
   runs sample last progress=gif
 
@@ -190,6 +189,13 @@ class _Place:
 
     record: Record
     out: str | None
+
+    def __post_init__(self) -> None:
+        if self.path.suffix in OTHER_PICTURES and not self.path.is_dir():
+            raise ConfigError(
+                f"out={self.out}: pictures are written as .png, .gif or .webp\n"
+                "  name it so, or name a folder"
+            )
 
     @property
     def path(self) -> Path:

@@ -18,7 +18,7 @@ from trainwright.cli.table import text_table
 from trainwright.cli.values import age_text, size_text, value_text
 from trainwright.report.series import Series, collect
 from trainwright.report.sparkline import BLOCKS, sparkline
-from trainwright.report.text import format_count, format_duration, format_number
+from trainwright.report.text import format_count, format_duration, format_metrics, format_number
 from trainwright.wording import printable
 
 KEYS: tuple[Key, ...] = ()
@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(run), indent=2, default=str))
         return 0
-    parts = [_head(run), _curves(run), _config(run), _layers(run), _files(run)]
+    parts = [_head(run), _metrics(run), _curves(run), _config(run), _layers(run), _files(run)]
     text = "\n\n".join("\n".join(map(printable, part)) for part in parts if part)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -73,10 +73,7 @@ def _head(run: Record) -> list[str]:
         "status": _progress(run),
         "model": _model(run),
         "data": run.choices.get("data"),
-        "best": _evaluation(run, "best"),
-        "last": _evaluation(run, "last"),
         "fork of": _lineage(run),
-        "test": _metrics(numbers(run.summary.get("test"))),
         "computed": run.summary.get("placement"),
         "versions": ", ".join(f"{k} {v}" for k, v in _texts(run.summary.get("versions")).items()),
         "typed": " ".join(run.overrides),
@@ -112,13 +109,6 @@ def _model(run: Record) -> str:
     return f"{name} ({counts} parameters)" if counts else name
 
 
-def _evaluation(run: Record, which: str) -> str:
-    stored = run.summary.get(which)
-    step = stored.get("step") if isinstance(stored, dict) else None
-    metrics = _metrics(run.evaluation(which))
-    return f"step {step}: {metrics}" if metrics else ""
-
-
 def _lineage(run: Record) -> str:
     """Whose weights the run began with, and what it took of them."""
     found = run.summary.get("lineage")
@@ -133,8 +123,19 @@ def _lineage(run: Record) -> str:
     return "; ".join([f"{found.get('name')}, step {found.get('step')}", *told])
 
 
-def _metrics(metrics: dict[str, float]) -> str:
-    return "  ".join(f"{name} {format_number(value)}" for name, value in metrics.items())
+def _metrics(run: Record) -> list[str]:
+    """What was measured: with the best weights, with the last, and on the test split."""
+    columns = {}
+    for which in ("best", "last"):
+        stored = run.summary.get(which)
+        step = numbers(stored).get("step") if isinstance(stored, dict) else None
+        title = which.upper() if step is None else f"{which.upper()}, STEP {step:,.0f}"
+        columns[title] = format_metrics(run.evaluation(which))
+    columns["TEST"] = format_metrics(numbers(run.summary.get("test")))
+    columns = {title: column for title, column in columns.items() if column}
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    cells = [[f"  {name}", *(c.get(name, "") for c in columns.values())] for name in names]
+    return text_table(["metrics", *columns], cells) if cells else []
 
 
 def _texts(value: Any) -> dict[str, str]:
@@ -146,7 +147,7 @@ def _curves(run: Record) -> list[str]:
         found = collect(rows(run.path / "metrics.jsonl"))
     except (FileNotFoundError, UnreadableError):
         return []
-    curves = [curve for curve in found if len(curve.values) > 1]
+    curves = [c for c in found if len(c.values) > 1 and not c.name.endswith("_error")]
     if not curves:
         return []
     cells = [

@@ -33,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the verdict. Raises ConfigError where there is no such sweep."""
+    from trainwright.sweep.pictures import draw
+
     store = find_sweep(arguments.sweep, arguments.root)
     print(f"sweep: {store.path}")
-    print(report(store))
+    draw(report(store), store)
     return 0
 
 

@@ -1,8 +1,11 @@
 // Curves: hover shows values in all charts at once, dragging zooms all, a double click goes back.
 "use strict";
 const COLOURS = {
-  light: ["#2563c9", "#d9580d", "#12875a", "#b4478e", "#b98500", "#1795b8", "#6b7280", "#8056d8"],
-  dark: ["#6ea8ff", "#ff9a5c", "#4cc38a", "#ef8fcb", "#e8c14a", "#5fd0ee", "#aab3c2", "#b79bff"],
+  // Eleven: ten classes have a line each, beside that of all.
+  light: ["#2563c9", "#d9580d", "#12875a", "#b4478e", "#b98500", "#1795b8", "#6b7280", "#8056d8",
+    "#8f4a1f", "#6b8e23", "#1f2d4d"],
+  dark: ["#6ea8ff", "#ff9a5c", "#4cc38a", "#ef8fcb", "#e8c14a", "#5fd0ee", "#aab3c2", "#b79bff",
+    "#d3a07c", "#bcd46a", "#f4f4f5"],
 };
 const charts = [];
 let zooming = false;

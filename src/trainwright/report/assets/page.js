@@ -37,6 +37,7 @@ function tiles(run) {
     Object.entries(run.parameters).map(([name, count]) => tile(number(count), `parameters${Object.keys(run.parameters).length > 1 ? ` of the ${name}` : ""}`)),
   ), run.parent ? el("p", { class: "sub" }, `forked from ${run.parent}`) : null,
   run.error ? el("p", { class: "sub failed" }, run.error) : null,
+  run.health.length ? el("p", { class: "sub" }, `health: ${run.health.join(", ")}`) : null,
   el("p", { class: "sub" }, run.placement));
 }
 
@@ -87,57 +88,80 @@ function curves() {
     el("span", {}, "against the step: drag to zoom, double click to go back")), grid);
 }
 
+const named = (point) => Object.entries(point).map(([key, value]) => `${key}=${shownValue(value)}`).join(" ");
+
+// What the seeds say about the lead of the best setting.
+function luck(best, setting) {
+  const test = "(Welch's t-test, Holm's correction)";
+  if (setting.num < 2) return "With one seed nobody can tell whether that is more than luck.";
+  if (!best.compared.length) return "No other setting has several seeds to compare it with.";
+  if (best.tied) return `Within seed noise of ${best.tied} other${best.tied > 1 ? "s" : ""} ${test}.`;
+  return `Better than each other setting by more than seed noise ${test}.`;
+}
+
 // What a sweep has come to: its settings from best to worst, and whether the best is more than luck.
 function verdict(found) {
   const told = found.verdict;
-  if (!told || !told.settings.length) return null;
-  const [first] = told.settings;
-  const name = (setting) => Object.entries(setting.point).map(([key, value]) => `${key}=${shownValue(value)}`).join(" ");
-  const compared = told.settings.slice(1).some((setting) => setting.p_value !== null);
-  const luck = first.num < 2 ? "With one seed nobody can tell whether that is more than luck."
-    : !compared ? "No other setting has several seeds to compare it with."
-      : told.tied ? `Within seed noise of ${told.tied} other${told.tied > 1 ? "s" : ""} (Welch's t-test, Holm's correction).`
-        : "Better than each other setting by more than seed noise (Welch's t-test, Holm's correction).";
-  const settings = found.settings.filter((key) => told.settings.some((setting) => key in setting.point));
+  if (!told) return null;
+  const several = found.objectives.length > 1;
+  const setting = (point) => told.settings.find((one) => named(one.point) === named(point));
+  const said = told.bests.filter((best) => setting(best.point)).map((best) => el("div", {},
+    el("p", { class: "verdict" }, `Best${several ? ` ${words(best.metric)}` : ""}: ${named(best.point)}, mean ${words(best.metric)} ${number(setting(best.point).mean[best.metric])}. `, luck(best, setting(best.point))),
+    best.again ? el("p", { class: "sub" }, "again: ", el("code", {}, best.again)) : null));
+  const front = told.settings.filter((one) => one.is_on_front).length;
+  const settings = found.settings.filter((key) => told.settings.some((one) => key in one.point));
+  const p = (row) => told.bests[0].compared.find((other) => named(other.point) === named(row.point))?.p_value ?? null;
   const columns = [
     { title: "place", number: true, value: (row) => told.settings.indexOf(row) + 1 },
     ...settings.map((key) => ({ title: key, value: (row) => (row.point[key] ?? null), number: told.settings.every((row) => typeof row.point[key] === "number"), show: (row) => (key in row.point ? shownValue(row.point[key]) : "–") })),
-    { title: `mean ${words(found.objective)}`, number: true, best: found.higher_is_better ? "max" : "min", value: (row) => row.mean },
-    { title: "sd", number: true, value: (row) => row.sd }, { title: "runs", number: true, value: (row) => row.num },
-    { title: "failed", number: true, value: (row) => row.failed }, { title: "p", number: true, value: (row) => row.p_value },
+    ...found.objectives.flatMap((metric) => [
+      { title: `mean ${words(metric)}`, number: true, best: found.higher_is_better[metric] ? "max" : "min", value: (row) => row.mean[metric] ?? null },
+      { title: "sd", number: true, value: (row) => row.sd[metric] ?? null },
+    ]),
+    ...(several ? [{ title: "front", value: (row) => (row.is_on_front ? "yes" : "") }] : []),
+    { title: "runs", number: true, value: (row) => row.num }, { title: "failed", number: true, value: (row) => row.failed },
+    ...(told.bests.length ? [{ title: several ? `p, ${words(told.bests[0].metric)}` : "p", number: true, value: p }] : []),
     { title: "time", number: true, value: (row) => row.seconds, show: (row) => duration(row.seconds) },
   ];
-  const best = first.mean === null ? "No job has a value yet." : `Best: ${name(first)}, mean ${words(found.objective)} ${number(first.mean)}. `;
-  return el("div", { class: "card" }, el("p", { id: "verdict" }, best, first.mean === null ? "" : luck),
-    told.again ? el("p", { class: "sub" }, "again: ", el("code", {}, told.again)) : null,
+  return el("div", { class: "card" }, said.length ? said : el("p", { class: "verdict" }, "No job has a value yet."),
+    several ? el("p", { class: "sub" }, `Pareto front: ${front} of ${told.settings.length} settings, which no other beats in every metric.`) : null,
     el("div", { class: "scroll limit" }, sortable(columns, told.settings, { id: "settings-table" })));
+}
+
+// Of several objectives one against another, and each against the settings that take several values.
+function settingPlots(found) {
+  const grid = el("div", { class: "charts" });
+  const [first, second] = found.objectives;
+  if (second && found.verdict) {
+    const both = found.verdict.settings.filter((one) => first in one.mean && second in one.mean);
+    const points = both.map((one) => ({ x: one.mean[first], y: one.mean[second], label: named(one.point) }));
+    if (points.length > 1) grid.append(new PointChart(`${words(second)} against ${words(first)}`, points, null).node);
+  }
+  for (const metric of found.objectives) for (const name of found.settings) {
+    const told = found.rows.filter((row) => name in row.settings && typeof row.metrics[metric] === "number");
+    const values = told.map((row) => row.settings[name]);
+    if (told.length < 3 || new Set(values.map(String)).size < 2) continue; // two points say nothing
+    const numeric = values.every((value) => typeof value === "number");
+    const categories = numeric ? null : [...new Set(values.map(shownValue))].sort();
+    const points = told.map((row) => ({
+      x: numeric ? row.settings[name] : categories.indexOf(shownValue(row.settings[name])), y: row.metrics[metric], label: named(row.settings),
+    }));
+    grid.append(new PointChart(`${words(metric)} against ${name}`, points, categories).node);
+  }
+  return grid;
 }
 
 function sweep() {
   const found = data.sweep;
   if (!found) return null;
-  const settings = found.settings, metrics = found.metrics;
   const columns = [
-    ...settings.map((name) => ({ title: name, value: (row) => (row.settings[name] ?? null), number: found.rows.every((row) => typeof row.settings[name] === "number"), show: (row) => (name in row.settings ? shownValue(row.settings[name]) : "–") })),
-    ...metrics.map((name) => ({ title: words(name), number: true, best: name === found.objective ? (found.higher_is_better ? "max" : "min") : direction(name), value: (row) => (row.metrics[name] ?? null) })),
+    ...found.settings.map((name) => ({ title: name, value: (row) => (row.settings[name] ?? null), number: found.rows.every((row) => typeof row.settings[name] === "number"), show: (row) => (name in row.settings ? shownValue(row.settings[name]) : "–") })),
+    ...found.metrics.map((name) => ({ title: words(name), number: true, best: name in found.higher_is_better ? (found.higher_is_better[name] ? "max" : "min") : direction(name), value: (row) => (row.metrics[name] ?? null) })),
     { title: "status", value: (row) => row.status, show: (row) => el("span", { class: `pill ${row.status}` }, row.status) },
     { title: "run", value: (row) => row.run },
   ];
-  const grid = el("div", { class: "charts" });
-  for (const name of settings) {
-    const told = found.rows.filter((row) => name in row.settings && typeof row.metrics[found.objective] === "number");
-    const values = told.map((row) => row.settings[name]);
-    if (new Set(values.map(String)).size < 2) continue;
-    const numeric = values.every((value) => typeof value === "number");
-    const categories = numeric ? null : [...new Set(values.map(shownValue))].sort();
-    const points = told.map((row) => ({
-      x: numeric ? row.settings[name] : categories.indexOf(shownValue(row.settings[name])), y: row.metrics[found.objective],
-      label: settings.map((key) => `${key}=${shownValue(row.settings[key])}`).join(" "),
-    }));
-    grid.append(new PointChart(`${words(found.objective)} against ${name}`, points, categories).node);
-  }
   const judged = verdict(found);
-  return section("sweep", judged ? "Sweep" : "Settings", judged, judged ? el("h3", { class: "gap" }, "Every job") : null, el("div", { class: "card scroll limit" }, sortable(columns, found.rows, { id: "sweep-table" })), el("p", {}), grid);
+  return section("sweep", judged ? "Sweep" : "Settings", judged, judged ? el("h3", { class: "gap" }, "Every job") : null, el("div", { class: "card scroll limit" }, sortable(columns, found.rows, { id: "sweep-table" })), el("p", {}), settingPlots(found));
 }
 
 const starts = [];
@@ -145,8 +169,12 @@ document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark
 const confusions = runs.map((run) => confusionSection(run, runs.length > 1)).filter((node) => node);
 const parts = [
   sweep(), runs.length === 1 ? tiles(runs[0]) : comparison(), curves(), samplesSection(runs),
+  scoreSection(runs), picturesSection(runs, "scores", "Score through training", "against the step; dashed what real images get"),
   confusions.length ? section("confusion", "Confusion matrix", ...confusions) : null,
-  picturesSection(runs, "predictions", "predictions", "Predictions"), configSection(runs), logSection(runs),
+  picturesSection(runs, "predictions", "Predictions", "errors first, framed in red, as said (true)"),
+  picturesSection(runs, "neighbours", "Nearest training images",
+    "left a sample, right its neighbours, the nearest first; half of the samples as they come, half those that are nearest of a thousand"),
+  picturesSection(runs, "interpolation", "Interpolation", "strips from one latent to another"), configSection(runs), logSection(runs),
 ].filter((part) => part);
 document.body.append(
   header(),

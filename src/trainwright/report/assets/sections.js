@@ -67,14 +67,32 @@ function confusionSection(run, several) {
   return several ? el("details", {}, el("summary", {}, `${run.name}: ${title}`), tables) : tables;
 }
 
-function picturesSection(runs, key, id, title) {
+function picturesSection(runs, key, title, caption) {
   const shownRuns = runs.filter((run) => run[key]);
   if (!shownRuns.length) return null;
-  return section(id, title, shownRuns.map((run) => {
-    const caption = el("figcaption", {}, "errors first, framed in red, as said (true)");
+  return section(key, title, shownRuns.map((run) => {
     const image = el("img", { alt: `${title} of ${run.name}`, src: run[key] });
-    const picture = el("div", { class: "card" }, el("figure", {}, caption, image));
+    const picture = el("div", { class: "card" }, el("figure", {}, el("figcaption", {}, caption), image));
     return runs.length > 1 ? el("details", {}, el("summary", {}, run.name), picture) : picture;
+  }));
+}
+
+// A table as it is: a list of cells a row, the head first, the first column its names.
+function plainTable([head, ...rows]) {
+  return el("div", { class: "scroll" }, el("table", {},
+    el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i ? "number" : "" }, text)))),
+    el("tbody", {}, rows.map((row) => el("tr", {}, row.map((text, i) => el("td", { class: i ? "number" : "" }, text)))))));
+}
+
+function scoreSection(runs) {
+  const shownRuns = runs.filter((run) => run.score);
+  if (!shownRuns.length) return null;
+  return section("score", "Score of new samples", shownRuns.flatMap((run) => {
+    const tables = el("div", { class: "side" },
+      el("div", { class: "card wide" }, el("h3", {}, "Against the test part"), plainTable(run.score)),
+      run.score_of_classes ? el("div", { class: "card grow" }, el("h3", {}, "Each class"), plainTable(run.score_of_classes)) : null);
+    const told = el("p", { class: "sub" }, `in features of ${run.features}; ± is the standard error`);
+    return runs.length > 1 ? el("details", {}, el("summary", {}, run.name), tables, told) : [tables, told];
   }));
 }
 

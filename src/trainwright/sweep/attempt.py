@@ -1,4 +1,4 @@
-"""What happens in the process that works on one job: run it, or rehearse a sweep's models.
+"""One attempt at a job, or at those of a stack, in a process of its own: lock, run, note.
 
 Imports torch: only the processes that jobs run in import this module.
 """
@@ -13,14 +13,13 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
-from trainwright.data.dataset import Dataset
 from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.moves import Training
 from trainwright.engine.trainer import drive
@@ -33,23 +32,17 @@ from trainwright.run.recover import newest_whole
 from trainwright.run.run import Outcome, Request, running
 from trainwright.runfolder import RunFolder
 from trainwright.stack.together import together
+from trainwright.sweep.held_data import FindData, no_data
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.incumbent import is_drawn
 from trainwright.sweep.pruning import judge
 from trainwright.sweep.store import DONE, State, Store, write_whole
+from trainwright.sweep.tasks import BUSY, TOO_LARGE
 
 log = logging.getLogger(__name__)
 
-BUSY = 75  # exit code (EX_TEMPFAIL): another process works on this job
-TOO_LARGE = 76  # exit code: memory does not hold the stack
 SECONDS_TO_LOCK = 2.0  # someone who only looks whether a lock is held has it for a moment
 Task = Mapping[str, Any]
-FindData = Callable[[Mapping[str, Any]], Dataset | None]
-
-
-def no_data(config: Mapping[str, Any]) -> Dataset | None:
-    """For processes that hold no dataset."""
-    return None
 
 
 def work(task: Task, find_data: FindData = no_data) -> int:
@@ -87,13 +80,13 @@ def working(task: Task, find_data: FindData) -> Training[int]:
     """What `work` does, asking for each training step instead of making it."""
     try:
         with FileLock(task["lock"]).acquire(timeout=SECONDS_TO_LOCK):
-            return (yield from _Work(task, find_data).do())
+            return (yield from _Attempt(task, find_data).do())
     except Timeout:
         return BUSY
 
 
-class _Work:
-    """One attempt at one job, while its lock is held."""
+class _Attempt:
+    """An attempt at one job, while its lock is held."""
 
     def __init__(self, task: Task, find_data: FindData) -> None:
         self._task = task

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -17,10 +17,8 @@ from trainwright.engine.trainer import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
 from trainwright.run.assemble import Assembly, assemble, check_variant
 from trainwright.stack.measure import gain
+from trainwright.sweep.held_data import FindData
 from trainwright.sweep.stacking import stack_key
-
-if TYPE_CHECKING:
-    from trainwright.sweep.worker import FindData
 
 SECONDS_A_MODEL = 0.15  # spent on timing steps
 # What decides which networks are built and what a step of them costs.
@@ -35,7 +33,7 @@ def model_key(config: Mapping[str, Any]) -> str:
     return json.dumps([*(config.get(part) for part in OF_MODEL), step, optimizer], sort_keys=True)
 
 
-def rehearse(task: Mapping[str, Any], find_data: "FindData") -> None:
+def rehearse(task: Mapping[str, Any], find_data: FindData) -> None:
     """Check every config of `task["jobs"]` and measure its model; write both to `task["result"]`.
 
     A line a job: {"id", "error"} or {"id", "steps", "seconds", "bytes", ...}. The file grows as
@@ -59,7 +57,7 @@ def rehearse(task: Mapping[str, Any], find_data: "FindData") -> None:
             file.write(json.dumps(_tried(configs, find_data)) + "\n")
 
 
-def _tried(configs: Sequence[dict[str, Any]], find_data: "FindData") -> dict[str, Any]:
+def _tried(configs: Sequence[dict[str, Any]], find_data: FindData) -> dict[str, Any]:
     """What it brings to stack runs of these configs, which are alike."""
     members: list[Assembly] = []
 
@@ -75,7 +73,7 @@ def _tried(configs: Sequence[dict[str, Any]], find_data: "FindData") -> dict[str
 class _Rehearsal:
     """Remembers the last model, and what has been found of configs that differ in the seed."""
 
-    def __init__(self, find_data: "FindData") -> None:
+    def __init__(self, find_data: FindData) -> None:
         self._find_data = find_data
         self._base = _peak_memory()
         self._key = ""

@@ -1,0 +1,67 @@
+"""Settings of a sweep that do not go together, or would be ignored, are refused beforehand."""
+
+import importlib.util
+from collections.abc import Sequence
+
+from trainwright.errors import ConfigError
+from trainwright.sweep.ranking import PARAMETERS
+from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.stacking import check_stackable
+
+OF_OWN_LAUNCHER = ("timeout", "retries", "fail_fast", "isolation", "stack")
+OF_PRUNING = ("prune_after", "prune_factor")
+
+
+def check(wanted: SweepSettings, *, has_own_launcher: bool) -> None:
+    """Raise ConfigError for the first mistake; another launcher than ours has its own settings."""
+    ranking = wanted.ranking or ()
+    if wanted.prune is not None and (len(ranking) > 1 or PARAMETERS in [r.metric for r in ranking]):
+        raise ConfigError(
+            f"sweep.prune={wanted.prune} compares runs on their way by one metric that they log\n"
+            "  leave it out, or rank by one such metric"
+        )
+    if wanted.sampler == "cmaes" and len(ranking) > 1:
+        raise ConfigError(
+            "sweep.sampler=cmaes searches by one metric alone\n  for several: tpe, gp or random"
+        )
+    if wanted.stack != "off":
+        check_stackable(timeout=wanted.timeout, rehearse=wanted.rehearse, kind=wanted.kind)
+    if wanted.job is not None:
+        raise ConfigError("sweep.job is for a single job: leave out -m")
+    _refuse_without_effect(wanted, ("sampler", "storage"), "sweep=optuna", wanted.kind == "optuna")
+    searches = wanted.kind in ("random", "optuna")
+    _refuse_without_effect(wanted, ("trials",), "sweep=random and sweep=optuna", searches)
+    _refuse_without_effect(wanted, OF_PRUNING, "sweep.prune", wanted.prune is not None)
+    own = "trainwright's own launcher"
+    _refuse_without_effect(wanted, OF_OWN_LAUNCHER, own, has_own_launcher)
+
+
+def _refuse_without_effect(
+    wanted: SweepSettings, keys: Sequence[str], what: str, has_effect: bool
+) -> None:
+    """Raise ConfigError for a setting that was chosen and would be ignored."""
+    usual = SweepSettings()
+    for key in keys:
+        if not has_effect and getattr(wanted, key) != getattr(usual, key):
+            raise ConfigError(
+                f"sweep.{key}={getattr(wanted, key)} has no effect: it is for {what}\n"
+                "  leave it out, or choose that"
+            )
+
+
+def need_optuna(sampler: str) -> None:
+    """Raise ConfigError where a package of the extra is missing."""
+    for package in ("optuna", *(["cmaes"] if sampler == "cmaes" else [])):
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"sweep=optuna needs {package}, which is not installed\n"
+                "  pip install 'trainwright[sweep]'"
+            )
+
+
+def unknown_metric(what: str) -> ConfigError:
+    """The error for what needs a ranking, where only a run would tell what is ranked."""
+    return ConfigError(
+        f"{what} needs to know what is ranked: leave sweep.rehearse as it is,\n"
+        "  or add sweep.metric=... and sweep.mode=..."
+    )

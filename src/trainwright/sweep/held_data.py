@@ -1,0 +1,23 @@
+"""Datasets that a process holds before its task begins, so that no job has to read them again."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trainwright.config.build import build
+from trainwright.data.dataset import Dataset
+
+FindData = Callable[[Mapping[str, Any]], Dataset | None]  # of a config's section `data`
+
+
+def no_data(node: Mapping[str, Any]) -> Dataset | None:
+    """For processes that hold no dataset."""
+    return None
+
+
+def load_data(node: Mapping[str, Any]) -> Dataset | None:
+    """The dataset that a config's section `data` describes; None where that fails."""
+    arguments = {key: value for key, value in node.items() if key != "augment"}
+    try:
+        return build(Dataset, arguments, key="data", facts={})
+    except Exception:
+        return None

@@ -1,0 +1,125 @@
+"""Run folders that someone made to do harm: to go on with one touches nothing outside it.
+
+An archive may hold links, and a run writes to its files and removes some of them.
+"""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from trainwright.engine import checkpoint
+from trainwright.errors import CheckpointError
+from trainwright.lock import holder
+from trainwright.runfolder import RunFolder
+
+RUN = (
+    "model=mlp", "model.widths=[8]", "trainer.steps=4", "trainer.batch_size=8", "data.limit=40",
+    "trainer.save_every=1", "trainer.sample_every=0", "trainer.evaluate_every=0",
+    "schedule=constant",
+)  # fmt: skip
+LONGER = "trainer.steps=6"
+
+
+@pytest.fixture(scope="module")
+def ended(train, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("ended") / "run", *RUN).folder
+
+
+@pytest.fixture
+def folder(ended, tmp_path):
+    return shutil.copytree(ended, tmp_path / "run")
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """What belongs to the person who goes on with the run."""
+    place = tmp_path / "home"
+    place.mkdir()
+    (place / "precious").write_text("untouched")
+    (place / "000999.png").write_text("a photograph")
+    return place
+
+
+def contents(place):
+    return {path.name: path.read_text() for path in place.iterdir()}
+
+
+LINKS = {
+    "train.log": "precious", "metrics.jsonl": "precious", "summary.json": "precious",
+    "config.yaml": "precious", "overrides.txt": "precious", ".lock": "precious",
+    "loggers.json": "precious", "samples": ".", "plots": ".", "checkpoints/deep": "precious",
+    "new": "not-there-yet",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_link_that_leads_out_of_a_run_folder_is_not_followed(name, folder, outside, resume):
+    before, path = contents(outside), folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    path.symlink_to(outside / LINKS[name])
+    with pytest.raises(CheckpointError, match="leads out of the run folder") as caught:
+        resume(folder, LONGER)
+    assert str(path) in str(caught.value)
+    assert contents(outside) == before
+
+
+def test_a_pipe_is_refused_and_asked_nothing(folder, resume):
+    for name in ("train.log", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+        with pytest.raises(CheckpointError, match=rf"{name} .* is no plain file"):
+            resume(folder, LONGER)
+        assert holder(folder) is None  # who only looks does not wait for a pipe either
+        (folder / name).unlink()
+
+
+def test_a_link_within_the_folder_is_no_harm(folder, resume):
+    (folder / "newest").symlink_to("checkpoints/last.safetensors")
+    assert resume(folder, LONGER).folder == folder
+
+
+def test_control_the_photograph_is_lost_where_links_are_followed(
+    folder, outside, resume, monkeypatch
+):
+    monkeypatch.setattr(RunFolder, "refuse_ways_out", lambda folder: None)
+    shutil.rmtree(folder / "samples")
+    (folder / "samples").symlink_to(outside)
+    resume(folder, LONGER)
+    assert "000999.png" not in contents(outside)
+
+
+JUNK = (
+    b"", b"[]\n", b'"x"\n', b"\xff\xfe\0junk", b"[" * 100_000, b'{"step": null}\n{}\n',
+    b'{"step": 1, "train/loss": "x"}\n', b'{"resumed": 3, "step": "x", "status": []}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json", "overrides.txt", "loggers.json"])
+@pytest.mark.parametrize("kinds", [JUNK[-1:], pytest.param(JUNK, marks=pytest.mark.slow)], ids=len)
+def test_junk_in_a_file_beside_the_checkpoints_stops_nothing(name, kinds, folder, resume):
+    """Whatever it says, the run is what its checkpoint says, and its log goes on."""
+    for steps, junk in enumerate(kinds, start=5):
+        (folder / name).write_bytes(junk)
+        resume(folder, f"trainer.steps={steps}")
+        summary = json.loads((folder / "summary.json").read_text())
+        assert (summary["status"], summary["step"]) == ("finished", steps)
+        last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
+        assert json.loads(last)["step"] == steps
+
+
+def test_what_a_terminal_would_obey_is_not_shown(folder, resume, capfd, caplog):
+    """A name that clears the screen, or writes over what was said."""
+    last = folder / "checkpoints" / "last.safetensors"
+    tensors, metadata = checkpoint.load(last)
+    metadata.pop("format")
+    metadata["name"] = "a\x1b[2Jb"
+    metadata["data"]["class_names"] = [f"\x1b[31m{n}" for n in metadata["data"]["class_names"]]
+    checkpoint.save([last], tensors, metadata)
+    caplog.set_level("INFO", logger="trainwright")
+    resume(folder, LONGER)
+    shown = capfd.readouterr()
+    assert "\x1b[2J" not in shown.out + shown.err + caplog.text
+    assert "\x1b[31m" not in shown.out + shown.err + caplog.text
+    assert "\x1b" not in (folder / "train.log").read_text()
