@@ -180,10 +180,12 @@ def test_a_run_moved_elsewhere_can_go_on(train, resume, tmp_path):
     overrides = RUNS["gan with averaged weights"]
     with InterruptedInStep(5):
         folder = train(tmp_path / "run", *overrides).folder
+    begun = summary_of(folder)["started"]
     moved = folder.rename(tmp_path / "elsewhere")
     assert resume(moved).folder == moved
     assert not folder.exists()
     assert summary_of(moved)["status"] == "finished"
+    assert summary_of(moved)["started"] == begun
 
 
 def test_going_on_with_other_settings_is_refused_and_changes_nothing(train, resume, tmp_path):
