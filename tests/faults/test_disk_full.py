@@ -203,15 +203,15 @@ def test_a_disk_that_fills_at_any_of_50_points_loses_nothing(
         disk = tmp_path / str(point) / "disk"
         disk.mkdir(parents=True)
         expected, _ = uninterrupted(*RUN, *pictures(point))
-        work = partial(fill_and_go_on, resume, begun, point, disk, point * 16_000, expected)
+        work = partial(fill_and_go_on, resume, begun, point, disk, point * 3_000, expected)
         child = start(work, disk.with_name("test-output"))
         code = child.wait()
         if code == NO_DISK:
             pytest.skip("a process may not have a disk of its own here (unshare, mount)")
         assert code == 0, child.text
-        print(f"{point * 16_000} bytes free: {child.text.splitlines()[-1]}", flush=True)
+        print(f"{point * 3_000} bytes free: {child.text.splitlines()[-1]}", flush=True)
         num_failed += "failed" in child.text.splitlines()[-1]
-    assert 10 < num_failed < 50  # some points are in the middle of the run, some beyond its needs
+    assert 30 < num_failed < 50  # most points are in the middle of the run, some beyond its needs
 
 
 def test_half_a_line_is_taken_back_from_a_full_disk(tmp_path):
