@@ -30,10 +30,8 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.config.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.data.dataset import Dataset
-from trainwright.engine.moves import Move
-from trainwright.engine.trainer import train_step
 from trainwright.run.assemble import Assembly, assemble
-from trainwright.stack.step import Stack
+from trainwright.stack.measure import step_alone, steps_together
 
 WORKS = {
     "small": ["model.widths=[64,64]"],
@@ -72,22 +70,13 @@ def turn(make: Callable[[], None]) -> float:
 
 
 def steps(work: str, threads: int, count: int, data: Dataset) -> tuple[float, float, float]:
-    """Seconds for a step of all members, one after the other and stacked, and the ratio."""
-    one_by_one = assembled(WORKS[work], threads, count, data)
-    members = assembled(WORKS[work], threads, count, data)
-    stack = Stack([Move(m.state, m.train, m.settings) for m in members])
+    """Seconds for a step of all members, one after the other and stacked, and the ratio.
 
-    def alone() -> None:
-        for run in one_by_one:
-            train_step(run.state, run.train.at(run.state.step), run.settings)
-            run.state.step += 1
-
-    def together() -> None:
-        stack.step()
-        for run in members:
-            run.state.step += 1
-
-    turns = [(turn(alone), turn(together)) for _ in range(ROUNDS + 1)][1:]
+    One after the other is one run, so many times: while it trains, it has the caches for itself.
+    """
+    (one,) = assembled(WORKS[work], threads, 1, data)
+    alone, together = step_alone(one), steps_together(assembled(WORKS[work], threads, count, data))
+    turns = [(turn(alone) * count, turn(together)) for _ in range(ROUNDS + 1)][1:]
     first, second = zip(*turns, strict=True)
     ratio = statistics.median(a / b for a, b in turns)
     return statistics.median(first), statistics.median(second), ratio

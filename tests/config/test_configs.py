@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 from trainwright.config.build import TRUSTED_TARGETS
+from trainwright.config.compose import settle_length
 from trainwright.config_folder import config_folder
 from trainwright.engine import checkpoint
 from trainwright.engine.trainer import train_step
@@ -36,6 +37,21 @@ def test_every_option_composes_and_says_in_its_first_line_what_it_is(composed, g
     assert config.trainer.batch_size > 0
     text = (config_folder() / group / f"{option}.yaml").read_text()
     assert text.startswith("# "), "a file opens with a comment"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "model=gan optimizer.players.generator.lr=1e-4 data=digits run.dir=here",
+        "experiment=mnist_mlp data.augment.shift=2 ~schedule.warmup",
+        "trainer.early_stopping={patience:3} optimizer=sgd optimizer.lr=${seed} trainer.steps=3",
+    ],
+)
+def test_what_the_tests_start_from_is_what_hydra_composes(composed, composed_by_hydra, line):
+    config = composed_by_hydra("trainer.plots=false", *line.split())
+    settle_length(config, line.split())
+    assert composed(*line.split()) == config
 
 
 def draw_images(folder):

@@ -144,6 +144,20 @@ def test_hovering_tells_the_values_of_the_step(browser, single):
     assert "0.05" in told  # 2.5 / 50, the validation loss of step 50
 
 
+def test_of_many_runs_the_nearest_lines_are_told_beside_the_pointer(browser, tmp_path):
+    runs = [make_run(tmp_path / f"{'long' * 12}-{i}", lr=float(i), name="x") for i in range(6)]
+    browser.open(page(tmp_path / "page.html", runs, root=tmp_path))
+    left, top, width, height = over(browser)
+    x, y = left + width / 2, top + height / 2
+    browser.mouse((x, y))
+    found = "const tip = document.querySelector('#curves .tip:not([hidden])');"
+    box = browser.js(f"{found} const b = tip.getBoundingClientRect(); return [b.left, b.top]")
+    assert box[1] > top + height or box[0] > x  # below the plot, or right of the pointer
+    lines = browser.js(f"{found} return tip.innerText").split("\n")
+    assert lines[-1] == "and 2 more"  # of training and validation loss of six runs
+    assert sum("long" in line for line in lines) == 10
+
+
 def scale(browser, index):
     return browser.js(
         "const {min, max} = charts[arguments[0]].plot.scales.x; return [min, max];", index

@@ -17,7 +17,7 @@ RUNS = {
         "model=mlp", "model.widths=[32]", "model.dropout=0.3", "data.augment.shift=1",
         "data.augment.rotate=10", "trainer.steps=60", "trainer.evaluate_every=15",
         "trainer.save_every=20", "trainer.log_every=7", "schedule=cosine", "schedule.warmup=10%",
-        "optimizer=adamw", "trainer.plots=true",
+        "optimizer=adamw",
     ),
     "gan with averaged weights": (
         "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=24",
@@ -166,6 +166,7 @@ def test_a_finished_run_made_longer_is_the_longer_run(train, resume, tmp_path):
     overrides = (
         "model=mlp", "model.widths=[16]", "model.dropout=0.2", "trainer.evaluate_every=10",
         "trainer.save_every=10", "trainer.log_every=5", "optimizer=sgd", "schedule=constant",
+        "trainer.plots=true",
     )  # fmt: skip
     whole = train(tmp_path / "run", *overrides, "trainer.steps=40").folder
     whole = whole.rename(tmp_path / "whole")
@@ -179,10 +180,12 @@ def test_a_run_moved_elsewhere_can_go_on(train, resume, tmp_path):
     overrides = RUNS["gan with averaged weights"]
     with InterruptedInStep(5):
         folder = train(tmp_path / "run", *overrides).folder
+    begun = summary_of(folder)["started"]
     moved = folder.rename(tmp_path / "elsewhere")
     assert resume(moved).folder == moved
     assert not folder.exists()
     assert summary_of(moved)["status"] == "finished"
+    assert summary_of(moved)["started"] == begun
 
 
 def test_going_on_with_other_settings_is_refused_and_changes_nothing(train, resume, tmp_path):

@@ -8,9 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainwright.data.batches import at_once
 from trainwright.engine.checkpoint import state_tensors
+from trainwright.engine.moves import Move
 from trainwright.engine.trainer import fit, fitting
 from trainwright.errors import NonFiniteError
 from trainwright.run.assemble import assemble
+from trainwright.stack.step import Stack
 from trainwright.stack.together import together
 
 SHORT = ("trainer.steps=12", "trainer.batch_size=16", "trainer.precision=fp32")
@@ -198,3 +200,19 @@ def test_who_diverges_leaves_and_the_others_are_untouched_to_the_bit(members_of)
     assert members[1].state.step < 12
     for assembly, other in zip((members[0], members[2]), reference, strict=True):
         assert apart(assembly, other) == 0
+
+
+def test_a_stack_is_made_anew_when_its_runs_have_gone_back_to_a_checkpoint(members_of):
+    """Their optimizers hold other tensors then; also where all have, and the order is the same."""
+    members = members_of(MLP, [["seed=1"], ["seed=2"]])
+    moves = [Move(m.state, m.train, m.settings) for m in members]
+    stack = Stack(moves)
+    stack.step()
+    assert not stack.holds(moves)
+    for member in members:
+        member.state.step += 1
+    assert stack.holds(moves)
+    assert not stack.holds(moves[::-1])
+    for member in members:
+        member.state.step = 0
+    assert not stack.holds(moves)

@@ -153,9 +153,10 @@ def _begin(
     else:
         going_on = put_back(resume, assembly, stopping)
         notes = going_on.lines()
-        before = read_summary(folder).get("resumed")
-        before = before if isinstance(before, list) else []
-        summary["resumed"] = [*before, going_on.record()]
+        before = read_summary(folder)
+        resumed = before.get("resumed")
+        summary["started"] = before.get("started")
+        summary["resumed"] = [*(resumed if isinstance(resumed, list) else []), going_on.record()]
     _note_request(request, folder)
     folder.write_summary(summary)
     return notes

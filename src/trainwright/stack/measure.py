@@ -16,7 +16,7 @@ from torch import nn
 from trainwright.engine.environment import environment
 from trainwright.engine.moves import Move
 from trainwright.engine.trainer import train_step
-from trainwright.errors import DiskError
+from trainwright.errors import DiskError, NonFiniteError
 from trainwright.files import write_text
 from trainwright.run.assemble import Assembly
 from trainwright.stack.step import Stack
@@ -44,7 +44,7 @@ def gain(key: str, num_members: int, make: Callable[[int], Assembly]) -> Gain:
     try:
         return Gain(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
-        found = _measured([first, *(make(k) for k in range(1, num_members))])
+        found = _measured(first, [make(k) for k in range(num_members)])
     _keep(path, found)
     return found
 
@@ -55,31 +55,45 @@ def _keep(path: Path, found: Gain) -> None:
         write_text(path, json.dumps(found._asdict()))
 
 
-def _measured(members: Sequence[Assembly]) -> Gain:
-    one, *others = members
+def _measured(one: Assembly, members: Sequence[Assembly]) -> Gain:
+    """What it brings to stack the members, `one` of which is here once more to train alone."""
     on_gpu = one.state.placement.device.type == "cuda"
     if on_gpu and any(isinstance(module, nn.Dropout) for module in one.state.task.modules()):
         return Gain(0.0, "dropout on a GPU, whose masks would be others than alone")
     try:
-        stack = Stack([Move(m.state, m.train, m.settings) for m in others])
-        stack.step()
+        steps = steps_together(members)
+        steps()
     except Exception as error:  # whatever vmap or a network of a user's has to say
         return Gain(0.0, (str(error).strip().splitlines() or [type(error).__name__])[0])
-
-    def alone() -> None:
-        train_step(one.state, one.train.at(one.state.step), one.settings)
-        one.state.step += 1
-
-    def together() -> None:
-        stack.step()
-        for member in others:
-            member.state.step += 1
-
+    step = step_alone(one)
     ratios = []
     for _ in range(ROUNDS):
-        seconds = _seconds(together, on_gpu) / len(others)
-        ratios.append(_seconds(alone, on_gpu) / seconds)
+        seconds = _seconds(steps, on_gpu) / len(members)
+        ratios.append(_seconds(step, on_gpu) / seconds)
     return Gain(round(median(ratios), 3))
+
+
+def step_alone(run: Assembly) -> Callable[[], None]:
+    """What makes the next step of a run, without its hooks; whether it diverges is not asked."""
+
+    def make() -> None:
+        with contextlib.suppress(NonFiniteError):
+            train_step(run.state, run.train.at(run.state.step), run.settings)
+        run.state.step += 1
+
+    return make
+
+
+def steps_together(runs: Sequence[Assembly]) -> Callable[[], None]:
+    """What makes the next step of each of these runs as one program, without their hooks."""
+    stack = Stack([Move(run.state, run.train, run.settings) for run in runs])
+
+    def make() -> None:
+        stack.step()
+        for run in runs:
+            run.state.step += 1
+
+    return make
 
 
 def _seconds(make_step: Callable[[], None], on_gpu: bool) -> float:

@@ -45,14 +45,13 @@ class StackedOptimizer:
         """Move the members of which `moves` says so along gradients (K, ...), at their factors."""
         laid = [_laid_out(p, g) for p, g in zip(self._stacked, gradients, strict=True)]
         self._crews = [part for crew in self._crews for part in self._split(crew, factors)]
-        rows = [gradient.unbind() for gradient in laid]
         for crew in self._crews:
             if all(moves[number] for number in crew.numbers) and crew.is_ready():
-                crew.step(laid, rows, factors[crew.numbers[0]])
+                crew.step(laid, factors[crew.numbers[0]])
                 continue
             for number in crew.numbers:
                 if moves[number]:
-                    own = [of_all[number] for of_all in rows]
+                    own = [gradient[number] for gradient in laid]
                     self._members[number].step(own, factors[number])
 
     def _split(self, crew: "_Crew", factors: Sequence[float]) -> list["_Crew"]:
@@ -93,14 +92,14 @@ class _Crew:
                 self._joint = [_Joint(self._members, n, self._parameters) for n in range(num)]
         return self._joint is not None
 
-    def step(self, laid: Sequence[Tensor], rows: Sequence[Sequence[Tensor]], factor: float) -> None:
-        """Move all along gradients of all members, (K, ...) and as rows, at this factor."""
+    def step(self, laid: Sequence[Tensor], factor: float) -> None:
+        """Move all along their rows of the gradients (K, ...) of all members, at this factor."""
         assert self._joint is not None
         for member in self._members:
             member.set_rate(factor)
         gradients: Pieces = [
-            [of_all[number] for number in self.numbers] if whole is None else [gradient]
-            for whole, gradient, of_all in zip(self._whole, laid, rows, strict=True)
+            [gradient[number] for number in self.numbers] if whole is None else [gradient]
+            for whole, gradient in zip(self._whole, laid, strict=True)
         ]
         first = self._members[0]
         if first.l1:

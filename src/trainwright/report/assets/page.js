@@ -62,6 +62,12 @@ function comparison() {
   return section("summary", "Comparison", el("div", { class: "card scroll" }, sortable(columns, runs, { id: "comparison" })));
 }
 
+// A run's name without its date or its sweep, where that still tells it from the others.
+function shortName(run) {
+  const last = (name) => name.split("/").at(-1);
+  return runs.filter((other) => last(other.name) === last(run.name)).length > 1 ? run.name : last(run.name);
+}
+
 function curves() {
   const titles = [...new Set(runs.flatMap((run) => run.panels.map((panel) => panel.title)))];
   if (!titles.length) return null;
@@ -73,7 +79,7 @@ function curves() {
       return panel ? panel.series.map((line) => ({
         ...line, dashed: (runs.length > 1 || !line.alone) && line.phase !== "train"
           && panel.series.some((other) => other.phase === "train" && other.kind === line.kind),
-        colour: runs.length > 1 ? number_ : line.colour, label: runs.length > 1 ? `${run.name}: ${line.label}` : line.label,
+        colour: runs.length > 1 ? number_ : line.colour, label: runs.length > 1 ? `${shortName(run)}: ${line.label}` : line.label,
       })) : [];
     });
     grid.append(new CurveChart(title, lines, [0, last]).node);
