@@ -14,7 +14,6 @@ from functools import partial
 
 import pytest
 from harness import (
-    DRAWN_EVERY,
     assert_comes_to,
     assert_log_is_whole,
     fingerprint,
@@ -94,13 +93,15 @@ def limited(limit, function):
 
 @pytest.fixture(scope="module")
 def begun(train, judged, tmp_path_factory):
-    """Runs that were stopped after six steps: one that draws its plots at the end, one not."""
-    place = tmp_path_factory.mktemp("begun")
-    for trial in (0, 1):
-        begin(train, place / str(trial), (*RUN, *pictures(trial)))
+    """Copies of runs that were stopped after six steps, by the trial's number."""
+    made = {}
 
     def copy(trial, path):
-        shutil.copytree(place / str(min(1, trial % DRAWN_EVERY)), path)
+        overrides = (*RUN, *pictures(trial))
+        if overrides not in made:
+            made[overrides] = tmp_path_factory.mktemp("begun") / "run"
+            begin(train, made[overrides], overrides)
+        shutil.copytree(made[overrides], path)
         return RunFolder(path)
 
     return copy
@@ -112,11 +113,11 @@ def test_a_file_that_may_not_grow_ends_the_run_and_nothing_is_torn(
     num_points, resume, uninterrupted, begun, tmp_path
 ):
     """Limits from where the log no longer fits to just below a checkpoint's size."""
-    for point in range(num_points):
-        folder = begun(point, tmp_path / str(point) / "run")
-        expected, _ = uninterrupted(*RUN, *pictures(point))
+    for trial in range(1, num_points + 1):
+        folder = begun(trial, tmp_path / str(trial) / "run")
+        expected, _ = uninterrupted(*RUN, *pictures(trial))
         size = folder.last.stat().st_size
-        limit = 1000 + (size - 1000) * point // num_points
+        limit = 1000 + (size - 1000) * (trial - 1) // num_points
         before = checkpoints_of(folder)
 
         def work(path=folder.path):
@@ -128,7 +129,7 @@ def test_a_file_that_may_not_grow_ends_the_run_and_nothing_is_torn(
         assert_whole_after_failure(folder, before, child.text)
         assert_comes_to(expected, work, folder.path, output)
         shutil.rmtree(folder.path.parent)
-        print(f"no file above {limit} bytes: {point + 1} points", flush=True)
+        print(f"no file above {limit} bytes: {trial} points", flush=True)
 
 
 @pytest.mark.slow
