@@ -40,6 +40,7 @@ RUN = (
 
 
 BEGUN = 6
+NUM_POINTS = 50  # from where the log no longer fits to just below a checkpoint's size
 
 
 def begin(train, folder, overrides):
@@ -106,17 +107,18 @@ def begun(train, judged, tmp_path_factory):
     return copy
 
 
-@pytest.mark.parametrize("num_points", [1, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "points", [[1], pytest.param(range(NUM_POINTS), marks=pytest.mark.slow)], ids=["one", "all"]
+)
 @pytest.mark.timeout(3600)
 def test_a_file_that_may_not_grow_ends_the_run_and_nothing_is_torn(
-    num_points, resume, uninterrupted, begun, tmp_path
+    points, resume, uninterrupted, begun, tmp_path
 ):
-    """Limits from where the log no longer fits to just below a checkpoint's size."""
-    for point in range(num_points):
+    for point in points:
         folder = begun(point, tmp_path / str(point) / "run")
         expected, _ = uninterrupted(*RUN, *pictures(point))
         size = folder.last.stat().st_size
-        limit = 1000 + (size - 1000) * point // num_points
+        limit = 1000 + (size - 1000) * point // NUM_POINTS
         before = checkpoints_of(folder)
 
         def work(path=folder.path):
