@@ -84,7 +84,7 @@ def _overhead(lines: Sequence[Record]) -> Iterator[str]:
     yield "## A job of one step on digits, in a warm sweep with one slot"
     for name, key in (
         ("the job itself", "own"),
-        ("from its end to the next one's beginning: fork, exit, scheduler", "around"),
+        ("from its end to the next one's beginning", "around"),
         ("the scheduler alone", "scheduler"),
     ):
         yield f"- {name}: {_spread([1000 * line[key] for line in lines], '.1f')} ms"

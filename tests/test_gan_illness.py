@@ -58,12 +58,14 @@ def test_against_a_generator_that_stands_still_the_discriminator_wins(assembled)
     assert not found(course, "generator wins")
 
 
+@pytest.mark.slow
 def test_against_a_discriminator_that_stands_still_the_generator_wins(assembled):
     course = play(assembled(*SMALL, "optimizer.players.discriminator.lr=0"))
     assert {60, 90, 120, 150} <= set(found(course, "generator wins"))
     assert not found(course, "discriminator wins")
 
 
+@pytest.mark.slow
 def test_a_generator_that_draws_but_one_image_has_collapsed(assembled):
     assembly = assembled(*SMALL, "optimizer.players.generator.lr=0")
     torch.nn.init.zeros_(assembly.state.task.model.generator.body[-1].weight)
@@ -113,6 +115,7 @@ def test_a_class_that_is_no_longer_drawn_is_named_by_the_score(assembled):
     assert because.endswith("classes are missing: 3")
 
 
+@pytest.mark.slow
 def test_a_game_whose_weights_blow_up_has_diverged(assembled):
     def blow_up(state):
         for parameter in state.task.model.discriminator.parameters():

@@ -34,7 +34,7 @@ class RunFolder:
                 return cls(exact)._furnished()
             day = root / time.strftime("%Y-%m-%d")
             day.mkdir(parents=True, exist_ok=True)
-            stem = f"{time.strftime('%H%M%S')}-{_file_name(name)}"
+            stem = f"{time.strftime('%H%M%S')}-{file_name(name)}"
             for number in itertools.count(1):
                 path = day / (stem if number == 1 else f"{stem}-{number}")
                 try:
@@ -152,6 +152,6 @@ def _with_nulls(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A name as a part of a path: it leads nowhere else, and every file system takes it."""
-    return re.sub(r"[^\w.-]+", "-", name)[:100]
+    return re.sub(r"[^\w.-]+", "-", name)[:100].lstrip(".") or "run"

@@ -4,13 +4,11 @@ import json
 import subprocess
 import sys
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from trainwright.config_folder import config_folder
-from trainwright.runfolder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,24 +44,6 @@ def test_a_disk_that_is_full_ends_with_6_and_a_message(empty, environment):
     assert "could not write run/checkpoints/best.safetensors" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 5
     assert list((empty / "run" / "checkpoints").iterdir()) == []
-
-
-def test_many_launches_in_one_second_make_as_many_folders(tmp_path):
-    with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(lambda _: RunFolder.create(tmp_path, "run").path, range(64)))
-    assert len(set(made)) == 64
-
-
-@pytest.mark.slow
-def test_eight_launches_at_once_make_eight_runs(start_train, empty):
-    started = [start_train("trainer=smoke", "model.widths=[8]") for _ in range(8)]
-    for process in started:
-        _, err = process.communicate()
-        assert process.returncode == 0, err
-    runs = list(empty.glob("outputs/*/*"))
-    assert len(runs) == 8
-    for run in runs:
-        assert json.loads((run / "summary.json").read_text())["status"] == "finished"
 
 
 @pytest.fixture(scope="session")

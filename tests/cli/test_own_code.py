@@ -33,7 +33,8 @@ def test_the_page_shows_all_five_kinds_of_own_code(commands, empty):
 
 def test_a_model_an_optimizer_and_a_schedule_of_ones_own_train_together(commands, run_main):
     result = run_main(
-        *("model=patches", "optimizer=lion", "schedule=triangle", "trainer=smoke", "run.dir=run")
+        *("model=patches", "optimizer=lion", "schedule=triangle", "trainer=smoke", "run.dir=run"),
+        "trainer.plots=false",
     )
     assert result.code == 0, result.err
     assert "test (best weights)" in result.out
@@ -53,7 +54,7 @@ def test_data_of_ones_own_and_a_resume_that_trusts_it(commands, run_main):
 
 
 def test_a_task_of_ones_own_shows_samples(commands, run_main, empty):
-    result = run_main("model=autoencoder", "trainer=smoke", "run.dir=run")
+    result = run_main("model=autoencoder", "trainer=smoke", "trainer.plots=false", "run.dir=run")
     assert result.code == 0, result.err
     assert (empty / "run" / "samples" / "000002.png").exists()
 

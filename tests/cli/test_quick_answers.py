@@ -59,13 +59,13 @@ def test_does_not_import_torch(arguments, empty, environment):
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--cfg", "job"]], ids=" ".join)
 def test_answers_within_the_time_of_a_blink(arguments, run_train):
     # Computing time, not that of the clock on the wall: others use this machine too.
-    seconds = []
-    for _ in range(3):
+    def seconds():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert run_train(*arguments).code == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < SECONDS
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert any(seconds() < SECONDS for _ in range(3))
 
 
 def test_help_lists_every_group_and_option_that_ships(run_main):

@@ -4,16 +4,11 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from trainwright.engine import checkpoint
 
 RUN = ("trainer=smoke", "model.widths=[8]", "run.dir=run")
 STRETCHED = "trainer.schedule_until=100%"
-
-
-def tensors_of(folder):
-    return checkpoint.load(folder / "checkpoints" / "last.safetensors")[0]
 
 
 def files_of(folder):
@@ -26,18 +21,6 @@ def rewrite(path, change):
     metadata.pop("format")
     change(metadata)
     checkpoint.save([path], tensors, metadata)
-
-
-@pytest.mark.slow
-def test_a_longer_resumed_run_is_the_long_run(run_main, empty):
-    same = (*RUN[:-1], "schedule=constant", "trainer.log_every=2")  # cosine would look further
-    assert run_main(*same, "run.dir=whole", "trainer.steps=6").code == 0
-    assert run_main(*same, "run.dir=run", "trainer.steps=3").code == 0
-    assert run_main("trainer.resume=run", "trainer.steps=6").code == 0
-    whole, resumed = tensors_of(empty / "whole"), tensors_of(empty / "run")
-    assert whole.keys() == resumed.keys()
-    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
-    assert (empty / "whole/metrics.jsonl").read_text() == (empty / "run/metrics.jsonl").read_text()
 
 
 def test_from_a_checkpoint_file_it_goes_on_from_that_step(run_main, ended_run):
@@ -71,10 +54,10 @@ def test_what_was_typed_is_kept_and_what_was_changed_is_added(run_main, empty, e
         ("optimizer.lrr=1", "did you mean lr?"),
         ("trainer.batch_size=1", "trainer.batch_size: cannot be changed"),
         ("model=cnn", "model: cannot be changed"),
-        ("seed=1", "seed: cannot be changed"),
-        ("trainer.stepss=9", "did you mean steps?"),
+        pytest.param("seed=1", "seed: cannot be changed", marks=pytest.mark.slow),
+        pytest.param("trainer.stepss=9", "did you mean steps?", marks=pytest.mark.slow),
         ("trainer.steps=1", "already made 2 steps"),
-        ("trainer.steps=ten", "trainer.steps='ten'"),
+        pytest.param("trainer.steps=ten", "trainer.steps='ten'", marks=pytest.mark.slow),
     ],
 )
 def test_what_would_make_another_run_is_refused_by_name(typed, named, run_main, empty, ended_run):
@@ -136,12 +119,12 @@ def test_classes_of_ones_own_are_built_only_when_they_are_trusted_by_name(run_ma
 @pytest.mark.parametrize(
     ("place", "target"),
     [
-        ("model", "os.system"),
+        pytest.param("model", "os.system", marks=pytest.mark.slow),
         ("model", "mine.Net"),
-        ("data", "builtins.exec"),
-        ("optimizer", "torch.load"),
+        pytest.param("data", "builtins.exec", marks=pytest.mark.slow),
+        pytest.param("optimizer", "torch.load", marks=pytest.mark.slow),
         ("schedule", "logging.os.system"),
-        ("task", "mine.Net"),
+        pytest.param("task", "mine.Net", marks=pytest.mark.slow),
     ],
 )
 def test_a_hostile_config_in_a_checkpoint_runs_nothing(target, place, run_main, empty, ended_run):
@@ -164,8 +147,13 @@ def test_a_hostile_config_in_a_checkpoint_runs_nothing(target, place, run_main, 
 
 @pytest.mark.parametrize(
     "config",
-    [None, 5, {}, {"model": 5}, {"seed": "${oc.env:HOME}"}],
-    ids=["none", "number", "empty", "model is a number", "interpolation"],
+    [
+        pytest.param(None, id="none"),
+        pytest.param(5, id="number", marks=pytest.mark.slow),
+        pytest.param({}, id="empty", marks=pytest.mark.slow),
+        pytest.param({"model": 5}, id="model is a number", marks=pytest.mark.slow),
+        pytest.param({"seed": "${oc.env:HOME}"}, id="interpolation"),
+    ],
 )
 def test_a_checkpoint_without_a_config_that_can_run_ends_with_4(config, run_main, ended_run):
     path = ended_run / "checkpoints" / "last.safetensors"

@@ -15,6 +15,16 @@ def rows_of(folder):
         return list(csv.DictReader(file))
 
 
+def test_a_search_runs_as_many_jobs_at_once_as_it_has_trials(run_main):
+    """And not as many as were composed to see whether they can be."""
+    pytest.importorskip("optuna")
+    search = ("sweep=optuna", "optimizer.lr=interval(1e-4,1e-1)", "sweep.jobs=3")
+    known = ("sweep.rehearse=false", "sweep.metric=accuracy", "sweep.mode=max")
+    for trials, num_at_once in ((7, 3), (2, 2)):
+        typed = ("-m", *search, *known, f"sweep.trials={trials}", "sweep.dry_run=true")
+        assert f"at once: {num_at_once}," in run_main(*typed).out
+
+
 @pytest.mark.slow
 def test_a_search_with_pruning_stops_the_hopeless_and_keeps_their_checkpoints(run_train, empty):
     pytest.importorskip("optuna")

@@ -18,7 +18,7 @@ from trainwright.engine import checkpoint
 
 pytestmark = pytest.mark.timeout(1800)  # for a machine that is busy with other things
 TRAIN = Path(sys.executable).with_name("train")
-QUICK = ("trainer=smoke", "trainer.sample_every=0", "model.widths=[8]")
+QUICK = ("trainer=smoke", "trainer.sample_every=0", "trainer.plots=false", "model.widths=[8]")
 GRID = ("-m", *QUICK, "trainer.threads=1", "optimizer.lr=1e-2,1e-3", "run.name=mine")
 
 # Notes what Hydra hands to sweepers; found like any module in the working directory.
@@ -56,7 +56,10 @@ def gated(empty):
     (empty / "gated.py").write_text(GATED)
     (empty / "configs" / "model").mkdir(parents=True)
     (empty / "configs" / "model" / "gated.yaml").write_text("_target_: gated.Gated\n")
-    return ("model=gated", "trainer.steps=4", "trainer.evaluate_every=2", "sweep.rehearse=false")
+    return (
+        *("model=gated", "trainer.steps=4", "trainer.evaluate_every=2", "trainer.plots=false"),
+        "sweep.rehearse=false",
+    )
 
 
 def sweep_of(folder):
@@ -121,12 +124,14 @@ def test_a_job_of_a_sweep_is_the_run_that_train_makes(swept, train, tmp_path):
     assert same_run(job, tmp_path / "alone")
 
 
-def test_pictures_are_drawn_of_runs_that_were_the_best_when_they_ended(swept):
-    drawn = [run for run in runs_of(swept) if (run / "plots" / "curves.png").exists()]
-    best = max(float(row["value"]) for row in table(swept))
+@pytest.mark.slow
+def test_pictures_are_drawn_of_runs_that_were_the_best_when_they_ended(run_train, empty):
+    assert run_train(*GRID, "seed=0,1", "trainer.plots=true").code == 0
+    drawn = [run for run in runs_of(empty) if (run / "plots" / "curves.png").exists()]
+    best = max(float(row["value"]) for row in table(empty))
     values = [json.loads((r / "summary.json").read_text())["best"]["metrics"] for r in drawn]
     assert best in [value["accuracy"] for value in values]
-    for run in set(runs_of(swept)) - set(drawn):
+    for run in set(runs_of(empty)) - set(drawn):
         assert "no pictures: another run" in (run / "train.log").read_text()
 
 

@@ -78,7 +78,7 @@ def test_a_bar_shows_steps_losses_rate_and_time_left_and_then_is_gone(empty, env
 
 
 def test_without_a_terminal_there_are_plain_lines(run_main):
-    result = run_main(*RUN)
+    result = run_main(*RUN, "trainer.plots=false")
     for text in (result.out, result.err):
         assert "\r" not in text
         assert "\x1b" not in text

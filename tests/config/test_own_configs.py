@@ -5,6 +5,8 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
 
 from trainwright.config import own_configs
 from trainwright.config.compose import register_schema
@@ -100,3 +102,10 @@ def test_control_without_the_check_every_value_is_made(own, monkeypatch):
     monkeypatch.setattr(own_configs, "refuse_alias_bomb", lambda path: None)
     model = composed().model
     assert sum(len(ten) for row in model.a2 for ten in row) == 10**3
+
+
+def test_hydra_may_register_its_own_reader_once_more():
+    """As it does in the processes of other launchers, which are handed what is registered here."""
+    register_schema()
+    SourcesRegistry.instance().register(FileConfigSource)
+    assert SourcesRegistry.instance().resolve("file") is own_configs.FileConfigSource

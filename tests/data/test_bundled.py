@@ -1,10 +1,13 @@
 """The datasets that ship with scikit-learn."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from sklearn import datasets
 
+from trainwright.data import digits
 from trainwright.data.digits import load_digits_dataset
 from trainwright.data.tabular import NUM_ROWS, load_tabular
 from trainwright.errors import ConfigError
@@ -25,6 +28,16 @@ def test_digits_are_the_source_scaled_so_that_16_is_255():
     )
     loaded = sorted((int(c), i[0].tolist()) for i, c in zip(images, classes, strict=True))
     assert loaded == source
+
+
+def test_digits_are_read_without_scikit_learn_and_by_it_where_its_file_is_elsewhere(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sklearn.datasets", None)  # to import it is an error
+        by_hand = load_digits_dataset()
+    monkeypatch.setattr(digits, "_FILE", "elsewhere")
+    by_it = load_digits_dataset()
+    assert torch.equal(by_hand.train.inputs, by_it.train.inputs)
+    assert torch.equal(by_hand.train.targets, by_it.train.targets)
 
 
 def test_digits_of_another_split_seed_are_other_examples():

@@ -324,14 +324,11 @@ def test_a_process_killed_while_decoding_leaves_no_cache_and_the_next_run_is_who
     assert sum(sizes(load(tmp_path))) == 40
 
 
-def test_a_full_disk_is_a_disk_error_and_leaves_nothing(tmp_path):
+def test_a_full_disk_is_a_disk_error_and_leaves_nothing(tmp_path, no_file_beyond):
     fill_class(tmp_path / "images" / "a", 40)
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
-    limit += "; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))"  # of 40 x 192 bytes
-    process = start_loading(tmp_path, before=limit)
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert "DiskError: the cache of decoded images" in errors
+    disk_error = pytest.raises(DiskError, match="the cache of decoded images")
+    with disk_error, no_file_beyond(5000):  # of 40 x 192 bytes
+        load(tmp_path)
     assert list((tmp_path / "root" / "folder-cache").iterdir()) == []
 
 

@@ -60,7 +60,7 @@ def test_each_tensor_begins_at_a_multiple_of_its_width(tmp_path):
 
 
 def test_a_type_that_the_format_lacks_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"waves is torch\.complex64"):
+    with pytest.raises(ValueError, match=r"waves is of type torch\.complex64"):
         write_tensors(tmp_path / "a", {"waves": torch.zeros(2, dtype=torch.complex64)}, {})
     assert not (tmp_path / "a").exists()
 

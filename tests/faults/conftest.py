@@ -1,10 +1,5 @@
-"""Before anything is forked: what a run imports on its way is imported once, here.
+"""Before anything is forked: what a run imports on its way is imported once, here."""
 
-Configs are composed once too, for that takes half the time of a small run: in the parent if they
-are `prepared` there, and its children find them.
-"""
-
-import copy
 import shutil
 import time
 from pathlib import Path
@@ -12,9 +7,8 @@ from pathlib import Path
 import pytest
 from harness import fingerprint, seconds_of, start
 
-from trainwright.run.resume import resume_request
-from trainwright.run.run import Request, run
 from trainwright.runfolder import RunFolder
+from trainwright.scoring import attach
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +19,14 @@ def warm(train, tmp_path_factory):
     ).folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_samples():
+    """The last score of a GAN looks at as many samples as there are images, in children too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attach, "FINAL_SAMPLES", 200)  # 10,000 take most of a small run's time
+        yield
+
+
 @pytest.fixture(scope="session")
 def judged(train, tmp_path_factory):
     """The feature network by which GANs on digits are scored is there, as after a first run."""
@@ -32,44 +34,6 @@ def judged(train, tmp_path_factory):
     small = ("model=gan", "model.width=4", "data.limit=200", "trainer.score_samples=200")
     child = start(lambda: train(folder, *small, "trainer.steps=1"), folder.with_name("output"))
     assert child.wait() == 0, child.text
-
-
-@pytest.fixture(scope="session")
-def prepared(composed):
-    """A copy of the config that overrides compose to; composed the first time only."""
-    made = {}
-
-    def of(*overrides):
-        if overrides not in made:
-            made[overrides] = composed(*overrides)
-        return copy.deepcopy(made[overrides])
-
-    of("trainer.resume=run")
-    return of
-
-
-@pytest.fixture(scope="session")
-def train(prepared):
-    """Run as `train <overrides>` does, in a folder that must be new."""
-
-    def begin(folder: Path, *overrides: str):
-        config = prepared(*overrides)
-        config.run.dir = str(folder)
-        return run(Request(config=config, overrides=overrides, name=folder.name))
-
-    return begin
-
-
-@pytest.fixture(scope="session")
-def resume(prepared):
-    """Go on as `train trainer.resume=<folder> <overrides>` does."""
-
-    def go_on(folder: Path, *overrides: str):
-        config = prepared("trainer.resume=run", *overrides)
-        config.trainer.resume = str(folder)
-        return run(resume_request(config, [f"trainer.resume={folder}", *overrides]))
-
-    return go_on
 
 
 @pytest.fixture(scope="session")
@@ -87,13 +51,13 @@ def go_on(train, resume):
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(train, prepared, judged, tmp_path_factory):
+def uninterrupted(train, composed, judged, tmp_path_factory):
     """The run of some overrides that nobody disturbs: its fingerprint and seconds of CPU time."""
     made = {}
 
     def of(*overrides: str):
         if overrides not in made:
-            prepared(*overrides)
+            composed(*overrides)  # in the parent: its children need not read the files
             folder = tmp_path_factory.mktemp("whole") / "run"
             if "data=folder" in overrides:  # images are decoded once: no part of what is measured
                 output = folder.with_name("output")

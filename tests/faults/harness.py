@@ -28,11 +28,9 @@ from trainwright.data.progress import own_progress_lock
 from trainwright.engine import checkpoint, trainer
 from trainwright.errors import TrainwrightError
 from trainwright.run.run import Outcome
-from trainwright.scoring import attach
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy
 DRAWN_EVERY = 10  # in one of so many trials the plots at the end are drawn and compared too
-FINAL_SAMPLES = 200  # at which the last score of a GAN looks: as many as there are images
 
 
 @dataclass
@@ -96,7 +94,6 @@ def start(function: Callable[[], Any], output: Path) -> Child:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         own_progress_lock()
         torch.set_num_threads(1)
-        attach.FINAL_SAMPLES = FINAL_SAMPLES
         logging.getLogger("trainwright").handlers.clear()
         _log_to_console()
         code = _code_of(function)

@@ -1,5 +1,6 @@
 """A run that was moved, copied, packed, or may only be read."""
 
+import json
 import os
 import re
 import shutil
@@ -68,11 +69,17 @@ def test_a_run_elsewhere_goes_on_to_the_same_bits(
     folder = tmp_path / "elsewhere" / "named otherwise"
     folder.parent.mkdir()
     bring(killed, folder)
+    begun = started(folder)
     monkeypatch.chdir(folder.parent)
     child = start(lambda: resume(Path(folder.name)), tmp_path / "output")
     assert child.wait() == 0, child.text
     assert "resumed at step 4" in child.text
     assert fingerprint(folder) == expected
+    assert started(folder) == begun
+
+
+def started(folder):
+    return json.loads((folder / "summary.json").read_text())["started"]
 
 
 def what_knows_its_place(folder):

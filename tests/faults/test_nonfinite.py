@@ -23,7 +23,10 @@ COMMON = (
 RUNS = {
     "mlp": ("model=mlp", "model.widths=[16]", *COMMON),
     "cnn": ("model=cnn", "model.channels=[4]", "model.norm=batch", "model.dense=[8]", *COMMON),
-    "gan": ("model=gan", "model.width=4", "model.latent_dim=4", "trainer.ema=0.9", *COMMON),
+    "gan": (
+        *("model=gan", "model.width=4", "model.latent_dim=4", "trainer.ema=0.9", *COMMON),
+        "task.score=none",  # no part of this looks at it
+    ),
 }
 
 
@@ -231,6 +234,38 @@ def test_a_network_that_no_checkpoint_could_hold_is_refused_before_a_folder_is_m
     with pytest.raises(ConfigError, match=r"(?s)mask \(4 of 4 .* -inf\).*persistent=False"):
         train(folder, *COMMON, "model._target_=masked.Masked")
     assert not folder.exists()
+
+
+class Unkept(nn.Module):
+    """A network with something beside its weights."""
+
+    def __init__(self, *, num_outputs: int, **unused):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, num_outputs))
+        for name, value in self.others():
+            self.register_buffer(name, value)
+
+
+OTHERS = {
+    "phase is of type torch.complex64": [("phase", torch.zeros(4, dtype=torch.complex64))],
+    "eighth is of type torch.float8_e4m3fn": [("eighth", torch.zeros(4).to(torch.float8_e4m3fn))],
+    "sparse is no dense tensor": [("sparse", torch.zeros(4).to_sparse())],
+    "is a name of 206 letters": [("n" * 200, torch.zeros(4))],
+    "there are 26,002 tensors": [(f"many{n}", torch.zeros(1)) for n in range(26_000)],
+}
+
+
+@pytest.mark.parametrize("problem", OTHERS)
+def test_a_network_that_could_be_saved_but_not_read_is_refused_too(
+    train, tmp_path, monkeypatch, problem
+):
+    module = types.ModuleType("unkept")
+    module.Unkept = type("Unkept", (Unkept,), {"others": lambda self: OTHERS[problem]})
+    monkeypatch.setitem(sys.modules, "unkept", module)
+    with pytest.raises(ConfigError, match="no checkpoint could hold it") as caught:
+        train(tmp_path / "run", *COMMON, "model._target_=unkept.Unkept")
+    assert problem in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_check_fails_where_the_step_is_not_guarded(train, tmp_path, monkeypatch):

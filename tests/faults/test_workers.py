@@ -99,7 +99,7 @@ def test_control_without_a_time_limit_a_stopped_decoder_is_waited_for(tmp_path):
         pid = decoder_of_this_process()
         os.kill(pid, signal.SIGSTOP)
         reader = threading_call(lambda: pool.decode([path]))
-        assert not reader.wait_for(3)
+        assert not reader.wait_for(1.5)  # with a limit of 1 s it would be over
         os.kill(pid, signal.SIGCONT)
         assert reader.wait_for(60)
 

@@ -62,16 +62,19 @@ def assert_is_png(path):
 @pytest.mark.parametrize(
     "rows",
     [
-        classifier_rows(),
-        classifier_rows(1),
-        gan_rows(),
-        gan_rows(1)[:1],
-        with_holes(classifier_rows(5)),
-        with_holes(gan_rows(5)),
-        [row(0, "train", loss=0.0, lr=0.0)],
-        [row(s, "train", loss=10.0**-s, lr=10.0**-s) for s in range(9)],
+        pytest.param(classifier_rows(), id="classifier"),
+        pytest.param(classifier_rows(1), id="one step", marks=pytest.mark.slow),
+        pytest.param(gan_rows(), id="gan", marks=pytest.mark.slow),
+        pytest.param(gan_rows(1)[:1], id="one row"),
+        pytest.param(with_holes(classifier_rows(5)), id="holes", marks=pytest.mark.slow),
+        pytest.param(with_holes(gan_rows(5)), id="gan holes"),
+        pytest.param([row(0, "train", loss=0.0, lr=0.0)], id="zeros"),
+        pytest.param(
+            [row(s, "train", loss=10.0**-s, lr=10.0**-s) for s in range(9)],
+            id="decades",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["classifier", "one step", "gan", "one row", "holes", "gan holes", "zeros", "decades"],
 )
 def test_both_plots_are_made(tmp_path, rows):
     curves, rates = tmp_path / "plots" / "curves.png", tmp_path / "plots" / "lr.png"

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from trainwright.catalogue.record import Record
+from trainwright.cli.report_story import report_story
 from trainwright.cli.story import Pictures, run_story
-from trainwright.cli.sweep_story import sweep_story, told_sweep
+from trainwright.cli.sweep_story import told_sweep
 from trainwright.report.page import render
 from trainwright.sweep.job import Job
 from trainwright.sweep.store import Store
@@ -64,15 +65,7 @@ def make_run(folder, *, lr=0.1, accuracy=0.9, name="run"):
 
 def page(path, folders, *, root, sweep=None):
     records = [Record(folder, root=root) for folder in folders]
-    pictures = Pictures()
-    report = {
-        "title": EVIL,
-        "runs": [run_story(record, pictures) for record in records],
-        "sweep": sweep or sweep_story(records),
-        "version": "1",
-        "made": "today",
-    }
-    path.write_text(render(report))
+    path.write_text(render(report_story(EVIL, records, sweep)))
     return path
 
 
@@ -142,6 +135,20 @@ def test_hovering_tells_the_values_of_the_step(browser, single):
     assert "train" in told
     assert "validation" in told
     assert "0.05" in told  # 2.5 / 50, the validation loss of step 50
+
+
+def test_of_many_runs_the_nearest_lines_are_told_beside_the_pointer(browser, tmp_path):
+    runs = [make_run(tmp_path / f"{'long' * 12}-{i}", lr=float(i), name="x") for i in range(6)]
+    browser.open(page(tmp_path / "page.html", runs, root=tmp_path))
+    left, top, width, height = over(browser)
+    x, y = left + width / 2, top + height / 2
+    browser.mouse((x, y))
+    found = "const tip = document.querySelector('#curves .tip:not([hidden])');"
+    box = browser.js(f"{found} const b = tip.getBoundingClientRect(); return [b.left, b.top]")
+    assert box[1] > top + height or box[0] > x  # below the plot, or right of the pointer
+    lines = browser.js(f"{found} return tip.innerText").split("\n")
+    assert lines[-1] == "and 2 more"  # of training and validation loss of six runs
+    assert sum("long" in line for line in lines) == 10
 
 
 def scale(browser, index):
@@ -345,9 +352,7 @@ def test_light_and_dark_change_the_page(browser, single):
 
 
 def test_json_cannot_close_its_element():
-    text = render(
-        {"title": "t", "runs": [], "sweep": None, "note": EVIL, "version": "", "made": ""}
-    )
+    text = render({**report_story("t", []), "note": EVIL})
     assert "window.sung" in text
     assert text.count("</script>") == 2
     start = text.index('id="data">') + len('id="data">')
@@ -363,7 +368,7 @@ def test_a_damaged_folder_still_makes_a_page(tmp_path):
     told = run_story(Record(folder), Pictures())
     assert told["confusion"] is None
     assert [sample["step"] for sample in told["samples"]] == [50]
-    assert "sung" in render({"title": "", "runs": [told], "sweep": None, "version": "", "made": ""})
+    assert "sung" in render(report_story("", [Record(folder)]))
 
 
 def test_pictures_end_where_the_room_ends(tmp_path):

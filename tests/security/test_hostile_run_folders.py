@@ -6,11 +6,13 @@ An archive may hold links, and a run writes to its files and removes some of the
 import json
 import os
 import shutil
+import signal
 
 import pytest
+from torch import nn
 
 from trainwright.engine import checkpoint
-from trainwright.errors import CheckpointError
+from trainwright.errors import CheckpointError, ConfigError
 from trainwright.lock import holder
 from trainwright.runfolder import RunFolder
 
@@ -123,3 +125,65 @@ def test_what_a_terminal_would_obey_is_not_shown(folder, resume, capfd, caplog):
     assert "\x1b[2J" not in shown.out + shown.err + caplog.text
     assert "\x1b[31m" not in shown.out + shown.err + caplog.text
     assert "\x1b" not in (folder / "train.log").read_text()
+
+
+PLACES = {
+    "logger.mlflow.tracking_uri": "http://127.0.0.1:9",
+    "logger.wandb.entity": "somebody",
+    "logger.tensorboard.dir": "home",
+}
+
+
+@pytest.fixture
+def sending(folder, outside):
+    """Let the checkpoint of the run send to a place of its own; returns the run's folder."""
+
+    def to(key, value):
+        _, name, argument = key.split(".")
+        last = folder / "checkpoints" / "last.safetensors"
+        tensors, metadata = checkpoint.load(last)
+        metadata.pop("format")
+        targets = {"mlflow": "mlflow.MLflow", "wandb": "wandb.WeightsAndBiases"}
+        target = f"trainwright.loggers.{targets.get(name, 'tensorboard.TensorBoard')}"
+        metadata["config"]["logger"] = {name: {"_target_": target, argument: value}}
+        checkpoint.save([last], tensors, metadata)
+        return folder
+
+    return to
+
+
+@pytest.mark.parametrize("key", PLACES)
+def test_a_checkpoint_cannot_choose_where_what_is_measured_is_sent(key, sending, resume):
+    folder = sending(key, PLACES[key])
+    with pytest.raises(ConfigError, match=rf"{key}={PLACES[key]}: the checkpoint wants") as caught:
+        resume(folder, LONGER)
+    assert len(str(caught.value).splitlines()) <= 5
+    assert resume(folder, LONGER, "logger=none").folder == folder
+
+
+def test_a_place_that_is_typed_too_is_sent_to(sending, outside, resume, caplog):
+    """The control; and a name in the checkpoint leads out of that place no more."""
+    key = "logger.tensorboard.dir"
+    folder = sending(key, str(outside / "events"))
+    last = folder / "checkpoints" / "last.safetensors"
+    tensors, metadata = checkpoint.load(last)
+    metadata.pop("format")
+    metadata["name"] = "../../up"
+    checkpoint.save([last], tensors, metadata)
+    resume(folder, LONGER, f"++{key}={outside / 'events'}")
+    (made,) = (outside / "events").iterdir()
+    assert list(made.glob("events*"))
+
+
+def test_the_command_that_is_printed_says_where_to_send_again(train, tmp_path, caplog):
+    """Stopped in its first step, as by a signal."""
+    caplog.set_level("INFO", logger="trainwright")
+    place = f"logger.tensorboard.dir={tmp_path / 'events'}"
+
+    def stop(module, inputs):
+        handle.remove()
+        signal.raise_signal(signal.SIGTERM)
+
+    handle = nn.modules.module.register_module_forward_pre_hook(stop)
+    train(tmp_path / "run", *RUN, "logger=tensorboard", place)
+    assert f"go on: train trainer.resume={tmp_path / 'run'} {place}" in caplog.text

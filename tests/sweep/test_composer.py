@@ -1,5 +1,6 @@
 """Jobs have the config that Hydra composes for the same overrides."""
 
+import functools
 import json
 
 import pytest
@@ -9,17 +10,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from trainwright.config.compose import register_schema
+from trainwright.config.compose import register_schema, settle_length
 from trainwright.config_folder import config_folder
 from trainwright.errors import ConfigError
 from trainwright.sweep.composer import Composer
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def composer():
+    """The composer of a sweep with these overrides, made once: it remembers what it has read."""
     register_schema()
     before = HydraConfig.instance().cfg
 
+    @functools.cache
     def make(*fixed):
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             hydra = GlobalHydra.instance().hydra
@@ -48,10 +51,11 @@ def composer():
         ([], {"trainer.epochs": "3", "trainer.early_stopping.patience": "2"}),
     ],
 )
-def test_a_job_has_the_config_that_hydra_composes(fixed, point, composer, composed):
+def test_a_job_has_the_config_that_hydra_composes(fixed, point, composer, composed_by_hydra):
     job = composer(*fixed).job(0, point)
     typed = [*fixed, *(f"{key}={value}" for key, value in point.items())]
-    config = composed("trainer.plots=true", *typed)  # the default, which `composed` changes
+    config = composed_by_hydra(*typed)
+    settle_length(config, typed)
     expected = OmegaConf.to_container(config, resolve=True)
     expected.pop("sweep")
     assert json.dumps(job.config) == json.dumps(expected)  # 1 is not 1.0, nor true

@@ -46,9 +46,11 @@ def test_holms_correction_by_hand():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_only_settings_with_several_seeds_are_compared():
+def test_only_settings_with_several_seeds_that_were_not_pruned_are_compared():
     best, one_seed, other = setting(0.9, 0.92), setting(0.5), setting(0.1, 0.12)
-    ((found, p_value),) = compare(best, [one_seed, other])
+    pruned = setting(0.1, 0.12)
+    pruned.rows[1].state["status"] = "pruned"
+    ((found, p_value),) = compare(best, [one_seed, pruned, other])
     assert found is other
     assert p_value == pytest.approx(
         stats.ttest_ind([0.9, 0.92], [0.1, 0.12], equal_var=False).pvalue

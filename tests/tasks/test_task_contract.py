@@ -30,11 +30,15 @@ GAMES = [
 IDS = [" ".join(game) for game in GAMES]
 
 
+def small(game):
+    # A score needs a feature network, and no part of the contract looks at it.
+    unscored = ("task.score=none",) if "gan" in game[0] else ()
+    return *game, *SMALL, *unscored
+
+
 @pytest.fixture(params=GAMES, ids=IDS)
 def game_overrides(request):
-    # A score needs a feature network, and no part of the contract looks at it.
-    unscored = ("task.score=none",) if "gan" in request.param[0] else ()
-    return *request.param, *SMALL, *unscored
+    return small(request.param)
 
 
 @pytest.fixture
@@ -141,8 +145,8 @@ def test_a_fresh_task_with_the_weights_of_another_is_that_other(assembled, game_
 
 
 def test_the_seed_alone_decides_the_first_weights(assembled):
-    for overrides in (GAMES[0], GAMES[7]):
+    for game in (GAMES[0], GAMES[7]):
         torch.rand(5)
-        first = assembled(*overrides, *SMALL).state.task.state_dict()
-        again = assembled(*overrides, *SMALL, "optimizer.lr=0.1").state.task.state_dict()
+        first = assembled(*small(game)).state.task.state_dict()
+        again = assembled(*small(game), "optimizer.lr=0.1").state.task.state_dict()
         assert all(torch.equal(first[name], again[name]) for name in first)

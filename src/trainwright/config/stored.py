@@ -1,7 +1,7 @@
 """The config that a checkpoint brings, which may come from anyone: checked before it is used."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.config.build import TRUSTED_TARGETS
 from trainwright.config.compose import check_sections
 from trainwright.errors import CheckpointError, ConfigError
+from trainwright.wording import printable
 
 
 def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
@@ -29,6 +30,36 @@ def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
             f"{path} holds a config that this version cannot run\n  {error}"
         ) from error
     return stored
+
+
+# Where a logger sends what it is told, or writes it.
+_ADDRESSES = ("tracking_uri", "entity", "dir")
+
+
+def addresses(config: DictConfig) -> dict[str, str]:
+    """Where the loggers of a config send to or write, by key, where that is not left to them."""
+    loggers: Any = OmegaConf.to_container(config.get("logger") or OmegaConf.create({}))
+    return {
+        f"logger.{name}.{key}": str(node[key])
+        for name, node in (loggers.items() if isinstance(loggers, dict) else ())
+        for key in _ADDRESSES
+        if isinstance(node, dict) and node.get(key) is not None
+    }
+
+
+def refuse_addresses(stored: DictConfig, typed: Collection[str]) -> None:
+    """Raise ConfigError where a stored config sends to where nobody has said that it should.
+
+    `typed`: the keys that were. A checkpoint from elsewhere may name anyone's server, and what is
+    sent are pictures and numbers of the data here.
+    """
+    for key, value in addresses(stored).items():
+        if not {key, "logger"} & set(typed):
+            raise ConfigError(
+                f"{key}={printable(value)}: the checkpoint wants to send what is measured there\n"
+                "  one from elsewhere could name any place; if you know it, type that too\n"
+                "  or send nothing: logger=none"
+            )
 
 
 def trusted_targets(stored: DictConfig, trust: Iterable[str]) -> frozenset[str]:

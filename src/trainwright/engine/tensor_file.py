@@ -14,7 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainwright.engine.header import damaged, read_header
+from trainwright.engine.header import (
+    LARGEST_HEADER,
+    LONGEST_NAME,
+    MOST_TENSORS,
+    damaged,
+    read_header,
+)
 from trainwright.errors import CheckpointError
 
 DTYPES = {
@@ -27,14 +33,33 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 ALIGNMENT = 8  # bytes, of where the first tensor begins
 
 
+def unfit(tensors: Mapping[str, object], *, room: int = 1) -> str | None:
+    """Why these are nothing that can be written and read again; None if they can be.
+
+    `room`: how many times as many there may come to be, with as much longer names.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            return f"{name} is no dense tensor"
+        if tensor.dtype not in NAMES:
+            return f"{name} is of type {tensor.dtype}, which the format does not have"
+        if len(name) > LONGEST_NAME // room:
+            return (
+                f"{name[:40]}... is a name of {len(name)} letters, at most {LONGEST_NAME // room}"
+            )
+    if len(tensors) > MOST_TENSORS // room:
+        return f"there are {len(tensors):,} tensors, at most {MOST_TENSORS // room:,}"
+    return None
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], labels: Mapping[str, str]) -> None:
     """Write contiguous CPU tensors, and texts by name, to a new file.
 
-    Raises OSError, and ValueError for a tensor of a type that the format does not have.
+    Raises OSError, and ValueError for what could not be read again.
     """
-    for name, tensor in tensors.items():
-        if tensor.dtype not in NAMES:
-            raise ValueError(f"{name} is {tensor.dtype}, which a checkpoint cannot hold")
+    problem = unfit(tensors)
+    if problem is not None:
+        raise ValueError(f"a checkpoint cannot hold this: {problem}")
     # The widest types first, so that each tensor begins at a multiple of its own width.
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, object] = {"__metadata__": dict(labels)}
@@ -49,6 +74,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], labels: Mapping[str
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
+    if len(text) > LARGEST_HEADER:
+        raise ValueError(f"a checkpoint cannot hold so much text: {len(text):,} bytes")
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from trainwright.loggers.logger import LoggedRun, Logger, final_scalars, require
+from trainwright.runfolder import file_name
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -35,7 +36,8 @@ class TensorBoard(Logger):
         """Open the event file and write the config as text."""
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run.folder / "tensorboard" if self._dir is None else Path(self._dir) / run.name
+        own = run.folder / "tensorboard"
+        folder = own if self._dir is None else Path(self._dir) / file_name(run.name)
         purge_step = run.step + 1 if run.step else None
         self._step = run.step
         self._writer = SummaryWriter(folder, purge_step=purge_step)

@@ -22,6 +22,7 @@ from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
+from trainwright.engine.tensor_file import unfit
 from trainwright.errors import ConfigError
 from trainwright.run.fork import fork_of
 from trainwright.run.lineage import Lineage
@@ -75,7 +76,7 @@ def assemble(
     task = build_task(config, dataset.info, seed, allow)
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
-    _check_finite(task)
+    _check_keepable(task)
     _check_parts(options, task)
     placement = place_task(options, task, dataset.info)
     move_task(task, placement)
@@ -224,9 +225,16 @@ def _check_parts(options: TrainerSettings, task: Task) -> None:
         )
 
 
-def _check_finite(task: Task) -> None:
+def _check_keepable(task: Task) -> None:
     """Raise ConfigError for a network that no checkpoint could hold, which holds finite numbers."""
-    found = first_nonfinite(task.state_dict())
+    state = task.state_dict()
+    problem = unfit(state, room=4)  # with averages, and what an optimizer remembers
+    if problem is not None:
+        raise ConfigError(
+            f"model: no checkpoint could hold it\n  {problem}\n"
+            "  what need not be kept: register_buffer(..., persistent=False)"
+        )
+    found = first_nonfinite(state)
     if found is not None:
         raise ConfigError(
             f"model: a number of its is not finite before training\n  {found}\n"

@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ def first_summary(name: str, assembly: Assembly) -> Summary:
     return {
         "status": "running",
         "name": name,
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **_lineage(assembly),
         "objective": assembly.state.task.objective.metric,
         "higher_is_better": assembly.state.task.objective.higher_is_better,

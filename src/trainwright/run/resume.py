@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trainwright.config.stored import stored_config, trusted_targets
+from trainwright.config.stored import refuse_addresses, stored_config, trusted_targets
 from trainwright.errors import CheckpointError
 from trainwright.lock import RunLock
 from trainwright.run.changes import NOT_CHANGES, apply_changes, key_of
@@ -37,6 +37,7 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
         total = _total_steps(found)
         changes = apply_changes(stored, config, overrides, step=found.step, total=total)
         trusted = trusted_targets(stored, map(str, config.trust))
+        refuse_addresses(stored, [key_of(override) for override in overrides])
         if_refused.pop_all()
     return Request(
         config=stored,

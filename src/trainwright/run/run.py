@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright.config.stored import addresses
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
@@ -151,9 +153,10 @@ def _begin(
     else:
         going_on = put_back(resume, assembly, stopping)
         notes = going_on.lines()
-        before = read_summary(folder).get("resumed")
-        before = before if isinstance(before, list) else []
-        summary["resumed"] = [*before, going_on.record()]
+        before = read_summary(folder)
+        resumed = before.get("resumed")
+        summary["started"] = before.get("started")
+        summary["resumed"] = [*(resumed if isinstance(resumed, list) else []), going_on.record()]
     _note_request(request, folder)
     folder.write_summary(summary)
     return notes
@@ -170,7 +173,8 @@ def _train_and_finish(
     started: float,
 ) -> Training[Outcome]:
     """All that happens in the folder; however it ends, the summary says so."""
-    go_on = f"go on: train trainer.resume={folder.path}"
+    again = [f" {shlex.quote(f'{key}={to}')}" for key, to in addresses(request.config).items()]
+    go_on = f"go on: train trainer.resume={folder.path}{''.join(again)}"
     try:
         yield from _train(request, assembly, folder, stopping, send, summary)
         if requests.received is not None:

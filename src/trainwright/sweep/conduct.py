@@ -163,7 +163,7 @@ class Conductor:
                 gpu_memory=max((m["gpu_memory"] for m in measured), default=0),
             )
 
-        found = slots(len(plan.to_do))
+        found = slots(plan.num_left)
         if plan.stacking is None:
             return found
         num_at_once = len(found) if not on_gpu else 1  # a GPU is filled by one stack

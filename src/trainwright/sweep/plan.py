@@ -42,6 +42,12 @@ class Plan:
         """The jobs that are not done."""
         return [job for job in self.jobs if self.statuses.get(job.id) not in DONE]
 
+    @property
+    def num_left(self) -> int:
+        """How many jobs are not done, those included that a search will make up."""
+        done = sum(status in DONE for status in self.statuses.values())
+        return max(0, (self.num_planned or len(self.jobs)) - done)
+
 
 def distinct(jobs: Sequence[Job]) -> list[Job]:
     """The jobs without those that are the same as an earlier one."""
@@ -140,17 +146,17 @@ def describe(plan: Plan, slots: Sequence[Slot], *, folder: Path) -> list[str]:
     lines.append(f"at once: {len(slots)}, {cores}{where}")
     lines += [] if plan.stacking is None else plan.stacking.lines()
     if plan.measured:
-        lines.append(_estimate(plan, len(slots), num_jobs - done))
+        lines.append(_estimate(plan, len(slots)))
     lines.append(f"folder: {folder}")
     return lines
 
 
-def _estimate(plan: Plan, num_slots: int, num_left: int) -> str:
+def _estimate(plan: Plan, num_slots: int) -> str:
     """Time, memory and disk of what is left, from one batch through each model."""
     known = [plan.measured[job.id] for job in plan.to_do if job.id in plan.measured]
     if not known:
         return "estimated: nothing is left to do"
-    scale = num_left / len(known)  # a search has jobs that nobody knows yet
+    scale = plan.num_left / len(known)  # a search has jobs that nobody knows yet
     seconds = scale * sum(m["seconds"] + SECONDS_A_JOB for m in known)
     longest = max(m["seconds"] + SECONDS_A_JOB for m in known)
     seconds = max(longest, seconds / num_slots)

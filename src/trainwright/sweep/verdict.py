@@ -51,6 +51,11 @@ class Setting:
         """The jobs that have values, failed ones left out."""
         return [row for row in self.rows if row.values is not None and row.status != "failed"]
 
+    @property
+    def was_pruned(self) -> bool:
+        """Whether some of its jobs were stopped early."""
+        return any(row.status == "pruned" for row in self.rows)
+
     def values(self, index: int = 0) -> list[float]:
         """What its jobs have come to, of the metric with this index."""
         return [row.value(index) for row in self.counted]
@@ -71,7 +76,7 @@ class Setting:
     @property
     def label(self) -> str:
         """Its point in one line."""
-        return " ".join(f"{key}={short(text)}" for key, text in self.point.items()) or "all seeds"
+        return " ".join(f"{key}={short(text)}" for key, text in self.point.items()) or "no change"
 
 
 @dataclass(frozen=True)
@@ -161,10 +166,13 @@ def _best(index: int, ranked: Ranked, settings: Sequence[Setting]) -> Best:
 def compare(
     best: Setting, others: Iterable[Setting], index: int = 0
 ) -> list[tuple[Setting, float]]:
-    """The others that have several seeds, as the best must have, with their corrected p-values."""
+    """The others that have several seeds, as the best must have, with their corrected p-values.
+
+    What was pruned has stopped before it could be compared.
+    """
     if len(best.counted) < 2:
         return []
-    several = [setting for setting in others if len(setting.counted) > 1]
+    several = [setting for setting in others if len(setting.counted) > 1 and not setting.was_pruned]
     p_values = [welch(best.values(index), setting.values(index)) for setting in several]
     return list(zip(several, holm(p_values), strict=True))
 

@@ -1,8 +1,9 @@
 """Real runs, made once; folders of runs that never were, written by hand; and the command."""
 
 import json
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,44 @@ def call(capfd) -> Callable[..., tuple[int, str, str]]:
         return code, out, err
 
     return start
+
+
+HEAVY = {"torch", "numpy", "hydra", "pydantic", "PIL"}  # 2 s to import, for what needs none
+
+
+@pytest.fixture(scope="session")
+def imported_by(environment) -> Callable[..., list[tuple[list[str], list[str]]]]:
+    """Give command lines to `runs` in one new process.
+
+    For each the lines that it prints, and which of the modules `among` those have been imported.
+    """
+
+    def call(
+        *commands: Sequence[str], among: set[str] = HEAVY, cwd: Path | None = None
+    ) -> list[tuple[list[str], list[str]]]:
+        code = (
+            "import json, sys; from trainwright.cli.runs import main\n"
+            f"for command in {[list(map(str, words)) for words in commands]!r}:\n"
+            "    try: main(command)\n"
+            "    except SystemExit as stop: assert not stop.code, stop.code\n"
+            f"    print(chr(0) + json.dumps(sorted({among!r} & set(sys.modules))))\n"
+        )
+        process = [sys.executable, "-c", code]
+        done = subprocess.run(
+            process, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stderr == ""
+        told: list[tuple[list[str], list[str]]] = []
+        lines: list[str] = []
+        for line in done.stdout.splitlines():
+            if line.startswith("\0"):
+                told.append((lines, json.loads(line[1:])))
+                lines = []
+            else:
+                lines.append(line)
+        return told
+
+    return call
 
 
 CONFIG = """\

@@ -1,7 +1,5 @@
 """Tab completion of run names, commands, keys and flags, asked for as each shell asks."""
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -97,13 +95,6 @@ def test_an_unknown_shell_is_named(call):
     assert "install=fish" in err
 
 
-def test_asking_imports_no_torch(here, environment):
-    code = (
-        "import json, sys; from trainwright.cli.runs import main\n"
-        "main(['--complete', 'zsh', 'sample', ''])\n"
-        "print(json.dumps(sorted({'torch', 'numpy', 'hydra', 'pydantic'} & set(sys.modules))))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+def test_asking_imports_no_torch(here, imported_by):
+    ((_, heavy),) = imported_by(["--complete", "zsh", "sample", ""])
+    assert heavy == []

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -25,6 +26,8 @@ def test_show_tells_of_a_real_run(call, real_root):
     plain = json.loads(call("show", "mlp", "--json", f"--root={real_root}")[1])
     folder = next(real_root.glob("*/*mlp*"))
     assert plain["summary"] == json.loads((folder / "summary.json").read_text())
+    age = datetime.now(UTC) - datetime.fromisoformat(plain["summary"]["started"])
+    assert timedelta() < age < timedelta(hours=1)  # and not what its name says
     assert plain["files"]["summary.json"] == (folder / "summary.json").stat().st_size
     assert plain["config"]["model"]["widths"] == [16]
 

@@ -49,11 +49,12 @@ def execute(arguments: argparse.Namespace) -> int:
     from trainwright.cli.train import train
     from trainwright.config.compose import register_schema
     from trainwright.config.forked import NAME, register_fork
-    from trainwright.config.stored import stored_config, trusted_targets
+    from trainwright.config.stored import refuse_addresses, stored_config, trusted_targets
 
     metadata, sha256 = _labels(path)
     stored = stored_config(path, metadata)
     trusted_targets(stored, values["trust"])
+    refuse_addresses(stored, [_key_of(override) for override in overrides])
     register_schema()
     begin = {"checkpoint": str(path), "sha256": sha256, "freeze": [], "old_lr": 1.0}
     register_fork(stored, record.choices, begin)
@@ -74,7 +75,7 @@ def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
     own = [word for word in words if word.split("=")[0] in names]
     overrides = [word for word in words if word not in own]
     known = {*names, *GROUPS, "seed", "run", "trust", "fork"}
-    for key in (word.lstrip("+~").split("=")[0].split("@")[0] for word in overrides):
+    for key in map(_key_of, overrides):
         if key == "trainer.resume":
             raise ConfigError(
                 "trainer.resume: a fork is a new run and begins at step 0\n"
@@ -88,6 +89,10 @@ def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 f"  keys are: {', '.join(names)}, and those of the run's config"
             )
     return own, overrides
+
+
+def _key_of(override: str) -> str:
+    return override.lstrip("+~").split("=")[0].split("@")[0]
 
 
 def _labels(path: Path) -> tuple[dict[str, Any], str]:

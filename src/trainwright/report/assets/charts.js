@@ -48,6 +48,8 @@ function nearest(values, index) {
   return null;
 }
 
+const MOST_TOLD = 10; // lines in a box: those that are nearest to the pointer
+
 // The box beside the pointer. `lines`: series to tell, given by their index in the plot.
 function tooltip(host, lines, xName) {
   const box = el("div", { class: "tip", hidden: "" });
@@ -57,27 +59,38 @@ function tooltip(host, lines, xName) {
       setCursor: (plot) => {
         const { idx, left } = plot.cursor;
         if (idx === null || idx === undefined || left < 0) { box.hidden = true; return; }
-        const x = plot.data[0][idx];
-        const rows = lines.filter((line) => plot.series[line.index].show).map((line) => {
-          const at = nearest(plot.data[line.index], idx);
-          if (at === null) return null;
-          const where = plot.data[0][at] === x ? "" : ` (${xName} ${number(plot.data[0][at])})`;
-          const swatch = el("span", { class: "swatch" });
-          swatch.style.borderColor = colour(line.colour);
-          swatch.style.borderTopStyle = line.dashed ? "dashed" : "solid";
-          return el("div", {}, swatch, el("span", {}, line.label + where),
-            el("b", {}, number(plot.data[line.index][at])));
-        });
-        box.replaceChildren(el("b", {}, `${xName} ${number(x)}`), ...rows.filter((row) => row));
+        const rows = told(plot, lines, xName);
+        box.replaceChildren(el("b", {}, `${xName} ${number(plot.data[0][idx])}`), ...rows);
         box.hidden = false;
-        const inside = plot.over.getBoundingClientRect(), outside = host.getBoundingClientRect();
-        const at = inside.left - outside.left + left;
-        const right = at + 16 + box.offsetWidth < outside.width;
-        box.style.left = `${Math.max(0, right ? at + 16 : at - 16 - box.offsetWidth)}px`;
-        box.style.top = `${inside.top - outside.top + 8}px`;
+        place(box, plot.over.getBoundingClientRect(), host.getBoundingClientRect(), left);
       },
     },
   };
+}
+
+// What each line says at the pointer, or where it has a value that is nearest to it.
+function told(plot, lines, xName) {
+  const { idx, top } = plot.cursor;
+  const found = lines.filter((line) => plot.series[line.index].show)
+    .map((line) => ({ line, at: nearest(plot.data[line.index], idx) })).filter(({ at }) => at !== null);
+  const away = ({ line, at }) => Math.abs(plot.valToPos(plot.data[line.index][at], "y") - top);
+  const near = new Set([...found].sort((a, b) => away(a) - away(b)).slice(0, MOST_TOLD));
+  const rows = found.filter((one) => near.has(one)).map(({ line, at }) => {
+    const swatch = el("span", { class: "swatch" });
+    swatch.style.borderColor = colour(line.colour);
+    swatch.style.borderTopStyle = line.dashed ? "dashed" : "solid";
+    const where = at === idx ? "" : `(${xName} ${number(plot.data[0][at])})`;
+    return el("div", {}, swatch, el("span", {}, line.label), el("small", {}, where), el("b", {}, number(plot.data[line.index][at])));
+  });
+  return found.length > MOST_TOLD ? [...rows, el("small", {}, `and ${found.length - MOST_TOLD} more`)] : rows;
+}
+
+// Right or left of the pointer, or where there is no room for that below the plot: never upon it.
+function place(box, plot, host, left) {
+  const at = plot.left - host.left + left, width = box.offsetWidth;
+  const fitsRight = at + 16 + width < host.width, fitsLeft = at - 16 - width >= 0;
+  box.style.left = `${fitsRight ? at + 16 : fitsLeft ? at - 16 - width : Math.max(0, Math.min(at - width / 2, host.width - width))}px`;
+  box.style.top = `${fitsRight || fitsLeft ? plot.top - host.top + 8 : plot.bottom - host.top + 30}px`;
 }
 
 function zoomAll(source, min, max) {
