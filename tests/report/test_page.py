@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from trainwright.catalogue.record import Record
+from trainwright.cli.report_story import report_story
 from trainwright.cli.story import Pictures, run_story
-from trainwright.cli.sweep_story import sweep_story, told_sweep
+from trainwright.cli.sweep_story import told_sweep
 from trainwright.report.page import render
 from trainwright.sweep.job import Job
 from trainwright.sweep.store import Store
@@ -64,15 +65,7 @@ def make_run(folder, *, lr=0.1, accuracy=0.9, name="run"):
 
 def page(path, folders, *, root, sweep=None):
     records = [Record(folder, root=root) for folder in folders]
-    pictures = Pictures()
-    report = {
-        "title": EVIL,
-        "runs": [run_story(record, pictures) for record in records],
-        "sweep": sweep or sweep_story(records),
-        "version": "1",
-        "made": "today",
-    }
-    path.write_text(render(report))
+    path.write_text(render(report_story(EVIL, records, sweep)))
     return path
 
 
@@ -359,9 +352,7 @@ def test_light_and_dark_change_the_page(browser, single):
 
 
 def test_json_cannot_close_its_element():
-    text = render(
-        {"title": "t", "runs": [], "sweep": None, "note": EVIL, "version": "", "made": ""}
-    )
+    text = render({**report_story("t", []), "note": EVIL})
     assert "window.sung" in text
     assert text.count("</script>") == 2
     start = text.index('id="data">') + len('id="data">')
@@ -377,7 +368,7 @@ def test_a_damaged_folder_still_makes_a_page(tmp_path):
     told = run_story(Record(folder), Pictures())
     assert told["confusion"] is None
     assert [sample["step"] for sample in told["samples"]] == [50]
-    assert "sung" in render({"title": "", "runs": [told], "sweep": None, "version": "", "made": ""})
+    assert "sung" in render(report_story("", [Record(folder)]))
 
 
 def test_pictures_end_where_the_room_ends(tmp_path):

@@ -10,6 +10,8 @@ from typing import Any
 
 from trainwright.catalogue.record import METRICS, Record, numbers
 from trainwright.catalogue.stored import UnreadableError, read_text
+from trainwright.engine.header import check_header, read_metadata
+from trainwright.errors import CheckpointError
 from trainwright.report.score_table import class_cells, score_cells
 from trainwright.report.series import Series, collect, kind_names, panels
 
@@ -193,15 +195,12 @@ def _health(stored: Any) -> list[str]:
 
 def _names(record: Record, size: int) -> list[str]:
     """The names of the classes, which the checkpoints have; numbers where they cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
     for which in ("best", "last"):
-        path = record.path / "checkpoints" / f"{which}.safetensors"
         try:
-            with safe_open(path, framework="np") as file:  # the header alone: no torch
-                metadata = json.loads((file.metadata() or {})["trainwright"])
+            path = record.checkpoint(which)
+            metadata = read_metadata(path, check_header(path).labels["trainwright"])
             names = metadata["data"]["class_names"]
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (CheckpointError, KeyError, TypeError):
             continue
         if isinstance(names, list) and len(names) == size:
             return [str(name) for name in names]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainwright.catalogue.ranking import direction
 from trainwright.catalogue.record import Record
 from trainwright.catalogue.stored import UnreadableError, read_json
 from trainwright.cli.story import is_finite, plain
@@ -31,7 +32,7 @@ def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
     names = [name for name in (objective, f"test/{found[0]}") if name in measured]
     return {
         "objectives": [objective],
-        "higher_is_better": {objective: _is_higher_better(records, found[0])},
+        "higher_is_better": {objective: direction(objective, records) is not False},
         "settings": differing,
         "metrics": names,
         "rows": [
@@ -57,15 +58,6 @@ def _differing(record: Record) -> dict[str, Any]:
         for key, value in record.settings.items()
         if not key.startswith(ignored) and not key.endswith("_target_")
     }
-
-
-def _is_higher_better(records: Sequence[Record], metric: str) -> bool:
-    """As the runs' best checkpoints tell: whether `best` beats `last` upwards."""
-    for record in records:
-        best, last = (record.evaluation(which).get(metric) for which in ("best", "last"))
-        if best is not None and last is not None and best != last:
-            return best > last
-    return metric not in ("loss", "mse", "mae", "sliced_wasserstein")
 
 
 def told_sweep(folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from trainwright.config.build import settings
 from trainwright.config.from_environment import check_environment
-from trainwright.config.own_configs import CheckedFiles, OwnConfigs
+from trainwright.config.own_configs import FileConfigSource, OwnConfigs
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder, group_options
 from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
@@ -28,7 +28,7 @@ def register_schema() -> None:
     Hydra closes every section; which players `optimizer.players` may have only the task knows.
     """
     Plugins.instance().register(OwnConfigs)
-    CheckedFiles.register()
+    FileConfigSource.register()
     players = OmegaConf.create({"players": OmegaConf.create({}, flags={"struct": False})})
     ConfigStore.instance().store(name="players", node=players)
 

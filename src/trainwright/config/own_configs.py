@@ -7,7 +7,7 @@ omegaconf would make one by one.
 from pathlib import Path
 
 import yaml
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
@@ -27,11 +27,15 @@ class OwnConfigs(SearchPathPlugin):
         """Add the folder, if there is one, behind the one that ships."""
         own = own_config_folder()
         if own is not None:
-            search_path.append("own", f"{CheckedFiles.scheme()}://{own}")
+            search_path.append("own", f"{FileConfigSource.scheme()}://{own}")
 
 
-class CheckedFiles(FileConfigSource):
-    """Files as Hydra reads them, but that one with aliases is looked at before it is read."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Files as Hydra reads them, but that one with aliases is looked at before it is read.
+
+    It has the name of Hydra's own, which then leaves it in place where it registers once more: in
+    the processes of other launchers (joblib, submitit), which are handed what is registered here.
+    """
 
     @classmethod
     def register(cls) -> None:

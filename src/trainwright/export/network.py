@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.batches import Normalisation
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
 from trainwright.nn.gan import GAN
@@ -63,7 +62,8 @@ class Predictor(Portable):
         meaning = "pixels, 0 to 255" if is_image else "the features as in the table"
         dtype = torch.uint8 if is_image else torch.float32
         self.inputs = (Port("inputs", info.input_shape, dtype, meaning),)
-        scale, shift = _buffers(task.normalisation, 1 + len(info.input_shape))
+        num_dims = 1 + len(info.input_shape)
+        scale, shift = task.normalisation.tensors(num_dims, torch.device("cpu"))
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
         self.unit = (info.target_std, info.target_mean) if isinstance(task, Regression) else None
@@ -134,7 +134,3 @@ def portable(trained: Trained) -> Portable:
     for parameter in made.parameters():
         parameter.data = parameter.data.float().contiguous()
     return made.eval()
-
-
-def _buffers(normalisation: Normalisation, num_dims: int) -> tuple[Tensor, Tensor]:
-    return normalisation.tensors(num_dims, torch.device("cpu"))

@@ -29,6 +29,10 @@ class _Member(Generic[Outcome]):
             metrics = result
             self._speak(lambda: self._training.send(metrics))
 
+    def give_up(self) -> None:
+        """Let it end where it is, as it does where a process ends: in its own context."""
+        self._context.run(self._training.close)
+
     def _speak(self, say: Callable[[], Move]) -> None:
         self.move = None
         try:
@@ -47,6 +51,16 @@ def together(trainings: Sequence[Training[Outcome]]) -> list[Outcome | BaseExcep
     hold them all.
     """
     members = [_Member(training) for training in trainings]
+    try:
+        _drive(members)
+    except BaseException:
+        for member in members:
+            member.give_up()
+        raise
+    return [member.ended[0] for member in members]
+
+
+def _drive(members: Sequence[_Member[Outcome]]) -> None:
     for member in members:
         member.begin()
     stack: Stack | None = None
@@ -68,4 +82,3 @@ def together(trainings: Sequence[Training[Outcome]]) -> list[Outcome | BaseExcep
             member.tell(result)
         if any(isinstance(result, BaseException) for result in results):
             stack = None  # who goes on after an error may hold other tensors than before
-    return [member.ended[0] for member in members]

@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import (
-    Key,
-    OneOf,
-    parse_keys,
-    text,
-    whole,
-)
+from trainwright.cli.keys import Key, OneOf, parse_keys, text, whole
 from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
 from trainwright.cli.table import text_table
 from trainwright.errors import DiskError
+from trainwright.files import write_text
 from trainwright.report.score_table import class_table, score_table
 from trainwright.report.text import format_number
 from trainwright.wording import printable
@@ -192,9 +187,7 @@ def _write(folder: Path, plain: dict[str, Any], evaluated: "Evaluated") -> None:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / ".evaluation.json.tmp"
-        temporary.write_text(json.dumps(plain, indent=2) + "\n")
-        temporary.replace(folder / "evaluation.json")
+        write_text(folder / "evaluation.json", json.dumps(plain, indent=2) + "\n")
         classes = evaluated.classes
         if classes is not None:
             plot_confusion(classes.confusion, classes.names, folder / "confusion.png")

@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
-from trainwright.cli.keys import (
-    Key,
-    OneOf,
-    parse_keys,
-    whole,
-)
+from trainwright.cli.keys import Key, OneOf, parse_keys, whole
 from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, open_run
 from trainwright.cli.table import shown, text_table
 from trainwright.errors import ConfigError, DataError

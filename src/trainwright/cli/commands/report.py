@@ -1,11 +1,9 @@
 """`runs report`: one run, several, or a sweep as a page that needs nothing but a browser."""
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
-from trainwright import __version__
 from trainwright.catalogue.find import find_run, find_runs, is_run_folder
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import Key, parse_keys, text
@@ -36,44 +34,25 @@ def execute(arguments: argparse.Namespace) -> int:
     named = [word for word in arguments.runs if word not in words]
     if not named:
         raise ConfigError("name one RUN or several: runs report last")
-    records: list[Record] = []
-    names: list[str] = []
-    folders: list[Path] = []
-    for word in named:
-        path = Path(word).expanduser()
-        if path.is_dir() and not is_run_folder(path):
-            found = sorted(find_runs(path), key=lambda record: (record.started, record.name))
-            if not found:
-                raise ConfigError(f"{word}: there are no runs in this folder")
-            names.append(path.resolve().name)
-            folders.append(path)
-            records += found
-        else:
-            records.append(find_run(word, arguments.root))
-            names.append(records[-1].path.resolve().name)
-    from trainwright.cli.story import Pictures, run_story
-    from trainwright.cli.sweep_story import sweep_story, told_sweep
+    found = [_named(word, arguments.root) for word in named]
+    from trainwright.cli.report_story import report_story
+    from trainwright.cli.sweep_story import told_sweep
     from trainwright.files import write_text
     from trainwright.report.page import render
 
-    title = " and ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(names))[:80]
-    out = Path(values["out"] or f"report-{stem}.html").expanduser()
-    pictures = Pictures()
-    sweep = told_sweep(folders[0]) if len(named) == len(folders) == 1 else None
+    records = [record for _, of_word in found for record in of_word]
+    folder = Path(named[0]).expanduser()
+    is_sweep = len(named) == 1 and folder.is_dir() and not is_run_folder(folder)
+    sweep = told_sweep(folder) if is_sweep else None
     if sweep is not None:
         records = _best(records, sweep)
     if len(records) > MOST_RUNS:
         raise ConfigError(f"{len(records)} runs are too many for a page; it takes {MOST_RUNS}")
-    page = render(
-        {
-            "title": title,
-            "runs": [run_story(record, pictures) for record in records],
-            "sweep": sweep or sweep_story(records),
-            "version": __version__,
-            "made": time.strftime("%Y-%m-%d %H:%M"),
-        }
-    )
+    names = [name for name, _ in found]
+    title = " and ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(names))[:80]
+    out = Path(values["out"] or f"report-{stem}.html").expanduser()
+    page = render(report_story(title, records, sweep))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -81,6 +60,18 @@ def execute(arguments: argparse.Namespace) -> int:
     write_text(out, page)
     print(out)
     return 0
+
+
+def _named(word: str, root: Path) -> tuple[str, list[Record]]:
+    """What a word names: a run, or all runs in a folder, the oldest first. Raises ConfigError."""
+    path = Path(word).expanduser()
+    if not path.is_dir() or is_run_folder(path):
+        record = find_run(word, root)
+        return record.path.resolve().name, [record]
+    found = sorted(find_runs(path), key=lambda record: (record.started, record.name))
+    if not found:
+        raise ConfigError(f"{word}: there are no runs in this folder")
+    return path.resolve().name, found
 
 
 def _best(records: list[Record], sweep: dict[str, Any]) -> list[Record]:

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
 from trainwright.catalogue.record import Record
-from trainwright.cli.keys import (
-    Key,
-    OneOf,
-    SeveralOf,
-    listed,
-    parse_keys,
-    text,
-    whole,
-)
+from trainwright.cli.keys import Key, OneOf, SeveralOf, listed, parse_keys, text, whole
 from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
 from trainwright.errors import ConfigError, DiskError
+from trainwright.files import replacing
 
 if TYPE_CHECKING:
     from trainwright.inference.sampling import Samples
@@ -170,17 +163,11 @@ def _write(
 
 
 def _save_array(path: Path, array: Any) -> None:
-    import os
-
     import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    try:
-        np.save(temporary, array, allow_pickle=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 @dataclasses.dataclass(frozen=True)

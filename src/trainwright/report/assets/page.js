@@ -41,8 +41,9 @@ function tiles(run) {
   el("p", { class: "sub" }, run.placement));
 }
 
-function direction(name) {
-  return /loss|mse|mae|wasserstein|distance|error|fid|frechet|penalty|ece|kid/.test(name) ? "min" : "max";
+// Whether a metric is better when it is larger: as the runs say; undefined where nobody knows.
+function bestOf(name, told = data.higher_is_better) {
+  return name in told ? (told[name] ? "max" : "min") : undefined;
 }
 
 function comparison() {
@@ -50,7 +51,7 @@ function comparison() {
   const objectives = [...new Set(runs.map((run) => run.objective).filter((name) => name))];
   const first = (names) => [...objectives.filter((name) => names.includes(name)), ...names.filter((name) => !objectives.includes(name))];
   const metric = (part, label) => first(named(part)).map((name) => ({
-    title: `${label} ${words(name)}`, number: true, best: direction(name), value: (run) => metricOf(run, part, name),
+    title: `${label} ${words(name)}`, number: true, best: bestOf(`${part === "test" ? "test" : "validation"}/${name}`), value: (run) => metricOf(run, part, name),
   }));
   const columns = [
     { title: "run", value: (run) => run.name },
@@ -121,7 +122,7 @@ function verdict(found) {
     { title: "place", number: true, value: (row) => told.settings.indexOf(row) + 1 },
     ...settings.map((key) => ({ title: key, value: (row) => (row.point[key] ?? null), number: told.settings.every((row) => typeof row.point[key] === "number"), show: (row) => (key in row.point ? shownValue(row.point[key]) : "–") })),
     ...found.objectives.flatMap((metric) => [
-      { title: `mean ${words(metric)}`, number: true, best: found.higher_is_better[metric] ? "max" : "min", value: (row) => row.mean[metric] ?? null },
+      { title: `mean ${words(metric)}`, number: true, best: bestOf(metric, found.higher_is_better), value: (row) => row.mean[metric] ?? null },
       { title: "sd", number: true, value: (row) => row.sd[metric] ?? null },
     ]),
     ...(several ? [{ title: "front", value: (row) => (row.is_on_front ? "yes" : "") }] : []),
@@ -162,7 +163,7 @@ function sweep() {
   if (!found) return null;
   const columns = [
     ...found.settings.map((name) => ({ title: name, value: (row) => (row.settings[name] ?? null), number: found.rows.every((row) => typeof row.settings[name] === "number"), show: (row) => (name in row.settings ? shownValue(row.settings[name]) : "–") })),
-    ...found.metrics.map((name) => ({ title: words(name), number: true, best: name in found.higher_is_better ? (found.higher_is_better[name] ? "max" : "min") : direction(name), value: (row) => (row.metrics[name] ?? null) })),
+    ...found.metrics.map((name) => ({ title: words(name), number: true, best: bestOf(name, { ...data.higher_is_better, ...found.higher_is_better }), value: (row) => (row.metrics[name] ?? null) })),
     { title: "status", value: (row) => row.status, show: (row) => el("span", { class: `pill ${row.status}` }, row.status) },
     { title: "run", value: (row) => row.run },
   ];
