@@ -42,6 +42,7 @@ MNIST = ("data=mnist", "trainer.epochs=1", "trainer.batch_size=64")  # an MLP 78
 LAUNCHERS = {
     "ours": ("sweep.dir=done",),
     "ours with all pictures": ("sweep.dir=done", "sweep.pictures=all"),
+    "ours stacked": ("sweep.dir=done", "sweep.stack=on"),
     "basic": ("run.root=done", "hydra/sweeper=basic"),
     # As many workers as cores; joblib then gives each one thread.
     "joblib": (

@@ -62,6 +62,31 @@ def test_the_plan_says_what_is_stacked_and_why_the_rest_is_not(run_train, empty)
 
 
 @pytest.mark.slow
+def test_auto_measures_once_keeps_that_and_goes_by_it(run_train, empty, tmp_path):
+    typed = ("-m", *SMALL, "trainer.steps=20", "sweep.stack=auto", "seed=0,1,2", "sweep.jobs=1")
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert run_train(*typed, "sweep.dry_run=true", **cache).code == 0
+    (kept,) = (tmp_path / "cache" / "trainwright" / "stacks").iterdir()
+    found = json.loads(kept.read_text())
+    assert found["refused"] is None
+    assert found["speedup"] > 0
+    # Kept, and gone by: so what is written there decides.
+    kept.write_text(json.dumps({"speedup": 0.625, "refused": None}))
+    slower = run_train(*typed, "sweep.dry_run=true", **cache)
+    assert "alone: 3 jobs: 0.62 times as fast if stacked, as measured here" in slower.out
+    # What cannot be read is measured again.
+    kept.write_text("{")
+    assert run_train(*typed, "sweep.dry_run=true", **cache).code == 0
+    assert json.loads(kept.read_text())["speedup"] > 0
+    kept.write_text(json.dumps({"speedup": 2.5, "refused": None}))
+    faster = run_train(*typed, **cache)
+    assert faster.code == 0, faster.err
+    assert "stacked: 3 jobs in 1 stack of 3, 2.5 times as fast" in faster.out
+    assert all("stacked" in json.loads((run / "summary.json").read_text())["placement"]
+               for run in runs_of(empty).values())  # fmt: skip
+
+
+@pytest.mark.slow
 def test_a_stacked_sweep_leaves_the_runs_that_it_leaves_without(run_train, empty):
     """Runs that differ in the learning rate, some of which are stopped early."""
     typed = (

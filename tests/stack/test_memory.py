@@ -11,6 +11,8 @@ import torch
 from omegaconf import OmegaConf
 
 from trainwright.engine import checkpoint
+from trainwright.run.assemble import assemble
+from trainwright.stack.measure import gain
 from trainwright.sweep.attempt import work_together
 from trainwright.sweep.crews import Crews
 from trainwright.sweep.identity import job_id
@@ -25,8 +27,8 @@ LARGE = ("model.widths=[2000,2000]", "trainer.steps=4", "trainer.save_every=2",
 ROOM = 330 * 2**20  # bytes beyond what the process has: for two runs, and not for four
 
 
-def worked(task, room=None):
-    """The exit code of a process that works on a stack, with so much memory."""
+def code_of(work, room=None):
+    """The exit code of a process that returns what `work` does, with so much memory."""
 
     def target():
         torch.set_num_threads(1)
@@ -34,12 +36,24 @@ def worked(task, room=None):
             status = Path("/proc/self/status").read_text().splitlines()
             (line,) = (line for line in status if line.startswith("VmData"))
             resource.setrlimit(resource.RLIMIT_DATA, 2 * (1024 * int(line.split()[1]) + room,))
-        sys.exit(work_together(task))
+        sys.exit(work())
 
     process = multiprocessing.get_context("fork").Process(target=target)
     process.start()
     process.join()
     return process.exitcode
+
+
+def worked(task, room=None):
+    """The exit code of a process that works on a stack, with so much memory."""
+    return code_of(lambda: work_together(task), room)
+
+
+def tried(composed):
+    """What it brings to stack four such runs, as measured."""
+    configs = [composed(*LARGE, f"seed={seed}") for seed in range(4)]
+    data = assemble(configs[0]).dataset
+    return gain("large", 4, lambda number: assemble(configs[number], dataset=data))
 
 
 def store_of(folder, composed):
@@ -73,3 +87,9 @@ def test_a_stack_for_which_memory_is_too_small_ends_by_halves_to_the_same_bits(c
         )
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+def test_a_plan_tries_as_many_together_as_memory_holds(composed):
+    assert code_of(lambda: tried(composed).refused, ROOM) == 0  # or else, a reason

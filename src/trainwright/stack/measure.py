@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 from torch import nn
 
 from trainwright.engine.environment import environment
+from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.moves import Move
 from trainwright.engine.trainer import train_step
 from trainwright.errors import DiskError, NonFiniteError
@@ -21,6 +22,7 @@ from trainwright.files import write_text
 from trainwright.run.assemble import Assembly
 from trainwright.stack.step import Stack
 
+CHANGED = 2  # how often stacks have become faster: what was measured before that is not asked for
 ROUNDS = 3
 SECONDS_A_ROUND = 0.05  # and side
 
@@ -37,16 +39,24 @@ def gain(key: str, num_members: int, make: Callable[[int], Assembly]) -> Gain:
 
     `make(k)` is member number k, of runs that are alike; `key` says what they are.
     """
-    first = make(0)
-    where = environment(first.state.placement, first.dataset)
-    name = hashlib.sha256(json.dumps([key, num_members, where]).encode()).hexdigest()[:20]
+    one = make(0)
+    where = environment(one.state.placement, one.dataset)
+    known = json.dumps([CHANGED, key, num_members, where])
+    name = hashlib.sha256(known.encode()).hexdigest()[:20]
     path = user_cache_path("trainwright") / "stacks" / f"{name}.json"
-    try:
+    with contextlib.suppress(OSError, ValueError, TypeError):
         return Gain(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        found = _measured(first, [make(k) for k in range(num_members)])
-    _keep(path, found)
-    return found
+    while num_members > 1:
+        try:
+            found = _measured(one, [make(k) for k in range(num_members)])
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            num_members //= 2
+            continue
+        _keep(path, found)
+        return found
+    return Gain(0.0, "memory does not hold two of them at once")  # today
 
 
 def _keep(path: Path, found: Gain) -> None:
@@ -64,6 +74,8 @@ def _measured(one: Assembly, members: Sequence[Assembly]) -> Gain:
         steps = steps_together(members)
         steps()
     except Exception as error:  # whatever vmap or a network of a user's has to say
+        if is_out_of_memory(error):
+            raise
         return Gain(0.0, (str(error).strip().splitlines() or [type(error).__name__])[0])
     step = step_alone(one)
     ratios = []

@@ -59,12 +59,13 @@ def rehearse(task: Mapping[str, Any], find_data: FindData) -> None:
 
 def _tried(configs: Sequence[dict[str, Any]], find_data: FindData) -> dict[str, Any]:
     """What it brings to stack runs of these configs, which are alike."""
-    members: list[Assembly] = []
+    known = find_data(configs[0]["data"])
 
     def make(number: int) -> Assembly:
-        known = members[0].dataset if members else find_data(configs[0]["data"])
-        members.append(assemble(DictConfig(configs[number]), dataset=known))
-        return members[-1]
+        nonlocal known
+        assembly = assemble(DictConfig(configs[number]), dataset=known)
+        known = assembly.dataset
+        return assembly
 
     key = [stack_key(configs[0]), configs[0]["optimizer"].get("_target_")]
     return gain(json.dumps(key), len(configs), make)._asdict()
