@@ -4,7 +4,8 @@
     python benchmarks/sweeps.py launchers --root DATA --sides ours,joblib --limit 10000
     python benchmarks/sweeps.py threads --root DATA                  # more threads than cores
     python benchmarks/sweeps.py pruning --rounds 3                   # 40 trials on digits
-    python benchmarks/sweeps.py scheduler                            # a job's overhead, the plan
+    python benchmarks/sweeps.py scheduler                            # a job's overhead
+    python benchmarks/sweeps.py plan                                 # of 1,000 jobs
     python benchmarks/sweeps.py table                                # 10,000 rows
     python benchmarks/sweeps.py report                               # SWEEPS.md anew
 
@@ -118,7 +119,7 @@ def pruning(args: argparse.Namespace) -> None:
 
 
 def scheduler(args: argparse.Namespace) -> None:
-    """What a job costs besides what it does, and how long a plan of a thousand takes."""
+    """What a job costs besides what it does."""
     del args
     words = ["trainer=smoke", "trainer.steps=1", "sweep.jobs=1", "sweep.dir=done"]
     with tempfile.TemporaryDirectory() as folder:
@@ -129,9 +130,14 @@ def scheduler(args: argparse.Namespace) -> None:
         span = _mtime(states[-1]) - _mtime(states[0])
     around = (span - sum(own)) / len(own)
     _note(kind="overhead", own=fmean(own), around=around, scheduler=_scheduling())
+
+
+def plan(args: argparse.Namespace) -> None:
+    """How long a plan of a thousand jobs takes."""
+    del args
     with tempfile.TemporaryDirectory() as folder:
-        plan = [TRAIN, "-m", "optimizer.lr=range(1,1001)", "sweep.dry_run=true"]
-        _note(kind="plan", seconds=timed(plan, Path(folder))[0], jobs=1000)
+        command = [TRAIN, "-m", "optimizer.lr=range(1,1001)", "sweep.dry_run=true"]
+        _note(kind="plan", seconds=timed(command, Path(folder))[0], jobs=1000)
 
 
 def _scheduling() -> float:
@@ -215,7 +221,7 @@ def report(args: argparse.Namespace) -> None:
 
 KINDS: dict[str, Callable[[argparse.Namespace], None]] = {
     function.__name__: function
-    for function in (launchers, threads, pruning, scheduler, table, report)
+    for function in (launchers, threads, pruning, scheduler, plan, table, report)
 }
 
 

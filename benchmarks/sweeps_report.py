@@ -12,7 +12,10 @@ Written by `python benchmarks/sweeps.py report` from sweeps.jsonl, which the oth
 file append to. Seconds are from Enter to exit. A round takes all sides one after the other; ratios
 are taken within a round. Given are medians over the rounds, in brackets the least and the most.
 
-The machine was shared: other work was stopped while these ran, which did not always succeed. One
+The machine was shared: other work was stopped while these ran, which did not always succeed. So a
+round is short, where it can be: ours, joblib's and ours again, which is 50 seconds of quiet. Since
+commit bbcdb94 the next job's process is ready while the last one works, and torch's compiler is not
+imported; what was measured before says so, and the other sides of it are the same. One
 measurement of the basic launcher is left out: its jobs have two threads that wait actively, and
 took 178 s beside something else that computed. Pruning's seconds are of a busy machine.
 """
@@ -36,9 +39,12 @@ def text(lines: Sequence[Record]) -> str:
 
 
 def _launchers(lines: Sequence[Record]) -> Iterator[str]:
-    for limit in sorted({line["limit"] or 0 for line in lines}, key=lambda n: n or 10**9):
-        some = [line for line in lines if (line["limit"] or 0) == limit]
-        what = "all of MNIST" if not limit else f"{limit:,} training images of MNIST"
+    groups: dict[tuple[str, int], list[Record]] = {}
+    for line in lines:
+        groups.setdefault((line.get("note", ""), line["limit"] or 10**9), []).append(line)
+    for (note, limit), some in sorted(groups.items()):
+        what = "all of MNIST" if limit == 10**9 else f"{limit:,} training images of MNIST"
+        what += f" ({note})" if note else ""
         yield f"## 16 one-epoch MLP jobs (784-512-256-10, batch 64), {what}"
         yield "| | seconds | ours is, times as fast | test accuracy, mean |"
         yield "|---|---:|---:|---:|"
@@ -81,13 +87,23 @@ def _pruning(lines: Sequence[Record]) -> Iterator[str]:
 
 
 def _overhead(lines: Sequence[Record]) -> Iterator[str]:
-    yield "## A job of one step on digits, in a warm sweep with one slot"
+    for note in sorted({line.get("note", "") for line in lines}):
+        some = [line for line in lines if line.get("note", "") == note]
+        title = "A job of one step on digits, in a warm sweep with one slot"
+        yield f"## {title}" + (f" ({note})" if note else "")
+        yield from _overheads(some)
+        yield ""
+
+
+def _overheads(lines: Sequence[Record]) -> Iterator[str]:
     for name, key in (
         ("the job itself", "own"),
         ("from its end to the next one's beginning", "around"),
         ("the scheduler alone", "scheduler"),
     ):
-        yield f"- {name}: {_spread([1000 * line[key] for line in lines], '.1f')} ms"
+        values = [1000 * line[key] for line in lines if key in line]
+        if values:
+            yield f"- {name}: {_spread(values, '.1f')} ms"
 
 
 def _plan(lines: Sequence[Record]) -> Iterator[str]:

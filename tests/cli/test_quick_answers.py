@@ -136,7 +136,8 @@ def test_a_run_to_go_on_with_is_completed(run_main, empty):
     assert complete(run_main, "trainer.resume=mlp") == path
 
 
-def test_an_unknown_shell_is_named(run_main):
-    refused = run_main("--shell-completion", "install=tcsh")
+@pytest.mark.parametrize("flag", ["--shell-completion", "-sc"])
+def test_an_unknown_shell_is_named(flag, run_main):
+    refused = run_main(flag, "install=tcsh")
     assert refused.code == 2
     assert "--shell-completion takes install=bash, install=zsh, install=fish" in refused.err

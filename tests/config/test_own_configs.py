@@ -60,25 +60,35 @@ def test_a_config_whose_aliases_stand_for_too_much_is_refused_at_once(own, text)
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_a_bomb_in_a_folder_that_is_named_is_refused_too(tmp_path, monkeypatch):
-    """By `--config-dir`, whose folder Hydra puts in front of the others, or by a search path."""
+@pytest.fixture
+def named(tmp_path, monkeypatch):
+    """A bomb in a folder that is not `./configs`."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "named" / "model" / "own.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(bomb(100))
+    return path
+
+
+def test_a_bomb_in_a_folder_of_the_search_path_is_refused_too(named):
     register_schema()
-    named = f"hydra.searchpath=[file://{tmp_path}/named]"
+    folder = f"hydra.searchpath=[file://{named.parents[1]}]"
     with (
         initialize_config_dir(str(config_folder()), version_base="1.3"),
         pytest.raises(ConfigError, match="stand for more than"),
     ):
-        compose("train", overrides=["model=own", named])
+        compose("train", overrides=["model=own", folder])
+
+
+@pytest.mark.slow
+def test_a_bomb_in_a_folder_that_is_named_is_refused_too(named):
+    """Hydra puts that one in front of the others when it has asked for theirs."""
     command = "from trainwright.cli.train import main; main(['--config-dir', 'named', 'model=own'])"
     result = subprocess.run(
         [sys.executable, "-c", command], capture_output=True, text=True, check=False, timeout=100
     )
     assert result.returncode == 2, result.stderr
-    assert str(path) in result.stderr
+    assert str(named) in result.stderr
 
 
 def test_aliases_that_stand_for_little_are_followed(own):

@@ -14,7 +14,6 @@ from functools import partial
 
 import pytest
 from harness import (
-    DRAWN_EVERY,
     assert_comes_to,
     assert_log_is_whole,
     fingerprint,
@@ -95,13 +94,15 @@ def limited(limit, function):
 
 @pytest.fixture(scope="module")
 def begun(train, judged, tmp_path_factory):
-    """Runs that were stopped after six steps: one that draws its plots at the end, one not."""
-    place = tmp_path_factory.mktemp("begun")
-    for trial in (0, 1):
-        begin(train, place / str(trial), (*RUN, *pictures(trial)))
+    """Copies of runs that were stopped after six steps, by the trial's number."""
+    made = {}
 
     def copy(trial, path):
-        shutil.copytree(place / str(min(1, trial % DRAWN_EVERY)), path)
+        overrides = (*RUN, *pictures(trial))
+        if overrides not in made:
+            made[overrides] = tmp_path_factory.mktemp("begun") / "run"
+            begin(train, made[overrides], overrides)
+        shutil.copytree(made[overrides], path)
         return RunFolder(path)
 
     return copy

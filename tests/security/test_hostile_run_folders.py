@@ -56,7 +56,12 @@ LINKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LINKS)
+def sampled(values, fast):
+    """Parameters, of which only those in `fast` are for the fast suite."""
+    return [pytest.param(v, marks=() if v in fast else pytest.mark.slow) for v in values]
+
+
+@pytest.mark.parametrize("name", sampled(LINKS, ["train.log", ".lock", "samples"]))
 def test_a_link_that_leads_out_of_a_run_folder_is_not_followed(name, folder, outside, resume):
     before, path = contents(outside), folder / name
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -98,7 +103,10 @@ JUNK = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json", "overrides.txt", "loggers.json"])
+BESIDE = ("metrics.jsonl", "summary.json", "overrides.txt", "loggers.json")
+
+
+@pytest.mark.parametrize("name", sampled(BESIDE, ["summary.json"]))
 @pytest.mark.parametrize("kinds", [JUNK[-1:], pytest.param(JUNK, marks=pytest.mark.slow)], ids=len)
 def test_junk_in_a_file_beside_the_checkpoints_stops_nothing(name, kinds, folder, resume):
     """Whatever it says, the run is what its checkpoint says, and its log goes on."""
@@ -152,7 +160,7 @@ def sending(folder, outside):
     return to
 
 
-@pytest.mark.parametrize("key", PLACES)
+@pytest.mark.parametrize("key", sampled(PLACES, ["logger.mlflow.tracking_uri"]))
 def test_a_checkpoint_cannot_choose_where_what_is_measured_is_sent(key, sending, resume):
     folder = sending(key, PLACES[key])
     with pytest.raises(ConfigError, match=rf"{key}={PLACES[key]}: the checkpoint wants") as caught:

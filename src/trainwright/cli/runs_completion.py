@@ -51,7 +51,11 @@ def offered(
     if action.metavar in _RUN_ARGUMENTS:
         return _run_names(_root(before)) + (_keys(keys, word) if earlier else [])
     if before[0] == "evaluate":
-        keys["data"] = tuple(group_options("data"))
+        run = find_run(earlier[0], _root(before))
+        keys |= {
+            key: () for key in run.settings if key.startswith("data.") and key != "data._target_"
+        }
+        keys["data"] = group_options("data")
     if before[0] in ("fork", "resume"):
         keys |= _config_keys(before[0], find_run(earlier[0], _root(before)))
     if before[0] == "predict" and not word:

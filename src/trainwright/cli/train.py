@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[:1] == [ASK]:
         answer(arguments[1:], offered)
         return
-    if arguments[:1] == [INSTALL]:
+    if arguments[:1] in ([INSTALL], ["-sc"]):  # Hydra's short name for it
         sys.exit(_print_script(arguments[1:]))
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:

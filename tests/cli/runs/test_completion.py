@@ -40,6 +40,7 @@ def test_commands_runs_keys_and_flags(here, capfd):
     assert complete(capfd, "sample", "last", "int") == ["interpolate="]
     assert complete(capfd, "sample", "last", "progress=") == ["progress=gif", "progress=webp"]
     assert "data=mnist" in complete(capfd, "evaluate", "last", "data=")
+    assert complete(capfd, "evaluate", "mlp", "data.") == ["data.name="]
     assert "model=resnet" in complete(capfd, "list", "model=")
     assert complete(capfd, "fork", "mlp", "fr") == ["freeze="]
     assert complete(capfd, "fork", "mlp", "optimizer.") == ["optimizer.lr=", "optimizer.fused="]

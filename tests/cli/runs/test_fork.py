@@ -56,6 +56,7 @@ def newest(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a dozen processes that import torch, one after the other
 def test_a_fork_on_other_data_is_shown_gone_on_with_forked_and_swept(real_root, runs, tmp_path):
     parent = real_root / "2026-11-22" / "100000-mlp-digits"
     before = {p: p.read_bytes() for p in parent.rglob("*") if p.is_file()}
