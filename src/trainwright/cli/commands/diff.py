@@ -44,9 +44,9 @@ def execute(arguments: argparse.Namespace) -> int:
         plain = {
             "a": str(a.path),
             "b": str(b.path),
-            "config": config,
+            "config": _with_nulls(config),
             "metrics": metrics,
-            "surroundings": surroundings,
+            "surroundings": _with_nulls(surroundings),
         }
         print(json.dumps(plain, indent=2, default=str))
         return 0
@@ -71,6 +71,10 @@ def _differences(
     keys = [key for key in dict.fromkeys([*a, *b]) if key not in skip]
     pairs = {key: (a.get(key, MISSING), b.get(key, MISSING)) for key in keys}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _with_nulls(differing: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
+    return {key: [None if v == MISSING else v for v in pair] for key, pair in differing.items()}
 
 
 def _surroundings(run: Record) -> dict[str, Any]:
