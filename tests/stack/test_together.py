@@ -172,10 +172,22 @@ def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):
 
 @pytest.mark.parametrize(
     "own",
-    ["trainer.precision=bf16", "optimizer=adam", "optimizer=sgd",
-     "optimizer=sgd optimizer.momentum=0 optimizer.nesterov=false",
-     "optimizer=rmsprop", "optimizer=adagrad", "model.norm=batch", "model.dropout=0.3"],
-)  # fmt: skip
+    [
+        "trainer.precision=bf16",
+        "optimizer=adam",
+        *(
+            pytest.param(own, marks=pytest.mark.slow)
+            for own in (
+                "optimizer=sgd",
+                "optimizer=sgd optimizer.momentum=0 optimizer.nesterov=false",
+                "optimizer=rmsprop",
+                "optimizer=adagrad",
+                "model.norm=batch",
+                "model.dropout=0.3",
+            )
+        ),
+    ],
+)
 def test_a_member_is_the_same_to_the_bit_whoever_is_stacked_with_it(members_of, own):
     """Some parameters fill whole vectors of the processor, and are moved as one, and some don't."""
     common = (*MLP, *own.split())

@@ -82,19 +82,25 @@ def test_a_plateau_lowers_the_rate_of_each_member_when_that_has_stopped_improvin
 
 def test_a_batch_that_is_skipped_is_left_out_of_one_member_alone(both, composed):
     """One example has an infinite feature: each member meets it when its own order has it so."""
-    common = (*SMALL, "data=diabetes", "trainer.on_nonfinite=skip", "trainer.steps=40")
+    common = (
+        *SMALL,
+        "data=diabetes",
+        "trainer.on_nonfinite=skip",
+        "trainer.steps=24",
+        "trainer.evaluate_every=0",
+    )
     dataset = assemble(composed(*common)).dataset
     inputs = dataset.train.inputs.clone()
     inputs[7, 3] = math.inf
     dataset = replace(dataset, train=replace(dataset.train, inputs=inputs))
     skipped = []
-    for _, folder, _, other in both(common, [["seed=1"], ["seed=2"], ["seed=3"]], dataset):
+    for _, folder, _, other in both(common, [["seed=1"], ["seed=2"]], dataset):
         assert_alike(folder, other, "skipped_steps")
         missing = [row["step"] for row in rows(folder) if "train/loss" not in row]
         assert missing == [row["step"] for row in rows(other) if "train/loss" not in row]
         assert len(missing) == summary(folder)["skipped_steps"] > 0
         skipped.append(missing)
-    assert skipped[0] != skipped[1] != skipped[2]
+    assert skipped[0] != skipped[1]
 
 
 # The rate rises a thousandfold a step (an epoch has 5): nothing can be learned from the third on.
