@@ -81,6 +81,8 @@ class RunFolder:
         for path in self.path.rglob("*"):
             is_gone = not path.is_symlink() and not path.exists()  # another process is at work
             is_plain = path.is_file() or path.is_dir()
+            if _is_left_by_wandb(path.relative_to(self.path)):
+                continue
             if not is_gone and not (is_plain and path.resolve().is_relative_to(home)):
                 raise CheckpointError(
                     f"{printable(str(path))} leads out of the run folder, or is no plain file\n"
@@ -155,3 +157,9 @@ def _with_nulls(value: Any) -> Any:
 def file_name(name: str) -> str:
     """A name as a part of a path: it leads nowhere else, and every file system takes it."""
     return re.sub(r"[^\w.-]+", "-", name)[:100].lstrip(".") or "run"
+
+
+def _is_left_by_wandb(path: Path) -> bool:
+    """Whether it is W&B's link to its own log in the user's cache, through which nobody writes."""
+    folder, *_ = path.parts
+    return folder == "wandb" and path.parts[2:] == ("logs", "debug-core.log")

@@ -1,6 +1,7 @@
 """`train` in this process, to be frugal, and as the installed command, to be sure."""
 
 import copy
+import functools
 import logging
 import os
 import subprocess
@@ -82,12 +83,12 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def run_train(empty, environment) -> Callable[..., Result]:
-    """Run the installed command in the empty directory."""
+def run_program(empty, environment) -> Callable[..., Result]:
+    """Run a program in the empty directory."""
 
-    def call(*arguments: str, **more: str) -> Result:
+    def call(*command: str | Path, **more: str) -> Result:
         done = subprocess.run(
-            [TRAIN, *arguments],
+            command,
             cwd=empty,
             env={**environment, **more},
             capture_output=True,
@@ -97,6 +98,12 @@ def run_train(empty, environment) -> Callable[..., Result]:
         return Result(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture
+def run_train(run_program) -> Callable[..., Result]:
+    """Run the installed command in the empty directory."""
+    return functools.partial(run_program, TRAIN)
 
 
 @pytest.fixture

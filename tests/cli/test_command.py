@@ -29,20 +29,14 @@ def test_a_run_from_an_empty_directory_leaves_the_run_folder_and_nothing_else(ru
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_ends_with_6_and_a_message(empty, environment):
+def test_a_disk_that_is_full_ends_with_6_and_a_message(run_program, empty):
     # No file may grow beyond 100 blocks of 1024 bytes: a checkpoint of the MLP has some 2 MB.
     train = Path(sys.executable).with_name("train")
-    done = subprocess.run(
-        ["bash", "-c", f"ulimit -f 100; exec {train} trainer=smoke run.dir=run"],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 6, done.stderr
-    assert "could not write run/checkpoints/best.safetensors" in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 5
+    command = f"ulimit -f 100; exec {train} trainer=smoke run.dir=run"
+    result = run_program("bash", "-c", command)
+    assert result.code == 6, result.err
+    assert "could not write run/checkpoints/best.safetensors" in result.err
+    assert len(result.err.strip().splitlines()) <= 5
     assert list((empty / "run" / "checkpoints").iterdir()) == []
 
 

@@ -1,4 +1,7 @@
-"""300 mistakes in real command lines: each refused in a few lines, before anything is done."""
+"""300 mistakes in real command lines: each refused in a few lines, before anything is done.
+
+All are slow: some of every kind are in the fast suite with test_refusals.py.
+"""
 
 import functools
 import random
@@ -9,6 +12,7 @@ import pytest
 
 from trainwright.config.compose import keys_of, register_schema
 
+pytestmark = pytest.mark.slow
 NUM_MISTAKES = 300
 LINES = (
     "", "model=gan data=mnist", "model=cnn data=mnist optimizer.lr=3e-3", "model=mlp data=tabular",
@@ -147,13 +151,7 @@ def split(line):
     return [word for word in line.split(" ") if word]
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(number, marks=() if number % 30 == 0 else pytest.mark.slow)
-        for number in range(NUM_MISTAKES)
-    ],
-)
+@pytest.mark.parametrize("number", range(NUM_MISTAKES))
 def test_a_mistake_is_refused_before_anything_is_made_or_fetched(
     run_main, empty, monkeypatch, number
 ):

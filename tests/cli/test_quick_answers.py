@@ -56,6 +56,7 @@ def test_does_not_import_torch(arguments, empty, environment):
     assert list(empty.iterdir()) == []
 
 
+@pytest.mark.slow  # computing time, which a machine that is busy stretches
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--cfg", "job"]], ids=" ".join)
 def test_answers_within_the_time_of_a_blink(arguments, run_train):
     # Computing time, not that of the clock on the wall: others use this machine too.

@@ -127,6 +127,7 @@ def picture(path, *, size=(9, 9), form="PNG"):
     Image.new("RGB", size, (10, 200, 30)).save(path, format=form)
 
 
+@pytest.mark.slow
 def test_image_folders_that_make_no_dataset_are_refused(run_main, empty, tmp_path):
     folder = tmp_path / "images"
 

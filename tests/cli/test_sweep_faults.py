@@ -72,7 +72,10 @@ def faulty(empty):
     (empty / "configs" / "model" / "faulty.yaml").write_text(
         "_target_: faulty.Faulty\nfault: none\n"
     )
-    return ("model=faulty", "trainer.steps=4", "trainer.evaluate_every=2", "sweep.rehearse=false")
+    return (
+        *("model=faulty", "trainer.steps=4", "trainer.evaluate_every=2", "trainer.plots=false"),
+        "sweep.rehearse=false",
+    )
 
 
 def sweep_of(folder):

@@ -88,18 +88,11 @@ def test_without_a_terminal_there_are_plain_lines(run_main):
 
 
 @pytest.mark.slow
-def test_a_reader_that_has_seen_enough_does_not_stop_the_run(empty, environment):
+def test_a_reader_that_has_seen_enough_does_not_stop_the_run(run_program, empty):
     command = f'"{TRAIN}" trainer=smoke run.dir=run | head -1'
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("digits:")
-    assert done.stderr == ""
+    result = run_program("bash", "-c", f"set -o pipefail; {command}")
+    assert result.code == 0, result.err
+    assert result.out.startswith("digits:")
+    assert result.err == ""
     assert '"status": "finished"' in (empty / "run" / "summary.json").read_text()
     assert "test (best weights)" in (empty / "run" / "train.log").read_text()

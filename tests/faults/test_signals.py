@@ -235,8 +235,8 @@ def in_the_test_at_the_end():
         pytest.param(in_the_evaluation_at_the_end, marks=pytest.mark.slow),
         pytest.param(before_an_evaluation, marks=pytest.mark.slow),
         in_a_save,
-        in_the_first_step,
-        in_the_test_at_the_end,
+        pytest.param(in_the_first_step, marks=pytest.mark.slow),
+        pytest.param(in_the_test_at_the_end, marks=pytest.mark.slow),
     ],
 )
 def test_sigterm_in_this_very_moment_saves_the_step_and_ends_with_143(

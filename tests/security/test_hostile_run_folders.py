@@ -87,6 +87,18 @@ def test_a_link_within_the_folder_is_no_harm(folder, resume):
     assert resume(folder, LONGER).folder == folder
 
 
+def test_the_link_that_wandb_leaves_keeps_no_run_from_going_on(tmp_path):
+    """It leads to a log in the user's cache; any other link beside it is refused."""
+    folder = RunFolder(tmp_path)
+    logs = tmp_path / "wandb" / "offline-run-1" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to("/nowhere/core-debug.log")
+    folder.refuse_ways_out()
+    (logs / "debug.log").symlink_to("/nowhere/debug.log")
+    with pytest.raises(CheckpointError, match=r"debug\.log leads out of the run folder"):
+        folder.refuse_ways_out()
+
+
 def test_control_the_photograph_is_lost_where_links_are_followed(
     folder, outside, resume, monkeypatch
 ):

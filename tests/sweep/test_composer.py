@@ -37,18 +37,24 @@ def composer():
     ("fixed", "point"),
     [
         (["trainer.epochs=2"], {"optimizer.lr": "3e-4", "seed": "5"}),
-        (["data=digits"], {"model": "gan", "optimizer.lr": "1e-4"}),
+        pytest.param(
+            ["data=digits"], {"model": "gan", "optimizer.lr": "1e-4"}, marks=pytest.mark.slow
+        ),
         (["model=cnn"], {"optimizer": "sgd", "optimizer.momentum": "0.5"}),
         ([], {"+optimizer.players": "{generator: {lr: 1}}", "model": "mlp"}),
-        ([], {"model.widths": "[8,4]", "model.norm": "null"}),
+        pytest.param([], {"model.widths": "[8,4]", "model.norm": "null"}, marks=pytest.mark.slow),
         (["experiment=mnist_mlp"], {"data.augment.shift": "2"}),
-        (["~schedule.warmup"], {"schedule": "linear"}),
+        pytest.param(["~schedule.warmup"], {"schedule": "linear"}, marks=pytest.mark.slow),
         ([], {"optimizer.lr": "1", "trainer.clip_norm": "null", "trainer.deterministic": "true"}),
         ([], {"run.name": "'3'", "trainer.evaluate_every": "50%", "model.widths": "[8.0,true]"}),
         ([], {"seed": "7", "optimizer.weight_decay": "${seed}"}),
         (["optimizer.weight_decay=${seed}"], {"seed": "7"}),
         ([], {"data.augment": "null", "trainer.early_stopping": "{patience: 3}"}),
-        ([], {"trainer.epochs": "3", "trainer.early_stopping.patience": "2"}),
+        pytest.param(
+            [],
+            {"trainer.epochs": "3", "trainer.early_stopping.patience": "2"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_job_has_the_config_that_hydra_composes(fixed, point, composer, composed_by_hydra):

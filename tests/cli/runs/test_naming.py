@@ -141,12 +141,17 @@ def test_every_command_has_help_with_examples_and_needs_no_torch(imported_by):
         assert max(map(len, lines)) <= 110, command
 
 
-def test_help_lists_every_command_and_costs_no_time(environment):
+def test_help_lists_every_command(call):
+    _, out, _ = call("--help")
+    assert all(f"runs {name}" in out for name in COMMANDS)
+
+
+@pytest.mark.slow  # computing time, which a machine that is busy stretches
+def test_help_costs_no_time(environment):
     def seconds():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([RUNS, "--help"], env=environment, capture_output=True, text=True)
+        subprocess.run([RUNS, "--help"], env=environment, capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert all(f"runs {name}" in done.stdout for name in COMMANDS)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     # Computing time; alone it takes half of that.

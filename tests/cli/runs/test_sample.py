@@ -84,6 +84,7 @@ def bf16():
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+@pytest.mark.slow
 def test_sampling_imports_neither_compiler_nor_plots_nor_datasets(gan, tmp_path, imported_by):
     """Each of them takes as long to import as torch itself."""
     heavy = {"torch._dynamo", "sympy", "matplotlib", "sklearn", "scipy"}
