@@ -43,6 +43,10 @@ CASES = {
     "label smoothing": (MLP, [["task.label_smoothing=0.2"], ["task.label_smoothing=0"]]),
     "augmented": ((*MLP, "data.augment={shift:1,rotate:10}"), [["seed=1"], ["seed=2"]]),
     "bf16": ((*MLP, "trainer.precision=bf16"), [["seed=1"], ["seed=2"]]),
+    "augmented each its own way": (
+        MLP,
+        [["data.augment.shift=1"], ["data.augment.rotate=10", "seed=2"], ["seed=3"]],
+    ),
     "regression": (
         (*MLP, "data=diabetes", "task=regression", "model.activation=tanh"),
         [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],
@@ -70,7 +74,11 @@ CASES = {
     "gan, r1": ((*GAN, *SLOW, "task.r1=1"), [["seed=1"], ["seed=2"]]),
     "gan, gradient penalty": (
         (*GAN, *SLOW, "task.loss=wasserstein_gp"),
-        [["seed=1"], ["seed=2"]],
+        [["seed=1"], ["seed=2"], ["task.penalty_weight=1"]],
+    ),
+    "gan, weights": (
+        (*GAN, *SLOW, "model.conditional=auxiliary", "task.r1_every=2"),
+        [["task.r1=1"], ["task.r1=0.3"], ["task.r1=1", "task.auxiliary_weight=0.1"]],
     ),
     "gan, augmented, auxiliary": (
         (

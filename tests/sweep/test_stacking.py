@@ -21,11 +21,19 @@ def jobs(configs):
     "own",
     ["seed=3", "optimizer.lr=0.1", "optimizer=sgd", "schedule=one_cycle", "trainer.clip_norm=1",
      "trainer.ema=0.9", "task.label_smoothing=0.1", "model.dropout=0.2",
-     "trainer.early_stopping.patience=2", "trainer.log_every=7"],
+     "trainer.early_stopping.patience=2", "trainer.log_every=7", "data.augment.shift=1"],
 )  # fmt: skip
 def test_members_may_differ_in_what_is_each_ones_own(config, own):
     base = ("model.dropout=0.1",)
     assert stack_key(config(*base)) == stack_key(config(*base, own))
+
+
+def test_gans_may_differ_in_the_weights_of_their_losses_and_not_in_which_there_are(config):
+    plain = stack_key(config("model=mlp_gan"))
+    for own in ("task.r1=1", "task.auxiliary_weight=2", "task.penalty_weight=1"):
+        assert stack_key(config("model=mlp_gan", own)) == plain
+    for other in ("task.r1=0", "task.r1_every=2", "task.loss=wasserstein_gp"):
+        assert stack_key(config("model=mlp_gan", other)) != plain
 
 
 @pytest.mark.parametrize(

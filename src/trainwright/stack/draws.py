@@ -91,6 +91,11 @@ class Draws(TorchFunctionMode):
         spread = -logits.log_softmax(dim=1).mean()
         return (1 - share) * functional.cross_entropy(logits, targets, **others) + share * spread
 
+    def of_lane(self, numbers: Sequence[float]) -> Tensor:
+        """Of a number for each member that of the member at hand, under `vmap`."""
+        assert self.lane is not None
+        return self._of_lane(torch.tensor(numbers, device=self.lane.device))
+
     def _drawn(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
         return self._of_lane(torch.stack([draw(generator) for generator in self._seeded()]))
 

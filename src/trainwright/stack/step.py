@@ -23,7 +23,9 @@ from trainwright.stack.layers import by_hand
 from trainwright.stack.losses import Apart
 from trainwright.stack.optimizer import StackedOptimizer
 from trainwright.stack.rows import stack_, unstack_
+from trainwright.stack.weights import give_weights
 from trainwright.tasks.classifier import Classifier
+from trainwright.tasks.gan import GANTask
 from trainwright.tasks.task import Handed, Task
 
 Result = Metrics | Exception
@@ -37,7 +39,9 @@ class Stack:
         self._states = [move.state for move in moves]
         first = self._states[0]
         tasks = [state.task for state in self._states]
-        self._template = _template(tasks)
+        device = first.placement.device
+        self._draws = Draws([state.seed for state in self._states], device)
+        self._template = _template(tasks, self._draws)
         parameters = _stacked([dict(task.named_parameters()) for task in tasks])
         buffers = _stacked([_buffers_of_players(task) for task in tasks])
         self._moved: dict[str, list[Tensor]] = {}  # what each player's gradients are for
@@ -48,8 +52,6 @@ class Stack:
             self._moved[player] = stacked
             members = [state.optimizers[player] for state in self._states]
             self._optimizers[player] = StackedOptimizer(members, stacked)
-        device = first.placement.device
-        self._draws = Draws([state.seed for state in self._states], device)
         tensors = {**parameters, **buffers}
         by_chains = by_hand(self._template, tensors, self._draws)
         self._by_vmap = {name: t for name, t in tensors.items() if name not in by_chains}
@@ -190,7 +192,7 @@ def _stacked(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: stack_([member[name] for member in members]) for name in members[0]}
 
 
-def _template(tasks: Sequence[Task]) -> Task:
+def _template(tasks: Sequence[Task], draws: Draws) -> Task:
     """The task whose code is run for all, with nothing of its own that matters."""
     task = tasks[0]
     kept: tuple[Any, ...] = (task.judge, task.score_features)
@@ -202,6 +204,8 @@ def _template(tasks: Sequence[Task]) -> Task:
             rates = [module.label_smoothing for module in own]
             if len(set(rates)) > 1:  # else torch has it in one
                 shared.label_smoothing = Each(rates)  # type: ignore[assignment]
+        elif isinstance(shared, GANTask):
+            give_weights(shared, own, draws)
     return template.train()
 
 

@@ -23,7 +23,10 @@ OWN = (
     "trust",
     "optimizer",
     "schedule",
+    "data.augment",
     "task.label_smoothing",
+    "task.penalty_weight",
+    "task.auxiliary_weight",
     "trainer.clip_norm",
     "trainer.ema",
     "trainer.schedule_from",
@@ -157,4 +160,8 @@ def stack_key(config: Mapping[str, Any]) -> str:
     model = kept["model"]
     if "dropout" in model:  # where it is 0 there is no such layer
         kept["model"] = {**model, "dropout": model["dropout"] > 0}
+    task = kept["task"]
+    if "r1" in task:  # and where this is 0, no such penalty
+        is_on = task["loss"] != "wasserstein_gp" if task["r1"] == "auto" else task["r1"] > 0
+        kept["task"] = {**task, "r1": is_on}
     return json.dumps(kept, sort_keys=True)
