@@ -99,8 +99,8 @@ def test_a_second_ctrl_c_leaves_at_once(gate, empty, start_train):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_sweep_and_not_one_job_of_it(gate, empty, start_train):
-    process = start_train("-m", *RUN, "seed=0,1,2")
+def test_ctrl_c_ends_the_jobs_of_hydra_s_own_sweeper_and_not_one_of_them(gate, empty, start_train):
+    process = start_train("-m", *RUN, "seed=0,1,2", "hydra/sweeper=basic")
     wait_for(process.stdout, "at the gate")
     process.send_signal(signal.SIGINT)
     wait_for(process.stderr, "Ctrl-C again")
