@@ -7,7 +7,7 @@ from resource import RUSAGE_SELF, getrusage
 import pytest
 import torch
 
-from trainwright.data.batches import Batches, Normalisation
+from trainwright.data.batches import Batches, Normalisation, at_once
 from trainwright.data.dataset import Split
 from trainwright.data.read_ahead import ReadAhead
 
@@ -59,8 +59,8 @@ def on_disk(tmp_path):
     return OnDisk(tmp_path / "images.bin")
 
 
-def batches_of(split):
-    return Batches(split, AS_IS, batch_size=BATCH, seed=0, device=torch.device("cpu"))
+def batches_of(split, seed=0):
+    return Batches(split, AS_IS, batch_size=BATCH, seed=seed, device=torch.device("cpu"))
 
 
 def test_examples_that_were_asked_for_are_not_waited_for(on_disk):
@@ -83,6 +83,19 @@ def test_batches_are_those_of_memory_and_the_disk_is_asked_once_it_is_waited_for
     assert sum(waits[3:]) == 0
     for step, inputs in enumerate(taken):
         assert inputs.equal(in_memory.at(step).inputs)
+
+
+def test_stacked_runs_ask_the_disk_as_each_does_alone(on_disk):
+    on_disk.forget()
+    members = [batches_of(on_disk.split, seed) for seed in range(2)]
+    in_memory = [batches_of(Split(on_disk.inputs[FIRST:], None), seed) for seed in range(2)]
+    waits, taken = [], []
+    for step in range(len(on_disk.split) // BATCH):
+        waits.append(num_waits(lambda step=step: taken.append(at_once(members, step).inputs)))
+    assert waits[0] > BATCH / 2
+    assert sum(waits[3:]) == 0
+    for step, inputs in enumerate(taken):
+        assert inputs.equal(at_once(in_memory, step).inputs)
 
 
 def test_nothing_is_asked_where_the_file_is_in_memory(on_disk):

@@ -5,12 +5,15 @@ An archive may hold links, and a run writes to its files and removes some of the
 
 import json
 import os
+import shlex
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from torch import nn
 
+from trainwright.config.stored import resume_command
 from trainwright.engine import checkpoint
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.lock import holder
@@ -207,3 +210,10 @@ def test_the_command_that_is_printed_says_where_to_send_again(train, tmp_path, c
     handle = nn.modules.module.register_module_forward_pre_hook(stop)
     train(tmp_path / "run", *RUN, "logger=tensorboard", place)
     assert f"go on: train trainer.resume={tmp_path / 'run'} {place}" in caplog.text
+
+
+def test_the_command_to_go_on_is_typed_as_it_stands(composed):
+    to = "http://127.0.0.1:9/a b"
+    config = composed("logger=mlflow", f"logger.mlflow.tracking_uri='{to}'")
+    words = shlex.split(resume_command(Path("/my runs/1"), config))
+    assert words == ["train", "trainer.resume=/my runs/1", f"logger.mlflow.tracking_uri={to}"]

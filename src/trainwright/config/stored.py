@@ -1,6 +1,7 @@
 """The config that a checkpoint brings, which may come from anyone: checked before it is used."""
 
 import json
+import shlex
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def addresses(config: DictConfig) -> dict[str, str]:
         for key in _ADDRESSES
         if isinstance(node, dict) and node.get(key) is not None
     }
+
+
+def resume_command(run: Path, config: DictConfig) -> str:
+    """What is typed to go on with the run of that folder; see `refuse_addresses`."""
+    typed = {"trainer.resume": str(run), **addresses(config)}
+    return " ".join(["train", *(shlex.quote(f"{key}={value}") for key, value in typed.items())])
 
 
 def refuse_addresses(stored: DictConfig, typed: Collection[str]) -> None:

@@ -162,7 +162,9 @@ def at_once(several: Sequence[Batches], step: int) -> Batch:
     Taken in one go where all have the same data in memory, and nothing is augmented.
     """
     first = several[0]
-    is_shared = all(b._inputs is first._inputs and b._augment is None for b in several)
+    is_shared = first._read_ahead is None and all(
+        b._inputs is first._inputs and b._augment is None for b in several
+    )
     if not is_shared:
         parts = [batches.at(step) for batches in several]
         inputs = torch.stack([part.inputs for part in parts])

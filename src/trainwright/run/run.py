@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.config.stored import addresses
+from trainwright.config.stored import resume_command
 from trainwright.data.dataset import Dataset
 from trainwright.engine import checkpoint
 from trainwright.engine.hook import Hook
@@ -124,7 +123,7 @@ def running(request: Request) -> Training[Outcome]:
         try:
             notes = _begin(request, assembly, folder, stopping, summary, until_ended)
         except DiskError as error:
-            raise _explained(error, assembly, folder) from error
+            raise _explained(error, request, assembly, folder) from error
         until_ended.enter_context(logged_to(folder.log))
         announce(assembly, folder, notes)
         send = until_ended.enter_context(
@@ -173,8 +172,7 @@ def _train_and_finish(
     started: float,
 ) -> Training[Outcome]:
     """All that happens in the folder; however it ends, the summary says so."""
-    again = [f" {shlex.quote(f'{key}={to}')}" for key, to in addresses(request.config).items()]
-    go_on = f"go on: train trainer.resume={folder.path}{''.join(again)}"
+    go_on = f"go on: {resume_command(folder.path, request.config)}"
     try:
         yield from _train(request, assembly, folder, stopping, send, summary)
         if requests.received is not None:
@@ -200,7 +198,7 @@ def _train_and_finish(
             raise
         return Outcome(folder.path, None, requests.received)
     except Exception as error:
-        failure = _explained(error, assembly, folder)
+        failure = _explained(error, request, assembly, folder)
         with contextlib.suppress(DiskError):  # of two failures the first is told
             folder.write_summary({**summary, "status": "failed", "error": str(failure)})
         if failure is error:
@@ -293,7 +291,9 @@ def _objective_value(assembly: Assembly) -> float | None:
     return None if best is None else best.metrics[assembly.state.task.objective.metric]
 
 
-def _explained(error: Exception, assembly: Assembly, folder: RunFolder) -> Exception:
+def _explained(
+    error: Exception, request: Request, assembly: Assembly, folder: RunFolder
+) -> Exception:
     """The error with what a person needs to go on, where there is more to say."""
-    ours = in_our_words(error, assembly, folder)
-    return error if ours is None else ours
+    go_on = resume_command(folder.path, request.config)
+    return in_our_words(error, assembly, folder, go_on) or error

@@ -8,17 +8,19 @@ from trainwright.runfolder import RunFolder
 
 
 def in_our_words(
-    error: Exception, assembly: Assembly, folder: RunFolder
+    error: Exception, assembly: Assembly, folder: RunFolder, go_on: str
 ) -> TrainwrightError | None:
-    """The error of a run under way with what a person needs; None where there is no more to say."""
+    """The error of a run under way with what a person needs; None where there is no more to say.
+
+    `go_on` is the command that goes on with the run.
+    """
     settings = assembly.settings
     if isinstance(error, DiskError):
         step = checkpoint.saved_step(folder.last)
         if step is None:
             return DiskError(f"{error}\n  no step was saved; free some space, then start it anew")
         return DiskError(
-            f"{error}\n  the last good step is {step}; free some space, "
-            f"then go on: train trainer.resume={folder.path}"
+            f"{error}\n  the last good step is {step}; free some space, then go on: {go_on}"
         )
     if is_out_of_memory(error):
         size = settings.batch_size

@@ -87,7 +87,7 @@ class Draws(TorchFunctionMode):
         self, logits: Tensor, targets: Tensor, *, label_smoothing: Each, **others: Any
     ) -> Tensor:
         """Mean cross-entropy with a share of the target spread over all classes, as torch does."""
-        share = self._of_lane(torch.tensor(label_smoothing, device=logits.device))
+        share = self.of_lane(label_smoothing)
         spread = -logits.log_softmax(dim=1).mean()
         return (1 - share) * functional.cross_entropy(logits, targets, **others) + share * spread
 
