@@ -27,7 +27,7 @@ def environment(placement: Placement, dataset: Dataset) -> Environment:
         "precision": placement.precision,
         "memory_format": str(placement.memory_format).removeprefix("torch."),
         "threads": str(placement.threads),
-        "steps": "stacked" if placement.stacked else ALONE,
+        "steps": _steps(placement),
         "data": fingerprint(dataset),
     }
 
@@ -46,6 +46,13 @@ def may_vary(placement: Placement) -> str:
     if placement.device.type == "cpu" or torch.are_deterministic_algorithms_enabled():
         return ""
     return f"{placement.device.type} without trainer.deterministic=true"
+
+
+def _steps(placement: Placement) -> str:
+    """How steps are made: stacked ones round otherwise, and learning rates on a GPU are rounded."""
+    if placement.stacked:
+        return "stacked"
+    return "on the device" if placement.static else ALONE
 
 
 def _processor() -> str:

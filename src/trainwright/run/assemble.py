@@ -24,6 +24,7 @@ from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.engine.tensor_file import unfit
 from trainwright.errors import ConfigError
+from trainwright.run.cuda_graph import with_graph
 from trainwright.run.fork import fork_of
 from trainwright.run.lineage import Lineage
 from trainwright.run.optimization import Slower, build_optimizers, build_schedule
@@ -82,19 +83,21 @@ def assemble(
     move_task(task, placement)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
+    optimizers = build_optimizers(config, task.players, placement, allow, slower)
     state = TrainState(
         task=task,
-        optimizers=build_optimizers(config, task.players, placement, allow, slower),
+        optimizers=optimizers,
         schedule=build_schedule(config, options, task.objective, clock, allow),
         clock=clock,
-        placement=placement,
+        placement=with_graph(placement, options, optimizers),
         seed=seed,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
     )
 
     def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
-        shift = torch.tensor(task.normalisation.shift)  # what black becomes
+        # What black becomes; on the device, so that no batch has to wait for it.
+        shift = torch.tensor(task.normalisation.shift, device=placement.device)
         augment = make_augment(augment_node, input_shape=dataset.info.input_shape, fill=shift)
         return Batches(
             split,

@@ -5,7 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def running(request: Request) -> Training[Outcome]:
                 ) from error
             raise
         if request.stacked:
-            assembly.state.placement = replace(assembly.state.placement, stacked=True)
+            assembly.state.placement = assembly.state.placement.shared()
         stopping = stopping_hooks(assembly)
         # From the moment there is a folder, a signal stops the run between two steps.
         requests = until_ended.enter_context(StopRequests(assembly.state))
