@@ -29,6 +29,7 @@ class Placement:
     stacked: bool = False  # steps are made for several runs at once, which rounds otherwise
     static: bool = False  # steps can be captured as CUDA graphs (`engine/static_step.py`)
     why_not_static: str = ""  # on CUDA, where it may interest a person
+    compiled: bool = False  # networks are trained as torch.compile has it, which rounds otherwise
 
     def shared(self) -> "Placement":
         """The same for a run whose steps are made together with those of others."""
@@ -47,9 +48,12 @@ class Placement:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         stacked = ", stacked" if self.stacked else ""
+        compiled = ", compiled" if self.compiled else ""
         graph = ", CUDA graph" if self.static else ""
         graph = f", no CUDA graph ({self.why_not_static})" if self.why_not_static else graph
-        return f"{self.device}{name}, {self.precision}, {layout}, {threads}{stacked}{graph}"
+        return (
+            f"{self.device}{name}, {self.precision}, {layout}, {threads}{stacked}{graph}{compiled}"
+        )
 
 
 def place(

@@ -49,10 +49,14 @@ def may_vary(placement: Placement) -> str:
 
 
 def _steps(placement: Placement) -> str:
-    """How steps are made: stacked ones round otherwise, and learning rates on a GPU are rounded."""
+    """How steps are made: stacked ones round otherwise, and so does what is compiled.
+
+    On the device learning rates have the bits of a float32.
+    """
     if placement.stacked:
         return "stacked"
-    return "on the device" if placement.static else ALONE
+    where = "on the device" if placement.static else ALONE
+    return f"{where}, compiled" if placement.compiled else where
 
 
 def _processor() -> str:

@@ -71,6 +71,7 @@ class TrainerSettings:
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     deterministic: bool = False
     cuda_graph: Literal["auto", "on", "off"] = "auto"
+    compile: bool = False
 
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1

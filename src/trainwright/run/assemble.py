@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from trainwright.data.batches import Batches
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
+from trainwright.engine.compiled import compile_networks
 from trainwright.engine.device import Placement, in_format, place
 from trainwright.engine.finite import first_nonfinite
 from trainwright.engine.scaling import LossScale
@@ -89,11 +90,14 @@ def assemble(
         optimizers=optimizers,
         schedule=build_schedule(config, options, task.objective, clock, allow),
         clock=clock,
-        placement=with_graph(placement, options, optimizers),
+        placement=replace(with_graph(placement, options, optimizers), compiled=options.compile),
         seed=seed,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
     )
+
+    if options.compile:
+        compile_networks(task)
 
     def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
         # What black becomes; on the device, so that no batch has to wait for it.

@@ -118,6 +118,11 @@ class GANTask(Task):
         """Only the generator is used after training."""
         return ("generator",)
 
+    @property
+    def compilable(self) -> Mapping[str, nn.Module]:
+        """The generator, and of the discriminator what it has before the heads."""
+        return {"generator": self.model.generator, "discriminator": self.model.discriminator.body}
+
     def turns(self, step: int) -> tuple[str, ...]:
         """Both players, or the discriminator alone between two moves of the generator."""
         generator_moves = (step + 1) % self.critic_steps == 0

@@ -70,6 +70,11 @@ class Task(nn.Module, ABC):
         """The players whose averaged weights are worth keeping: those that evaluation uses."""
         return tuple(self.players)
 
+    @property
+    def compilable(self) -> Mapping[str, nn.Module]:
+        """The modules that `trainer.compile` compiles, by name; each is called as a module."""
+        return self.players
+
     @abstractmethod
     def forward(
         self, player: str, batch: Batch, handed: Handed
