@@ -27,7 +27,7 @@ from trainwright.cli.train import _log_to_console
 from trainwright.data.progress import own_progress_lock
 from trainwright.engine import checkpoint, trainer
 from trainwright.errors import TrainwrightError
-from trainwright.run.run import Outcome
+from trainwright.run.request import Outcome
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy
 DRAWN_EVERY = 10  # in one of so many trials the plots at the end are drawn and compared too
