@@ -26,6 +26,7 @@ def compile_networks(task: Task) -> None:
     Raises ConfigError where there is no compiler.
     """
     _check_compiler(next(task.parameters()).device)
+    torch.compiler.reset()  # what earlier runs of this process have compiled counts towards a limit
     story = _Story()
     for network in task.compilable.values():
         # The slot of nn.Module.compile(): a copy of the module does not take it over.
