@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -85,7 +84,7 @@ def _assembled(request: Request) -> Assembly:
             ) from error
         raise
     if request.stacked:
-        assembly.state.placement = replace(assembly.state.placement, stacked=True)
+        assembly.state.placement = assembly.state.placement.shared()
     return assembly
 
 
