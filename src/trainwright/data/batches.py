@@ -5,6 +5,7 @@ Every window of one pass holds every example once; a batch may run on from one p
 so that all batches have the same size.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,11 +14,12 @@ import torch
 from torch import Tensor
 
 from trainwright.data.augment import Augment
-from trainwright.data.dataset import DataInfo, Split
+from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed, generator_for
 
 STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
+MOST_VALUES = 2**24  # that `train_examples` brings
 
 
 class Batch(NamedTuple):
@@ -99,6 +101,7 @@ class Batches:
         if self._targets is not None:
             self._targets = self._targets.to(device)
         self._orders: dict[int, Tensor] = {}
+        self._coins: Tensor | None = None  # (N,) bool, once asked for
 
     def at(self, step: int) -> Batch:
         """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
@@ -106,7 +109,9 @@ class Batches:
         if self._augment is None:
             return self._in_format(batch)
         generator = generator_for(self._seed, "augment", step, device=self._device)
-        return self._in_format(batch._replace(inputs=self._augment(batch.inputs, generator)))
+        mirrored = self._mirrored(step) if self._augment.alternates else None
+        inputs = self._augment(batch.inputs, generator, mirrored=mirrored)
+        return self._in_format(batch._replace(inputs=inputs))
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """Every example once, as stored and without augmentation; the last batch may be smaller."""
@@ -134,6 +139,21 @@ class Batches:
             indices = torch.cat([indices, self._order(epoch)[:missing]])
         return indices
 
+    def _mirrored(self, step: int) -> Tensor:
+        """Which examples of a step's batch alternation mirrors: (B,) bool.
+
+        In the first pass those for which a coin says so, and in every pass the others of the last.
+        """
+        if self._coins is None:
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, "alternating flip"))
+            coins = torch.rand(self.num_examples, generator=generator) < 0.5
+            self._coins = coins.to(self._inputs.device)
+        position = step * self.batch_size
+        epoch, start = divmod(position, self.num_examples)
+        passes = epoch + (start + torch.arange(self.batch_size)) // self.num_examples
+        is_odd = (passes % 2 == 1).to(self._inputs.device)
+        return self._coins[self._indices(position)] ^ is_odd
+
     def _order(self, epoch: int) -> Tensor:
         """The shuffled order of one pass over the data, kept while batches come from it."""
         if epoch not in self._orders:
@@ -154,6 +174,18 @@ class Batches:
         if not self._channels_last:
             return batch
         return batch._replace(inputs=batch.inputs.contiguous(memory_format=torch.channels_last))
+
+
+def train_examples(dataset: Dataset, num: int) -> Tensor:
+    """The first `num` training examples (n, ...) float32, normalised to mean 0 and variance 1.
+
+    Fewer of large images, for which fewer will do: such that they fit into 64 MB.
+    """
+    most = max(1, MOST_VALUES // math.prod(dataset.info.input_shape))
+    stored = dataset.train.inputs[: min(num, most)]
+    cpu = torch.device("cpu")
+    scale, shift = Normalisation.standard(dataset.info).tensors(stored.dim(), cpu)
+    return torch.addcmul(shift, stored.float(), scale)
 
 
 def at_once(several: Sequence[Batches], step: int) -> Batch:
