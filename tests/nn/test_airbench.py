@@ -96,21 +96,6 @@ def test_convolutions_begin_by_passing_their_inputs_on():
     assert (outputs[:, 24:64] - outputs[:, :40]).abs().mean() > 0.1
 
 
-def test_the_first_logits_are_as_large_whatever_they_are_divided_by():
-    images = photographs(64, size=32)
-    sizes = []
-    for divisor in (1.0, 72.0):
-        torch.manual_seed(0)
-        model = AirbenchNet(
-            input_shape=(3, 32, 32),
-            num_outputs=10,
-            train_inputs=lambda num: images[:num],
-            logit_divisor=divisor,
-        )
-        sizes.append(model(images))
-    torch.testing.assert_close(*sizes, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -119,7 +104,6 @@ def test_the_first_logits_are_as_large_whatever_they_are_divided_by():
         ({"widths": ()}, "widths"),
         ({"patch": 0}, "patch"),
         ({"batch_norm_momentum": 0.0}, "batch_norm_momentum"),
-        ({"logit_divisor": 0.0}, "logit_divisor"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_right(setting, message):

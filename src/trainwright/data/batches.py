@@ -150,8 +150,8 @@ class Batches:
             self._coins = coins.to(self._inputs.device)
         position = step * self.batch_size
         epoch, start = divmod(position, self.num_examples)
-        passes = epoch + (start + torch.arange(self.batch_size)) // self.num_examples
-        is_odd = (passes % 2 == 1).to(self._inputs.device)
+        places = torch.arange(start, start + self.batch_size, device=self._coins.device)
+        is_odd = (epoch + places // self.num_examples) % 2 == 1
         return self._coins[self._indices(position)] ^ is_odd
 
     def _order(self, epoch: int) -> Tensor:

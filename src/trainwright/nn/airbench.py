@@ -13,6 +13,9 @@ from trainwright.nn.layers import check_positive, check_widths, image_size
 from trainwright.nn.whitening import Whitening
 
 NUM_IMAGES = 5000  # whose patches are whitened
+# Of the logits, times the number of features. The published network has 1; with this one its output
+# layer wants the learning rate of its biases.
+LOGIT_SCALE = 32 / 9
 
 
 class AirbenchNet(nn.Module):
@@ -21,7 +24,7 @@ class AirbenchNet(nn.Module):
     Its first layer whitens the patches of the training images, its convolutions begin by passing
     their inputs on, and its normalisations have no gain. Each block halves the map for as long as
     both sides stay at least 2; the largest value of each last map goes into one linear layer, whose
-    outputs are divided by `logit_divisor`.
+    logits are small: the mean over the features rather than the sum.
 
     `train_inputs` gives so many training images, normalised; None where a checkpoint brings what
     was learned from them.
@@ -36,7 +39,6 @@ class AirbenchNet(nn.Module):
         widths: tuple[int, ...] = (64, 256, 256),
         patch: int = 2,
         batch_norm_momentum: float = 0.4,
-        logit_divisor: float = 72.0,
     ) -> None:
         super().__init__()
         check_widths("widths", widths)
@@ -44,8 +46,6 @@ class AirbenchNet(nn.Module):
         num_channels, *sides = image_size("airbench", input_shape, minimum=patch + 1)
         if not 0 < batch_norm_momentum <= 1:
             raise ValueError(f"batch_norm_momentum={batch_norm_momentum} is not in 0 < value <= 1")
-        if not logit_divisor > 0:
-            raise ValueError(f"logit_divisor={logit_divisor} is not above 0")
         self.whitening = Whitening(num_channels, kernel_size=patch)
         if train_inputs is not None:
             self.whitening.fit(train_inputs(NUM_IMAGES))
@@ -62,15 +62,14 @@ class AirbenchNet(nn.Module):
                 layers += [_norm(width, batch_norm_momentum), nn.GELU()]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(num_channels, num_outputs, bias=False)
-        # So that the first logits are as large as those of the published network.
-        nn.init.normal_(self.head.weight, std=logit_divisor / num_channels)
-        self.logit_divisor = logit_divisor
+        nn.init.normal_(self.head.weight, std=1 / LOGIT_SCALE)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits or values (B, num_outputs)."""
         maps = self.features(self.whitening(images))  # (B, widths[-1], H', W')
-        outputs: Tensor = self.head(maps.amax(dim=(2, 3)))
-        return outputs / self.logit_divisor
+        features = maps.amax(dim=(2, 3))
+        outputs: Tensor = self.head(features) * (LOGIT_SCALE / features.shape[1])
+        return outputs
 
 
 def _passing_on(in_channels: int, out_channels: int) -> nn.Conv2d:
