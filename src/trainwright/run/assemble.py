@@ -19,6 +19,7 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.compiled import compile_networks
 from trainwright.engine.device import Placement, in_format, place
 from trainwright.engine.finite import first_nonfinite
+from trainwright.engine.layout import keep_channels_last
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
@@ -269,3 +270,5 @@ def move_task(task: Task, placement: Placement) -> None:
     for parameter in task.parameters():
         if parameter.dim() == 4:
             parameter.data = in_format(parameter.data, placement.memory_format)
+    if placement.memory_format == torch.channels_last:
+        keep_channels_last(task)
