@@ -169,6 +169,34 @@ def test_a_step_that_goes_wrong_leaves_all_as_it_was_and_raises_what_a_plain_one
     assert all(torch.equal(p, s) for p, s in zip(plain, static, strict=True))
 
 
+def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled):
+    """From one of before the first step too, when optimizers have no state yet."""
+    whole, _ = made(assembled, MLP, static=True)
+    fit(whole.state, whole.train, [], whole.settings)
+    run, _ = made(assembled, MLP, static=True)
+    tensors = {k: v.clone() for k, v in checkpoint.state_tensors(run.state).items()}
+    progress = checkpoint.progress_metadata(run.state)
+    good, bad = run.train._scale, torch.full_like(run.train._scale, float("nan"))
+
+    class Spoil(Note):
+        def due(self, step, total):
+            run.train._scale = bad if step == 7 else run.train._scale
+            return step == 10
+
+    with pytest.raises(NonFiniteError, match="step 8"):
+        fit(run.state, run.train, [Spoil()], run.settings)
+    run.train._scale = good
+    checkpoint.restore(run.state, tensors, progress)
+
+    class Always(Note):
+        def due(self, step, total):
+            return True
+
+    fit(run.state, run.train, [Always()], run.settings)
+    expected, found = checkpoint.state_tensors(whole.state), checkpoint.state_tensors(run.state)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
 def test_a_run_that_ends_or_is_stopped_is_looked_at_even_if_no_hook_is_due(assembled):
     assembly, _ = made(assembled, MLP, static=True)
     assembly.train._scale.fill_(float("nan"))

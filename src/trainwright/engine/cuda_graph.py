@@ -56,7 +56,7 @@ class OnDeviceSteps:
 
     def _begin(self, move: Move) -> None:
         state = move.state
-        self._move, self._static, self._graphs = move, None, None
+        self._move, self._static, self._graphs, state.unread = move, None, None, None
         inner = [o for optimizer in state.optimizers.values() for o in optimizer.optimizers]
         if not all(has_begun(optimizer) for optimizer in inner):
             return

@@ -34,9 +34,10 @@ class StaticStep:
         self._first_step = state.step
         self._material = [t.clone() for t in self._batches.material(state.step)]
         self.generator = self._batches.reseeded(None, state.step)
-        self._found_inf = torch.zeros((), device=device)  # 1 from the first move that went wrong
+        # 1 from the first move on that went wrong, in the type that the kernels read.
+        self._found_inf = torch.zeros((), dtype=torch.float32, device=device)
         self._num_good = torch.zeros((), dtype=torch.float64, device=device)  # moves before that
-        self._average = torch.zeros((), device=device)
+        self._average = torch.zeros((), dtype=torch.float32, device=device)
         self._movers = {
             name: _Mover(optimizer, self._found_inf, device)
             for name, optimizer in state.optimizers.items()
@@ -99,7 +100,7 @@ class StaticStep:
         step, number = self._first_step, int(self._num_good)
         while number >= (num_turns := len(self._state.task.turns(step))):
             step, number = step + 1, number - num_turns
-        self._state.step = step
+        self._state.step, self._state.unread = step, None
         raise self._refused(step, number)
 
     def _note(self, loss: Tensor, norm: Tensor) -> None:
