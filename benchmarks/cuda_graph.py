@@ -70,6 +70,7 @@ def ours(graph: str, device: str, clock: Clock, num_steps: int) -> None:
                 "model=mlp",
                 "data=generated",
                 f"data.num_images={NUM_IMAGES}",
+                "data.num_test=200",
                 f"trainer.batch_size={BATCH_SIZE}",
                 "trainer.precision=fp32",
                 "trainer.epochs=null",
