@@ -30,7 +30,8 @@ class StaticStep:
     def __init__(self, move: Move) -> None:
         self._state, self._batches, self._settings = move
         state = self._state
-        device = state.placement.device
+        # As tensors have it: `cuda` alone is a device too.
+        self.device = device = torch.empty(0, device=state.placement.device).device
         self._first_step = state.step
         self._material = [t.clone() for t in self._batches.material(state.step)]
         self.generator = self._batches.reseeded(None, state.step)
@@ -105,7 +106,7 @@ class StaticStep:
 
     def _note(self, loss: Tensor, norm: Tensor) -> None:
         """Note whether a move may be made: its loss and gradient are finite, as all before it."""
-        is_wrong = (loss.double() + norm) * 0 != 0  # 0 times infinity is not a number
+        is_wrong = (loss.double().reshape(()) + norm) * 0 != 0  # 0 times infinity is not a number
         torch.logical_or(is_wrong, self._found_inf, out=self._found_inf)
         self._num_good += 1 - self._found_inf
 
