@@ -48,6 +48,7 @@ RUNS = {
     "momentum": (*MLP, "optimizer=sgd"),
     "plain SGD": (*MLP, "optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false"),
     "augmented": (*MLP, "data.augment={shift: 1, rotate: 10, scale: 0.1, cutout: 2}"),
+    "mirror images that alternate": (*MLP, "data.augment={flip: alternating, shift: 1}"),
     "GAN with lazy R1": (*GAN, "task.r1=0.5", "task.r1_every=3", "trainer.ema=0.9"),
     "GAN with critic steps": (
         *GAN, "task.loss=wasserstein_gp", "task.relativistic=false", "task.r1=0",
@@ -262,13 +263,13 @@ def on_device_of_images(call):
     class Draws:
         device = "meta"
 
-    def wrapped(self, images, generator):
+    def wrapped(self, images, generator, **named):
         rand = torch.rand
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 torch, "rand", lambda *size, generator, device: rand(*size, device=device)
             )
-            return call(self, images, Draws())
+            return call(self, images, Draws(), **named)
 
     return wrapped
 

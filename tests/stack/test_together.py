@@ -98,6 +98,13 @@ CASES = {
         ),
         [["seed=1"], ["seed=2"]],
     ),
+    "airbench": (
+        (
+            *(*SHORT, "model=airbench", "model.widths=[8]", "data.augment.flip=alternating"),
+            *("optimizer=sgd", "optimizer.lr=1e-4"),
+        ),
+        [["seed=1"], ["seed=2"], ["optimizer.lr=3e-4"]],
+    ),
     **{
         f"{name} schedule": (
             (*MLP, f"schedule={name}", "optimizer=sgd"),

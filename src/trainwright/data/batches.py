@@ -5,6 +5,7 @@ Every window of one pass holds every example once; a batch may run on from one p
 so that all batches have the same size.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,11 +14,12 @@ import torch
 from torch import Tensor
 
 from trainwright.data.augment import Augment
-from trainwright.data.dataset import DataInfo, Split
+from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed
 
 STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
+MOST_VALUES = 2**24  # that `train_examples` brings
 
 
 class Batch(NamedTuple):
@@ -99,26 +101,32 @@ class Batches:
         if self._targets is not None:
             self._targets = self._targets.to(device)
         self._orders: dict[int, Tensor] = {}
+        self._coins: Tensor | None = None  # (N,) bool, once asked for
 
     def at(self, step: int) -> Batch:
         """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
         generator = None if self._augment is None else self.reseeded(None, step)
-        return self._finished(self._normalised(self._shuffled(step)), generator)
+        batch = self._normalised(self._shuffled(step))
+        return self._finished(batch, generator, self._mirrored(step))
 
     def material(self, step: int) -> list[Tensor]:
         """What the batch of `step` is made of, on the device, of the same shapes in every step.
 
         Where all examples are there already: the indices (B,) of those of the batch. Else they
-        themselves as stored, (B, ...), and their targets (B,) where there are any.
+        themselves as stored, (B, ...), and their targets (B,) where there are any. Where mirror
+        images alternate, first of all which examples are mirrored, (B,).
         """
-        if self._is_resident:
-            return [self._indices(step * self.batch_size)]
-        return self._shuffled(step)
+        position = step * self.batch_size
+        material = [self._indices(position)] if self._is_resident else self._shuffled(step)
+        mirrored = self._mirrored(step)
+        return material if mirrored is None else [mirrored, *material]
 
     def made_of(self, material: Sequence[Tensor], generator: torch.Generator) -> Batch:
         """The batch that `at` gives, of its material, and of the generator as `reseeded` for it."""
-        stored = self._stored(material[0]) if self._is_resident else material
-        return self._finished(self._normalised(stored), generator)
+        examples = list(material)
+        mirrored = examples.pop(0) if self._alternates else None
+        stored = self._stored(examples[0]) if self._is_resident else examples
+        return self._finished(self._normalised(stored), generator, mirrored)
 
     def reseeded(self, generator: torch.Generator | None, step: int) -> torch.Generator:
         """The generator, or a new one, from which the augmentation of `step` draws."""
@@ -157,6 +165,27 @@ class Batches:
             indices = torch.cat([indices, self._order(epoch)[:missing]])
         return indices
 
+    @property
+    def _alternates(self) -> bool:
+        return self._augment is not None and self._augment.alternates
+
+    def _mirrored(self, step: int) -> Tensor | None:
+        """Which examples of a step's batch alternation mirrors: (B,) bool; None without it.
+
+        In the first pass those for which a coin says so, and in every pass the others of the last.
+        """
+        if not self._alternates:
+            return None
+        if self._coins is None:
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, "alternating flip"))
+            coins = torch.rand(self.num_examples, generator=generator) < 0.5
+            self._coins = coins.to(self._inputs.device)
+        position = step * self.batch_size
+        epoch, start = divmod(position, self.num_examples)
+        places = torch.arange(start, start + self.batch_size, device=self._coins.device)
+        is_odd = (epoch + places // self.num_examples) % 2 == 1
+        return self._moved(self._coins[self._indices(position)] ^ is_odd)
+
     def _order(self, epoch: int) -> Tensor:
         """The shuffled order of one pass over the data, kept while batches come from it."""
         if epoch not in self._orders:
@@ -186,16 +215,31 @@ class Batches:
         inputs = torch.addcmul(self._shift, stored[0].float(), self._scale)
         return Batch(inputs, stored[1] if len(stored) > 1 else None)
 
-    def _finished(self, batch: Batch, generator: torch.Generator | None) -> Batch:
+    def _finished(
+        self, batch: Batch, generator: torch.Generator | None, mirrored: Tensor | None
+    ) -> Batch:
         """Augmented, where that is wanted, and in the format of the network's maps."""
         if self._augment is None or generator is None:
             return self._in_format(batch)
-        return self._in_format(batch._replace(inputs=self._augment(batch.inputs, generator)))
+        inputs = self._augment(batch.inputs, generator, mirrored=mirrored)
+        return self._in_format(batch._replace(inputs=inputs))
 
     def _in_format(self, batch: Batch) -> Batch:
         if not self._channels_last:
             return batch
         return batch._replace(inputs=batch.inputs.contiguous(memory_format=torch.channels_last))
+
+
+def train_examples(dataset: Dataset, num: int) -> Tensor:
+    """The first `num` training examples (n, ...) float32, normalised to mean 0 and variance 1.
+
+    Fewer of large images, for which fewer will do: such that they fit into 64 MB.
+    """
+    most = max(1, MOST_VALUES // math.prod(dataset.info.input_shape))
+    stored = dataset.train.inputs[: min(num, most)]
+    cpu = torch.device("cpu")
+    scale, shift = Normalisation.standard(dataset.info).tensors(stored.dim(), cpu)
+    return torch.addcmul(shift, stored.float(), scale)
 
 
 def at_once(several: Sequence[Batches], step: int) -> Batch:

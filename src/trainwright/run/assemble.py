@@ -3,16 +3,17 @@
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.config.build import build, check, section, settings
 from trainwright.data.augment import make_augment
-from trainwright.data.batches import Batches
+from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
@@ -76,7 +77,9 @@ def assemble(
     _check_splits(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
-    task = build_task(config, dataset.info, seed, allow)
+    # What goes on has its network from its checkpoint, whatever that once learned from the data.
+    train_inputs = None if again is not None else partial(train_examples, dataset)
+    task = build_task(config, dataset.info, seed, allow, train_inputs)
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
     _check_keepable(task)
@@ -178,7 +181,7 @@ def _check_splits(dataset: Dataset) -> None:
 
 def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None) -> None:
     """Find wrong keys and types in every section before the data is fetched and read."""
-    facts = ("input_shape", "num_outputs", "num_classes")
+    facts = ("input_shape", "num_outputs", "num_classes", "train_inputs")
     check(nn.Module, config["model"], key="model", given=facts, allow=allow)
     check(Task, config["task"], key="task", given=(*facts, "model", "info", "seed"), allow=allow)
     check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
@@ -207,14 +210,23 @@ def check_durations(options: TrainerSettings, clock: Clock) -> None:
 
 
 def build_task(
-    config: DictConfig, info: DataInfo, seed: int, allow: Collection[str] | None
+    config: DictConfig,
+    info: DataInfo,
+    seed: int,
+    allow: Collection[str] | None,
+    train_inputs: Callable[[int], Tensor] | None = None,
 ) -> Task:
-    """The network, initialised from the seed alone, inside its task."""
+    """The network, initialised from the seed, inside its task.
+
+    `train_inputs`: for a network that also begins with something of the training examples; None
+    where a checkpoint brings that.
+    """
     torch.manual_seed(derive_seed(seed, "initialisation"))
     facts = {
         "input_shape": info.input_shape,
         "num_outputs": info.num_outputs,
         "num_classes": info.num_classes,
+        "train_inputs": train_inputs,
     }
     model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
     facts = {**facts, "model": model, "info": info, "seed": seed}

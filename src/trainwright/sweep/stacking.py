@@ -43,6 +43,7 @@ OWN = (
 )
 MODELS = (
     "trainwright.nn.mlp.MLP",
+    "trainwright.nn.airbench.AirbenchNet",
     "trainwright.nn.cnn.CNN",
     "trainwright.nn.resnet.ResNet",
     "trainwright.nn.mlp_gan.mlp_gan",
