@@ -13,6 +13,7 @@ from torch import nn
 from trainwright.engine import checkpoint
 from trainwright.engine.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
 from trainwright.engine.device import Placement
+from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
 from trainwright.engine.optim import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
@@ -92,7 +93,7 @@ def test_a_captured_run_that_is_stopped_goes_on_to_the_same_bits(assembled, name
     first = on_gpu(assembled, RUNS[name], "on")
     first.state.clock = replace(first.state.clock, total_steps=30)
 
-    class Stop:
+    class Stop(Hook):
         def due(self, step, total):
             return step == 17
 
@@ -224,7 +225,7 @@ def graphs_of(assembled, overrides, wanted="auto"):
     return _Graphs(steps._static, move)
 
 
-class Once:
+class Once(Hook):
     def __init__(self, step):
         self.step = step
 

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from trainwright.data.augment import Augment
 from trainwright.engine import checkpoint
 from trainwright.engine.cuda_graph import OnDeviceSteps
+from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
 from trainwright.engine.static_step import StaticStep
 from trainwright.engine.trainer import fit, train_step
@@ -62,7 +63,7 @@ RUNS = {
 }  # fmt: skip
 
 
-class Note:
+class Note(Hook):
     """A hook that keeps what a log would hold, of every other step."""
 
     def __init__(self):
@@ -91,7 +92,15 @@ def few(*names):
     return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
 
 
-@pytest.mark.parametrize("name", RUNS)
+SLOWER = (
+    "convolutions, batch normalisation, bf16",
+    "convolutional GAN",
+    "plain SGD",
+    "GAN whose noise fades",
+)
+
+
+@pytest.mark.parametrize("name", few(*(name for name in RUNS if name not in SLOWER)))
 def test_static_steps_give_the_bits_of_plain_ones(assembled, name):
     """Weights, optimizer state, averages, metrics and learning rates, of twelve steps."""
     found = []
@@ -203,6 +212,59 @@ def test_a_run_that_ends_or_is_stopped_is_looked_at_even_if_no_hook_is_due(assem
     assembly.train._scale.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="step 1"):
         fit(assembly.state, assembly.train, [], assembly.settings)
+
+
+@pytest.mark.parametrize("growth", ["1", "1e8"])  # of the learning rate, an epoch
+def test_a_whole_run_leaves_the_same_folder(train, monkeypatch, tmp_path, growth):
+    """Also one whose numbers overflow between two looks: no later step is logged or saved."""
+    left = []
+    for static in (False, True):
+        folder = tmp_path / f"{static}"
+        monkeypatch.setattr(
+            "trainwright.run.assemble.with_graph",
+            lambda placement, *_, static=static: replace(placement, static=static),
+        )
+        typed = [*MLP, *COMMON, "schedule=exponential", f"schedule.gamma={growth}"]
+        typed += ["trainer.steps=40", "trainer.log_every=4", "trainer.save_every=4"]
+        try:
+            train(folder, *typed)
+            message = ""
+        except NonFiniteError as error:
+            message = str(error).replace(str(folder), "")
+        tensors, metadata = checkpoint.load(folder / "checkpoints" / "last.safetensors")
+        left.append(
+            (message, (folder / "metrics.jsonl").read_text(), metadata["progress"], tensors)
+        )
+    (*plain, expected), (*static, found) = left
+    assert plain == static
+    assert ("no longer finite in step" in plain[0]) is (growth == "1e8")
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_a_hook_that_looks_only_where_another_does_waits_for_nothing(assembled):
+    """As the one that prunes runs of a sweep: it is due after every step."""
+    run, _ = made(assembled, MLP, static=True)
+
+    class Follower(Note):
+        always_looks = False
+
+        def due(self, step, total):
+            return True
+
+        def __call__(self, state, metrics):
+            pass
+
+    looked = []
+
+    class Leader(Note):
+        def due(self, step, total):
+            if run.state.unread is not None and step == 3:
+                settle = run.state.unread.settle
+                run.state.unread.settle = lambda: looked.append(run.state.step) or settle()
+            return step == 7
+
+    fit(run.state, run.train, [Leader(), Follower()], run.settings)
+    assert looked == [7, 12]  # and at the end
 
 
 class OnMeta(TorchDispatchMode):
