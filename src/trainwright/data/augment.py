@@ -145,7 +145,6 @@ class Augment:
 
         if mirrored is None:
             mirrored = flip < self.flip
-        mirrored = mirrored.to(images.device)
         # Everything by whole pixels: which row and column each pixel of the result comes from.
         rows = torch.arange(height, device=images.device) - down[:, None]  # (B, H)
         columns = torch.arange(width, device=images.device) - right[:, None]  # (B, W)

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainwright.data.augment import Augment
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.data.read_ahead import ReadAhead
-from trainwright.seeds import derive_seed, generator_for
+from trainwright.seeds import derive_seed
 
 STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
 MOST_VALUES = 2**24  # that `train_examples` brings
@@ -105,13 +105,32 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
-        batch = self._shuffled(step)
-        if self._augment is None:
-            return self._in_format(batch)
-        generator = generator_for(self._seed, "augment", step, device=self._device)
-        mirrored = self._mirrored(step) if self._augment.alternates else None
-        inputs = self._augment(batch.inputs, generator, mirrored=mirrored)
-        return self._in_format(batch._replace(inputs=inputs))
+        generator = None if self._augment is None else self.reseeded(None, step)
+        batch = self._normalised(self._shuffled(step))
+        return self._finished(batch, generator, self._mirrored(step))
+
+    def material(self, step: int) -> list[Tensor]:
+        """What the batch of `step` is made of, on the device, of the same shapes in every step.
+
+        Where all examples are there already: the indices (B,) of those of the batch. Else they
+        themselves as stored, (B, ...), and their targets (B,) where there are any. Last, where
+        flips alternate, which of them are mirrored (B,).
+        """
+        indices = [self._indices(step * self.batch_size)] if self._is_resident else None
+        mirrored = self._mirrored(step)
+        return (indices or self._shuffled(step)) + ([] if mirrored is None else [mirrored])
+
+    def made_of(self, material: Sequence[Tensor], generator: torch.Generator) -> Batch:
+        """The batch that `at` gives, of its material, and of the generator as `reseeded` for it."""
+        material, mirrored = (material[:-1], material[-1]) if self._alternates else (material, None)
+        stored = self._stored(material[0]) if self._is_resident else material
+        return self._finished(self._normalised(stored), generator, mirrored)
+
+    def reseeded(self, generator: torch.Generator | None, step: int) -> torch.Generator:
+        """The generator, or a new one, from which the augmentation of `step` draws."""
+        if generator is None:
+            generator = torch.Generator(self._device)
+        return generator.manual_seed(derive_seed(self._seed, "augment", step))
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """Every example once, as stored and without augmentation; the last batch may be smaller."""
@@ -120,14 +139,19 @@ class Batches:
             stop = min(start + batch_size, num_examples)
             yield self._in_format(self._take(torch.arange(start, stop)))
 
-    def _shuffled(self, step: int) -> Batch:
+    @property
+    def _is_resident(self) -> bool:
+        """Whether all examples are on the device, and no file that is read as they are needed."""
+        return self._read_ahead is None and self._inputs.device.type == self._device.type
+
+    def _shuffled(self, step: int) -> list[Tensor]:
         indices = self._indices(step * self.batch_size)
         if self._read_ahead is None:
-            return self._take(indices)
+            return self._stored(indices)
         if self._read_ahead.is_worth_it:
             self._read_ahead.ask_for(self._indices((step + STEPS_AHEAD) * self.batch_size))
         with self._read_ahead.watching(self.batch_size):
-            return self._take(indices)
+            return self._stored(indices)
 
     def _indices(self, position: int) -> Tensor:
         """Where the `batch_size` examples from `position` of the stream on are stored."""
@@ -139,11 +163,18 @@ class Batches:
             indices = torch.cat([indices, self._order(epoch)[:missing]])
         return indices
 
-    def _mirrored(self, step: int) -> Tensor:
-        """Which examples of a step's batch alternation mirrors: (B,) bool.
+    @property
+    def _alternates(self) -> bool:
+        """Whether flips alternate from pass to pass."""
+        return self._augment is not None and self._augment.alternates
+
+    def _mirrored(self, step: int) -> Tensor | None:
+        """Which examples of a step's batch alternation mirrors: (B,) bool; None where it is off.
 
         In the first pass those for which a coin says so, and in every pass the others of the last.
         """
+        if not self._alternates:
+            return None
         if self._coins is None:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "alternating flip"))
             coins = torch.rand(self.num_examples, generator=generator) < 0.5
@@ -152,7 +183,7 @@ class Batches:
         epoch, start = divmod(position, self.num_examples)
         places = torch.arange(start, start + self.batch_size, device=self._coins.device)
         is_odd = (epoch + places // self.num_examples) % 2 == 1
-        return self._coins[self._indices(position)] ^ is_odd
+        return self._moved(self._coins[self._indices(position)] ^ is_odd)
 
     def _order(self, epoch: int) -> Tensor:
         """The shuffled order of one pass over the data, kept while batches come from it."""
@@ -164,11 +195,33 @@ class Batches:
         return self._orders[epoch]
 
     def _take(self, indices: Tensor) -> Batch:
-        stored = self._inputs.index_select(0, indices.to(self._inputs.device))
-        inputs = torch.addcmul(self._shift, stored.to(self._device).float(), self._scale)
+        return self._normalised(self._stored(indices))
+
+    def _stored(self, indices: Tensor) -> list[Tensor]:
+        """Inputs, and targets where there are any, as they are stored, on the device."""
+        inputs = self._inputs.index_select(0, indices.to(self._inputs.device))
         if self._targets is None:
-            return Batch(inputs, None)
-        return Batch(inputs, self._targets.index_select(0, indices.to(self._targets.device)))
+            return [self._moved(inputs)]
+        return [self._moved(inputs), self._targets.index_select(0, self._moved(indices))]
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the device; from the memory of the host without waiting for a GPU to have it."""
+        if self._device.type == "cuda" and tensor.device.type == "cpu":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+    def _normalised(self, stored: Sequence[Tensor]) -> Batch:
+        inputs = torch.addcmul(self._shift, stored[0].float(), self._scale)
+        return Batch(inputs, stored[1] if len(stored) > 1 else None)
+
+    def _finished(
+        self, batch: Batch, generator: torch.Generator | None, mirrored: Tensor | None
+    ) -> Batch:
+        """Augmented, where that is wanted, and in the format of the network's maps."""
+        if self._augment is None or generator is None:
+            return self._in_format(batch)
+        inputs = self._augment(batch.inputs, generator, mirrored=mirrored)
+        return self._in_format(batch._replace(inputs=inputs))
 
     def _in_format(self, batch: Batch) -> Batch:
         if not self._channels_last:

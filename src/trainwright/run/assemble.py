@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +17,17 @@ from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
+from trainwright.engine.compiled import compile_networks
 from trainwright.engine.device import Placement, in_format, place
 from trainwright.engine.finite import first_nonfinite
+from trainwright.engine.layout import keep_channels_last
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.engine.tensor_file import unfit
 from trainwright.errors import ConfigError
+from trainwright.run.cuda_graph import with_graph
 from trainwright.run.fork import fork_of
 from trainwright.run.lineage import Lineage
 from trainwright.run.optimization import Slower, build_optimizers, build_schedule
@@ -85,19 +88,24 @@ def assemble(
     move_task(task, placement)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
+    optimizers = build_optimizers(config, task.players, placement, allow, slower)
     state = TrainState(
         task=task,
-        optimizers=build_optimizers(config, task.players, placement, allow, slower),
+        optimizers=optimizers,
         schedule=build_schedule(config, options, task.objective, clock, allow),
         clock=clock,
-        placement=placement,
+        placement=replace(with_graph(placement, options, optimizers), compiled=options.compile),
         seed=seed,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
     )
 
+    if options.compile:
+        compile_networks(task)
+
     def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
-        shift = torch.tensor(task.normalisation.shift)  # what black becomes
+        # What black becomes; on the device, so that no batch has to wait for it.
+        shift = torch.tensor(task.normalisation.shift, device=placement.device)
         augment = make_augment(augment_node, input_shape=dataset.info.input_shape, fill=shift)
         return Batches(
             split,
@@ -274,3 +282,5 @@ def move_task(task: Task, placement: Placement) -> None:
     for parameter in task.parameters():
         if parameter.dim() == 4:
             parameter.data = in_format(parameter.data, placement.memory_format)
+    if placement.memory_format == torch.channels_last:
+        keep_channels_last(task)
