@@ -51,6 +51,9 @@ RUNS = {
     "whitened, flips that alternate": (
         "model=airbench", "model.widths=[4]", "data.augment.flip=alternating", "optimizer=sgd",
         "optimizer.lr=1e-4"),
+    "Muon, and SGD beside it": (
+        "model=cnn", "model.channels=[4,8]", "optimizer=muon_sgd", "optimizer.others.lr=0.01"),
+    "Muon, decaying": (*MLP, "model.widths=[12,6]", "optimizer=muon"),
     "GAN with lazy R1": (*GAN, "task.r1=0.5", "task.r1_every=3", "trainer.ema=0.9"),
     "GAN with critic steps": (
         *GAN, "task.loss=wasserstein_gp", "task.relativistic=false", "task.r1=0",
