@@ -48,9 +48,8 @@ RUNS = {
     "momentum": (*MLP, "optimizer=sgd"),
     "plain SGD": (*MLP, "optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false"),
     "augmented": (*MLP, "data.augment={shift: 1, rotate: 10, scale: 0.1, cutout: 2}"),
-    "whitened, flips that alternate": (
-        "model=airbench", "model.widths=[4]", "data.augment.flip=alternating", "optimizer=sgd",
-        "optimizer.lr=1e-4"),
+    "mirror images that alternate": (*MLP, "data.augment={flip: alternating, shift: 1}"),
+    "whitened": ("model=airbench", "model.widths=[4]", "optimizer=sgd", "optimizer.lr=1e-4"),
     "Muon, and SGD beside it": (
         "model=cnn", "model.channels=[4,8]", "optimizer=muon_sgd", "optimizer.others.lr=0.01"),
     "Muon, decaying": (*MLP, "model.widths=[12,6]", "optimizer=muon"),
@@ -240,13 +239,13 @@ def on_device_of_images(call):
     class Draws:
         device = "meta"
 
-    def wrapped(self, images, generator, *, mirrored=None):
+    def wrapped(self, images, generator, **named):
         rand = torch.rand
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 torch, "rand", lambda *size, generator, device: rand(*size, device=device)
             )
-            return call(self, images, Draws(), mirrored=mirrored)
+            return call(self, images, Draws(), **named)
 
     return wrapped
 

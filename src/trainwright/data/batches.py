@@ -113,17 +113,19 @@ class Batches:
         """What the batch of `step` is made of, on the device, of the same shapes in every step.
 
         Where all examples are there already: the indices (B,) of those of the batch. Else they
-        themselves as stored, (B, ...), and their targets (B,) where there are any. Last, where
-        flips alternate, which of them are mirrored (B,).
+        themselves as stored, (B, ...), and their targets (B,) where there are any. Where mirror
+        images alternate, first of all which examples are mirrored, (B,).
         """
-        indices = [self._indices(step * self.batch_size)] if self._is_resident else None
+        position = step * self.batch_size
+        material = [self._indices(position)] if self._is_resident else self._shuffled(step)
         mirrored = self._mirrored(step)
-        return (indices or self._shuffled(step)) + ([] if mirrored is None else [mirrored])
+        return material if mirrored is None else [mirrored, *material]
 
     def made_of(self, material: Sequence[Tensor], generator: torch.Generator) -> Batch:
         """The batch that `at` gives, of its material, and of the generator as `reseeded` for it."""
-        material, mirrored = (material[:-1], material[-1]) if self._alternates else (material, None)
-        stored = self._stored(material[0]) if self._is_resident else material
+        examples = list(material)
+        mirrored = examples.pop(0) if self._alternates else None
+        stored = self._stored(examples[0]) if self._is_resident else examples
         return self._finished(self._normalised(stored), generator, mirrored)
 
     def reseeded(self, generator: torch.Generator | None, step: int) -> torch.Generator:
@@ -165,11 +167,10 @@ class Batches:
 
     @property
     def _alternates(self) -> bool:
-        """Whether flips alternate from pass to pass."""
         return self._augment is not None and self._augment.alternates
 
     def _mirrored(self, step: int) -> Tensor | None:
-        """Which examples of a step's batch alternation mirrors: (B,) bool; None where it is off.
+        """Which examples of a step's batch alternation mirrors: (B,) bool; None without it.
 
         In the first pass those for which a coin says so, and in every pass the others of the last.
         """
