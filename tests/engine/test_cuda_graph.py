@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trainwright.engine import checkpoint
 from trainwright.engine.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
@@ -262,6 +264,94 @@ def test_a_step_that_waits_is_found_before_it_is_captured_and_named(assembled, n
             graphs.run(step)
     assert graphs._captured == {}
     assert caplog.text.count("no CUDA graph: a step waits for the GPU in mine.py:12") == 1
+
+
+class Tape(TorchDispatchMode):
+    """A graph on a CPU: notes every operation with the tensors that it reads and writes.
+
+    Launched, it computes with the same tensors and the same numbers into the same tensors, whatever
+    Python would have done between. As a capture does nothing, `kept` are put back afterwards.
+    """
+
+    def __init__(self, kept):
+        super().__init__()
+        self._kept = [(tensor, tensor.detach().clone()) for tensor in kept]
+        self._noted = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        given = {id(t) for t in tree_leaves((args, kwargs))}
+        places = {t.untyped_storage().data_ptr() for t in tensors_of((args, kwargs))}
+        made = [t for t in tensors_of(found) if id(t) not in given]
+        if made and made[0].untyped_storage().data_ptr() in places:
+            return found  # a view, which stays one
+        self._noted.append((func, args, kwargs, made, given))
+        return found
+
+    @torch.no_grad()
+    def put_back(self):
+        for tensor, value in self._kept:
+            tensor.copy_(value)
+
+    @torch.no_grad()
+    def launch(self):
+        for func, args, kwargs, made, given in self._noted:
+            found = [t for t in tensors_of(func(*args, **kwargs)) if id(t) not in given]
+            for mine, new in zip(made, found, strict=True):
+                mine.copy_(new)
+
+
+def tensors_of(tree):
+    return [t for t in tree_leaves(tree) if isinstance(t, torch.Tensor) and t.numel()]
+
+
+QUICK = ("classifier", "dropout and augmentation", "GAN with R1 and critic steps")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in RUNS]
+)
+def test_launches_of_what_was_recorded_give_the_bits_of_steps_made_one_by_one(
+    assembled, no_gpu, monkeypatch, name
+):
+    """On a CPU, with a tape for a graph: no number of one step is repeated in the next."""
+    found = []
+    for is_captured in (False, True):
+        monkeypatch.setattr("trainwright.engine.cuda_graph.WARM_UPS", 2 if is_captured else 99)
+        graphs = graphs_of(assembled, (*RUNS[name], "schedule=cosine"))
+        static = graphs._static
+        state = static._state
+        modules = [state.task] if state.averaged is None else [state.task, state.averaged.task]
+        kept = [t for module in modules for t in (*module.parameters(), *module.buffers())]
+        kept += [m for optimizer in state.optimizers.values() for m in optimizer.memory()]
+        kept += [static._found_inf, static._num_good]
+
+        @contextmanager
+        def graph(recorded, kept=kept, **_):
+            generator, seed = torch.default_generator, torch.default_generator.initial_seed()
+            own = recorded.generator.initial_seed()
+            tape = Tape(kept)
+            with tape:
+                yield
+            tape.put_back()
+            recorded.generator.manual_seed(own)
+            generator.manual_seed(seed)
+            monkeypatch.setattr(recorded, "replay", tape.launch, raising=False)
+
+        monkeypatch.setattr(torch.cuda, "graph", graph)
+        seen = []
+        for step in range(state.step + 1, 24):
+            static.feed(step)
+            seen.append({k: v.clone() for k, v in graphs.run(step).items()})
+        assert bool(graphs._captured) is is_captured
+        static.settle()
+        found.append((checkpoint.state_tensors(state), seen))
+    (expected, numbers), (tensors, numbers_too) = found
+    assert [name for name in expected if not torch.equal(expected[name], tensors[name])] == []
+    for one, other in zip(numbers, numbers_too, strict=True):
+        assert one.keys() == other.keys()
+        assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 
 @pytest.mark.parametrize(
