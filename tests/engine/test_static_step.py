@@ -50,6 +50,10 @@ RUNS = {
     "plain SGD": (*MLP, "optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false"),
     "augmented": (*MLP, "data.augment={shift: 1, rotate: 10, scale: 0.1, cutout: 2}"),
     "mirror images that alternate": (*MLP, "data.augment={flip: alternating, shift: 1}"),
+    "whitened": ("model=airbench", "model.widths=[4]", "optimizer=sgd", "optimizer.lr=1e-4"),
+    "Muon, and SGD beside it": (
+        "model=cnn", "model.channels=[4,8]", "optimizer=muon_sgd", "optimizer.others.lr=0.01"),
+    "Muon, decaying": (*MLP, "model.widths=[12,6]", "optimizer=muon"),
     "GAN with lazy R1": (*GAN, "task.r1=0.5", "task.r1_every=3", "trainer.ema=0.9"),
     "GAN with critic steps": (
         *GAN, "task.loss=wasserstein_gp", "task.relativistic=false", "task.r1=0",
