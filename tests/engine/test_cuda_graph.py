@@ -37,6 +37,7 @@ RUNS = {
                                      "task.r1_every=3", "trainer.ema=0.9"),
     "convolutional GAN": ("model=gan", "model.width=4", "task.score=none"),
     "accumulated, SGD": (*MLP, "optimizer=sgd", "trainer.accumulate=4"),
+    "Muon, and SGD beside it": ("model=cnn", "model.channels=[4,8]", "optimizer=muon_sgd"),
 }  # fmt: skip
 COMMON = (
     "data=digits",
