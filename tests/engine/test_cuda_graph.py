@@ -1,6 +1,7 @@
 """Steps as CUDA graphs: on a GPU where there is one, and who decides what without one."""
 
 import random
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
@@ -265,6 +266,45 @@ def test_a_step_that_waits_is_found_before_it_is_captured_and_named(assembled, n
             graphs.run(step)
     assert graphs._captured == {}
     assert caplog.text.count("no CUDA graph: a step waits for the GPU in mine.py:12") == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "there is too little"),
+        (RuntimeError("operation not permitted\nmore"), "operation not permitted$"),
+    ],
+)
+def test_a_capture_that_fails_is_said_and_the_run_goes_on_without(
+    assembled, no_gpu, monkeypatch, caplog, first, reason
+):
+    """What fails first is told, and not what the end of the capture then says of itself."""
+    caplog.set_level("INFO")
+    streams = []
+
+    @contextmanager
+    def graph(*_, **__):
+        try:
+            raise first
+        except RuntimeError:
+            raise RuntimeError("the capture was invalidated")  # noqa: B904 - as torch does
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    graphs = graphs_of(assembled, MLP)
+    for step in range(4, 6 + WARM_UPS):
+        graphs._static.feed(step)
+        assert torch.isfinite(graphs.run(step)["loss"])
+    assert len(streams) == 1
+    assert len(caplog.messages) == 1
+    assert re.search(f"no CUDA graph: {reason}", caplog.messages[0])
+
+    must = graphs_of(assembled, MLP, "on")
+    for step in range(4, 4 + WARM_UPS):
+        must.run(step)
+    with pytest.raises(ConfigError, match=r"cuda_graph=on, but the step cannot be captured"):
+        must.run(4 + WARM_UPS)
 
 
 class Tape(TorchDispatchMode):
