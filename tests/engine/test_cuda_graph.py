@@ -20,6 +20,7 @@ from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
 from trainwright.engine.optim import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.static_step import StaticStep
 from trainwright.engine.trainer import fit
 from trainwright.errors import ConfigError
 from trainwright.run.cuda_graph import with_graph
@@ -217,8 +218,7 @@ def no_gpu(monkeypatch):
 
 
 def graphs_of(assembled, overrides, wanted="auto"):
-    typed = {o.partition("=")[0] for o in overrides}
-    assembly = assembled(*overrides, *(o for o in COMMON if o.partition("=")[0] not in typed))
+    assembly = graph_run(assembled, overrides)
     assembly.state.placement = replace(assembly.state.placement, static=True)
     settings = replace(assembly.settings, cuda_graph=wanted)
     move = Move(assembly.state, assembly.train, settings)
@@ -305,6 +305,46 @@ def test_a_capture_that_fails_is_said_and_the_run_goes_on_without(
         must.run(step)
     with pytest.raises(ConfigError, match=r"cuda_graph=on, but the step cannot be captured"):
         must.run(4 + WARM_UPS)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "on"])
+def test_a_first_step_that_fails_is_taken_back_and_made_plainly(
+    assembled, no_gpu, monkeypatch, caplog, wanted
+):
+    """Whatever it was that nobody has thought of; with batch normalisation, averages and a GAN."""
+    caplog.set_level("INFO")
+    overrides = (*RUNS["GAN with R1 and critic steps"], "trainer.steps=12")
+    plain, run = (graph_run(assembled, overrides) for _ in range(2))
+    fit(plain.state, plain.train, [], plain.settings)
+
+    def broken(self, step):
+        compute(self, step)
+        raise TypeError("nobody has thought of this\n(...)")
+
+    compute = StaticStep.compute
+    monkeypatch.setattr(StaticStep, "compute", broken)
+    run.state.placement = replace(run.state.placement, static=True)
+    monkeypatch.setattr(OnDeviceSteps, "_begin", begun_as_on_cuda)
+    settings = replace(run.settings, cuda_graph=wanted)
+    if wanted == "on":
+        with pytest.raises(ConfigError, match=r"captured: nobody has thought of this\n"):
+            fit(run.state, run.train, [], settings)
+        return
+    fit(run.state, run.train, [], settings)
+    assert caplog.messages == ["no CUDA graph: nobody has thought of this"]
+    expected, found = checkpoint.state_tensors(plain.state), checkpoint.state_tensors(run.state)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def begun_as_on_cuda(self, move, begin=OnDeviceSteps._begin):
+    begin(self, move)
+    if self._static is not None:
+        self._graphs = _Graphs(self._static, move)
+
+
+def graph_run(assembled, overrides):
+    typed = {o.partition("=")[0] for o in overrides}
+    return assembled(*overrides, *(o for o in COMMON if o.partition("=")[0] not in typed))
 
 
 class Tape(TorchDispatchMode):
