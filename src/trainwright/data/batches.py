@@ -91,7 +91,12 @@ class Batches:
             and split.inputs.shape[1] > 1
         )
         self._augment = augment
-        self._scale, self._shift = normalisation.tensors(split.inputs.dim(), device)
+        # As large as an example: what is broadcast within one is walked through number by number,
+        # which takes three times as long.
+        self._scale, self._shift = (
+            tensor.expand(1, *split.inputs.shape[1:]).contiguous()
+            for tensor in normalisation.tensors(split.inputs.dim(), device)
+        )
         self._inputs, self._targets = split.inputs, split.targets
         self._read_ahead: ReadAhead | None = None
         if _fits(self._inputs, device):
