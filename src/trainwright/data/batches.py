@@ -144,7 +144,8 @@ class Batches:
         num_examples = self.num_examples if limit is None else min(limit, self.num_examples)
         for start in range(0, num_examples, batch_size):
             stop = min(start + batch_size, num_examples)
-            yield self._in_format(self._take(torch.arange(start, stop)))
+            indices = torch.arange(start, stop, device=self._inputs.device)
+            yield self._in_format(self._take(indices))
 
     @property
     def _is_resident(self) -> bool:
@@ -197,7 +198,7 @@ class Batches:
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self.num_examples, generator=generator)
-            self._orders[epoch] = order.to(self._inputs.device)
+            self._orders[epoch] = self._moved(order) if self._is_resident else order
         return self._orders[epoch]
 
     def _take(self, indices: Tensor) -> Batch:
