@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from floor import Floor, floor
 
-import trainwright.run.run
+import trainwright.run.course
 from trainwright.cli.train import main as train
 from trainwright.data.batches import Batches
 from trainwright.engine.averages import AveragedTask
@@ -152,12 +152,12 @@ def main(typed: list[str]) -> None:
     """Train in a folder that is thrown away."""
     if not any(word.startswith(("trainer.steps", "trainer.epochs")) for word in typed):
         typed = [*typed, "trainer.steps=300"]
-    trainwright.run.run.fitting = fitting_measured
+    trainwright.run.course.fitting = fitting_measured
     with tempfile.TemporaryDirectory() as folder:
         train([*typed, f"run.dir={Path(folder) / 'run'}"])
 
 
-fitting = trainwright.run.run.fitting
+fitting = trainwright.run.course.fitting
 
 if __name__ == "__main__":
     main(sys.argv[1:])

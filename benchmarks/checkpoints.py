@@ -30,7 +30,8 @@ from trainwright.config.compose import register_schema, settle_length
 from trainwright.config_folder import config_folder
 from trainwright.engine.state import TrainState
 from trainwright.hooks.save import Save
-from trainwright.run.run import Request, run
+from trainwright.run.request import Request
+from trainwright.run.run import run
 
 # Two saves each. An epoch of the MLP lies between them, as by default; half of that of the GAN, so
 # that it is done sooner, and without a score, which makes the loop shorter: its share of saves is

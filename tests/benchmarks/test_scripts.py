@@ -53,3 +53,24 @@ def test_streaming_compares_memory_and_a_mapped_file(tmp_path):
     shown = run_script("streaming.py", "--folder", str(tmp_path / "big"), "--gigabytes", "0.05")
     assert re.search(r"^mapped: [\d.]+ ms a step, [\d.]+ reads$", shown, re.M)
     assert re.search(r"mapped is [\d.]+ times as fast", shown)
+
+
+@pytest.mark.slow
+def test_cifar_compares_steps_and_trainings(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (400, 32, 32, 3))):
+        split, label = ("train", "test")[number % 2], str(number % 5)
+        (tmp_path / "images" / split / label).mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(pixels.astype(np.uint8))
+        image.save(tmp_path / "images" / split / label / f"{number}.png")
+    words = [
+        "data=folder", f"data.path={tmp_path / 'images'}", f"data.root={tmp_path}",
+        "data.validation=20", "trainer.batch_size=50", "trainer.epochs=2", "model.widths=[8,8,8]",
+    ]  # fmt: skip
+    shown = run_script("cifar.py", "steps", "--rounds", "2", *words)
+    assert re.search(r"^batch 50: ours [\d.]+ s a step, by hand [\d.]+ s .* ratio", shown, re.M)
+    shown = run_script("cifar.py", "train", *words)
+    assert re.search(r"^ours, seed 0: [\d.]+% of the test images, [\d.]+ s of", shown, re.M)
+    assert re.search(r"^by hand, seed 0: [\d.]+% of the test images, [\d.]+ s of", shown, re.M)

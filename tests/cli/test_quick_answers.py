@@ -105,7 +105,10 @@ def complete(run_main, *words):
 def test_completes_options_keys_values_and_ones_own_configs(run_main, empty):
     (empty / "configs" / "model").mkdir(parents=True)
     (empty / "configs" / "model" / "mine.yaml").write_text("_target_: mine.Net\nnum_heads: 4\n")
-    models = [f"model={option}" for option in ("cnn", "gan", "mine", "mlp", "mlp_gan", "resnet")]
+    models = [
+        f"model={option}"
+        for option in ("airbench", "cnn", "gan", "mine", "mlp", "mlp_gan", "resnet")
+    ]
     assert complete(run_main, "model=") == models
     assert complete(run_main, "mod") == ["model.", "model="]
     keys = complete(run_main, "optimizer.")

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+from omegaconf import ListConfig
 
 from trainwright.engine import checkpoint
 
@@ -108,3 +109,19 @@ def test_ctrl_c_ends_the_jobs_of_hydra_s_own_sweeper_and_not_one_of_them(gate, e
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert len(list(empty.rglob("summary.json"))) == 1
+
+
+def test_ctrl_c_while_a_list_of_the_config_is_read_ends_with_130(run_main, empty, monkeypatch):
+    # OmegaConf then trips over the half-made list while it cleans up, and raises AttributeError.
+    set_item = ListConfig._set_item_impl
+
+    def interrupted(node, index, item):
+        if item == 77:
+            node._get_flag("readonly")  # as it does itself
+            signal.raise_signal(signal.SIGINT)
+        set_item(node, index, item)
+
+    monkeypatch.setattr(ListConfig, "_set_item_impl", interrupted)
+    result = run_main("model.widths=[77]")
+    assert (result.code, result.err) == (130, "stopped at once\n")
+    assert list(empty.iterdir()) == []

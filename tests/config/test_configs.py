@@ -81,7 +81,7 @@ def draw_images(folder):
             Image.new("RGB", (20, 16), colour).save(folder / label / f"{number}.png")
 
 
-IMAGE_MODELS = ("mlp", "cnn", "resnet", "gan", "mlp_gan")
+IMAGE_MODELS = ("mlp", "cnn", "resnet", "airbench", "gan", "mlp_gan")
 PAIRS = [
     *[(model, "digits") for model in IMAGE_MODELS],
     ("mlp", "tabular"),

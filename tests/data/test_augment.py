@@ -39,6 +39,7 @@ def test_everything_off_is_no_augmentation():
         ({"crop": True}, "augment.crop"),
         ({"flip": 1.5}, "between 0 and 1"),
         ({"flip": "yes"}, "augment.flip"),
+        ({"flip": "alternate"}, "did you mean alternating"),
         ({"rotate": float("nan")}, "augment.rotate"),
         ({"rotate": 181}, "augment.rotate"),
         ({"scale": 1}, "augment.scale"),

@@ -83,6 +83,48 @@ def test_augmentation_is_drawn_anew_for_every_step_and_seed():
             assert not torch.equal(drawn[first], drawn[second])
 
 
+def flipped_in(batches, num_steps):
+    """For each step which examples came mirrored, as pairs of their number and that."""
+    found = []
+    for step in range(num_steps):
+        inputs, targets = batches.at(step)
+        first, last = inputs[:, 0, 0, 0], inputs[:, 0, 0, -1]  # 0 and 1 as stored
+        assert ((first == 1) ^ (last == 1)).all()
+        found.append(list(zip(targets.tolist(), (first == 1).tolist(), strict=True)))
+    return found
+
+
+def alternating(seed=3, num_examples=50):
+    images = torch.zeros(num_examples, 1, 2, 4, dtype=torch.uint8)
+    images[..., -1] = 1
+    augment = make_augment({"flip": "alternating"}, input_shape=(1, 2, 4))
+    split = Split(images, torch.arange(num_examples))
+    return Batches(split, AS_IS, batch_size=7, seed=seed, device=CPU, augment=augment)
+
+
+def test_alternating_flips_show_every_example_both_ways_in_any_two_passes():
+    """Batches run on from one pass into the next, and each example is flipped by its own pass."""
+    seen = [pair for step in flipped_in(alternating(), 29) for pair in step]
+    passes = [dict(seen[start : start + 50]) for start in (0, 50, 100, 150)]
+    assert all(len(one) == 50 for one in passes)
+    assert 10 < sum(passes[0].values()) < 40  # a coin for each
+    assert passes[1] == {number: not flipped for number, flipped in passes[0].items()}
+    assert passes[2] == passes[0]
+    assert passes[3] == passes[1]
+
+
+def test_alternating_flips_are_a_function_of_seed_and_step_in_whatever_order_they_are_asked():
+    whole = flipped_in(alternating(), 20)
+    fresh = alternating()
+    backwards = {step: fresh.at(step) for step in reversed(range(20))}
+    for step, pairs in enumerate(whole):
+        inputs, targets = backwards[step]
+        flips = (inputs[:, 0, 0, 0] == 1).tolist()
+        assert list(zip(targets.tolist(), flips, strict=True)) == pairs
+    coins = [dict(pair for step in flipped_in(alternating(s), 7) for pair in step) for s in (3, 4)]
+    assert coins[0] != coins[1]
+
+
 def test_another_seed_is_another_order():
     assert stream(numbered(50, seed=0), 7) != stream(numbered(50, seed=1), 7)
 

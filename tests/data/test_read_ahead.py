@@ -7,9 +7,10 @@ from resource import RUSAGE_SELF, getrusage
 import pytest
 import torch
 
-from trainwright.data.batches import Batches, Normalisation, StackedBatches
+from trainwright.data.batches import Batches, Normalisation
 from trainwright.data.dataset import Split
 from trainwright.data.read_ahead import ReadAhead
+from trainwright.data.stacked import StackedBatches
 
 NUM, FIRST, BYTES, BATCH = 1200, 100, 3 * 64 * 64, 50  # the split begins at FIRST
 AS_IS = Normalisation(scale=(1.0,), shift=(0.0,))

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from trainwright.engine.device import in_format
+from trainwright.engine.layout import keep_channels_last
 
 
 @pytest.mark.parametrize("num_channels", [1, 3])
@@ -32,3 +34,57 @@ def test_the_convolutions_of_a_run_on_grey_images_compute_channels_last(assemble
     network(assembly.train.at(0).inputs)
     assert seen
     assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)
+
+
+class Watched(torch.autograd.Function):
+    """Passes maps on, and notes in which order they and their gradient come by."""
+
+    @staticmethod
+    def forward(ctx, maps, seen):
+        ctx.seen = seen
+        seen.append(maps.stride())
+        return maps.view_as(maps)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.seen.append(gradient.stride())
+        return gradient, None
+
+
+class FromFeaturesAndBack(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.unflatten, self.flatten = nn.Unflatten(1, (3, 4, 5)), nn.Flatten()
+        self.seen = []
+
+    def forward(self, features):
+        return self.flatten(torch.tanh(Watched.apply(self.unflatten(features), self.seen)))
+
+
+def gradients_of(network, features):
+    """First and second derivatives, as R1 wants them."""
+    features = features.clone().requires_grad_()
+    (first,) = torch.autograd.grad(network(features).pow(3).sum(), features, create_graph=True)
+    return first, *torch.autograd.grad(first.square().sum(), features)
+
+
+def test_maps_and_gradients_stay_channels_last_between_features_to_the_same_bits():
+    plain, last = FromFeaturesAndBack(), FromFeaturesAndBack()
+    keep_channels_last(last)
+    features = torch.randn(2, 60)
+    assert torch.equal(last(features), plain(features))
+    for mine, reference in zip(
+        gradients_of(last, features), gradients_of(plain, features), strict=True
+    ):
+        assert torch.equal(mine, reference)
+    first, later = last.seen[1:3], plain.seen[1:3]  # maps, and their gradient
+    assert first == [(60, 1, 15, 3)] * 2
+    assert later == [(60, 20, 5, 1)] * 2
+
+
+def test_flatten_and_unflatten_of_what_is_no_map_are_left_alone():
+    network = nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Flatten())
+    keep_channels_last(network)
+    features = torch.randn(4, 6, requires_grad=True)
+    network(features).sum().backward()
+    assert torch.equal(network(features), features)

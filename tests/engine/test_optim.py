@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainwright.engine.muon import Muon
 from trainwright.engine.optim import PlayerOptimizer, decay_groups
 
 FACTORIES = {
@@ -143,20 +144,21 @@ def test_l1_adds_its_weight_times_the_sign_to_the_gradient_of_what_decays():
     torch.testing.assert_close(net.bias, torch.tensor([0.9, -1.1]))
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet", "gan"])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet", "airbench", "gan"])
 def test_muon_and_its_second_hold_every_parameter_once(assembled, model):
     unscored = ["task.score=none"] if model == "gan" else []
     assembly = assembled(f"model={model}", "optimizer=muon", "data.limit=500", *unscored)
     for name, player in assembly.state.task.players.items():
         optimizer = assembly.state.optimizers[name]
         muon, adamw = optimizer.optimizers
-        assert isinstance(muon, torch.optim.Muon)
+        assert isinstance(muon, Muon)
         assert isinstance(adamw, torch.optim.AdamW)
         held = {o: [p for g in o.param_groups for p in g["params"]] for o in (muon, adamw)}
-        assert all(p.dim() == 2 for p in held[muon])
-        assert all(p.dim() != 2 for p in held[adamw])
+        *hidden, output = (p for p in player.parameters() if p.dim() >= 2)
+        assert {id(p) for p in held[muon]} == {id(p) for p in hidden}
+        assert any(p is output for p in held[adamw])
         ids = sorted(id(p) for parameters in held.values() for p in parameters)
-        assert ids == sorted(id(p) for p in player.parameters())
+        assert ids == sorted(id(p) for p in player.parameters() if p.requires_grad)
 
 
 def test_a_player_with_a_parameter_that_nothing_moves_is_refused():
@@ -166,10 +168,10 @@ def test_a_player_with_a_parameter_that_nothing_moves_is_refused():
 
 
 def with_muon(net):
-    matrices = [p for p in net.parameters() if p.dim() == 2]
-    rest = [p for p in net.parameters() if p.dim() != 2]
+    weights = [p for p in net.parameters() if p.dim() >= 2]
+    rest = [p for p in net.parameters() if p.dim() < 2]
     optimizers = [
-        torch.optim.Muon(decay_groups(matrices, 0.01), lr=0.02),
+        Muon(decay_groups(weights, 0.01), lr=0.02),
         torch.optim.AdamW(decay_groups(rest, 0.0), lr=1e-2, fused=True),
     ]
     return PlayerOptimizer(net, optimizers, l1=0.0)

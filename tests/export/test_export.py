@@ -23,6 +23,7 @@ RUNS = {
     "gan": ("model=gan", "model.width=4"),
     "regression": ("model=mlp", "data=diabetes", "task=regression", "model.widths=[8]"),
     "mlp": ("model=mlp", "model.widths=[16]", "model.norm=batch", "model.dropout=0.3"),
+    "airbench": ("model=airbench", "model.widths=[8,8]", "task.tta=mirror"),
     "resnet": ("model=resnet", "model.blocks_per_stage=1", "model.width=4"),
     "mlp_gan": ("model=mlp_gan", "model.conditional=false"),
     "table": ("model=mlp", "data=tabular", "model.widths=[8]"),

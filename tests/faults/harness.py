@@ -23,11 +23,12 @@ from typing import Any
 
 import torch
 
+from trainwright.cli.failure import was_interrupted
 from trainwright.cli.train import _log_to_console
 from trainwright.data.progress import own_progress_lock
 from trainwright.engine import checkpoint, trainer
 from trainwright.errors import TrainwrightError
-from trainwright.run.run import Outcome
+from trainwright.run.request import Outcome
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy
 DRAWN_EVERY = 10  # in one of so many trials the plots at the end are drawn and compared too
@@ -112,9 +113,9 @@ def _code_of(function: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         return 130
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
-        return 1
+        return 130 if was_interrupted(error) else 1
     if isinstance(outcome, Outcome) and outcome.signal is not None:
         return 128 + outcome.signal
     return 0

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from trainwright.engine import trainer
 from trainwright.lock import RunLock, holder
-from trainwright.run.run import Request, run
+from trainwright.run.request import Request
+from trainwright.run.run import run
 from trainwright.runfolder import RunFolder
 
 RUN = ("model=mlp", "model.widths=[8]", "trainer.steps=3", "trainer.batch_size=16", "data.limit=64")

@@ -13,8 +13,7 @@ from harness import fingerprint, start
 
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
-from trainwright.run import records
-from trainwright.run import run as run_module
+from trainwright.run.request import Request
 from trainwright.runfolder import RunFolder
 
 RUN = (
@@ -99,7 +98,7 @@ def test_a_run_knows_no_place_and_has_no_links(killed):
 
 def test_control_a_config_that_is_kept_as_it_was_is_seen_to_know_its_place(train, tmp_path):
     def train_and_tell():
-        records.kept_config = run_module.kept_config = lambda config: config
+        Request.kept_config = property(lambda request: request.config)
         return train(tmp_path / "run", "trainer=smoke", "model.widths=[8]")
 
     assert start(train_and_tell, tmp_path / "output").wait() == 0

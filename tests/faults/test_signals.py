@@ -24,7 +24,7 @@ from trainwright.hooks import evaluate as evaluate_hook
 from trainwright.hooks.log import read_rows
 from trainwright.hooks.save import Save
 from trainwright.run import assemble as assemble_module
-from trainwright.run import run as run_module
+from trainwright.run import course as course_module
 from trainwright.run.recover import newest_whole
 from trainwright.run.verify import verify
 from trainwright.runfolder import RunFolder
@@ -219,13 +219,13 @@ def in_the_first_step():
 
 def in_the_test_at_the_end():
     """SIGTERM when training is over."""
-    finish = run_module.finish
+    finish = course_module.finish
 
     def signalled_finish(*arguments, **named):
         terminate()
         return finish(*arguments, **named)
 
-    run_module.finish = signalled_finish
+    course_module.finish = signalled_finish
     return 24
 
 

@@ -17,7 +17,8 @@ from trainwright.hooks.evaluate import Evaluate
 from trainwright.inference.trained import load_trained
 from trainwright.run.assemble import assemble
 from trainwright.run.records import facts
-from trainwright.run.run import Request, run
+from trainwright.run.request import Request
+from trainwright.run.run import run
 
 SMOKE = ("data=digits", "trainer=smoke", "trainer.ema=null", "schedule=constant")
 MLP = (*SMOKE, "model=mlp", "model.widths=[16,12]", "model.norm=batch", "trainer.precision=fp32")

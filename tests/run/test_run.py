@@ -27,10 +27,10 @@ RUNS = {
     "cnn with plateau and early stopping": (
         "model=cnn", "model.channels=[4,8]", "model.norm=batch", "model.dense=[16]",
         "schedule=plateau", "schedule.patience=0", "schedule.gamma=0.5", "optimizer=muon",
-        "optimizer.others.lr=0.01",
+        "optimizer.others.lr=0.1",
         "trainer.steps=60", "trainer.batch_size=16", "trainer.evaluate_every=4",
         "trainer.save_every=10", "trainer.log_every=5", "trainer.early_stopping.patience=3",
-        "trainer.early_stopping.min_delta=0.02", "trainer.memory_format=channels_last",
+        "trainer.early_stopping.min_delta=0.1", "trainer.memory_format=channels_last",
         "trainer.precision=bf16",
     ),
 }  # fmt: skip
@@ -244,7 +244,7 @@ def test_early_stopping_ends_the_run_after_so_many_evaluations_without_improveme
     values = [r["validation/accuracy"] for r in rows_of(folder) if "validation/accuracy" in r]
     best, bad, ended = values[0], 0, None
     for number, value in enumerate(values[1:], 2):
-        best, bad = (value, 0) if value > best + 0.02 else (best, bad + 1)
+        best, bad = (value, 0) if value > best + 0.1 else (best, bad + 1)
         if bad == 3:
             ended = number
             break

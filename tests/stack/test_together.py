@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.data.batches import StackedBatches
+from trainwright.data.stacked import StackedBatches
 from trainwright.engine.checkpoint import state_tensors
 from trainwright.engine.moves import Move
 from trainwright.engine.trainer import fit, fitting
@@ -97,6 +97,13 @@ CASES = {
             *("optimizer=sgd", "optimizer.lr=1e-2"),
         ),
         [["seed=1"], ["seed=2"]],
+    ),
+    "airbench": (
+        (
+            *(*SHORT, "model=airbench", "model.widths=[8]", "data.augment.flip=alternating"),
+            *("optimizer=sgd", "optimizer.lr=1e-4"),
+        ),
+        [["seed=1"], ["seed=2"], ["optimizer.lr=3e-4"]],
     ),
     **{
         f"{name} schedule": (

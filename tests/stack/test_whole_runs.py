@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from trainwright.engine import checkpoint
 from trainwright.errors import NonFiniteError
 from trainwright.run.assemble import assemble
-from trainwright.run.run import Request, run, running
+from trainwright.run.request import Request
+from trainwright.run.run import run, running
 from trainwright.stack.together import together
 
 SMALL = ("model.widths=[16]", "trainer.batch_size=16", "trainer.precision=fp32",

@@ -44,6 +44,16 @@ def explain(
     return ours.exit_code
 
 
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: a library that cleans up then may raise another over it.
+
+    (OmegaConf does, where it has not yet given a list its contents.)
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def similar_key(key: str, sections: Mapping[str, Sequence[str]]) -> str | None:
     """The key that may have been meant: `lr` is optimizer.lr, `optimizer.learning_rate` too."""
     keys = [

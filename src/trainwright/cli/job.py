@@ -18,7 +18,7 @@ from trainwright.config.forked import run_name
 from trainwright.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trainwright.run.run import Request
+    from trainwright.run.request import Request
 
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def job_label() -> str:
 
 
 def _new_request(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> "Request":
-    from trainwright.run.run import Request
+    from trainwright.run.request import Request
 
     config = DictConfig(OmegaConf.to_container(config, resolve=False))
     del config["sweep"]  # it is not about this run

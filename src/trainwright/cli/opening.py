@@ -18,6 +18,13 @@ CHECKPOINT = Key(
     "which checkpoint: best (default) or last",
 )
 DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
+TTA = Key(
+    "tta",
+    OneOf("none", "mirror", "mirror_shift"),
+    None,
+    "views of an image over which a classifier takes the mean (as trained): none, mirror, "
+    "mirror_shift",
+)
 TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")
 
 
@@ -39,6 +46,9 @@ def open_run(record: Record, values: Mapping[str, Any]) -> "Trained":
     Raises CheckpointError, and ConfigError for a class that is not trusted or a missing device.
     """
     path = record.checkpoint(values["checkpoint"])  # before torch, which takes seconds to import
-    from trainwright.inference.trained import load_trained
+    from trainwright.inference.trained import load_trained, take_views
 
-    return load_trained(path, trust=values["trust"], device=values.get("device", "cpu"))
+    trained = load_trained(path, trust=values["trust"], device=values.get("device", "cpu"))
+    if values.get("tta") is not None:
+        take_views(trained, values["tta"])
+    return trained

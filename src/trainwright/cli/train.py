@@ -41,8 +41,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(train(arguments, debug=debug))
     except KeyboardInterrupt:  # before Hydra was there to be interrupted
-        print("stopped at once", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_stopped_at_once())
+
+
+def _stopped_at_once() -> int:
+    print("stopped at once", file=sys.stderr)
+    return 130
 
 
 def _print_script(words: Sequence[str]) -> int:
@@ -68,7 +72,7 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
     import hydra
 
     from trainwright.cli.arguments import in_order
-    from trainwright.cli.failure import explain
+    from trainwright.cli.failure import explain, was_interrupted
     from trainwright.cli.sweep_folder import SweepFolder
     from trainwright.config.compose import register_schema
 
@@ -81,13 +85,14 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
         sys.argv = [sys.argv[0], *in_order(arguments)]
         app()
     except KeyboardInterrupt:
-        print("stopped at once", file=sys.stderr)
-        return 130
+        return _stopped_at_once()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except BrokenPipeError:
         return nobody_reads()
     except Exception as error:
+        if was_interrupted(error):
+            return _stopped_at_once()
         jobs.codes.append(explain(error, arguments, debug=debug, composing=True))
     finally:
         SweepFolder.remove_if_unused()
@@ -104,13 +109,15 @@ class _Jobs:
 
     def run(self, config: "DictConfig") -> float:
         """Run one job. Returns the objective for sweepers, not a number where it has failed."""
-        from trainwright.cli.failure import explain
+        from trainwright.cli.failure import explain, was_interrupted
         from trainwright.cli.job import job_label, run_job
 
         _log_to_console()
         try:
             return run_job(config)
         except Exception as error:
+            if was_interrupted(error):
+                raise KeyboardInterrupt from error
             code = explain(error, self._arguments, debug=self._debug, job=job_label())
             self.codes.append(code)
             return float("nan")

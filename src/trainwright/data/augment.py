@@ -10,6 +10,7 @@ from torch.nn import functional
 from trainwright.errors import ConfigError
 from trainwright.wording import nearest
 
+ALTERNATING = "alternating"
 NUM_DRAWS = 9  # random numbers an example; as many whatever is on, so that switches don't interact
 
 
@@ -35,17 +36,30 @@ def make_augment(
     if len(input_shape) != 3:
         raise ConfigError("data.augment is for images; this dataset holds none, so leave it out")
     side = min(input_shape[1:])
-    flip = settings.get("flip", False)
     augment = Augment(
         shift=int(_number(settings, "shift", 0, side - 1, whole=True)),
         crop=int(_number(settings, "crop", 0, side - 1, whole=True)),
-        flip=0.5 * flip if isinstance(flip, bool) else _number(settings, "flip", 0, 1),
+        flip=_flip(settings),
+        alternates=settings.get("flip") == ALTERNATING,
         rotate=_number(settings, "rotate", 0, 180),
         scale=_number(settings, "scale", 0, 0.9),
         cutout=int(_number(settings, "cutout", 0, side, whole=True)),
         fill=fill,
     )
     return augment if augment.is_on else None
+
+
+def _flip(settings: Mapping[str, object]) -> float:
+    """The probability of a mirror image."""
+    flip = settings.get("flip", False)
+    if isinstance(flip, str):
+        if flip == ALTERNATING:
+            return 0.5
+        raise ConfigError(
+            f"data.augment.flip is {flip!r}{nearest(flip, [ALTERNATING])}\n"
+            f"  it must be true, false, {ALTERNATING} or a number between 0 and 1"
+        )
+    return 0.5 * flip if isinstance(flip, bool) else _number(settings, "flip", 0, 1)
 
 
 def _number(
@@ -66,7 +80,9 @@ def _number(
 class Augment:
     """Random flips, turns, sizes, places and blanks, drawn afresh for every example.
 
-    `flip` is the probability of a mirror image, left to right. `rotate` (degrees) and `scale`
+    `flip` is the probability of a mirror image, left to right; with `alternates` who calls says
+    which are mirrored, in turns from pass to pass (Jordan 2024, arXiv:2404.00498, section 3.6), so
+    that two passes see every example both ways. `rotate` (degrees) and `scale`
     (share) are drawn up to that much in both directions. `shift` and `crop` (pixels) both move
     the image by whole pixels, up to that many along each axis: `shift` lets `fill` in at the
     border, right for a digit on black; `crop` mirrors the image there, right for a photograph.
@@ -83,6 +99,7 @@ class Augment:
         shift: int = 0,
         crop: int = 0,
         flip: float = 0.0,
+        alternates: bool = False,
         rotate: float = 0.0,
         scale: float = 0.0,
         cutout: int = 0,
@@ -91,6 +108,7 @@ class Augment:
         self.shift = shift
         self.crop = crop
         self.flip = flip
+        self.alternates = alternates
         self.rotate = rotate
         self.scale = scale
         self.cutout = cutout
@@ -101,10 +119,13 @@ class Augment:
         """Whether anything at all would be changed."""
         return any((self.shift, self.crop, self.flip, self.rotate, self.scale, self.cutout))
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, *, mirrored: Tensor | None = None
+    ) -> Tensor:
         """Changed copies of `images` (B, C, H, W) float, same shape, type and device.
 
-        All randomness is drawn from `generator`, on the generator's device.
+        All randomness is drawn from `generator`, on the generator's device. `mirrored` (B,) bool:
+        which images are flipped, instead of those that a draw says.
         """
         draws = torch.rand(NUM_DRAWS, len(images), generator=generator, device=generator.device)
         draws = draws.to(images.device, non_blocking=True)
@@ -122,13 +143,15 @@ class Augment:
             )
             down, right = torch.zeros_like(down), torch.zeros_like(right)
 
+        if mirrored is None:
+            mirrored = flip < self.flip
         # Everything by whole pixels: which row and column each pixel of the result comes from.
         rows = torch.arange(height, device=images.device) - down[:, None]  # (B, H)
         columns = torch.arange(width, device=images.device) - right[:, None]  # (B, W)
         blank = _outside(rows, height)[:, :, None] | _outside(columns, width)[:, None, :]
         rows = _reflect(rows + _offset(crop_y, self.crop)[:, None], height)
         columns = _reflect(columns + _offset(crop_x, self.crop)[:, None], width)
-        columns = torch.where((flip < self.flip)[:, None], width - 1 - columns, columns)
+        columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
         if self.flip or self.crop or self.shift:
             source = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H * W)
             source = source[:, None].expand(-1, images.shape[1], -1)

@@ -5,6 +5,7 @@ Every window of one pass holds every example once; a batch may run on from one p
 so that all batches have the same size.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor
 
 from trainwright.data.augment import Augment
-from trainwright.data.dataset import DataInfo, Split
+from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.data.read_ahead import ReadAhead
-from trainwright.seeds import derive_seed, generator_for
+from trainwright.seeds import derive_seed
 
 STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
-STEPS_AT_ONCE = 32  # whose indices are found in one go for runs that train together
+MOST_VALUES = 2**24  # that `train_examples` brings
 
 
 class Batch(NamedTuple):
@@ -101,14 +102,38 @@ class Batches:
         if self._targets is not None:
             self._targets = self._targets.to(device)
         self._orders: dict[int, Tensor] = {}
+        self._coins: Tensor | None = None  # (N,) bool, once asked for
 
     def at(self, step: int) -> Batch:
         """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
-        batch = self._shuffled(step)
-        if self._augment is None:
-            return self._in_format(batch)
-        generator = generator_for(self._seed, "augment", step, device=self._device)
-        return self._in_format(batch._replace(inputs=self._augment(batch.inputs, generator)))
+        generator = None if self._augment is None else self.reseeded(None, step)
+        batch = self._normalised(self._shuffled(step))
+        return self._finished(batch, generator, self._mirrored(step))
+
+    def material(self, step: int) -> list[Tensor]:
+        """What the batch of `step` is made of, on the device, of the same shapes in every step.
+
+        Where all examples are there already: the indices (B,) of those of the batch. Else they
+        themselves as stored, (B, ...), and their targets (B,) where there are any. Where mirror
+        images alternate, first of all which examples are mirrored, (B,).
+        """
+        position = step * self.batch_size
+        material = [self._indices(position)] if self._is_resident else self._shuffled(step)
+        mirrored = self._mirrored(step)
+        return material if mirrored is None else [mirrored, *material]
+
+    def made_of(self, material: Sequence[Tensor], generator: torch.Generator) -> Batch:
+        """The batch that `at` gives, of its material, and of the generator as `reseeded` for it."""
+        examples = list(material)
+        mirrored = examples.pop(0) if self._alternates else None
+        stored = self._stored(examples[0]) if self._is_resident else examples
+        return self._finished(self._normalised(stored), generator, mirrored)
+
+    def reseeded(self, generator: torch.Generator | None, step: int) -> torch.Generator:
+        """The generator, or a new one, from which the augmentation of `step` draws."""
+        if generator is None:
+            generator = torch.Generator(self._device)
+        return generator.manual_seed(derive_seed(self._seed, "augment", step))
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """Every example once, as stored and without augmentation; the last batch may be smaller."""
@@ -117,18 +142,23 @@ class Batches:
             stop = min(start + batch_size, num_examples)
             yield self._in_format(self._take(torch.arange(start, stop)))
 
-    def _shuffled(self, step: int) -> Batch:
-        indices = self._indices(step * self.batch_size, self.batch_size)
-        if self._read_ahead is None:
-            return self._take(indices)
-        if self._read_ahead.is_worth_it:
-            ahead = (step + STEPS_AHEAD) * self.batch_size
-            self._read_ahead.ask_for(self._indices(ahead, self.batch_size))
-        with self._read_ahead.watching(self.batch_size):
-            return self._take(indices)
+    @property
+    def _is_resident(self) -> bool:
+        """Whether all examples are on the device, and no file that is read as they are needed."""
+        return self._read_ahead is None and self._inputs.device.type == self._device.type
 
-    def _indices(self, position: int, num: int) -> Tensor:
-        """Where `num` examples from `position` of the stream on are stored."""
+    def _shuffled(self, step: int) -> list[Tensor]:
+        indices = self._indices(step * self.batch_size)
+        if self._read_ahead is None:
+            return self._stored(indices)
+        if self._read_ahead.is_worth_it:
+            self._read_ahead.ask_for(self._indices((step + STEPS_AHEAD) * self.batch_size))
+        with self._read_ahead.watching(self.batch_size):
+            return self._stored(indices)
+
+    def _indices(self, position: int, num_batches: int = 1) -> Tensor:
+        """Where the examples of so many batches from `position` of the stream on are stored."""
+        num = num_batches * self.batch_size
         epoch, start = divmod(position, self.num_examples)
         indices = self._order(epoch)[start : start + num]
         while len(indices) < num:
@@ -136,6 +166,27 @@ class Batches:
             missing = num - len(indices)
             indices = torch.cat([indices, self._order(epoch)[:missing]])
         return indices
+
+    @property
+    def _alternates(self) -> bool:
+        return self._augment is not None and self._augment.alternates
+
+    def _mirrored(self, step: int) -> Tensor | None:
+        """Which examples of a step's batch alternation mirrors: (B,) bool; None without it.
+
+        In the first pass those for which a coin says so, and in every pass the others of the last.
+        """
+        if not self._alternates:
+            return None
+        if self._coins is None:
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, "alternating flip"))
+            coins = torch.rand(self.num_examples, generator=generator) < 0.5
+            self._coins = coins.to(self._inputs.device)
+        position = step * self.batch_size
+        epoch, start = divmod(position, self.num_examples)
+        places = torch.arange(start, start + self.batch_size, device=self._coins.device)
+        is_odd = (epoch + places // self.num_examples) % 2 == 1
+        return self._moved(self._coins[self._indices(position)] ^ is_odd)
 
     def _order(self, epoch: int) -> Tensor:
         """The shuffled order of one pass over the data, kept while batches come from it."""
@@ -147,24 +198,44 @@ class Batches:
         return self._orders[epoch]
 
     def _take(self, indices: Tensor) -> Batch:
-        stored = self._inputs.index_select(0, indices.to(self._inputs.device))
-        inputs = self._normalised(stored.to(self._device).float())
-        if self._targets is None:
-            return Batch(inputs, None)
-        return Batch(inputs, self._targets.index_select(0, indices.to(self._targets.device)))
+        return self._normalised(self._stored(indices))
 
-    def _normalised(self, inputs: Tensor) -> Tensor:
-        """`inputs * scale + shift`; the inputs are overwritten, or not needed any more.
+    def _stored(self, indices: Tensor) -> list[Tensor]:
+        """Inputs, and targets where there are any, as they are stored, on the device."""
+        inputs = self._inputs.index_select(0, indices.to(self._inputs.device))
+        if self._targets is None:
+            return [self._moved(inputs)]
+        return [self._moved(inputs), self._targets.index_select(0, self._moved(indices))]
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the device; from the memory of the host without waiting for a GPU to have it."""
+        if self._device.type == "cuda" and tensor.device.type == "cpu":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+    def _normalised(self, stored: Sequence[Tensor]) -> Batch:
+        """`inputs * scale + shift`, and the targets.
 
         Images on a CPU channel by channel: torch computes with a number in whole vectors, with a
         broadcast tensor one value at a time, which takes three times as long.
         """
-        if inputs.dim() != 4 or inputs.device.type != "cpu":
-            return torch.addcmul(self._shift, inputs, self._scale)
+        targets = stored[1] if len(stored) > 1 else None
+        if stored[0].dim() != 4 or stored[0].device.type != "cpu":
+            return Batch(torch.addcmul(self._shift, stored[0].float(), self._scale), targets)
+        inputs = stored[0].to(self._shift.dtype, copy=True)
         for channel, scale in enumerate(self._normalisation.scale):
             plane = inputs[:, channel : channel + 1]  # (B, 1, H, W)
             torch.add(self._shift[:, channel : channel + 1], plane, alpha=scale, out=plane)
-        return inputs
+        return Batch(inputs, targets)
+
+    def _finished(
+        self, batch: Batch, generator: torch.Generator | None, mirrored: Tensor | None
+    ) -> Batch:
+        """Augmented, where that is wanted, and in the format of the network's maps."""
+        if self._augment is None or generator is None:
+            return self._in_format(batch)
+        inputs = self._augment(batch.inputs, generator, mirrored=mirrored)
+        return self._in_format(batch._replace(inputs=inputs))
 
     def _in_format(self, batch: Batch) -> Batch:
         if not self._channels_last:
@@ -172,40 +243,16 @@ class Batches:
         return batch._replace(inputs=batch.inputs.contiguous(memory_format=torch.channels_last))
 
 
-class StackedBatches:
-    """The batches of K runs with the same shapes.
+def train_examples(dataset: Dataset, num: int) -> Tensor:
+    """The first `num` training examples (n, ...) float32, normalised to mean 0 and variance 1.
 
-    Taken in one go where all have the same data in memory, and nothing is augmented; then the
-    indices are found for many steps at a time.
+    Fewer of large images, for which fewer will do: such that they fit into 64 MB.
     """
-
-    def __init__(self, several: Sequence[Batches]) -> None:
-        self._several = list(several)
-        first = self._several[0]
-        self._is_shared = first._read_ahead is None and all(
-            b._inputs is first._inputs and b._augment is None for b in several
-        )
-        self._found = range(0)  # the steps whose indices are known
-        self._indices = torch.empty(0)  # of them, (K, steps * B)
-
-    def at(self, step: int) -> Batch:
-        """The batches of a step: inputs (K, B, ...), targets (K, B)."""
-        first, num = self._several[0], len(self._several)
-        if not self._is_shared:
-            parts = [batches.at(step) for batches in self._several]
-            inputs = torch.stack([part.inputs for part in parts])
-            found = [part.targets for part in parts if part.targets is not None]
-            return Batch(inputs, torch.stack(found) if found else None)
-        size = first.batch_size
-        if step not in self._found:
-            self._found = range(step, step + STEPS_AT_ONCE)
-            of_each = [b._indices(step * size, STEPS_AT_ONCE * size) for b in self._several]
-            self._indices = torch.stack(of_each)
-        start = (step - self._found.start) * size
-        batch = first._take(self._indices[:, start : start + size].flatten())
-        inputs = first._in_format(batch).inputs
-        targets = None if batch.targets is None else batch.targets.view(num, size)
-        return Batch(inputs.view(num, size, *inputs.shape[1:]), targets)
+    most = max(1, MOST_VALUES // math.prod(dataset.info.input_shape))
+    stored = dataset.train.inputs[: min(num, most)]
+    cpu = torch.device("cpu")
+    scale, shift = Normalisation.standard(dataset.info).tensors(stored.dim(), cpu)
+    return torch.addcmul(shift, stored.float(), scale)
 
 
 def _fits(inputs: Tensor, device: torch.device) -> bool:

@@ -30,17 +30,29 @@ class AveragedTask:
         self._trained_buffers = [b for player in originals for b in player.buffers()]
         self._buffers = [b for player in self.players.values() for b in player.buffers()]
 
-    @torch.no_grad()
     def update(self, step: int) -> None:
         """Move the averages towards the weights as step number `step` (from 0) has left them."""
-        weight = 1 - min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._means, self._trained, weight)
-        for mine, trained in zip(self._buffers, self._trained_buffers, strict=True):
-            mine.copy_(trained)
+        self.move(self.weight(step))
+
+    def weight(self, step: int) -> float:
+        """How far the averages move towards the weights after that step."""
+        return 1 - min(self._decay, (1 + step) / (10 + step))
+
+    @torch.no_grad()
+    def move(self, weight: float | Tensor) -> None:
+        """Move the averages that share of the way; a tensor is 0-dim float32 on their device."""
+        if isinstance(weight, Tensor):
+            torch._foreach_lerp_(self._means, self._trained, [weight] * len(self._means))
+        else:
+            torch._foreach_lerp_(self._means, self._trained, weight)
+        self._take_buffers()
 
     @torch.no_grad()
     def begin(self) -> None:
         """Take the weights as they are for the average so far."""
         torch._foreach_copy_(self._means, self._trained)
+        self._take_buffers()
+
+    def _take_buffers(self) -> None:
         for mine, trained in zip(self._buffers, self._trained_buffers, strict=True):
             mine.copy_(trained)

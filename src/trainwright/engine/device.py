@@ -2,7 +2,7 @@
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,14 @@ class Placement:
     memory_format: torch.memory_format
     threads: int
     stacked: bool = False  # steps are made for several runs at once, which rounds otherwise
+    static: bool = False  # steps can be captured as CUDA graphs (`engine/static_step.py`)
+    why_not_static: str = ""  # on CUDA, where it may interest a person
+    compiled: bool = False  # networks are trained as torch.compile has it, which rounds otherwise
+
+    def shared(self) -> "Placement":
+        """The same for a run whose steps are made together with those of others."""
+        reason = "its steps are made with those of other runs" if self.device.type == "cuda" else ""
+        return replace(self, stacked=True, static=False, why_not_static=reason)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run in this precision."""
@@ -40,7 +48,12 @@ class Placement:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         stacked = ", stacked" if self.stacked else ""
-        return f"{self.device}{name}, {self.precision}, {layout}, {threads}{stacked}"
+        compiled = ", compiled" if self.compiled else ""
+        graph = ", CUDA graph" if self.static else ""
+        graph = f", no CUDA graph ({self.why_not_static})" if self.why_not_static else graph
+        return (
+            f"{self.device}{name}, {self.precision}, {layout}, {threads}{stacked}{graph}{compiled}"
+        )
 
 
 def place(

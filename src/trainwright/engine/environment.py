@@ -27,7 +27,7 @@ def environment(placement: Placement, dataset: Dataset) -> Environment:
         "precision": placement.precision,
         "memory_format": str(placement.memory_format).removeprefix("torch."),
         "threads": str(placement.threads),
-        "steps": "stacked" if placement.stacked else ALONE,
+        "steps": _steps(placement),
         "data": fingerprint(dataset),
     }
 
@@ -46,6 +46,17 @@ def may_vary(placement: Placement) -> str:
     if placement.device.type == "cpu" or torch.are_deterministic_algorithms_enabled():
         return ""
     return f"{placement.device.type} without trainer.deterministic=true"
+
+
+def _steps(placement: Placement) -> str:
+    """How steps are made: stacked ones round otherwise, and so does what is compiled.
+
+    On the device learning rates have the bits of a float32.
+    """
+    if placement.stacked:
+        return "stacked"
+    where = "on the device" if placement.static else ALONE
+    return f"{where}, compiled" if placement.compiled else where
 
 
 def _processor() -> str:

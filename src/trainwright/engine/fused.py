@@ -6,8 +6,8 @@ parameters don't change, so they are gathered once. The kernel and its arguments
 (`torch/optim/adam.py`, `torch/optim/sgd.py`), and so is every bit of the result.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,19 +17,57 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 Kernel = Callable[[list[Tensor]], None]
 
 
-def fused_kernels(optimizer: Optimizer, *, counts: bool = True) -> list[Kernel] | None:
+class OnDevice(NamedTuple):
+    """What kernels read where they run, at each call, instead of being told by the host.
+
+    `rates`: the learning rate of each group, 0-dim. `found_inf`: 1 where nothing is to be changed,
+    else 0, 0-dim float32.
+    """
+
+    rates: Sequence[Tensor]
+    found_inf: Tensor
+
+
+def fused_kernels(
+    optimizer: Optimizer, *, counts: bool = True, on_device: OnDevice | None = None
+) -> list[Kernel] | None:
     """One kernel for each group of an optimizer that has made at least one step.
 
     None where there is no such kernel, or it was not asked for: then torch's own step moves it.
     Without `counts` the steps in the optimizer's state are counted by who calls the kernels.
     """
     make = _MAKERS.get(type(optimizer))
-    if make is None or not all(group["fused"] for group in optimizer.param_groups):
+    if make is None or not is_fused(optimizer):
         return None
-    return [make(optimizer, group, counts) for group in optimizer.param_groups]
+    if on_device is None:
+        return [make(optimizer, group, counts, None, None) for group in optimizer.param_groups]
+    return [
+        make(optimizer, group, counts, rate, on_device.found_inf)
+        for group, rate in zip(optimizer.param_groups, on_device.rates, strict=True)
+    ]
 
 
-def _adam(optimizer: Optimizer, group: dict[str, Any], counts: bool) -> Kernel:
+def is_fused(optimizer: Optimizer) -> bool:
+    """Whether there are such kernels for an optimizer, and they were asked for."""
+    return type(optimizer) in _MAKERS and all(g["fused"] for g in optimizer.param_groups)
+
+
+def has_begun(optimizer: Optimizer) -> bool:
+    """Whether an optimizer with such kernels has all the state that they work on."""
+    if isinstance(optimizer, SGD):
+        owners = [p for g in optimizer.param_groups if g["momentum"] != 0 for p in g["params"]]
+    else:
+        owners = [p for g in optimizer.param_groups for p in g["params"]]
+    return all(parameter in optimizer.state for parameter in owners)
+
+
+def _adam(
+    optimizer: Optimizer,
+    group: dict[str, Any],
+    counts: bool,
+    rate: Tensor | None,
+    found_inf: Tensor | None,
+) -> Kernel:
     parameters = group["params"]
     states = [optimizer.state[parameter] for parameter in parameters]
     steps = [state["step"] for state in states]
@@ -40,8 +78,10 @@ def _adam(optimizer: Optimizer, group: dict[str, Any], counts: bool) -> Kernel:
     beta1, beta2 = group["betas"]
 
     def move(gradients: list[Tensor]) -> None:
-        if counts:
+        if counts and found_inf is None:
             torch._foreach_add_(steps, 1)
+        elif counts and found_inf is not None:
+            torch._foreach_add_(steps, [1 - found_inf] * len(steps))
         kernel(
             parameters,
             gradients,
@@ -50,18 +90,25 @@ def _adam(optimizer: Optimizer, group: dict[str, Any], counts: bool) -> Kernel:
             maxima,
             steps,
             amsgrad=group["amsgrad"],
-            lr=group["lr"],
+            lr=group["lr"] if rate is None else rate,
             beta1=beta1,
             beta2=beta2,
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=group["maximize"],
+            found_inf=found_inf,
         )
 
     return move
 
 
-def _sgd(optimizer: Optimizer, group: dict[str, Any], counts: bool) -> Kernel:
+def _sgd(
+    optimizer: Optimizer,
+    group: dict[str, Any],
+    counts: bool,
+    rate: Tensor | None,
+    found_inf: Tensor | None,
+) -> Kernel:
     parameters = group["params"]
     has_momentum = group["momentum"] != 0
     buffers = [optimizer.state[p]["momentum_buffer"] for p in parameters] if has_momentum else []
@@ -73,17 +120,19 @@ def _sgd(optimizer: Optimizer, group: dict[str, Any], counts: bool) -> Kernel:
             buffers,
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
-            lr=group["lr"],
+            lr=group["lr"] if rate is None else rate,
             dampening=group["dampening"],
             nesterov=group["nesterov"],
             maximize=group["maximize"],
             is_first_step=False,
+            found_inf=found_inf,
         )
 
     return move
 
 
-_MAKERS: dict[type[Optimizer], Callable[[Optimizer, dict[str, Any], bool], Kernel]] = {
+_Maker = Callable[[Optimizer, dict[str, Any], bool, Tensor | None, Tensor | None], Kernel]
+_MAKERS: dict[type[Optimizer], _Maker] = {
     Adam: _adam,
     AdamW: _adam,
     SGD: _sgd,

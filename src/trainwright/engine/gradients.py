@@ -55,3 +55,11 @@ def clip_(gradients: list[Tensor], norm: float, max_norm: float) -> None:
     """Scale all gradients down in place so that their global norm is at most `max_norm`."""
     if norm > max_norm:
         torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
+
+
+def in_parts(batch: Batch, num_parts: int) -> list[Batch]:
+    """The batch in equal parts, for gradient accumulation."""
+    if num_parts == 1:
+        return [batch]
+    targets = [None] * num_parts if batch.targets is None else batch.targets.chunk(num_parts)
+    return [Batch(i, t) for i, t in zip(batch.inputs.chunk(num_parts), targets, strict=True)]

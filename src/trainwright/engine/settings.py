@@ -70,6 +70,8 @@ class TrainerSettings:
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     deterministic: bool = False
+    cuda_graph: Literal["auto", "on", "off"] = "auto"
+    compile: bool = False
 
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1

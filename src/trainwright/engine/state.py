@@ -1,6 +1,7 @@
 """The state of a run: (step, weights, optimizer state, averages, what hooks remember)."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
@@ -19,6 +20,13 @@ class Evaluation:
 
     step: int
     metrics: dict[str, float]
+
+
+class Unread(Protocol):
+    """Steps whose numbers are still on the device."""
+
+    def settle(self) -> None:
+        """Read whether all went well; raises NonFiniteError where one did not."""
 
 
 @dataclass
@@ -43,6 +51,7 @@ class TrainState:
     can_be_cut_short: bool = False  # whether a signal may end what is being done right now
     # The metrics of a step whose hooks were not called, for the run was to stop: who goes on does.
     to_be_done: dict[str, float] | None = None
+    unread: Unread | None = None  # asked before anyone looks at what the steps have come to
 
     @property
     def evaluated_task(self) -> Task:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from trainwright.data.batches import Batch, Batches
+from trainwright.engine.cuda_graph import OnDeviceSteps
 from trainwright.engine.finite import refused_move
-from trainwright.engine.gradients import clip_, global_norm, gradients
+from trainwright.engine.gradients import clip_, global_norm, gradients, in_parts
 from trainwright.engine.hook import Hook
 from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
 from trainwright.engine.moves import Metrics, Move, Outcome, Training
@@ -30,12 +31,16 @@ def fit(
 def drive(training: Training[Outcome]) -> Outcome:
     """Make each step that a training asks for, and return what it returns."""
     failure: BaseException | None = None
+    on_device = OnDeviceSteps()
     while True:
         try:
             move = next(training) if failure is None else training.throw(failure)
             while True:
-                batch = move.batches.at(move.state.step)
-                move = training.send(train_step(move.state, batch, move.settings))
+                metrics = on_device.make(move) if move.state.placement.static else None
+                if metrics is None:
+                    batch = move.batches.at(move.state.step)
+                    metrics = train_step(move.state, batch, move.settings)
+                move = training.send(metrics)
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
@@ -65,6 +70,8 @@ def fitting(
             metrics = yield move
         state.step += 1
         _call(hooks, state, metrics)
+    if state.unread is not None:
+        state.unread.settle()
 
 
 def _call(hooks: Sequence[Hook], state: TrainState, metrics: Metrics) -> None:
@@ -73,10 +80,12 @@ def _call(hooks: Sequence[Hook], state: TrainState, metrics: Metrics) -> None:
     (The hook that can be cut short, the evaluation, comes before all that leave a trace.)
     """
     total = state.clock.total_steps
+    due = [hook for hook in hooks if hook.due(state.step, total)]
+    if due and state.unread is not None:
+        state.unread.settle()
     try:
-        for hook in hooks:
-            if hook.due(state.step, total):
-                hook(state, dict(metrics))
+        for hook in due:
+            hook(state, dict(metrics))
     except CutShort:
         state.to_be_done = to_be_done(metrics)
 
@@ -88,7 +97,7 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
     Raises NonFiniteError before anything is changed by the player whose numbers went wrong.
     """
     reseed_global(state.seed, "step", state.step, device=state.placement.device)
-    parts = _split(batch, settings.accumulate)
+    parts = in_parts(batch, settings.accumulate)
     progress = state.step / state.clock.total_steps
     handed: list[Handed] = [{"step": state.step, "progress": progress} for _ in parts]
     factor = state.schedule.factor(state.step) * state.recovery.lr_scale
@@ -128,14 +137,6 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
     if state.averaged is not None:
         state.averaged.update(state.step)
     return seen
-
-
-def _split(batch: Batch, num_parts: int) -> list[Batch]:
-    """The batch in equal parts, for gradient accumulation."""
-    if num_parts == 1:
-        return [batch]
-    targets = [None] * num_parts if batch.targets is None else batch.targets.chunk(num_parts)
-    return [Batch(i, t) for i, t in zip(batch.inputs.chunk(num_parts), targets, strict=True)]
 
 
 def _is_finite(loss: Tensor, norm: float) -> bool:

@@ -18,6 +18,7 @@ from trainwright.export.network import Portable, portable
 from trainwright.export.source import write_source
 from trainwright.inference.prediction import fit_of
 from trainwright.inference.trained import Trained
+from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.gan import GANTask
 from trainwright.tasks.regression import Regression
 
@@ -91,6 +92,11 @@ def describe(
         }
     if info.feature_names:
         facts["feature_names"] = list(info.feature_names)
+    if isinstance(task, Classifier) and task.tta != "none":
+        facts["tta"] = {
+            "views": task.tta,
+            "where": "inside model.pt2 and model.onnx, whose logits are the mean over the views",
+        }
     if isinstance(task, Regression):
         facts["target_unit"] = {"std": info.target_std, "mean": info.target_mean}
     return facts

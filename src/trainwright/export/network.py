@@ -13,6 +13,7 @@ from trainwright.nn.gan import GAN
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.gan import GANTask
 from trainwright.tasks.regression import Regression
+from trainwright.tasks.views import TestTimeAugmentation, mean_over_views
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ class Predictor(Portable):
         scale, shift = task.normalisation.tensors(num_dims, torch.device("cpu"))
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
+        self.tta: TestTimeAugmentation = task.tta if isinstance(task, Classifier) else "none"
         self.unit = (info.target_std, info.target_mean) if isinstance(task, Regression) else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map raw inputs (B, ...) to logits (B, classes) or values (B,)."""
-        outputs: Tensor = self.network(inputs.float() * self.scale + self.shift)
+        outputs = mean_over_views(self.network, inputs.float() * self.scale + self.shift, self.tta)
         if self.unit is None:
             return outputs
         std, mean = self.unit

@@ -120,7 +120,7 @@ def _outputs(trained: Trained, inputs: np.ndarray) -> Tensor:
     if examples.dim() == 4 and examples.shape[1] > 1:
         examples = examples.contiguous(memory_format=placement.memory_format)
     with placement.autocast():
-        outputs = task.model(examples)
+        outputs = task.predict(examples) if isinstance(task, Classifier) else task.model(examples)
     outputs = outputs.float().cpu()
     if isinstance(task, Regression):
         values: Tensor = outputs.squeeze(1) * task.target_std + task.target_mean

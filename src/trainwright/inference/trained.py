@@ -16,11 +16,13 @@ from trainwright.data.dataset import DataInfo
 from trainwright.engine import checkpoint
 from trainwright.engine.device import Placement
 from trainwright.engine.settings import TrainerSettings
-from trainwright.errors import CheckpointError
+from trainwright.errors import CheckpointError, ConfigError
 from trainwright.run.assemble import build_task, move_task, place_task
 from trainwright.run.recover import read
 from trainwright.run.rehearsal import check_network
+from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.task import Task
+from trainwright.tasks.views import TestTimeAugmentation, check_views
 
 MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
 
@@ -73,6 +75,21 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     move_task(task, placement)
     task.eval()
     return Trained(path, step, config, allow, info, task, options, placement)
+
+
+def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:
+    """Let the task say the mean over these views of each image, whatever it was trained with.
+
+    Raises ConfigError for a task that is no classifier, and for data that hold no images.
+    """
+    if not isinstance(trained.task, Classifier):
+        kind = type(trained.task).__name__.removesuffix("Task")
+        raise ConfigError(f"tta={tta} is for classifiers, and this run is a {kind}: leave it out")
+    try:
+        check_views(tta, trained.info.input_shape)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    trained.task.tta = tta
 
 
 def _data_info(path: Path, stored: Any) -> DataInfo:

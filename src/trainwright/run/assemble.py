@@ -2,28 +2,32 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.config.build import build, check, section, settings
 from trainwright.data.augment import make_augment
-from trainwright.data.batches import Batches
+from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
+from trainwright.engine.compiled import compile_networks
 from trainwright.engine.device import Placement, in_format, place
 from trainwright.engine.finite import first_nonfinite
+from trainwright.engine.layout import keep_channels_last
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.engine.tensor_file import unfit
 from trainwright.errors import ConfigError
+from trainwright.run.cuda_graph import with_graph
 from trainwright.run.fork import fork_of
 from trainwright.run.lineage import Lineage
 from trainwright.run.optimization import Slower, build_optimizers, build_schedule
@@ -73,7 +77,9 @@ def assemble(
     _check_splits(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
-    task = build_task(config, dataset.info, seed, allow)
+    # What goes on has its network from its checkpoint, whatever that once learned from the data.
+    train_inputs = None if again is not None else partial(train_examples, dataset)
+    task = build_task(config, dataset.info, seed, allow, train_inputs)
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
     _check_keepable(task)
@@ -82,19 +88,24 @@ def assemble(
     move_task(task, placement)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
+    optimizers = build_optimizers(config, task.players, placement, allow, slower)
     state = TrainState(
         task=task,
-        optimizers=build_optimizers(config, task.players, placement, allow, slower),
+        optimizers=optimizers,
         schedule=build_schedule(config, options, task.objective, clock, allow),
         clock=clock,
-        placement=placement,
+        placement=replace(with_graph(placement, options, optimizers), compiled=options.compile),
         seed=seed,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
     )
 
+    if options.compile:
+        compile_networks(task)
+
     def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
-        shift = torch.tensor(task.normalisation.shift)  # what black becomes
+        # What black becomes; on the device, so that no batch has to wait for it.
+        shift = torch.tensor(task.normalisation.shift, device=placement.device)
         augment = make_augment(augment_node, input_shape=dataset.info.input_shape, fill=shift)
         return Batches(
             split,
@@ -170,7 +181,7 @@ def _check_splits(dataset: Dataset) -> None:
 
 def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None) -> None:
     """Find wrong keys and types in every section before the data is fetched and read."""
-    facts = ("input_shape", "num_outputs", "num_classes")
+    facts = ("input_shape", "num_outputs", "num_classes", "train_inputs")
     check(nn.Module, config["model"], key="model", given=facts, allow=allow)
     check(Task, config["task"], key="task", given=(*facts, "model", "info", "seed"), allow=allow)
     check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
@@ -199,14 +210,23 @@ def check_durations(options: TrainerSettings, clock: Clock) -> None:
 
 
 def build_task(
-    config: DictConfig, info: DataInfo, seed: int, allow: Collection[str] | None
+    config: DictConfig,
+    info: DataInfo,
+    seed: int,
+    allow: Collection[str] | None,
+    train_inputs: Callable[[int], Tensor] | None = None,
 ) -> Task:
-    """The network, initialised from the seed alone, inside its task."""
+    """The network, initialised from the seed, inside its task.
+
+    `train_inputs`: for a network that also begins with something of the training examples; None
+    where a checkpoint brings that.
+    """
     torch.manual_seed(derive_seed(seed, "initialisation"))
     facts = {
         "input_shape": info.input_shape,
         "num_outputs": info.num_outputs,
         "num_classes": info.num_classes,
+        "train_inputs": train_inputs,
     }
     model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
     facts = {**facts, "model": model, "info": info, "seed": seed}
@@ -262,3 +282,5 @@ def move_task(task: Task, placement: Placement) -> None:
     for parameter in task.parameters():
         if parameter.dim() == 4:
             parameter.data = in_format(parameter.data, placement.memory_format)
+    if placement.memory_format == torch.channels_last:
+        keep_channels_last(task)

@@ -65,8 +65,9 @@ def _player_optimizer(
     parameters = [p for p in player.parameters() if p.requires_grad]
     optimizers = []
     if others is not None:
-        rest = [p for p in parameters if p.dim() != 2]
-        parameters = [p for p in parameters if p.dim() == 2]
+        hidden = set(map(id, _hidden_weights(player)))
+        rest = [p for p in parameters if id(p) not in hidden]
+        parameters = [p for p in parameters if id(p) in hidden]
         if rest:
             made = _torch_optimizer(rest, others, "optimizer.others", placement, allow, slower)
             optimizers.append(made)
@@ -74,6 +75,11 @@ def _player_optimizer(
         made = _torch_optimizer(parameters, node, "optimizer", placement, allow, slower)
         optimizers.insert(0, made)
     return PlayerOptimizer(player, optimizers, l1=float(l1))
+
+
+def _hidden_weights(player: nn.Module) -> list[nn.Parameter]:
+    """Weights of layers, the last of which is taken to be the output: that one is not hidden."""
+    return [p for p in player.parameters() if p.dim() >= 2][:-1]
 
 
 def _torch_optimizer(

@@ -11,7 +11,6 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright import __version__
-from trainwright.config.from_environment import without_environment
 from trainwright.engine.environment import environment
 from trainwright.engine.state import Evaluation
 from trainwright.run.announce import parameter_counts
@@ -21,20 +20,13 @@ from trainwright.runfolder import RunFolder
 Summary = dict[str, Any]
 
 
-def kept_config(config: DictConfig) -> DictConfig:
-    """The config to be kept, resolved. Where the run is, it need not know: it may be moved."""
-    kept = without_environment(config)
-    kept.run.dir = None
-    return kept
-
-
-def facts(name: str, config: DictConfig, assembly: Assembly) -> dict[str, Any]:
+def facts(name: str, kept_config: DictConfig, assembly: Assembly) -> dict[str, Any]:
     """What a checkpoint needs besides the state, to be used without its dataset or its folder."""
     state = assembly.state
     return {
         **_lineage(assembly),
         "name": name,
-        "config": OmegaConf.to_container(kept_config(config)),
+        "config": OmegaConf.to_container(kept_config),
         "data": asdict(assembly.dataset.info),
         "normalisation": {
             "scale": state.task.normalisation.scale,

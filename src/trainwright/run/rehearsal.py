@@ -2,7 +2,7 @@
 
 Types and names are checked before this. What only a constructor knows (a dropout of 2, a warm-up
 longer than the run) is asked of the constructors themselves: the network and its task on torch's
-meta device, which allocates nothing, the optimizers with a tiny layer to move, the schedule with a
+meta device, which allocates nothing, the optimizers with tiny layers to move, the schedule with a
 clock that is as lenient as the config allows. Only trainwright's and torch's own classes are built
 this way: those of a user may do anything when they are made.
 """
@@ -67,7 +67,10 @@ def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> Non
     if _is_ours(config.optimizer) and (others is None or _is_ours(others)):
         changes = section(config, "optimizer", "players")[1]["players"] or {}
         names = list(changes) if task is None else list(task.players)
-        layers: dict[str, nn.Module] = {str(name): nn.Linear(2, 2) for name in names or ["model"]}
+        layers: dict[str, nn.Module] = {
+            str(name): nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+            for name in names or ["model"]
+        }
         build_optimizers(config, layers, placement, allow)
 
 

@@ -13,7 +13,7 @@ from trainwright.run.changes import NOT_CHANGES, apply_changes, key_of
 from trainwright.run.continuing import Resume
 from trainwright.run.records import read_summary
 from trainwright.run.recover import Found, newest_whole, read
-from trainwright.run.run import Request
+from trainwright.run.request import Request
 from trainwright.runfolder import RunFolder
 
 # With one of these a run that is finished has something left to do.

@@ -35,9 +35,21 @@ def in_our_words(
             f"  make the batches smaller{hint}\n"
             f"  last checkpoint: {folder.last if folder.last.exists() else 'none yet'}"
         )
+    if settings.compile and _is_of_the_compiler(error):
+        first = str(error).strip().partition("\n")[0]
+        return ConfigError(
+            f"trainer.compile=true: the model cannot be compiled\n  {first[:300]}\n"
+            "  leave trainer.compile out to train it as it is written"
+        )
     if "Expected more than 1 value per channel" in str(error):
         return ConfigError(
             f"trainer.batch_size={settings.batch_size}: batch normalisation needs more than one "
             "value a channel at a time\n  make the batch larger, or choose another model norm"
         )
     return None
+
+
+def _is_of_the_compiler(error: Exception) -> bool:
+    """Whether torch.compile has failed, or is not up to what is asked of it."""
+    is_compilers = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+    return is_compilers or "does not currently support double backward" in str(error)

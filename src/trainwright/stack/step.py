@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainwright.data.batches import Batch, StackedBatches
+from trainwright.data.batches import Batch
+from trainwright.data.stacked import StackedBatches
 from trainwright.engine.finite import refused_move
 from trainwright.engine.moves import Metrics, Move
 from trainwright.stack.draws import Draws, Each

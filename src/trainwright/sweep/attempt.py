@@ -29,7 +29,8 @@ from trainwright.lock import RunLock
 from trainwright.run.continuing import Resume
 from trainwright.run.logfile import logged_to
 from trainwright.run.recover import newest_whole
-from trainwright.run.run import Outcome, Request, running
+from trainwright.run.request import Outcome, Request
+from trainwright.run.run import running
 from trainwright.runfolder import RunFolder
 from trainwright.stack.together import together
 from trainwright.sweep.held_data import FindData, no_data

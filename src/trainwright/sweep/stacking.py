@@ -43,6 +43,7 @@ OWN = (
 )
 MODELS = (
     "trainwright.nn.mlp.MLP",
+    "trainwright.nn.airbench.AirbenchNet",
     "trainwright.nn.cnn.CNN",
     "trainwright.nn.resnet.ResNet",
     "trainwright.nn.mlp_gan.mlp_gan",
@@ -148,6 +149,8 @@ def against(config: Mapping[str, Any]) -> str | None:
         "trainer.accumulate computes a batch in parts": trainer["accumulate"] > 1,
         "trainer.precision=fp16 scales each loss": trainer["precision"] == "fp16",
         "trainer.deterministic": bool(trainer["deterministic"]),
+        "trainer.compile compiles single runs": bool(trainer["compile"]),
+        "trainer.cuda_graph=on captures the steps of single runs": trainer["cuda_graph"] == "on",
         "model.spectral_norm": bool(model.get("spectral_norm")),
         "task.instance_noise": bool(task.get("instance_noise")),
     }

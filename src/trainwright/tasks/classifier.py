@@ -11,19 +11,27 @@ from trainwright.data.dataset import DataInfo
 from trainwright.nn.gan import GAN
 from trainwright.tasks.metrics import classification_metrics
 from trainwright.tasks.task import Handed, Objective, Task
+from trainwright.tasks.views import TestTimeAugmentation, check_views, mean_over_views
 
 
 class Classifier(Task):
     """Learns classes by cross-entropy, with `label_smoothing` where asked (Szegedy et al. 2016).
 
-    `top_k`: also report how often the true class is among the k likeliest.
+    `top_k`: also report how often the true class is among the k likeliest. `tta`: what is said of
+    an image, once it is trained, is the mean over these views of it.
     """
 
     objective: Objective = Objective("accuracy", higher_is_better=True)
     is_one_loss: ClassVar[bool] = True
 
     def __init__(
-        self, *, model: nn.Module, info: DataInfo, label_smoothing: float = 0.0, top_k: int = 5
+        self,
+        *,
+        model: nn.Module,
+        info: DataInfo,
+        label_smoothing: float = 0.0,
+        top_k: int = 5,
+        tta: TestTimeAugmentation = "none",
     ) -> None:
         super().__init__()
         if info.target != "classes":
@@ -37,10 +45,12 @@ class Classifier(Task):
             raise ValueError(f"label_smoothing={label_smoothing} is not in 0 <= value < 1")
         if top_k < 1:
             raise ValueError(f"top_k={top_k} is not at least 1")
+        check_views(tta, info.input_shape)
         self.model = model
         self.normalisation = Normalisation.standard(info)
         self.label_smoothing = label_smoothing
         self.top_k = top_k
+        self.tta = tta
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -57,10 +67,14 @@ class Classifier(Task):
         correct = logits.detach().argmax(dim=-1) == batch.targets
         return loss, {"loss": loss.detach(), "accuracy": correct.float()}
 
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Logits (B, classes) float32 of inputs (B, ...), over the views that `tta` names."""
+        return mean_over_views(self.model, inputs, self.tta)
+
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy without smoothing (B,), logits (B, classes), targets (B,)."""
         assert batch.targets is not None
-        logits = self.model(batch.inputs).float()
+        logits = self.predict(batch.inputs)
         loss = functional.cross_entropy(logits, batch.targets, reduction="none")
         return {"loss": loss, "logits": logits, "targets": batch.targets}
 

@@ -118,10 +118,22 @@ class GANTask(Task):
         """Only the generator is used after training."""
         return ("generator",)
 
+    @property
+    def compilable(self) -> Mapping[str, nn.Module]:
+        """The generator, and of the discriminator what it has before the heads."""
+        return {"generator": self.model.generator, "discriminator": self.model.discriminator.body}
+
     def turns(self, step: int) -> tuple[str, ...]:
         """Both players, or the discriminator alone between two moves of the generator."""
         generator_moves = (step + 1) % self.critic_steps == 0
         return ("discriminator", "generator") if generator_moves else ("discriminator",)
+
+    def pattern(self, step: int) -> bool | None:
+        """Whether R1 is computed in this step; None where something fades as the run goes on."""
+        return None if self.top_k < 1 or self.view.fades else self._pays_r1(step)
+
+    def _pays_r1(self, step: int) -> bool:
+        return self.game.r1 > 0 and step % self.game.r1_every == 0
 
     def forward(
         self, player: str, batch: Batch, handed: Handed
@@ -151,7 +163,7 @@ class GANTask(Task):
             penalty = gradient_penalty(self.model.discriminator, real, fakes, classes)
             loss = loss + self.penalty_weight * penalty
             seen["penalty"] = penalty.detach()
-        if self.game.r1 and handed.get("step", 0) % self.game.r1_every == 0:
+        if self._pays_r1(handed.get("step", 0)):
             penalty = r1_penalty(self.model.discriminator, real, classes)
             loss = loss + self.game.r1_every * self.game.r1 / 2 * penalty
             seen["r1"] = penalty.detach()

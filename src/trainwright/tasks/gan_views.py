@@ -35,6 +35,11 @@ class View:
         self._changes = [_CHANGES[name] for name in augment]
         self._noise = instance_noise
 
+    @property
+    def fades(self) -> bool:
+        """Whether what is shown depends on the share of the run that is done."""
+        return self._noise > 0
+
     def __call__(self, images: Tensor, progress: float) -> Tensor:
         """Images (B, C, H, W) as the discriminator is shown them at this share of the run."""
         for change in self._changes:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -56,10 +56,24 @@ class Task(nn.Module, ABC):
         """The players that move in this step, in order."""
         return tuple(self.players)
 
+    def pattern(self, step: int) -> Hashable | None:
+        """What `forward` makes of the number of a step and the share of the run that is done.
+
+        Steps of the same players and pattern are computed alike, but for their batch and what is
+        drawn: one is captured for all as a CUDA graph. None, as here, promises nothing: then a
+        task whose `forward` looks at either is not captured.
+        """
+        return None
+
     @property
     def averaged_players(self) -> tuple[str, ...]:
         """The players whose averaged weights are worth keeping: those that evaluation uses."""
         return tuple(self.players)
+
+    @property
+    def compilable(self) -> Mapping[str, nn.Module]:
+        """The modules that `trainer.compile` compiles, by name; each is called as a module."""
+        return self.players
 
     @abstractmethod
     def forward(

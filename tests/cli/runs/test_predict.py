@@ -44,6 +44,37 @@ def test_the_probabilities_are_those_of_the_batches_of_training(call, real_root,
     assert [int(row["class"]) for row in rows] == logits.argmax(dim=1).tolist()
 
 
+def test_views_asked_for_are_averaged_whatever_the_run_was_trained_with(call, real_root, photos):
+    words = ("predict", "mlp", photos, "--csv", f"--root={real_root}")
+    trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
+    images = load_digits_dataset().test.inputs[:20].float()
+    scale, shift = trained.task.normalisation.tensors(4, torch.device("cpu"))
+    with torch.no_grad():
+        logits = [trained.task.model(x * scale + shift) for x in (images, images.flip(3))]
+    tables = [call(*words, *more)[1] for more in ((), ("tta=none",), ("tta=mirror",))]
+    rows = sorted(csv.DictReader(io.StringIO(tables[2])), key=lambda row: row["file"][-6:])
+    found = np.array([[float(row[str(c)]) for c in range(10)] for row in rows])
+    expected = torch.softmax((logits[0] + logits[1]) / 2, 1).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert tables[0] == tables[1]
+    assert tables[0] != tables[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "run", "word", "message"),
+    [
+        ("evaluate", "gan", "tta=mirror", "this run is a GAN"),
+        ("evaluate", "mlp", "tta=mirrored", "mirror_shift"),
+        ("predict", "mlp", "tta=flip", "mirror_shift"),
+    ],
+)
+def test_views_that_make_no_sense_are_refused(call, real_root, photos, command, run, word, message):
+    words = [photos] if command == "predict" else []
+    code, _, err = call(command, run, *words, word, f"--root={real_root}")
+    assert code == 2
+    assert message in err
+
+
 def test_lines_of_json_name_the_likeliest_classes(call, real_root, photos):
     words = (photos / "03.png", photos / "04.png", "top=2", "--jsonl")
     code, out, _ = call("predict", "mlp", *words, f"--root={real_root}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import Key, OneOf, parse_keys, text, whole
-from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, add_settings, open_run
 from trainwright.cli.table import text_table
 from trainwright.errors import DiskError
 from trainwright.files import write_text
@@ -28,6 +28,7 @@ KEYS = (
     Key("split", OneOf("test", "validation", "train"), "test", "test (default), validation, train"),
     Key("resamples", whole(0, 100_000), 1000, "how often examples are drawn anew (1000); 0: never"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
+    TTA,
     CHECKPOINT,
     DEVICE,
     TRUST,

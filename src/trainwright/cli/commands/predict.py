@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.find import find_run
 from trainwright.cli.keys import Key, OneOf, parse_keys, whole
-from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, open_run
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, open_run
 from trainwright.cli.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
 from trainwright.report.text import format_number
@@ -32,6 +32,7 @@ KEYS = (
         "error",
         "files or rows that cannot be used: error (code 3), or skip",
     ),
+    TTA,
     CHECKPOINT,
     DEVICE,
     TRUST,

@@ -1,0 +1,179 @@
+"""A run under way in its folder: trained, tested, drawn; however it ends, its summary says so."""
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainwright.config.stored import resume_command
+from trainwright.engine import checkpoint
+from trainwright.engine.hook import Hook
+from trainwright.engine.moves import Training
+from trainwright.engine.trainer import fitting
+from trainwright.errors import DiskError
+from trainwright.hooks.evaluate import Evaluate
+from trainwright.hooks.health import HealthCheck
+from trainwright.hooks.log import Log
+from trainwright.hooks.progress import Progress
+from trainwright.hooks.samples import Samples
+from trainwright.hooks.save import Save
+from trainwright.hooks.send import Send
+from trainwright.run.announce import report
+from trainwright.run.assemble import Assembly
+from trainwright.run.changes import begin_anew
+from trainwright.run.finish import finish
+from trainwright.run.records import Summary, facts, progress
+from trainwright.run.request import Outcome, Request
+from trainwright.run.rollback import Rollback
+from trainwright.run.signals import StopRequests
+from trainwright.run.translate import in_our_words
+from trainwright.runfolder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Course:
+    """All that happens between the first step of a run and its last word.
+
+    `summary` is what has been said of the run so far; it grows. `started`: by `time.perf_counter`.
+    """
+
+    request: Request
+    assembly: Assembly
+    folder: RunFolder
+    stopping: Sequence[Hook]
+    summary: Summary
+    started: float
+
+    def run(self, send: Send, signals: StopRequests) -> Training[Outcome]:
+        """Train, test once with the best weights, draw. Raises what a person is to be told."""
+        folder, summary = self.folder, self.summary
+        try:
+            yield from self._train(send)
+            if signals.received is not None:
+                folder.write_summary({**summary, "status": "stopped"})
+                log.info("saved step %d; %s", self.assembly.state.step, self._go_on)
+                return Outcome(folder.path, None, signals.received)
+            if self.request.prune is not None and self.request.prune.has_stopped:
+                folder.write_summary({**summary, "status": "pruned"})
+                return Outcome(folder.path, self._objective)
+            signals.leave_at_once()  # there is nothing left to save
+            self._finish()
+            return Outcome(folder.path, self._objective)
+        except KeyboardInterrupt:
+            folder.write_summary({**summary, "status": "stopped"})
+            step = checkpoint.saved_step(folder.last)
+            saved = "nothing was saved" if step is None else f"saved is step {step}; {self._go_on}"
+            log.info(saved)
+            if signals.received != signal.SIGTERM:
+                raise
+            return Outcome(folder.path, None, signals.received)
+        except Exception as error:
+            failure = self.explained(error)
+            with contextlib.suppress(DiskError):  # of two failures the first is told
+                folder.write_summary({**summary, "status": "failed", "error": str(failure)})
+            if failure is error:
+                raise
+            raise failure from error
+
+    def explained(self, error: Exception) -> Exception:
+        """The error with what a person needs to go on, where there is more to say."""
+        command = resume_command(self.folder.path, self.request.config)
+        return in_our_words(error, self.assembly, self.folder, command) or error
+
+    def _train(self, send: Send) -> Training[None]:
+        """Train until the end or a stop, and note in the summary how far that was."""
+        assembly, settings, folder = self.assembly, self.assembly.settings, self.folder
+        state, clock = assembly.state, assembly.state.clock
+        save, bar = self._save(), self._bar()
+        hooks: list[Hook] = [
+            Evaluate(
+                assembly.make_batches(assembly.dataset.validation),
+                every=clock.steps(settings.evaluate_every),
+                batch_size=settings.evaluate_batch_size,
+            ),
+            *self.stopping,
+            *([] if self.request.prune is None else [self.request.prune]),
+            Log(
+                folder.metrics,
+                every=clock.steps(settings.log_every),
+                evaluate_every=clock.steps(settings.evaluate_every),
+            ),
+            Samples(folder, every=clock.steps(settings.sample_every)),
+            send,
+            save,
+            bar,
+        ]
+        first_step, begun = state.step, time.perf_counter()
+
+        def train() -> Training[None]:
+            yield from fitting(state, assembly.train, hooks, settings)
+            # Stopped between two saves, or never asked to save: what there is must not be lost.
+            is_unfinished = state.step < clock.total_steps or state.to_be_done is not None
+            if is_unfinished or not folder.best.exists():
+                save.save(state)
+
+        try:
+            yield from Rollback(state, self.stopping, folder, save, settings).fit(train)
+        finally:
+            bar.close()
+        seconds = time.perf_counter() - begun
+        self.summary.update(progress(assembly, first_step=first_step, seconds=seconds))
+        for hook in self.stopping:
+            if isinstance(hook, HealthCheck):
+                self.summary["health"] = hook.course
+
+    def _save(self) -> Save:
+        request, assembly = self.request, self.assembly
+        settings, clock = assembly.settings, assembly.state.clock
+        known = facts(request.name, request.kept_config, assembly)
+        return Save(
+            self.folder,
+            {**known, "resumed": self._resumed()},
+            self.stopping,
+            every=clock.steps(settings.save_every),
+            evaluate_every=clock.steps(settings.evaluate_every),
+            step_of_last=None if request.resume is None else assembly.state.step,
+        )
+
+    def _resumed(self) -> dict[str, Any] | None:
+        """Where a run went on and what began anew there, for who replays it."""
+        resume = self.request.resume
+        if resume is None:
+            return None
+        return {"step": resume.found.step, "anew": sorted(begin_anew(resume.changes))}
+
+    def _bar(self) -> Progress:
+        state, is_image = self.assembly.state, self.assembly.dataset.info.is_image
+        return Progress(
+            batch_size=self.assembly.settings.batch_size,
+            start=state.step,
+            total=state.clock.total_steps,
+            unit="images" if is_image else "examples",
+        )
+
+    def _finish(self) -> None:
+        """Test, draw and sum up a run that has come to its end."""
+        assembly, draws = self.assembly, self.request.draws
+        with_pictures = assembly.settings.plots and (draws is None or draws())
+        test = finish(assembly, self.folder, with_pictures=with_pictures)
+        self.summary.update(
+            status="finished",
+            test=test,
+            total_seconds=round(time.perf_counter() - self.started, 3),
+        )
+        self.folder.write_summary(self.summary)
+        report(assembly, self.folder, self.summary)
+
+    @property
+    def _go_on(self) -> str:
+        return f"go on: {resume_command(self.folder.path, self.request.config)}"
+
+    @property
+    def _objective(self) -> float | None:
+        best = self.assembly.state.best
+        return None if best is None else best.metrics[self.assembly.state.task.objective.metric]

@@ -1,0 +1,262 @@
+"""Steps as CUDA graphs: on a GPU where there is one, and who decides what without one."""
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from trainwright.engine import checkpoint
+from trainwright.engine.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
+from trainwright.engine.device import Placement
+from trainwright.engine.moves import Move
+from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.trainer import fit
+from trainwright.errors import ConfigError
+from trainwright.run.cuda_graph import with_graph
+from trainwright.sweep.stacking import against
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+ON_CUDA = Placement(torch.device("cuda", 0), "fp32", torch.contiguous_format, 1)
+
+MLP = ("model=mlp", "model.widths=[32]")
+GAN = ("model=mlp_gan", "model.latent_dim=8", "task.score=none")
+RUNS = {
+    "classifier": (*MLP, "trainer.clip_norm=0.5", "trainer.ema=0.9", "schedule=cosine"),
+    "dropout and augmentation": (*MLP, "model.dropout=0.3", "data.augment={shift: 1, rotate: 10}"),
+    "convolutions, bf16": ("model=cnn", "model.norm=batch", "trainer.precision=bf16"),
+    "GAN with R1 and critic steps": (*GAN, "task.critic_steps=2", "task.r1=0.5",
+                                     "task.r1_every=3", "trainer.ema=0.9"),
+    "convolutional GAN": ("model=gan", "model.width=4", "task.score=none"),
+    "accumulated, SGD": (*MLP, "optimizer=sgd", "trainer.accumulate=4"),
+}  # fmt: skip
+COMMON = (
+    "data=digits",
+    "data.limit=256",
+    "trainer.batch_size=32",
+    "trainer.epochs=null",
+    "trainer.steps=30",
+    "trainer.evaluate_every=10",
+)
+GPU_ONLY = ("trainer.device=cuda", "trainer.deterministic=true")
+
+
+def on_gpu(assembled, overrides, graph):
+    typed = {o.partition("=")[0] for o in overrides}
+    common = [o for o in COMMON if o.partition("=")[0] not in typed]
+    return assembled(*overrides, *common, *GPU_ONLY, f"trainer.cuda_graph={graph}")
+
+
+@GPU
+@pytest.mark.parametrize("name", RUNS)
+def test_captured_steps_give_the_bits_of_the_same_steps_uncaptured(assembled, name, monkeypatch):
+    captured = on_gpu(assembled, RUNS[name], "on")
+    fit(captured.state, captured.train, [], captured.settings)
+    assert captured.state.unread is not None
+    monkeypatch.setattr("trainwright.engine.cuda_graph.WARM_UPS", 10**9)  # never captured
+    uncaptured = on_gpu(assembled, RUNS[name], "on")
+    fit(uncaptured.state, uncaptured.train, [], uncaptured.settings)
+    expected = checkpoint.state_tensors(uncaptured.state)
+    found = checkpoint.state_tensors(captured.state)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+@GPU
+@pytest.mark.parametrize("name", RUNS)
+def test_captured_steps_are_the_plain_ones_but_for_rounding(assembled, name):
+    """A learning rate on the device has the 24 bits of a float32, on the host 53."""
+    states = []
+    for graph in ("on", "off"):
+        run = on_gpu(assembled, (*RUNS[name], "trainer.steps=10"), graph)
+        fit(run.state, run.train, [], run.settings)
+        states.append(checkpoint.state_tensors(run.state))
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], rtol=1e-3, atol=1e-4, msg=key)
+
+
+@GPU
+@pytest.mark.parametrize("name", ["classifier", "GAN with R1 and critic steps"])
+def test_a_captured_run_that_is_stopped_goes_on_to_the_same_bits(assembled, name):
+    whole = on_gpu(assembled, RUNS[name], "on")
+    fit(whole.state, whole.train, [], whole.settings)
+    first = on_gpu(assembled, RUNS[name], "on")
+    first.state.clock = replace(first.state.clock, total_steps=30)
+
+    class Stop:
+        def due(self, step, total):
+            return step == 17
+
+        def __call__(self, state, metrics):
+            state.stop_reason = "enough"
+
+    fit(first.state, first.train, [Stop()], first.settings)
+    tensors = checkpoint.state_tensors(first.state)
+    again = on_gpu(assembled, RUNS[name], "on")
+    checkpoint.restore(again.state, tensors, checkpoint.progress_metadata(first.state))
+    fit(again.state, again.train, [], again.settings)
+    expected, found = checkpoint.state_tensors(whole.state), checkpoint.state_tensors(again.state)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+@GPU
+def test_a_model_that_waits_for_the_gpu_is_not_captured_and_trains_all_the_same(assembled, caplog):
+    caplog.set_level("INFO")
+    run = on_gpu(assembled, MLP, "auto")
+    run.state.task.model.layers.append(Waits().cuda())
+    fit(run.state, run.train, [], run.settings)
+    assert run.state.step == 30
+    assert "no CUDA graph: a step waits for the GPU in" in caplog.text
+    must = on_gpu(assembled, MLP, "on")
+    must.state.task.model.layers.append(Waits().cuda())
+    with pytest.raises(ConfigError, match="a step waits for the GPU in"):
+        fit(must.state, must.train, [], must.settings)
+
+
+class Waits(nn.Module):
+    def forward(self, inputs):
+        return inputs * max(1.0, 0 * float(inputs.sum()))
+
+
+def optimizers(kind, **options):
+    layer = nn.Linear(2, 2)
+    return {"model": PlayerOptimizer(layer, [kind(layer.parameters(), **options)], l1=0.0)}
+
+
+def test_auto_captures_on_cuda_alone_and_says_so():
+    adam = optimizers(torch.optim.Adam, fused=True)
+    on_cpu = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)
+    assert not with_graph(on_cpu, TrainerSettings(), adam).static
+    assert with_graph(ON_CUDA, TrainerSettings(), adam).static
+    assert not with_graph(ON_CUDA, TrainerSettings(cuda_graph="off"), adam).static
+
+
+@pytest.mark.parametrize(
+    ("placement", "settings", "made", "reason"),
+    [
+        (ON_CUDA, {"on_nonfinite": "skip"}, optimizers(torch.optim.Adam, fused=True),
+         "on_nonfinite=skip looks at every step"),
+        (replace(ON_CUDA, precision="fp16"), {}, optimizers(torch.optim.Adam, fused=True),
+         "precision=fp16 scales each loss"),
+        (ON_CUDA, {}, optimizers(torch.optim.RMSprop), "RMSprop has no fused kernel"),
+        (ON_CUDA, {}, optimizers(torch.optim.Adam, foreach=True), "Adam has no fused kernel"),
+    ],
+)  # fmt: skip
+def test_what_needs_each_steps_numbers_is_not_captured(
+    placement, settings, made, reason, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    auto = with_graph(placement, TrainerSettings(**settings), made)
+    assert not auto.static
+    assert auto.describe().startswith("cuda:0 (a GPU)")
+    assert f"no CUDA graph ({auto.why_not_static})" in auto.describe()
+    assert reason in auto.why_not_static
+    with pytest.raises(ConfigError, match=r"cuda_graph=on: no graph can hold .*"):
+        with_graph(placement, TrainerSettings(cuda_graph="on", **settings), made)
+
+
+def test_a_stack_is_not_captured_and_a_run_that_must_be_captured_is_not_stacked(composed):
+    shared = with_graph(ON_CUDA, TrainerSettings(), {}).shared()
+    assert not shared.static
+    assert "other runs" in shared.why_not_static
+    assert against(composed("data=digits", "trainer.cuda_graph=on")) is not None
+    assert against(composed("data=digits")) is None
+
+
+class FakeGraph:
+    """Stands in for a graph of torch's: a launch makes the step that was recorded."""
+
+    recorded = None
+
+    def __init__(self):
+        self.launches = 0
+
+    def register_generator_state(self, generator):
+        self.generator = generator
+
+    def replay(self):
+        self.launches += 1
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """The calls to torch.cuda that a capture needs, doing nothing."""
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    @contextmanager
+    def nothing(*args, **kwargs):
+        yield
+
+    for name in ("device", "stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, nothing)
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda: Stream())
+    for name in ("set_stream", "set_sync_debug_mode"):
+        monkeypatch.setattr(torch.cuda, name, lambda value: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+
+
+def graphs_of(assembled, overrides, wanted="auto"):
+    typed = {o.partition("=")[0] for o in overrides}
+    assembly = assembled(*overrides, *(o for o in COMMON if o.partition("=")[0] not in typed))
+    assembly.state.placement = replace(assembly.state.placement, static=True)
+    settings = replace(assembly.settings, cuda_graph=wanted)
+    move = Move(assembly.state, assembly.train, settings)
+    steps = OnDeviceSteps()
+    while steps.make(move) is None:
+        fit(assembly.state, assembly.train, [Once(assembly.state.step + 1)], settings)
+        assembly.state.stop_reason = None
+    return _Graphs(steps._static, move)
+
+
+class Once:
+    def __init__(self, step):
+        self.step = step
+
+    def due(self, step, total):
+        return step == self.step
+
+    def __call__(self, state, metrics):
+        state.stop_reason = "one step"
+
+
+def test_each_kind_of_step_is_warmed_up_captured_once_and_launched(assembled, no_gpu):
+    graphs = graphs_of(assembled, (*GAN, "task.r1=0.5", "task.r1_every=4"))
+    for step in range(4, 40):
+        graphs.run(step)
+    launches = {k: captured.graph.launches for k, captured in graphs._captured.items()}
+    players = ("discriminator", "generator")
+    assert launches == {(players, True): 9 - WARM_UPS, (players, False): 27 - WARM_UPS}
+    assert all(c.graph.generator is graphs._static.generator for c in graphs._captured.values())
+
+
+def test_a_step_that_waits_is_found_before_it_is_captured_and_named(assembled, no_gpu, caplog):
+    caplog.set_level("INFO")
+    graphs = graphs_of(assembled, MLP)
+    compute = graphs._static.compute
+
+    def waits(step):
+        warnings.warn_explicit("called a synchronizing CUDA operation", UserWarning, "mine.py", 12)
+        return compute(step)
+
+    graphs._static.compute = waits
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for step in range(4, 12):
+            graphs.run(step)
+    assert graphs._captured == {}
+    assert caplog.text.count("no CUDA graph: a step waits for the GPU in mine.py:12") == 1
+
+
+def test_a_task_whose_numbers_fade_is_not_captured(assembled, no_gpu):
+    graphs = graphs_of(assembled, (*GAN, "task.instance_noise=0.1"), "on")
+    for step in range(4, 4 + WARM_UPS - 1):
+        graphs.run(step)
+    with pytest.raises(ConfigError, match="the task looks at the step"):
+        graphs.run(4 + WARM_UPS - 1)
