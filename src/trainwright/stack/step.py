@@ -153,8 +153,8 @@ class Stack:
         errors: dict[int, Exception],
     ) -> None:
         """Let all move whose numbers are finite; note what is seen, and errors of the others."""
-        squares = [torch.linalg.vector_norm(g.flatten(1), dim=1).square() for g in gradients]
-        norms = torch.stack(squares).sum(dim=0).sqrt()
+        of_each = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        norms = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
         num = len(self._states)
         losses = metrics["loss"].float()
         read: list[list[float]] = torch.stack([losses, norms]).tolist()  # the only wait for numbers
