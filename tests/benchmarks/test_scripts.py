@@ -56,6 +56,34 @@ def test_streaming_compares_memory_and_a_mapped_file(tmp_path):
     assert re.search(r"mapped is [\d.]+ times as fast", shown)
 
 
+def test_steps_are_timed_from_the_first_that_counts_to_the_last(monkeypatch):
+    """By the side of cuda_graph.py that is ours, on a CPU."""
+    import cuda_graph
+
+    from trainwright.config.compose import register_schema
+
+    register_schema()
+    monkeypatch.setattr(cuda_graph, "NUM_IMAGES", 600)
+    clock = cuda_graph.Clock(2, 6)
+    cuda_graph.ours("auto", "cpu", clock, 6)
+    assert clock.steps_a_second > 0
+
+
+@pytest.mark.slow
+def test_without_a_cuda_device_it_says_that_in_one_line():
+    import torch
+    from measure import HERE
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    ended = subprocess.run(
+        [sys.executable, "cuda_graph.py"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    expected = "benchmarks/cuda_graph.py needs a CUDA device, and torch finds none here\n"
+    assert (ended.stdout, ended.stderr) == ("", expected)
+
+
 @pytest.mark.slow
 def test_stacks_are_compared_with_one_after_the_other_and_drawn(tmp_path, monkeypatch):
     import stack

@@ -1,3 +1,4 @@
+import mmap
 import random
 
 import pytest
@@ -81,6 +82,36 @@ def test_augmentation_is_drawn_anew_for_every_step_and_seed():
     for first in range(len(drawn)):
         for second in range(first):
             assert not torch.equal(drawn[first], drawn[second])
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_a_batch_is_made_of_its_material_to_the_bit(tmp_path, is_mapped):
+    """Where all examples are at hand that is their indices, else they themselves as stored."""
+    images = torch.randint(256, (40, 3, 8, 8), dtype=torch.uint8)
+    path = tmp_path / "images.bin"
+    path.write_bytes(images.numpy().tobytes())
+    with path.open("r+b") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    inputs = torch.frombuffer(mapping, dtype=torch.uint8).view_as(images)
+    split = Split(inputs, torch.arange(40), mapping if is_mapped else None)
+    batches = Batches(
+        split,
+        Normalisation(scale=(1.0, 2.0, 3.0), shift=(0.0, 1.0, 2.0)),
+        batch_size=7,
+        seed=0,
+        device=CPU,
+        memory_format=torch.channels_last,
+        augment=make_augment({"shift": 2, "flip": True}, input_shape=(3, 8, 8)),
+    )
+    generator = batches.reseeded(None, 0)
+    for step in (0, 3, 11):  # the last runs on from one pass into the next
+        material = batches.material(step)
+        assert [t.shape for t in material] == ([(7, 3, 8, 8), (7,)] if is_mapped else [(7,)])
+        made = batches.made_of(material, batches.reseeded(generator, step))
+        expected = batches.at(step)
+        assert torch.equal(made.inputs, expected.inputs)
+        assert made.inputs.stride() == expected.inputs.stride()
+        assert torch.equal(made.targets, expected.targets)
 
 
 def flipped_in(batches, num_steps):

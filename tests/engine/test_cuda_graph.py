@@ -1,9 +1,11 @@
 """Steps as CUDA graphs: on a GPU where there is one, and who decides what without one."""
 
+import random
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from torch import nn
 from trainwright.engine import checkpoint
 from trainwright.engine.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
 from trainwright.engine.device import Placement
+from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
 from trainwright.engine.optim import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
@@ -67,10 +70,15 @@ def test_captured_steps_give_the_bits_of_the_same_steps_uncaptured(assembled, na
 @GPU
 @pytest.mark.parametrize("name", RUNS)
 def test_captured_steps_are_the_plain_ones_but_for_rounding(assembled, name):
-    """A learning rate on the device has the 24 bits of a float32, on the host 53."""
+    """A learning rate on the device has the 24 bits of a float32, on the host 53.
+
+    By SGD but for the first: Adam makes whole steps of gradients that are 0 but for rounding.
+    """
     states = []
+    how = () if name == "classifier" else ("optimizer=sgd", "optimizer.lr=0.01")
+    overrides = [o for o in RUNS[name] if not o.startswith("optimizer")]
     for graph in ("on", "off"):
-        run = on_gpu(assembled, (*RUNS[name], "trainer.steps=10"), graph)
+        run = on_gpu(assembled, (*overrides, *how, "trainer.steps=10"), graph)
         fit(run.state, run.train, [], run.settings)
         states.append(checkpoint.state_tensors(run.state))
     for key, value in states[0].items():
@@ -85,7 +93,7 @@ def test_a_captured_run_that_is_stopped_goes_on_to_the_same_bits(assembled, name
     first = on_gpu(assembled, RUNS[name], "on")
     first.state.clock = replace(first.state.clock, total_steps=30)
 
-    class Stop:
+    class Stop(Hook):
         def due(self, step, total):
             return step == 17
 
@@ -120,8 +128,8 @@ class Waits(nn.Module):
         return inputs * max(1.0, 0 * float(inputs.sum()))
 
 
-def optimizers(kind, **options):
-    layer = nn.Linear(2, 2)
+def optimizers(kind, dtype=torch.float32, **options):
+    layer = nn.Linear(2, 2, dtype=dtype)
     return {"model": PlayerOptimizer(layer, [kind(layer.parameters(), **options)], l1=0.0)}
 
 
@@ -141,6 +149,8 @@ def test_auto_captures_on_cuda_alone_and_says_so():
         (replace(ON_CUDA, precision="fp16"), {}, optimizers(torch.optim.Adam, fused=True),
          "precision=fp16 scales each loss"),
         (ON_CUDA, {}, optimizers(torch.optim.RMSprop), "RMSprop has no fused kernel"),
+        (ON_CUDA, {}, optimizers(torch.optim.Adam, dtype=torch.float64, fused=True),
+         "parameters that are not float32"),
         (ON_CUDA, {}, optimizers(torch.optim.Adam, foreach=True), "Adam has no fused kernel"),
     ],
 )  # fmt: skip
@@ -215,7 +225,7 @@ def graphs_of(assembled, overrides, wanted="auto"):
     return _Graphs(steps._static, move)
 
 
-class Once:
+class Once(Hook):
     def __init__(self, step):
         self.step = step
 
@@ -252,6 +262,34 @@ def test_a_step_that_waits_is_found_before_it_is_captured_and_named(assembled, n
             graphs.run(step)
     assert graphs._captured == {}
     assert caplog.text.count("no CUDA graph: a step waits for the GPU in mine.py:12") == 1
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        (lambda found: random.random(), "draws random numbers on the host"),
+        (lambda found: np.random.rand(), "draws random numbers on the host"),
+        (
+            lambda found: found.update(mine=torch.ones((), device="meta")),
+            "logs numbers of the host",
+        ),
+    ],
+)
+def test_what_a_graph_would_repeat_is_found(assembled, no_gpu, caplog, does, reason):
+    """Numbers that the host makes up; and metrics elsewhere than the rest (here the CPU)."""
+    caplog.set_level("INFO")
+    graphs = graphs_of(assembled, MLP)
+    compute = graphs._static.compute
+
+    def computed(step):
+        found = compute(step)
+        does(found)
+        return found
+
+    graphs._static.compute = computed
+    for step in range(4, 4 + WARM_UPS):
+        graphs.run(step)
+    assert reason in caplog.text
 
 
 def test_a_task_whose_numbers_fade_is_not_captured(assembled, no_gpu):

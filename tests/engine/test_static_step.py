@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from trainwright.data.augment import Augment
 from trainwright.engine import checkpoint
 from trainwright.engine.cuda_graph import OnDeviceSteps
+from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
 from trainwright.engine.static_step import StaticStep
 from trainwright.engine.trainer import fit, train_step
@@ -49,6 +50,10 @@ RUNS = {
     "plain SGD": (*MLP, "optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false"),
     "augmented": (*MLP, "data.augment={shift: 1, rotate: 10, scale: 0.1, cutout: 2}"),
     "mirror images that alternate": (*MLP, "data.augment={flip: alternating, shift: 1}"),
+    "whitened": ("model=airbench", "model.widths=[4]", "optimizer=sgd", "optimizer.lr=1e-4"),
+    "Muon, and SGD beside it": (
+        "model=cnn", "model.channels=[4,8]", "optimizer=muon_sgd", "optimizer.others.lr=0.01"),
+    "Muon, decaying": (*MLP, "model.widths=[12,6]", "optimizer=muon"),
     "GAN with lazy R1": (*GAN, "task.r1=0.5", "task.r1_every=3", "trainer.ema=0.9"),
     "GAN with critic steps": (
         *GAN, "task.loss=wasserstein_gp", "task.relativistic=false", "task.r1=0",
@@ -62,7 +67,7 @@ RUNS = {
 }  # fmt: skip
 
 
-class Note:
+class Note(Hook):
     """A hook that keeps what a log would hold, of every other step."""
 
     def __init__(self):
@@ -91,7 +96,15 @@ def few(*names):
     return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
 
 
-@pytest.mark.parametrize("name", RUNS)
+SLOWER = (
+    "convolutions, batch normalisation, bf16",
+    "convolutional GAN",
+    "plain SGD",
+    "GAN whose noise fades",
+)
+
+
+@pytest.mark.parametrize("name", few(*(name for name in RUNS if name not in SLOWER)))
 def test_static_steps_give_the_bits_of_plain_ones(assembled, name):
     """Weights, optimizer state, averages, metrics and learning rates, of twelve steps."""
     found = []
@@ -170,11 +183,92 @@ def test_a_step_that_goes_wrong_leaves_all_as_it_was_and_raises_what_a_plain_one
     assert all(torch.equal(p, s) for p, s in zip(plain, static, strict=True))
 
 
+def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled):
+    """From one of before the first step too, when optimizers have no state yet."""
+    whole, _ = made(assembled, MLP, static=True)
+    fit(whole.state, whole.train, [], whole.settings)
+    run, _ = made(assembled, MLP, static=True)
+    tensors = {k: v.clone() for k, v in checkpoint.state_tensors(run.state).items()}
+    progress = checkpoint.progress_metadata(run.state)
+    good, bad = run.train._scale, torch.full_like(run.train._scale, float("nan"))
+
+    class Spoil(Note):
+        def due(self, step, total):
+            run.train._scale = bad if step == 7 else run.train._scale
+            return step == 10
+
+    with pytest.raises(NonFiniteError, match="step 8"):
+        fit(run.state, run.train, [Spoil()], run.settings)
+    run.train._scale = good
+    checkpoint.restore(run.state, tensors, progress)
+
+    class Always(Note):
+        def due(self, step, total):
+            return True
+
+    fit(run.state, run.train, [Always()], run.settings)
+    expected, found = checkpoint.state_tensors(whole.state), checkpoint.state_tensors(run.state)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
 def test_a_run_that_ends_or_is_stopped_is_looked_at_even_if_no_hook_is_due(assembled):
     assembly, _ = made(assembled, MLP, static=True)
     assembly.train._shift.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="step 1"):
         fit(assembly.state, assembly.train, [], assembly.settings)
+
+
+@pytest.mark.parametrize("growth", ["1", "1e8"])  # of the learning rate, an epoch
+def test_a_whole_run_leaves_the_same_folder(train, monkeypatch, tmp_path, growth):
+    """Also one whose numbers overflow between two looks: no later step is logged or saved."""
+    left = []
+    for static in (False, True):
+        folder = tmp_path / f"{static}"
+        monkeypatch.setattr(
+            "trainwright.run.assemble.with_graph",
+            lambda placement, *_, static=static: replace(placement, static=static),
+        )
+        typed = [*MLP, *COMMON, "schedule=exponential", f"schedule.gamma={growth}"]
+        typed += ["trainer.steps=40", "trainer.log_every=4", "trainer.save_every=4"]
+        try:
+            train(folder, *typed)
+            message = ""
+        except NonFiniteError as error:
+            message = str(error).replace(str(folder), "")
+        tensors, metadata = checkpoint.load(folder / "checkpoints" / "last.safetensors")
+        left.append(
+            (message, (folder / "metrics.jsonl").read_text(), metadata["progress"], tensors)
+        )
+    (*plain, expected), (*static, found) = left
+    assert plain == static
+    assert ("no longer finite in step" in plain[0]) is (growth == "1e8")
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_a_hook_that_looks_only_where_another_does_waits_for_nothing(assembled):
+    """As the one that prunes runs of a sweep: it is due after every step."""
+    run, _ = made(assembled, MLP, static=True)
+
+    class Follower(Note):
+        always_looks = False
+
+        def due(self, step, total):
+            return True
+
+        def __call__(self, state, metrics):
+            pass
+
+    looked = []
+
+    class Leader(Note):
+        def due(self, step, total):
+            if run.state.unread is not None and step == 3:
+                settle = run.state.unread.settle
+                run.state.unread.settle = lambda: looked.append(run.state.step) or settle()
+            return step == 7
+
+    fit(run.state, run.train, [Leader(), Follower()], run.settings)
+    assert looked == [7, 12]  # and at the end
 
 
 class OnMeta(TorchDispatchMode):

@@ -22,8 +22,7 @@ TTA = Key(
     "tta",
     OneOf("none", "mirror", "mirror_shift"),
     None,
-    "views of an image over which a classifier takes the mean (as trained): none, mirror, "
-    "mirror_shift",
+    "views of an image that are averaged (as trained): none, mirror, mirror_shift",
 )
 TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")
 

@@ -81,7 +81,7 @@ class Augment:
     """Random flips, turns, sizes, places and blanks, drawn afresh for every example.
 
     `flip` is the probability of a mirror image, left to right; with `alternates` who calls says
-    which are mirrored, in turns from pass to pass (Jordan 2024, arXiv:2404.00498, section 3.6), so
+    which are mirrored, in turns from pass to pass (Jordan 2024, arXiv:2404.00498), so
     that two passes see every example both ways. `rotate` (degrees) and `scale`
     (share) are drawn up to that much in both directions. `shift` and `crop` (pixels) both move
     the image by whole pixels, up to that many along each axis: `shift` lets `fill` in at the

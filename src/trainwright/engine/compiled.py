@@ -71,7 +71,7 @@ class _Story:
         """Take note that a network is about to compute."""
         if self._first is None:
             self._first, self._started = network, time.perf_counter()
-            log.info("compiling; it takes half a minute a network, and seconds in a later run")
+            log.info("compiling: up to half a minute a network, and seconds in a later run")
         elif network is self._first:
             self.is_told = True
             log.info("compiled: the first step took %.1f s", time.perf_counter() - self._started)

@@ -14,10 +14,12 @@ generators have come to at each launch.
 
 import gc
 import logging
+import random
 import warnings
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from trainwright.engine.fused import has_begun
@@ -56,7 +58,7 @@ class OnDeviceSteps:
 
     def _begin(self, move: Move) -> None:
         state = move.state
-        self._move, self._static, self._graphs = move, None, None
+        self._move, self._static, self._graphs, state.unread = move, None, None, None
         inner = [o for optimizer in state.optimizers.values() for o in optimizer.optimizers]
         if not all(has_begun(optimizer) for optimizer in inner):
             return
@@ -107,6 +109,7 @@ class _Graphs:
         """Make a step kernel by kernel; the last one tells whether the next can be captured."""
         if not is_last:
             return self._aside(lambda: self._static.compute(step))
+        before = _draws_of_the_host(self._static.device)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
@@ -118,6 +121,11 @@ class _Graphs:
             if "called a synchronizing CUDA operation" in str(warning.message):
                 where = f"{warning.filename}:{warning.lineno}"
                 self._give_up(f"a step waits for the GPU in {where}")
+        # A graph would launch the same numbers again and again.
+        if _draws_of_the_host(self._static.device) != before:
+            self._give_up("the task draws random numbers on the host")
+        if any(value.device != self._static.device for value in metrics.values()):
+            self._give_up("the task logs numbers of the host")
         if self._static.task_looks and self._task.pattern(step) is None:
             self._give_up("the task looks at the step, or at the share of the run that is done")
         if len(self._num_warm) > MOST_GRAPHS:
@@ -166,3 +174,14 @@ class _Graphs:
             self._has_given_up = True
             self._captured.clear()
             log.info("no CUDA graph: %s", reason)
+
+
+def _draws_of_the_host(device: torch.device) -> object:
+    """How far the random generators of the host have come."""
+    by_numpy = np.random.get_state(legacy=False)["state"]
+    by_torch = torch.default_generator.get_state() if device.type != "cpu" else torch.empty(0)
+    return (
+        random.getstate(),
+        bytes(by_torch.numpy()),
+        (bytes(by_numpy["key"]), by_numpy["pos"]),
+    )

@@ -1,9 +1,10 @@
-"""The fused kernels of Adam, AdamW and SGD, called without what torch does around them.
+"""The kernels of Adam, AdamW, SGD and Muon, called without what torch does around them.
 
 `torch.optim.Adam(fused=True).step()` finds out anew each step which tensors it holds and how they
 are to be grouped: some 60 µs of Python around a kernel that takes 120 µs for a small MLP. A run's
 parameters don't change, so they are gathered once. The kernel and its arguments are torch's own
-(`torch/optim/adam.py`, `torch/optim/sgd.py`), and so is every bit of the result.
+(`torch/optim/adam.py`, `torch/optim/sgd.py`), and so is every bit of the result. Muon's
+(`muon.py`) is no single kernel, but asks as little of the host.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from trainwright.engine.muon import Muon, moved_by_muon
 
 # Moves the parameters of one group along their gradients, by the group's settings of this moment.
 Kernel = Callable[[list[Tensor]], None]
@@ -49,7 +52,9 @@ def fused_kernels(
 
 def is_fused(optimizer: Optimizer) -> bool:
     """Whether there are such kernels for an optimizer, and they were asked for."""
-    return type(optimizer) in _MAKERS and all(g["fused"] for g in optimizer.param_groups)
+    return type(optimizer) in _MAKERS and all(
+        group.get("fused", True) for group in optimizer.param_groups
+    )
 
 
 def has_begun(optimizer: Optimizer) -> bool:
@@ -131,9 +136,30 @@ def _sgd(
     return move
 
 
+def _muon(
+    optimizer: Optimizer,
+    group: dict[str, Any],
+    counts: bool,
+    rate: Tensor | None,
+    found_inf: Tensor | None,
+) -> Kernel:
+    parameters = group["params"]
+    means = [optimizer.state[parameter]["momentum_buffer"] for parameter in parameters]
+
+    def move(gradients: list[Tensor]) -> None:
+        lr = group["lr"] if rate is None else rate
+        for parameter, gradient, mean in zip(parameters, gradients, means, strict=True):
+            olds, news = (parameter, mean), moved_by_muon(parameter, gradient, mean, group, lr)
+            for old, new in zip(olds, news, strict=True):
+                old.copy_(new if found_inf is None else torch.where(found_inf != 0, old, new))
+
+    return move
+
+
 _Maker = Callable[[Optimizer, dict[str, Any], bool, Tensor | None, Tensor | None], Kernel]
 _MAKERS: dict[type[Optimizer], _Maker] = {
     Adam: _adam,
     AdamW: _adam,
     SGD: _sgd,
+    Muon: _muon,
 }

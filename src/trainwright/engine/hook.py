@@ -1,7 +1,7 @@
 """The contract of what happens along the way."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -11,6 +11,10 @@ from trainwright.engine.state import TrainState
 
 class Hook(ABC):
     """Called after the steps on which it is due. Hooks never change weights."""
+
+    # Whether it looks at what the steps have come to whenever it is due, and not only where another
+    # has: to look is to wait for the device.
+    always_looks: ClassVar[bool] = True
 
     @abstractmethod
     def due(self, step: int, total: int) -> bool:

@@ -1,7 +1,7 @@
 """Muon: momentum, orthogonalised; for matrices, and for the filters of convolutions."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -72,25 +72,42 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                mean = state["momentum_buffer"]
+                moved, mean_moved = moved_by_muon(
+                    parameter, parameter.grad, mean, group, group["lr"]
+                )
+                parameter.copy_(moved)
+                mean.copy_(mean_moved)
         return loss
 
-    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        mean = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-        direction = gradient.lerp(mean, group["momentum"]) if group["nesterov"] else mean
-        matrix = direction.flatten(1)  # (rows, columns)
-        rows, columns = matrix.shape
-        if group["fixed_norm"]:
-            parameter.mul_(math.sqrt(rows) / parameter.norm().clamp(min=1e-7))
-        else:
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        rate = group["lr"] * math.sqrt(max(1, rows / columns))
-        update = orthogonalised(matrix, num_steps=group["ns_steps"])
-        parameter.sub_(update.view_as(direction).to(parameter.dtype) * rate)
+
+def moved_by_muon(
+    parameter: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    group: Mapping[str, Any],
+    lr: float | Tensor,
+) -> tuple[Tensor, Tensor]:
+    """What a weight and its momentum come to in one step, by its group's settings.
+
+    `lr` may be a 0-dim tensor, on the device where the others are: then no number is read.
+    """
+    mean = mean.lerp(gradient, 1 - group["momentum"])
+    direction = gradient.lerp(mean, group["momentum"]) if group["nesterov"] else mean
+    matrix = direction.flatten(1)  # (rows, columns)
+    rows, columns = matrix.shape
+    if group["fixed_norm"]:
+        kept = parameter * (math.sqrt(rows) / parameter.norm().clamp(min=1e-7))
+    else:
+        kept = parameter * (1 - lr * group["weight_decay"])
+    update = orthogonalised(matrix, num_steps=group["ns_steps"])
+    rate = lr * math.sqrt(max(1, rows / columns))
+    return kept - update.view_as(direction).to(kept.dtype) * rate, mean
 
 
 def orthogonalised(matrix: Tensor, *, num_steps: int) -> Tensor:

@@ -30,13 +30,15 @@ class StaticStep:
     def __init__(self, move: Move) -> None:
         self._state, self._batches, self._settings = move
         state = self._state
-        device = state.placement.device
+        # As tensors have it: `cuda` alone is a device too.
+        self.device = device = torch.empty(0, device=state.placement.device).device
         self._first_step = state.step
         self._material = [t.clone() for t in self._batches.material(state.step)]
         self.generator = self._batches.reseeded(None, state.step)
-        self._found_inf = torch.zeros((), device=device)  # 1 from the first move that went wrong
+        # 1 from the first move on that went wrong, in the type that the kernels read.
+        self._found_inf = torch.zeros((), dtype=torch.float32, device=device)
         self._num_good = torch.zeros((), dtype=torch.float64, device=device)  # moves before that
-        self._average = torch.zeros((), device=device)
+        self._average = torch.zeros((), dtype=torch.float32, device=device)
         self._movers = {
             name: _Mover(optimizer, self._found_inf, device)
             for name, optimizer in state.optimizers.items()
@@ -99,12 +101,12 @@ class StaticStep:
         step, number = self._first_step, int(self._num_good)
         while number >= (num_turns := len(self._state.task.turns(step))):
             step, number = step + 1, number - num_turns
-        self._state.step = step
+        self._state.step, self._state.unread = step, None
         raise self._refused(step, number)
 
     def _note(self, loss: Tensor, norm: Tensor) -> None:
         """Note whether a move may be made: its loss and gradient are finite, as all before it."""
-        is_wrong = (loss.double() + norm) * 0 != 0  # 0 times infinity is not a number
+        is_wrong = (loss.double().reshape(()) + norm) * 0 != 0  # 0 times infinity is not a number
         torch.logical_or(is_wrong, self._found_inf, out=self._found_inf)
         self._num_good += 1 - self._found_inf
 

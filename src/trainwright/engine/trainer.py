@@ -81,7 +81,7 @@ def _call(hooks: Sequence[Hook], state: TrainState, metrics: Metrics) -> None:
     """
     total = state.clock.total_steps
     due = [hook for hook in hooks if hook.due(state.step, total)]
-    if due and state.unread is not None:
+    if state.unread is not None and any(hook.always_looks for hook in due):
         state.unread.settle()
     try:
         for hook in due:

@@ -1,7 +1,7 @@
 """Stop a run that others of its sweep have left behind."""
 
 import logging
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -27,6 +27,8 @@ class Prune(Hook):
 
     The run keeps its checkpoint, so that it can go on if it turns out that it should have.
     """
+
+    always_looks: ClassVar[bool] = False  # but at the steps that were evaluated
 
     def __init__(self, judge: Judge) -> None:
         self.has_stopped = False

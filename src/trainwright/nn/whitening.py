@@ -14,8 +14,8 @@ class Whitening(nn.Module):
 
     Two filters for each principal direction of the images' patches, it and its opposite, so that an
     activation that cuts off one side loses nothing: 2 * in_channels * kernel_size^2 in all.
-    Page 2019, "How to Train Your ResNet 8", in the form of Jordan 2024 (arXiv:2404.00498, section
-    3.1). Directions of a variance not far above `eps` are noise, and are not blown up.
+    Page 2019, "How to Train Your ResNet 8", in the form of Jordan 2024 (arXiv:2404.00498).
+    Directions of a variance not far above `eps` are noise, and are not blown up.
 
     The filters are zero until `fit` has seen images or a checkpoint brings them.
     """

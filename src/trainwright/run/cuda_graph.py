@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
+
 from trainwright.engine.device import Placement
 from trainwright.engine.fused import is_fused
 from trainwright.engine.optim import PlayerOptimizer
@@ -43,6 +45,8 @@ def _reason_against(
     if placement.precision == "fp16":
         return "trainer.precision=fp16 scales each loss by what the last came to"
     for optimizer in optimizers.values():
+        if any(parameter.dtype != torch.float32 for parameter in optimizer.parameters):
+            return "the model has parameters that are not float32"
         for inner in optimizer.optimizers:
             if not is_fused(inner):
                 return f"{type(inner).__name__} has no fused kernel here"

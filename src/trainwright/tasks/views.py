@@ -29,7 +29,7 @@ def mean_over_views(
 
     `mirror`: the image and its mirror image. `mirror_shift`: these two as they are, with half of
     the weight, and moved by one pixel up and left, and down and right, the border reflected
-    (Jordan 2024, arXiv:2404.00498, section 3.5): six views.
+    (Jordan 2024, arXiv:2404.00498): six views.
     """
     if tta == "none":
         return network(images).float()
