@@ -161,13 +161,14 @@ class Batches:
         with self._read_ahead.watching(self.batch_size):
             return self._stored(indices)
 
-    def _indices(self, position: int) -> Tensor:
-        """Where the `batch_size` examples from `position` of the stream on are stored."""
+    def _indices(self, position: int, num_batches: int = 1) -> Tensor:
+        """Where the examples of so many batches from `position` of the stream on are stored."""
+        num = num_batches * self.batch_size
         epoch, start = divmod(position, self.num_examples)
-        indices = self._order(epoch)[start : start + self.batch_size]
-        while len(indices) < self.batch_size:
+        indices = self._order(epoch)[start : start + num]
+        while len(indices) < num:
             epoch += 1
-            missing = self.batch_size - len(indices)
+            missing = num - len(indices)
             indices = torch.cat([indices, self._order(epoch)[:missing]])
         return indices
 
@@ -218,7 +219,9 @@ class Batches:
         return tensor.to(self._device)
 
     def _normalised(self, stored: Sequence[Tensor]) -> Batch:
-        inputs = torch.addcmul(self._shift, stored[0].float(), self._scale)
+        """`inputs * scale + shift`, and the targets."""
+        inputs = stored[0].to(self._scale.dtype, copy=True)
+        torch.addcmul(self._shift, inputs, self._scale, out=inputs)
         return Batch(inputs, stored[1] if len(stored) > 1 else None)
 
     def _finished(
@@ -246,27 +249,6 @@ def train_examples(dataset: Dataset, num: int) -> Tensor:
     cpu = torch.device("cpu")
     scale, shift = Normalisation.standard(dataset.info).tensors(stored.dim(), cpu)
     return torch.addcmul(shift, stored.float(), scale)
-
-
-def at_once(several: Sequence[Batches], step: int) -> Batch:
-    """The batches of one step of K runs with the same shapes: inputs (K, B, ...), targets (K, B).
-
-    Taken in one go where all have the same data in memory, and nothing is augmented.
-    """
-    first = several[0]
-    is_shared = first._read_ahead is None and all(
-        b._inputs is first._inputs and b._augment is None for b in several
-    )
-    if not is_shared:
-        parts = [batches.at(step) for batches in several]
-        inputs = torch.stack([part.inputs for part in parts])
-        found = [part.targets for part in parts if part.targets is not None]
-        return Batch(inputs, torch.stack(found) if found else None)
-    position = step * first.batch_size
-    batch = first._in_format(first._take(torch.cat([b._indices(position) for b in several])))
-    num = (len(several), first.batch_size)
-    targets = None if batch.targets is None else batch.targets.view(num)
-    return Batch(batch.inputs.view(*num, *batch.inputs.shape[1:]), targets)
 
 
 def _fits(inputs: Tensor, device: torch.device) -> bool:
