@@ -23,12 +23,14 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from torch.nn import functional
 
-import trainwright.run.run
 from trainwright.config.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.data.idx import load_idx
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
+from trainwright.run import course
+from trainwright.run.request import Request
+from trainwright.run.run import run
 
 BATCH_SIZE = 64
 TURN = 25  # steps
@@ -96,22 +98,20 @@ def measure(root: str | None, num_epochs: int) -> dict[str, float]:
     assert classes is not None
     plain, fused = (bare_loop(images, classes, fused) for fused in (False, True))
     turns = Turns({"bare, plain Adam": plain, "bare, fused Adam": fused})
-    fitting, seconds = trainwright.run.run.fitting, [0.0]
+    fitting, seconds = course.fitting, [0.0]
 
     def fitting_in_turns(state, batches, hooks, settings):  # type: ignore[no-untyped-def]
         begun = time.perf_counter()
         yield from fitting(state, batches, [*hooks, turns], settings)
         seconds[0] = time.perf_counter() - begun - sum(turns.seconds.values())
 
-    trainwright.run.run.fitting = fitting_in_turns
+    course.fitting = fitting_in_turns
     try:
         with tempfile.TemporaryDirectory() as folder:
             config.run.dir = f"{folder}/run"
-            trainwright.run.run.run(
-                trainwright.run.run.Request(config, overrides=[], name="overhead")
-            )
+            run(Request(config, overrides=[], name="overhead"))
     finally:
-        trainwright.run.run.fitting = fitting
+        course.fitting = fitting
     num_steps = num_epochs * len(images) // BATCH_SIZE
     speeds = {name: turns.steps * BATCH_SIZE / spent for name, spent in turns.seconds.items()}
     return {"trainer": num_steps * BATCH_SIZE / seconds[0], **speeds}

@@ -1,11 +1,17 @@
 """What does it bring to train small runs as one program? Steps against their number; whole sweeps.
 
-    python benchmarks/stack.py steps [--threads 1] [--counts 1,2,4,8,16,32] [--works small,...]
+    python benchmarks/stack.py steps [--cores 2] [--counts 1,2,4,8,16,32] [--works small,...]
+    python benchmarks/stack.py plot
     python benchmarks/stack.py sweep [--members 32] [--epochs 1] [--root DATA] [--only stacked]
 
 `steps`: so many runs on images of 28x28 with batches of 64, one after the other and stacked, in
-one process and in turns, so that a machine whose speed drifts slows both alike; given is the median
-turn of all members' steps (their batches included) and the median of the turns' ratios.
+turns, so that a machine whose speed drifts slows both alike. One after the other is one run, so
+many times, with all cores or with one thread, whichever is faster (while it trains, it has the
+caches for itself). Stacked is what `sweep.stack=on` makes of them: as many stacks as cores, of one
+thread each, side by side. Given are the median turns of all runs' steps (their batches included),
+and the median of the turns' ratios; they are added to stack.jsonl.
+
+`plot`: stack.png, the time against the number of runs, from the newest lines of stack.jsonl.
 
 `sweep`: whole commands on MNIST, from Enter to the verdict: 784-64-64-10 with so many seeds, one
 job at a time (with all cores, and with one thread), as many as there are cores, and stacked (DATA
@@ -14,17 +20,21 @@ taken by itself with sweep.dry_run.
 """
 
 import argparse
+import json
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from generated import load_generated
 from hydra import compose, initialize_config_dir
-from measure import timed
+from measure import HERE, REST, timed
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.config.compose import register_schema
@@ -36,6 +46,7 @@ from trainwright.stack.measure import step_alone, steps_together
 WORKS = {
     "small": ["model.widths=[64,64]"],
     "small_fp32": ["model.widths=[64,64]", "trainer.precision=fp32"],
+    "small_bf16": ["model.widths=[64,64]", "trainer.precision=bf16"],
     "mlp": ["model.widths=[512,256]"],
     "cnn": ["model=cnn", "model.channels=[16,32]"],
     "gan": ["model=mlp_gan", "trainer.score_samples=0"],
@@ -47,8 +58,17 @@ WAYS = {
     "as many as there are cores": ["sweep.stack=off"],
     "stacked": ["sweep.stack=on"],
 }
-ROUNDS = 5
+TURNS = 9
 SECONDS_A_TURN = 0.3
+RESULTS = HERE / "stack.jsonl"
+TITLES = {
+    "small": "MLPs 784-64-64-10, as they come",
+    "small_fp32": "MLPs 784-64-64-10, fp32",
+    "small_bf16": "MLPs 784-64-64-10, bf16",
+    "mlp": "MLPs 784-512-256-10",
+    "cnn": "CNNs with 16 and 32 channels",
+    "gan": "GANs of dense layers",
+}
 
 
 def assembled(overrides: Sequence[str], threads: int, count: int, data: Dataset) -> list[Assembly]:
@@ -60,26 +80,128 @@ def assembled(overrides: Sequence[str], threads: int, count: int, data: Dataset)
     return [assemble(DictConfig(c), dataset=data) for c in configs]
 
 
-def turn(make: Callable[[], None]) -> float:
-    """Seconds a call, over one turn."""
-    begun, calls = time.perf_counter(), 0
-    while time.perf_counter() - begun < SECONDS_A_TURN:
-        make()
-        calls += 1
-    return (time.perf_counter() - begun) / calls
+class Worker:
+    """A process that makes steps when it is told to."""
+
+    def __init__(self, work: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        context.Process(target=_serve, args=(theirs, work), daemon=True).start()
+
+    def begin(self, threads: int, members: int, seconds: float, at: float) -> None:
+        """From the moment `at` (of time.time) on make steps for so long."""
+        self._pipe.send((threads, members, seconds, at))
+
+    def rate(self) -> float:
+        """Of what has begun: steps a second, each member's counted."""
+        rate: float = self._pipe.recv()
+        return rate
 
 
-def steps(work: str, threads: int, count: int, data: Dataset) -> tuple[float, float, float]:
-    """Seconds for a step of all members, one after the other and stacked, and the ratio.
+def _serve(pipe: Connection, work: str) -> None:
+    register_schema()
+    data = load_generated(num_images=4000, num_test=500, shape=(1, 28, 28))
+    makers = {}
+    while True:
+        try:
+            threads, members, seconds, at = pipe.recv()
+        except EOFError:  # nobody is left to tell it anything
+            return
+        torch.set_num_threads(threads)
+        if (threads, members) not in makers:
+            runs = assembled(WORKS[work], threads, members, data)
+            makers[threads, members] = step_alone(runs[0]) if members == 1 else steps_together(runs)
+        make = makers[threads, members]
+        time.sleep(max(0.0, at - time.time()))
+        num_steps, begun = 0, time.perf_counter()
+        while num_steps < 3 or time.perf_counter() - begun < seconds:
+            make()
+            num_steps += 1
+        pipe.send(members * num_steps / (time.perf_counter() - begun))
 
-    One after the other is one run, so many times: while it trains, it has the caches for itself.
-    """
-    (one,) = assembled(WORKS[work], threads, 1, data)
-    alone, together = step_alone(one), steps_together(assembled(WORKS[work], threads, count, data))
-    turns = [(turn(alone) * count, turn(together)) for _ in range(ROUNDS + 1)][1:]
-    first, second = zip(*turns, strict=True)
-    ratio = statistics.median(a / b for a, b in turns)
-    return statistics.median(first), statistics.median(second), ratio
+
+def turn(workers: Sequence[Worker], threads: int, count: int, seconds: float) -> float:
+    """Seconds for a step of each of `count` runs, which the workers share."""
+    at = time.time() + REST
+    shares = [len(range(number, count, len(workers))) for number in range(len(workers))]
+    busy = [(worker, share) for worker, share in zip(workers, shares, strict=True) if share]
+    for worker, share in busy:
+        worker.begin(threads, share, seconds, at)
+    return count / sum(worker.rate() for worker, _ in busy)
+
+
+def steps(workers: Sequence[Worker], count: int) -> dict[str, float]:
+    """Milliseconds for a step of each of `count` runs, both ways, and the ratio."""
+    turns = []
+    for seconds in (0.0, *[SECONDS_A_TURN] * TURNS):
+        alone = [turn(workers[:1], t, 1, seconds) * count for t in {1, len(workers)}]
+        turns.append((min(alone), turn(workers, 1, count, seconds)))
+    alone_each, stacked_each = zip(*turns[1:], strict=True)
+    ratios = sorted(a / b for a, b in turns[1:])
+    return {
+        "alone_ms": round(1e3 * statistics.median(alone_each), 3),
+        "stacked_ms": round(1e3 * statistics.median(stacked_each), 3),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio_low": round(ratios[len(ratios) // 4], 2),
+        "ratio_high": round(ratios[-1 - len(ratios) // 4], 2),
+    }
+
+
+def measure_steps(works: Sequence[str], counts: Sequence[int], cores: int) -> None:
+    """Measure, print, and add to the results."""
+    for work in works:
+        workers = [Worker(work) for _ in range(cores)]
+        for count in counts:
+            found = steps(workers, count)
+            print(
+                f"{work:10} {count:3} runs, {cores} cores: one after the other "
+                f"{found['alone_ms']:8.2f} ms, stacked {found['stacked_ms']:8.2f} ms, ratio "
+                f"{found['ratio']:.2f} ({found['ratio_low']:.2f} to {found['ratio_high']:.2f})",
+                flush=True,
+            )
+            with RESULTS.open("a") as file:
+                row = {"work": work, "count": count, "cores": cores, **found}
+                file.write(json.dumps(row) + "\n")
+
+
+def plot(results: Path, picture: Path) -> None:
+    """Draw the newest figures of each work, against the number of runs."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    newest: dict[str, dict[int, dict[str, Any]]] = {}
+    for line in results.read_text().splitlines():
+        row = json.loads(line)
+        newest.setdefault(row["work"], {})[row["count"]] = row
+    shown = [work for work in TITLES if len(newest.get(work, ())) > 1]
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(4.6 * len(shown), 4), layout="constrained", squeeze=False
+    )
+    for axis, work in zip(axes[0], shown, strict=True):
+        counts = sorted(newest[work])
+        rows = [newest[work][count] for count in counts]
+        alone, stacked = ([row[key] for row in rows] for key in ("alone_ms", "stacked_ms"))
+        axis.plot(counts, alone, "o-", color="tab:gray", label="one after the other")
+        axis.plot(counts, stacked, "o-", color="tab:blue", label="stacked")
+        for count, time_, row in zip(counts, stacked, rows, strict=True):
+            axis.annotate(
+                f"{row['ratio']:.1f}x", (count, time_), xytext=(0, -14), ha="center",
+                textcoords="offset points", color="tab:blue", fontsize="small",
+            )  # fmt: skip
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xticks(counts, [str(count) for count in counts])
+        axis.set_ylim(bottom=0.6 * min(alone + stacked))
+        axis.set_title(f"{TITLES[work]}, {rows[0]['cores']} cores")
+        axis.set_xlabel("runs")
+        axis.set_ylabel("ms for a step of each")
+        axis.grid(visible=True, which="major", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].legend()
+    figure.savefig(picture, dpi=110)
+    plt.close(figure)
 
 
 def sweep(members: int, epochs: float, root: Path | None, only: str | None) -> None:
@@ -103,29 +225,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("steps", "sweep"))
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("what", choices=("steps", "plot", "sweep"))
+    parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--counts", default="1,2,4,8,16,32")
-    parser.add_argument("--works", default=",".join(WORKS))
+    parser.add_argument("--works", default="small_fp32,small_bf16")
     parser.add_argument("--members", type=int, default=32)
     parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--root", type=Path)
     parser.add_argument("--only", help="the way whose name begins so")
     wanted = parser.parse_args()
-    register_schema()
     if wanted.what == "sweep":
         sweep(wanted.members, wanted.epochs, wanted.root, wanted.only)
-        return
-    torch.set_num_threads(wanted.threads)
-    data = load_generated(num_images=4000, num_test=500, shape=(1, 28, 28))
-    for work in wanted.works.split(","):
-        for count in map(int, wanted.counts.split(",")):
-            alone, together, ratio = steps(work, wanted.threads, count, data)
-            print(
-                f"{work:10} {count:3} runs, {wanted.threads} threads: one by one "
-                f"{1e3 * alone:8.2f} ms, stacked {1e3 * together:8.2f} ms, ratio {ratio:.2f}",
-                flush=True,
-            )
+    elif wanted.what == "plot":
+        plot(RESULTS, RESULTS.with_suffix(".png"))
+    else:
+        counts = [int(count) for count in wanted.counts.split(",")]
+        measure_steps(wanted.works.split(","), counts, wanted.cores)
 
 
 if __name__ == "__main__":

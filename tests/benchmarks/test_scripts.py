@@ -1,5 +1,6 @@
 """The smaller benchmarks run, and what they say has the right form."""
 
+import json
 import re
 import subprocess
 import sys
@@ -81,6 +82,21 @@ def test_without_a_cuda_device_it_says_that_in_one_line():
     assert ended.returncode == 1
     expected = "benchmarks/cuda_graph.py needs a CUDA device, and torch finds none here\n"
     assert (ended.stdout, ended.stderr) == ("", expected)
+
+
+@pytest.mark.slow
+def test_stacks_are_compared_with_one_after_the_other_and_drawn(tmp_path, monkeypatch):
+    import stack
+
+    monkeypatch.setattr(stack, "RESULTS", tmp_path / "stack.jsonl")
+    monkeypatch.setattr(stack, "TURNS", 1)
+    stack.measure_steps(["small_fp32"], [1, 3], cores=2)
+    rows = [json.loads(line) for line in (tmp_path / "stack.jsonl").read_text().splitlines()]
+    assert [row["count"] for row in rows] == [1, 3]
+    for row in rows:  # of one turn, so that the ratio is that of the figures
+        assert row["ratio"] == pytest.approx(row["alone_ms"] / row["stacked_ms"], rel=0.1)
+    stack.plot(tmp_path / "stack.jsonl", tmp_path / "stack.png")
+    assert (tmp_path / "stack.png").stat().st_size > 0
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ from resource import RUSAGE_SELF, getrusage
 import pytest
 import torch
 
-from trainwright.data.batches import Batches, Normalisation, at_once
+from trainwright.data.batches import Batches, Normalisation
 from trainwright.data.dataset import Split
 from trainwright.data.read_ahead import ReadAhead
+from trainwright.data.stacked import StackedBatches
 
 NUM, FIRST, BYTES, BATCH = 1200, 100, 3 * 64 * 64, 50  # the split begins at FIRST
 AS_IS = Normalisation(scale=(1.0,), shift=(0.0,))
@@ -89,13 +90,13 @@ def test_stacked_runs_ask_the_disk_as_each_does_alone(on_disk):
     on_disk.forget()
     members = [batches_of(on_disk.split, seed) for seed in range(2)]
     in_memory = [batches_of(Split(on_disk.inputs[FIRST:], None), seed) for seed in range(2)]
-    waits, taken = [], []
+    stacked, waits, taken = StackedBatches(members), [], []
     for step in range(len(on_disk.split) // BATCH):
-        waits.append(num_waits(lambda step=step: taken.append(at_once(members, step).inputs)))
+        waits.append(num_waits(lambda step=step: taken.append(stacked.at(step).inputs)))
     assert waits[0] > BATCH / 2
     assert sum(waits[3:]) == 0
     for step, inputs in enumerate(taken):
-        assert inputs.equal(at_once(in_memory, step).inputs)
+        assert inputs.equal(StackedBatches(in_memory).at(step).inputs)
 
 
 def test_nothing_is_asked_where_the_file_is_in_memory(on_disk):

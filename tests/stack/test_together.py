@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.data.batches import at_once
+from trainwright.data.stacked import StackedBatches
 from trainwright.engine.checkpoint import state_tensors
 from trainwright.engine.moves import Move
 from trainwright.engine.trainer import fit, fitting
@@ -178,8 +178,9 @@ def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):
     for augment in ("{}", "{shift:1}"):
         own = [[f"seed={seed}"] for seed in range(3)]
         runs = [a.train for a in members_of((*MLP, f"data.augment={augment}"), own)]
-        for step in (0, 7, 90):  # 90: from one pass over the 1,437 examples into the next
-            together_, each = at_once(runs, step), [batches.at(step) for batches in runs]
+        stacked = StackedBatches(runs)
+        for step in (0, 7, 31, 32, 90, 8):  # at 90 one pass over the 1,437 examples ends
+            together_, each = stacked.at(step), [batches.at(step) for batches in runs]
             assert torch.equal(together_.inputs, torch.stack([b.inputs for b in each]))
             assert torch.equal(together_.targets, torch.stack([b.targets for b in each]))
         assert not torch.equal(each[0].inputs, each[1].inputs)

@@ -91,7 +91,12 @@ class Batches:
             and split.inputs.shape[1] > 1
         )
         self._augment = augment
-        self._scale, self._shift = normalisation.tensors(split.inputs.dim(), device)
+        # As large as an example: what is broadcast within one is walked through number by number,
+        # which takes three times as long.
+        self._scale, self._shift = (
+            tensor.expand(1, *split.inputs.shape[1:]).contiguous()
+            for tensor in normalisation.tensors(split.inputs.dim(), device)
+        )
         self._inputs, self._targets = split.inputs, split.targets
         self._read_ahead: ReadAhead | None = None
         if _fits(self._inputs, device):
@@ -139,7 +144,8 @@ class Batches:
         num_examples = self.num_examples if limit is None else min(limit, self.num_examples)
         for start in range(0, num_examples, batch_size):
             stop = min(start + batch_size, num_examples)
-            yield self._in_format(self._take(torch.arange(start, stop)))
+            indices = torch.arange(start, stop, device=self._inputs.device)
+            yield self._in_format(self._take(indices))
 
     @property
     def _is_resident(self) -> bool:
@@ -155,13 +161,14 @@ class Batches:
         with self._read_ahead.watching(self.batch_size):
             return self._stored(indices)
 
-    def _indices(self, position: int) -> Tensor:
-        """Where the `batch_size` examples from `position` of the stream on are stored."""
+    def _indices(self, position: int, num_batches: int = 1) -> Tensor:
+        """Where the examples of so many batches from `position` of the stream on are stored."""
+        num = num_batches * self.batch_size
         epoch, start = divmod(position, self.num_examples)
-        indices = self._order(epoch)[start : start + self.batch_size]
-        while len(indices) < self.batch_size:
+        indices = self._order(epoch)[start : start + num]
+        while len(indices) < num:
             epoch += 1
-            missing = self.batch_size - len(indices)
+            missing = num - len(indices)
             indices = torch.cat([indices, self._order(epoch)[:missing]])
         return indices
 
@@ -192,7 +199,7 @@ class Batches:
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self.num_examples, generator=generator)
-            self._orders[epoch] = order.to(self._inputs.device)
+            self._orders[epoch] = self._moved(order) if self._is_resident else order
         return self._orders[epoch]
 
     def _take(self, indices: Tensor) -> Batch:
@@ -212,7 +219,9 @@ class Batches:
         return tensor.to(self._device)
 
     def _normalised(self, stored: Sequence[Tensor]) -> Batch:
-        inputs = torch.addcmul(self._shift, stored[0].float(), self._scale)
+        """`inputs * scale + shift`, and the targets."""
+        inputs = stored[0].to(self._scale.dtype, copy=True)
+        torch.addcmul(self._shift, inputs, self._scale, out=inputs)
         return Batch(inputs, stored[1] if len(stored) > 1 else None)
 
     def _finished(
@@ -240,27 +249,6 @@ def train_examples(dataset: Dataset, num: int) -> Tensor:
     cpu = torch.device("cpu")
     scale, shift = Normalisation.standard(dataset.info).tensors(stored.dim(), cpu)
     return torch.addcmul(shift, stored.float(), scale)
-
-
-def at_once(several: Sequence[Batches], step: int) -> Batch:
-    """The batches of one step of K runs with the same shapes: inputs (K, B, ...), targets (K, B).
-
-    Taken in one go where all have the same data in memory, and nothing is augmented.
-    """
-    first = several[0]
-    is_shared = first._read_ahead is None and all(
-        b._inputs is first._inputs and b._augment is None for b in several
-    )
-    if not is_shared:
-        parts = [batches.at(step) for batches in several]
-        inputs = torch.stack([part.inputs for part in parts])
-        found = [part.targets for part in parts if part.targets is not None]
-        return Batch(inputs, torch.stack(found) if found else None)
-    position = step * first.batch_size
-    batch = first._in_format(first._take(torch.cat([b._indices(position) for b in several])))
-    num = (len(several), first.batch_size)
-    targets = None if batch.targets is None else batch.targets.view(num)
-    return Batch(batch.inputs.view(*num, *batch.inputs.shape[1:]), targets)
 
 
 def _fits(inputs: Tensor, device: torch.device) -> bool:

@@ -13,9 +13,14 @@ from trainwright.engine.settings import TrainerSettings
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Numbers in an example from which bf16 pays on a CPU. With 8x8 images the casts cost more than the
-# products save (a GAN's step takes 1.12 times as long, a CNN's 1.03); with 28x28 it takes 0.75.
+# From where on bf16 pays on a CPU: below, its casts cost more than its products save.
+# Numbers in an example: with 8x8 images a GAN's step takes 1.12 times as long as in fp32, a CNN's
+# 1.03; with 28x28 it takes 0.75.
 WORTH_CASTING = 256
+# Without convolutions also weights times examples, each of which is a product: with 3.5 million (an
+# MLP 784-64-64-10, batches of 64) a step takes 1.4 times as long, with 7.6 million 1.2, with 12 to
+# 15 million as long, with 34 million (784-512-256-10) 0.8.
+WORTH_CASTING_PRODUCTS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,18 @@ class Placement:
 
 
 def place(
-    settings: TrainerSettings, *, wants_fp32: bool, has_convolutions: bool, num_values: int
+    settings: TrainerSettings,
+    *,
+    wants_fp32: bool,
+    has_convolutions: bool,
+    num_values: int,
+    num_weights: int,
 ) -> Placement:
     """Choose by hardware what is `auto`, check what is not, and set torch's global switches.
 
     `wants_fp32`: the task's outputs need more than bf16's 8 bits (regression), so that `auto`
-    means fp32. So does a small `num_values` of an example, on a CPU. Raises ValueError for a device
-    or precision that this machine does not have.
+    means fp32. So does, on a CPU, a small `num_values` of an example, or a small `num_weights` of a
+    dense network. Raises ValueError for a device or precision that this machine does not have.
     """
     device = _device(settings.device)
     if device.type == "cpu":
@@ -79,8 +89,12 @@ def place(
 
     precision: str = settings.precision
     if precision == "auto":
-        is_small = device.type == "cpu" and num_values < WORTH_CASTING
-        precision = "fp32" if wants_fp32 or is_small else _fast_precision(device)
+        num_products = num_weights * settings.batch_size // settings.accumulate
+        is_small = num_values < WORTH_CASTING or (
+            not has_convolutions and num_products < WORTH_CASTING_PRODUCTS
+        )
+        stays = wants_fp32 or (is_small and device.type == "cpu")
+        precision = "fp32" if stays else _fast_precision(device)
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision=fp16 needs a GPU; on a CPU use bf16 or fp32")
     if precision == "fp32" and device.type == "cuda":

@@ -6,7 +6,7 @@ itself: it counts, calls hooks, saves. So who drives it decides how steps are ma
 thrown in where the step was asked for.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor
@@ -24,6 +24,6 @@ class Move(NamedTuple):
     settings: TrainerSettings
 
 
-Metrics = dict[str, Tensor]  # detached tensors to be logged, as `train_step` returns them
+Metrics = Mapping[str, Tensor]  # detached tensors to be logged, as `train_step` returns them
 Outcome = TypeVar("Outcome")
 Training = Generator[Move, Metrics, Outcome]

@@ -38,6 +38,7 @@ class PlayerOptimizer:
         self.optimizers = list(optimizers)
         self._groups = [g for optimizer in self.optimizers for g in optimizer.param_groups]
         self.base_lrs = [float(group["lr"]) for group in self._groups]
+        self.learning_rate = self.base_lrs[0]  # of the first group, as of the last step
         self.l1 = l1
         held = [p for group in self._groups for p in group["params"]]
         assert {id(p) for p in held} == {id(p) for p in self.parameters}
@@ -51,20 +52,11 @@ class PlayerOptimizer:
         # Known once torch has made an optimizer's state, in its first step.
         self._kernels: list[list[Kernel] | None] = [None] * len(self.optimizers)
 
-    @property
-    def learning_rate(self) -> float:
-        """The first group's learning rate, as of the last step."""
-        return float(self._groups[0]["lr"])
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        """As of the last step of a run that goes on; the next step sets its own."""
-        self._groups[0]["lr"] = value
-
     def set_rate(self, factor: float) -> None:
         """Let the learning rates be `factor` times what they were at first."""
         for group, base_lr in zip(self._groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
+        self.learning_rate = self.base_lrs[0] * factor
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], factor: float) -> None:

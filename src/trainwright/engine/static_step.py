@@ -68,7 +68,7 @@ class StaticStep:
         batch = self._batches.made_of(self._material, self.generator)
         parts = in_parts(batch, self._settings.accumulate)
         handed = [_Handed(step, step / state.clock.total_steps) for _ in parts]
-        seen: Metrics = {}
+        seen: dict[str, Tensor] = {}
         for player in state.task.turns(step):
             grads, metrics = gradients(
                 state.task,

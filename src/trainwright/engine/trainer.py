@@ -13,7 +13,7 @@ from trainwright.engine.finite import refused_move
 from trainwright.engine.gradients import clip_, global_norm, gradients, in_parts
 from trainwright.engine.hook import Hook
 from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
-from trainwright.engine.moves import Move, Outcome, Training
+from trainwright.engine.moves import Metrics, Move, Outcome, Training
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.skipping import skipping
 from trainwright.engine.state import TrainState
@@ -61,8 +61,8 @@ def fitting(
     move = Move(state, batches, settings)
     state.task.train()
     if state.to_be_done is not None:
-        metrics, state.to_be_done = as_metrics(state.to_be_done), None
-        _call(hooks, state, metrics)
+        to_be_done, state.to_be_done = state.to_be_done, None
+        _call(hooks, state, as_metrics(to_be_done))
     while state.step < total and state.stop_reason is None:
         if settings.on_nonfinite == "skip":
             metrics = yield from skipping(move)
@@ -74,7 +74,7 @@ def fitting(
         state.unread.settle()
 
 
-def _call(hooks: Sequence[Hook], state: TrainState, metrics: dict[str, Tensor]) -> None:
+def _call(hooks: Sequence[Hook], state: TrainState, metrics: Metrics) -> None:
     """Call the hooks that are due; where a request to stop cuts one short, it does so first of all.
 
     (The hook that can be cut short, the evaluation, comes before all that leave a trace.)
@@ -85,7 +85,7 @@ def _call(hooks: Sequence[Hook], state: TrainState, metrics: dict[str, Tensor]) 
         state.unread.settle()
     try:
         for hook in due:
-            hook(state, metrics)
+            hook(state, dict(metrics))
     except CutShort:
         state.to_be_done = to_be_done(metrics)
 

@@ -271,6 +271,7 @@ def place_task(options: TrainerSettings, task: Task, info: DataInfo) -> Placemen
             wants_fp32=task.wants_fp32,
             has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
             num_values=math.prod(info.input_shape),
+            num_weights=sum(p.numel() for p in task.parameters()),
         )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None

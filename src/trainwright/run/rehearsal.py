@@ -44,7 +44,9 @@ def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> Non
     if options.steps is None and options.epochs is None:
         raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
     try:
-        placement = place(options, wants_fp32=False, has_convolutions=False, num_values=0)
+        placement = place(
+            options, wants_fp32=False, has_convolutions=False, num_values=0, num_weights=0
+        )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None
     clock = _lenient_clock(options)

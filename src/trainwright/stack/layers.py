@@ -29,14 +29,13 @@ def by_hand(network: nn.Module, tensors: Mapping[str, Tensor], draws: Draws) -> 
     taken: set[str] = set()
     for prefix, parent in list(network.named_modules()):
         for names in _neighbours(parent):
-            steps = []
+            layers: list[tuple[nn.Module, Held]] = []
             for name in names:
                 start = f"{prefix}.{name}." if prefix else f"{name}."
                 held = {k.removeprefix(start): k for k in tensors if k.startswith(start)}
                 taken.update(held.values())
-                layer = getattr(parent, name)
-                steps.append(_step(layer, {k: tensors[v] for k, v in held.items()}, draws))
-            setattr(parent, names[0], Chain(steps, draws))
+                layers.append((getattr(parent, name), {k: tensors[v] for k, v in held.items()}))
+            setattr(parent, names[0], Chain(list(_steps(layers, draws)), draws))
             for name in names[1:]:
                 delattr(parent, name)
     return taken
@@ -96,7 +95,19 @@ class _AllAtOnce(torch.autograd.Function):
         return chain.together(inputs.movedim(axis, 0)), 0
 
 
-def _linear(layer: nn.Linear, held: Held, draws: Draws) -> Step:
+def _steps(layers: Sequence[tuple[nn.Module, Held]], draws: Draws) -> Iterable[Step]:
+    """What each layer does; a dense one and the ReLU behind it are one step."""
+    before: nn.Module | None = None
+    for number, (layer, held) in enumerate(layers):
+        if isinstance(layer, nn.Linear):
+            has_relu = any(type(after) is nn.ReLU for after, _ in layers[number + 1 : number + 2])
+            yield _linear(held, has_relu)
+        elif not (type(layer) is nn.ReLU and isinstance(before, nn.Linear)):
+            yield _KINDS[type(layer)](layer, held, draws)
+        before = layer
+
+
+def _linear(held: Held, has_relu: bool) -> Step:
     weights, biases = held["weight"], held.get("bias")
 
     def step(inputs: Tensor) -> Tensor:
@@ -106,34 +117,43 @@ def _linear(layer: nn.Linear, held: Held, draws: Draws) -> Step:
             lower = torch.get_autocast_dtype(kind)
             tensors = tuple(None if t is None else t.to(lower) for t in tensors)
         with torch.autocast(kind, enabled=False):
-            outputs: Tensor = _Affine.apply(*tensors)  # type: ignore[no-untyped-call]
+            outputs: Tensor = _Affine.apply(*tensors, has_relu)  # type: ignore[no-untyped-call]
         return outputs
 
     return step
 
 
 class _Affine(torch.autograd.Function):
-    """inputs (K, B, in), weights (K, out, in) and biases (K, out) to (K, B, out).
+    """inputs (K, B, in), weights (K, out, in) and biases (K, out) to (K, B, out), then ReLU or not.
 
     Each product, also for the gradients, is the one that torch makes of a dense layer alone: with
     them in this order most members come out to the bit as they do alone.
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
-        ctx.save_for_backward(inputs, weights)
+    def forward(
+        ctx: Any, inputs: Tensor, weights: Tensor, biases: Tensor | None, has_relu: bool
+    ) -> Tensor:
         if biases is None:
-            return torch.bmm(inputs, weights.mT)
-        return torch.baddbmm(biases.unsqueeze(1), inputs, weights.mT)
+            outputs = torch.bmm(inputs, weights.mT)
+        else:
+            outputs = torch.baddbmm(biases.unsqueeze(1), inputs, weights.mT)
+        if has_relu:
+            outputs.relu_()
+        ctx.save_for_backward(inputs, weights, outputs if has_relu else None)
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weights = ctx.saved_tensors
-        of_inputs, of_weights, of_biases = ctx.needs_input_grad
+        inputs, weights, rectified = ctx.saved_tensors
+        if rectified is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, rectified, 0)
+        of_inputs, of_weights, of_biases, _ = ctx.needs_input_grad
         return (
             torch.bmm(gradient, weights) if of_inputs else None,
             torch.bmm(gradient.mT, inputs) if of_weights else None,
             gradient.sum(dim=1) if of_biases else None,
+            None,
         )
 
 
@@ -183,8 +203,7 @@ def _elementwise(layer: nn.Module, held: Held, draws: Draws) -> Step:
 
 
 _ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
-_KINDS: dict[type[nn.Module], Callable[[Any, Held, Draws], Step]] = {
-    nn.Linear: _linear,
+_KINDS: dict[type[nn.Module], Callable[[Any, Held, Draws], Step]] = {  # beside dense layers
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.LayerNorm: _layer_norm,
@@ -194,12 +213,8 @@ _KINDS: dict[type[nn.Module], Callable[[Any, Held, Draws], Step]] = {
 }
 
 
-def _step(layer: nn.Module, held: Held, draws: Draws) -> Step:
-    return _KINDS[type(layer)](layer, held, draws)
-
-
 def _is_known(layer: nn.Module) -> bool:
-    if type(layer) not in _KINDS:
+    if type(layer) not in (nn.Linear, *_KINDS):
         return False
     match layer:
         case nn.BatchNorm1d() | nn.BatchNorm2d():

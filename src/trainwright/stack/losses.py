@@ -13,6 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from trainwright.stack.draws import Each
 
+# Along a last dimension as short as this, torch on a CPU fills no vector with what it computes.
+FEW_CLASSES = 32
+
 
 class Apart(TorchFunctionMode):
     """While this is open, losses of what K members have computed, (K, B, ...), are (K,)."""
@@ -33,14 +36,15 @@ def _cross_entropy(
 ) -> Tensor:
     """Of logits (K, B, classes) and targets (K, B)."""
     _check_others(others)
-    of_examples = functional.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), reduction="none"
-    )
-    plain = of_examples.view(targets.shape).mean(dim=1)
+    if logits.shape[2] < FEW_CLASSES:
+        log_probs = logits.mT.contiguous().log_softmax(dim=1)  # (K, classes, B)
+    else:
+        log_probs = logits.log_softmax(dim=2).mT
+    plain = -log_probs.gather(1, targets.unsqueeze(1)).mean(dim=(1, 2))
     if not label_smoothing:
         return plain
     share = torch.tensor(label_smoothing, device=logits.device)  # () or (K,)
-    spread = -logits.log_softmax(dim=2).mean(dim=(1, 2))
+    spread = -log_probs.mean(dim=(1, 2))
     return (1 - share) * plain + share * spread
 
 

@@ -95,13 +95,14 @@ class _Crew:
     def step(self, laid: Sequence[Tensor], factor: float) -> None:
         """Move all along their rows of the gradients (K, ...) of all members, at this factor."""
         assert self._joint is not None
-        for member in self._members:
-            member.set_rate(factor)
+        first, *others = self._members
+        first.set_rate(factor)
+        for member in others:
+            member.learning_rate = first.learning_rate
         gradients: Pieces = [
             [gradient[number] for number in self.numbers] if whole is None else [gradient]
             for whole, gradient in zip(self._whole, laid, strict=True)
         ]
-        first = self._members[0]
         if first.l1:
             for p, parameter in enumerate(first.parameters):
                 if parameter.dim() >= 2:

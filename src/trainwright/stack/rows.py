@@ -1,6 +1,6 @@
 """Like tensors of several runs, moved into one, of which each becomes a row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,3 +31,23 @@ def unstack_(tensors: Iterable[Tensor]) -> None:
     """Give each tensor memory of its own again, so that it does not keep all rows alive."""
     for tensor in tensors:
         tensor.data = tensor.clone()
+
+
+class Row(Mapping[str, Tensor]):
+    """What one member has of tensors (K, ...), by name: taken out when it is asked for.
+
+    (Most steps of most members nobody looks at.)
+    """
+
+    def __init__(self, stacked: Mapping[str, Tensor], number: int) -> None:
+        self._stacked = stacked
+        self._number = number
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._stacked[name][self._number]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stacked)
+
+    def __len__(self) -> int:
+        return len(self._stacked)

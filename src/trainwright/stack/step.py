@@ -15,14 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainwright.data.batches import Batch, at_once
+from trainwright.data.batches import Batch
+from trainwright.data.stacked import StackedBatches
 from trainwright.engine.finite import refused_move
 from trainwright.engine.moves import Metrics, Move
 from trainwright.stack.draws import Draws, Each
 from trainwright.stack.layers import by_hand
 from trainwright.stack.losses import Apart
 from trainwright.stack.optimizer import StackedOptimizer
-from trainwright.stack.rows import stack_, unstack_
+from trainwright.stack.rows import Row, stack_, unstack_
 from trainwright.stack.weights import give_weights
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.gan import GANTask
@@ -37,6 +38,8 @@ class Stack:
     def __init__(self, moves: Sequence[Move]) -> None:
         self._moves = list(moves)
         self._states = [move.state for move in moves]
+        self._batches = StackedBatches([move.batches for move in moves])
+        self._clip_norms = [move.settings.clip_norm for move in moves]
         first = self._states[0]
         tasks = [state.task for state in self._states]
         device = first.placement.device
@@ -89,10 +92,10 @@ class Stack:
         first = self._states[0]
         step = first.step
         self._step = step + 1
-        batch = at_once([move.batches for move in self._moves], step)
+        batch = self._batches.at(step)
         factors = [s.schedule.factor(step) * s.recovery.lr_scale for s in self._states]
         handed: Handed = {}
-        seen: list[Metrics] = [{} for _ in self._states]
+        seen: dict[str, Tensor] = {}
         errors: dict[int, Exception] = {}
         self._draws.begin(step)
         turns = first.task.turns(step)
@@ -106,7 +109,7 @@ class Stack:
         for number, state in enumerate(self._states):
             if state.averaged is not None and number not in errors:
                 state.averaged.update(step)
-        return [errors.get(number, found) for number, found in enumerate(seen)]
+        return [errors.get(number, Row(seen, number)) for number in range(len(self._states))]
 
     def _follow(self, players: Sequence[str]) -> None:
         """Let autograd follow the parameters of those who have yet to move in this step."""
@@ -146,12 +149,12 @@ class Stack:
         metrics: Metrics,
         gradients: list[Tensor],
         factors: Sequence[float],
-        seen: list[Metrics],
+        seen: dict[str, Tensor],
         errors: dict[int, Exception],
     ) -> None:
         """Let all move whose numbers are finite; note what is seen, and errors of the others."""
-        squares = [torch.linalg.vector_norm(g.flatten(1), dim=1).square() for g in gradients]
-        norms = torch.stack(squares).sum(dim=0).sqrt()
+        of_each = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        norms = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
         num = len(self._states)
         losses = metrics["loss"].float()
         read: list[list[float]] = torch.stack([losses, norms]).tolist()  # the only wait for numbers
@@ -169,17 +172,15 @@ class Stack:
                 )
         self._clip(gradients, read[1])
         prefix = f"{player}/" if len(self._moved) > 1 else ""
-        for name, values in {**metrics, "grad_norm": norms}.items():
-            for found, value in zip(seen, values.unbind(), strict=True):
-                found[f"{prefix}{name}"] = value
+        seen |= {f"{prefix}{name}": of_all for name, of_all in metrics.items()}
+        seen[f"{prefix}grad_norm"] = norms
         self._optimizers[player].step(gradients, factors, [k not in errors for k in range(num)])
 
     def _clip(self, gradients: list[Tensor], norms: Sequence[float]) -> None:
         """Scale down the gradients (K, ...) of each member whose norm is above its limit."""
-        limits = [move.settings.clip_norm for move in self._moves]
         scales = [
             limit / (norm + 1e-6) if limit is not None and norm > limit else 1.0
-            for limit, norm in zip(limits, norms, strict=True)
+            for limit, norm in zip(self._clip_norms, norms, strict=True)
         ]
         if any(scale != 1.0 for scale in scales):
             each = torch.tensor(scales, device=gradients[0].device)
