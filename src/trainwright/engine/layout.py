@@ -6,7 +6,6 @@ through one tensor in each order: that takes ten times as long, and one step of 
 does it three times. A copy in front of it is cheap.
 """
 
-import torch
 from torch import Tensor, nn
 
 
@@ -34,4 +33,7 @@ def _lead_back_last(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 
 def _last(maps: Tensor) -> Tensor:
     """Maps (B, C, H, W) channels last; anything else as it is."""
-    return maps.contiguous(memory_format=torch.channels_last) if maps.dim() == 4 else maps
+    if maps.dim() != 4:
+        return maps
+    # `contiguous(memory_format=...)` does the same, but not under `torch.func.vmap`.
+    return maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
