@@ -133,7 +133,7 @@ class GANTask(Task):
         return None if self.top_k < 1 or self.view.fades else self._pays_r1(step)
 
     def _pays_r1(self, step: int) -> bool:
-        return self.game.r1 > 0 and step % self.game.r1_every == 0
+        return bool(self.game.r1) and step % self.game.r1_every == 0
 
     def forward(
         self, player: str, batch: Batch, handed: Handed
