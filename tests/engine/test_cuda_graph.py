@@ -1,6 +1,7 @@
 """Steps as CUDA graphs: on a GPU where there is one, and who decides what without one."""
 
 import random
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trainwright.engine import checkpoint
 from trainwright.engine.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
@@ -17,6 +20,7 @@ from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
 from trainwright.engine.optim import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.static_step import StaticStep
 from trainwright.engine.trainer import fit
 from trainwright.errors import ConfigError
 from trainwright.run.cuda_graph import with_graph
@@ -35,6 +39,7 @@ RUNS = {
                                      "task.r1_every=3", "trainer.ema=0.9"),
     "convolutional GAN": ("model=gan", "model.width=4", "task.score=none"),
     "accumulated, SGD": (*MLP, "optimizer=sgd", "trainer.accumulate=4"),
+    "Muon, and SGD beside it": ("model=cnn", "model.channels=[4,8]", "optimizer=muon_sgd"),
 }  # fmt: skip
 COMMON = (
     "data=digits",
@@ -213,8 +218,7 @@ def no_gpu(monkeypatch):
 
 
 def graphs_of(assembled, overrides, wanted="auto"):
-    typed = {o.partition("=")[0] for o in overrides}
-    assembly = assembled(*overrides, *(o for o in COMMON if o.partition("=")[0] not in typed))
+    assembly = graph_run(assembled, overrides)
     assembly.state.placement = replace(assembly.state.placement, static=True)
     settings = replace(assembly.settings, cuda_graph=wanted)
     move = Move(assembly.state, assembly.train, settings)
@@ -262,6 +266,173 @@ def test_a_step_that_waits_is_found_before_it_is_captured_and_named(assembled, n
             graphs.run(step)
     assert graphs._captured == {}
     assert caplog.text.count("no CUDA graph: a step waits for the GPU in mine.py:12") == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "there is too little"),
+        (RuntimeError("operation not permitted\nmore"), "operation not permitted$"),
+    ],
+)
+def test_a_capture_that_fails_is_said_and_the_run_goes_on_without(
+    assembled, no_gpu, monkeypatch, caplog, first, reason
+):
+    """What fails first is told, and not what the end of the capture then says of itself."""
+    caplog.set_level("INFO")
+    streams = []
+
+    @contextmanager
+    def graph(*_, **__):
+        try:
+            raise first
+        except RuntimeError:
+            raise RuntimeError("the capture was invalidated")  # noqa: B904 - as torch does
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    graphs = graphs_of(assembled, MLP)
+    for step in range(4, 6 + WARM_UPS):
+        graphs._static.feed(step)
+        assert torch.isfinite(graphs.run(step)["loss"])
+    assert len(streams) == 1
+    assert len(caplog.messages) == 1
+    assert re.search(f"no CUDA graph: {reason}", caplog.messages[0])
+
+    must = graphs_of(assembled, MLP, "on")
+    for step in range(4, 4 + WARM_UPS):
+        must.run(step)
+    with pytest.raises(ConfigError, match=r"cuda_graph=on, but the step cannot be captured"):
+        must.run(4 + WARM_UPS)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "on"])
+def test_a_first_step_that_fails_is_taken_back_and_made_plainly(
+    assembled, no_gpu, monkeypatch, caplog, wanted
+):
+    """Whatever it was that nobody has thought of; with batch normalisation, averages and a GAN."""
+    caplog.set_level("INFO")
+    overrides = (*RUNS["GAN with R1 and critic steps"], "trainer.steps=12")
+    plain, run = (graph_run(assembled, overrides) for _ in range(2))
+    fit(plain.state, plain.train, [], plain.settings)
+
+    def broken(self, step):
+        compute(self, step)
+        raise TypeError("nobody has thought of this\n(...)")
+
+    compute = StaticStep.compute
+    monkeypatch.setattr(StaticStep, "compute", broken)
+    run.state.placement = replace(run.state.placement, static=True)
+    monkeypatch.setattr(OnDeviceSteps, "_begin", begun_as_on_cuda)
+    settings = replace(run.settings, cuda_graph=wanted)
+    if wanted == "on":
+        with pytest.raises(ConfigError, match=r"captured: nobody has thought of this\n"):
+            fit(run.state, run.train, [], settings)
+        return
+    fit(run.state, run.train, [], settings)
+    assert caplog.messages == ["no CUDA graph: nobody has thought of this"]
+    expected, found = checkpoint.state_tensors(plain.state), checkpoint.state_tensors(run.state)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def begun_as_on_cuda(self, move, begin=OnDeviceSteps._begin):
+    begin(self, move)
+    if self._static is not None:
+        self._graphs = _Graphs(self._static, move)
+
+
+def graph_run(assembled, overrides):
+    typed = {o.partition("=")[0] for o in overrides}
+    return assembled(*overrides, *(o for o in COMMON if o.partition("=")[0] not in typed))
+
+
+class Tape(TorchDispatchMode):
+    """A graph on a CPU: notes every operation with the tensors that it reads and writes.
+
+    Launched, it computes with the same tensors and the same numbers into the same tensors, whatever
+    Python would have done between. As a capture does nothing, `kept` are put back afterwards.
+    """
+
+    def __init__(self, kept):
+        super().__init__()
+        self._kept = [(tensor, tensor.detach().clone()) for tensor in kept]
+        self._noted = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        given = {id(t) for t in tree_leaves((args, kwargs))}
+        places = {t.untyped_storage().data_ptr() for t in tensors_of((args, kwargs))}
+        made = [t for t in tensors_of(found) if id(t) not in given]
+        if made and made[0].untyped_storage().data_ptr() in places:
+            return found  # a view, which stays one
+        self._noted.append((func, args, kwargs, made, given))
+        return found
+
+    @torch.no_grad()
+    def put_back(self):
+        for tensor, value in self._kept:
+            tensor.copy_(value)
+
+    @torch.no_grad()
+    def launch(self):
+        for func, args, kwargs, made, given in self._noted:
+            found = [t for t in tensors_of(func(*args, **kwargs)) if id(t) not in given]
+            for mine, new in zip(made, found, strict=True):
+                mine.copy_(new)
+
+
+def tensors_of(tree):
+    return [t for t in tree_leaves(tree) if isinstance(t, torch.Tensor) and t.numel()]
+
+
+QUICK = ("classifier", "dropout and augmentation", "GAN with R1 and critic steps")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in RUNS]
+)
+def test_launches_of_what_was_recorded_give_the_bits_of_steps_made_one_by_one(
+    assembled, no_gpu, monkeypatch, name
+):
+    """On a CPU, with a tape for a graph: no number of one step is repeated in the next."""
+    found = []
+    for is_captured in (False, True):
+        monkeypatch.setattr("trainwright.engine.cuda_graph.WARM_UPS", 2 if is_captured else 99)
+        graphs = graphs_of(assembled, (*RUNS[name], "schedule=cosine"))
+        static = graphs._static
+        state = static._state
+        modules = [state.task] if state.averaged is None else [state.task, state.averaged.task]
+        kept = [t for module in modules for t in (*module.parameters(), *module.buffers())]
+        kept += [m for optimizer in state.optimizers.values() for m in optimizer.memory()]
+        kept += [static._found_inf, static._num_good]
+
+        @contextmanager
+        def graph(recorded, kept=kept, **_):
+            generator, seed = torch.default_generator, torch.default_generator.initial_seed()
+            own = recorded.generator.initial_seed()
+            tape = Tape(kept)
+            with tape:
+                yield
+            tape.put_back()
+            recorded.generator.manual_seed(own)
+            generator.manual_seed(seed)
+            monkeypatch.setattr(recorded, "replay", tape.launch, raising=False)
+
+        monkeypatch.setattr(torch.cuda, "graph", graph)
+        seen = []
+        for step in range(state.step + 1, 24):
+            static.feed(step)
+            seen.append({k: v.clone() for k, v in graphs.run(step).items()})
+        assert bool(graphs._captured) is is_captured
+        static.settle()
+        found.append((checkpoint.state_tensors(state), seen))
+    (expected, numbers), (tensors, numbers_too) = found
+    assert [name for name in expected if not torch.equal(expected[name], tensors[name])] == []
+    for one, other in zip(numbers, numbers_too, strict=True):
+        assert one.keys() == other.keys()
+        assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 
 @pytest.mark.parametrize(

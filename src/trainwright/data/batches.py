@@ -91,8 +91,12 @@ class Batches:
             and split.inputs.shape[1] > 1
         )
         self._augment = augment
-        self._normalisation = normalisation
-        self._scale, self._shift = normalisation.tensors(split.inputs.dim(), device)
+        # As large as an example: what is broadcast within one is walked through number by number,
+        # which takes three times as long.
+        self._scale, self._shift = (
+            tensor.expand(1, *split.inputs.shape[1:]).contiguous()
+            for tensor in normalisation.tensors(split.inputs.dim(), device)
+        )
         self._inputs, self._targets = split.inputs, split.targets
         self._read_ahead: ReadAhead | None = None
         if _fits(self._inputs, device):
@@ -140,7 +144,8 @@ class Batches:
         num_examples = self.num_examples if limit is None else min(limit, self.num_examples)
         for start in range(0, num_examples, batch_size):
             stop = min(start + batch_size, num_examples)
-            yield self._in_format(self._take(torch.arange(start, stop)))
+            indices = torch.arange(start, stop, device=self._inputs.device)
+            yield self._in_format(self._take(indices))
 
     @property
     def _is_resident(self) -> bool:
@@ -194,7 +199,7 @@ class Batches:
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             order = torch.randperm(self.num_examples, generator=generator)
-            self._orders[epoch] = order.to(self._inputs.device)
+            self._orders[epoch] = self._moved(order) if self._is_resident else order
         return self._orders[epoch]
 
     def _take(self, indices: Tensor) -> Batch:
@@ -214,19 +219,8 @@ class Batches:
         return tensor.to(self._device)
 
     def _normalised(self, stored: Sequence[Tensor]) -> Batch:
-        """`inputs * scale + shift`, and the targets.
-
-        Images on a CPU channel by channel: torch computes with a number in whole vectors, with a
-        broadcast tensor one value at a time, which takes three times as long.
-        """
-        targets = stored[1] if len(stored) > 1 else None
-        if stored[0].dim() != 4 or stored[0].device.type != "cpu":
-            return Batch(torch.addcmul(self._shift, stored[0].float(), self._scale), targets)
-        inputs = stored[0].to(self._shift.dtype, copy=True)
-        for channel, scale in enumerate(self._normalisation.scale):
-            plane = inputs[:, channel : channel + 1]  # (B, 1, H, W)
-            torch.add(self._shift[:, channel : channel + 1], plane, alpha=scale, out=plane)
-        return Batch(inputs, targets)
+        inputs = torch.addcmul(self._shift, stored[0].float(), self._scale)
+        return Batch(inputs, stored[1] if len(stored) > 1 else None)
 
     def _finished(
         self, batch: Batch, generator: torch.Generator | None, mirrored: Tensor | None

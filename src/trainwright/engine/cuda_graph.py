@@ -17,6 +17,7 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,9 @@ import torch
 from trainwright.engine.fused import has_begun
 from trainwright.engine.memory import is_out_of_memory
 from trainwright.engine.moves import Metrics, Move
+from trainwright.engine.state import TrainState
 from trainwright.engine.static_step import StaticStep
-from trainwright.errors import ConfigError
+from trainwright.errors import ConfigError, TrainwrightError
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +44,40 @@ class OnDeviceSteps:
         self._next_step = -1
         self._static: StaticStep | None = None
         self._graphs: _Graphs | None = None
+        self._is_tried = False  # whether a step was made so on this device
 
     def make(self, move: Move) -> Metrics | None:
-        """Make a step; None where it is not to be made so: an optimizer makes its first."""
+        """Make a step; None where it is not to be made so, as the first of an optimizer."""
         step = move.state.step
         if self._static is None or move is not self._move or step != self._next_step:
             self._begin(move)  # a run that has gone back has other tensors than it had
         self._next_step = step + 1
         if self._static is None:
             return None
+        if self._graphs is not None and not self._is_tried:
+            return self._try(move.state, self._static, self._graphs)
         self._static.feed(step)
-        if self._graphs is None:
-            return self._static.compute(step)
-        return self._graphs.run(step)
+        return self._static.compute(step) if self._graphs is None else self._graphs.run(step)
+
+    def _try(self, state: TrainState, static: StaticStep, graphs: "_Graphs") -> Metrics | None:
+        """Make the first step on a GPU; where that fails, all is put back and made plainly.
+
+        Mistakes of a task have shown themselves in a plain step before, or will in the next.
+        """
+        before = _Before(state)
+        try:
+            static.feed(state.step)
+            metrics = graphs.run(state.step)
+        except Exception as error:
+            if isinstance(error, TrainwrightError) or is_out_of_memory(error):
+                raise
+            before.put_back()
+            graphs.give_up(_first_line(error))
+            state.placement = replace(state.placement, static=False)
+            self._static = state.unread = None
+            return None
+        self._is_tried = True
+        return metrics
 
     def _begin(self, move: Move) -> None:
         state = move.state
@@ -120,16 +143,16 @@ class _Graphs:
         for warning in caught:
             if "called a synchronizing CUDA operation" in str(warning.message):
                 where = f"{warning.filename}:{warning.lineno}"
-                self._give_up(f"a step waits for the GPU in {where}")
+                self.give_up(f"a step waits for the GPU in {where}")
         # A graph would launch the same numbers again and again.
         if _draws_of_the_host(self._static.device) != before:
-            self._give_up("the task draws random numbers on the host")
+            self.give_up("the task draws random numbers on the host")
         if any(value.device != self._static.device for value in metrics.values()):
-            self._give_up("the task logs numbers of the host")
+            self.give_up("the task logs numbers of the host")
         if self._static.task_looks and self._task.pattern(step) is None:
-            self._give_up("the task looks at the step, or at the share of the run that is done")
+            self.give_up("the task looks at the step, or at the share of the run that is done")
         if len(self._num_warm) > MOST_GRAPHS:
-            self._give_up(f"the task has more than {MOST_GRAPHS} kinds of steps")
+            self.give_up(f"the task has more than {MOST_GRAPHS} kinds of steps")
         return metrics
 
     def _capture(self, step: int, kind: Hashable) -> _Captured | None:
@@ -146,9 +169,9 @@ class _Graphs:
                 torch.cuda.set_stream(before)  # a capture that fails leaves its own behind
                 first = error.__context__ if isinstance(error.__context__, Exception) else error
                 if is_out_of_memory(error) or is_out_of_memory(first):
-                    self._give_up("there is too little memory for it")
+                    self.give_up("there is too little memory for it")
                 else:
-                    self._give_up(str(first).strip().partition("\n")[0])
+                    self.give_up(_first_line(first))
                 return None
         self._captured[kind] = _Captured(graph, metrics)
         return self._captured[kind]
@@ -163,7 +186,7 @@ class _Graphs:
             current.wait_stream(self._stream)
         return metrics
 
-    def _give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
         """Make all steps kernel by kernel from here on. Raises ConfigError if graphs are a must."""
         if self._is_wanted:
             raise ConfigError(
@@ -174,6 +197,26 @@ class _Graphs:
             self._has_given_up = True
             self._captured.clear()
             log.info("no CUDA graph: %s", reason)
+
+
+class _Before:
+    """What a step may change, as it was before."""
+
+    @torch.no_grad()
+    def __init__(self, state: TrainState) -> None:
+        tasks = [state.task] if state.averaged is None else [state.task, state.averaged.task]
+        self._tensors = [t for task in tasks for t in (*task.parameters(), *task.buffers())]
+        self._tensors += [t for optimizer in state.optimizers.values() for t in optimizer.memory()]
+        self._values = [tensor.detach().clone() for tensor in self._tensors]
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        for tensor, value in zip(self._tensors, self._values, strict=True):
+            tensor.copy_(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _draws_of_the_host(device: torch.device) -> object:
