@@ -117,7 +117,7 @@ CASES = {
 
 QUICK = (
     *("adam", "dropout", "clipping", "batch normalisation"),
-    *("gan", "gan, weights", "one_cycle schedule"),
+    *("gan", "gan, weights", "convolutional gan", "one_cycle schedule"),
 )
 
 
