@@ -233,6 +233,7 @@ def plot(results: Path, picture: Path) -> None:
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.set_xticks(counts, [str(count) for count in counts])
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.set_ylim(bottom=0.6 * min(alone + stacked))
         axis.set_title(f"{TITLES[work]}, {rows[0]['cores']} cores")
         axis.set_xlabel("runs")
