@@ -21,15 +21,6 @@ def keep_channels_last(network: nn.Module) -> None:
             module.register_forward_pre_hook(_lead_back_last)
 
 
-def leave_layout(network: nn.Module) -> None:
-    """Take back what `keep_channels_last` has done: `torch.func.vmap` has no memory formats."""
-    for module in network.modules():
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            for number, hook in list(hooks.items()):
-                if hook in (_give_last, _lead_back_last):
-                    del hooks[number]
-
-
 def _give_last(module: nn.Module, inputs: tuple[Tensor, ...], maps: Tensor) -> Tensor:
     return _last(maps)
 

@@ -18,7 +18,6 @@ from torch.func import functional_call, vmap
 from trainwright.data.batches import Batch
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.finite import refused_move
-from trainwright.engine.layout import leave_layout
 from trainwright.engine.moves import Metrics, Move
 from trainwright.stack.draws import Draws, Each
 from trainwright.stack.layers import by_hand
@@ -208,7 +207,6 @@ def _template(tasks: Sequence[Task], draws: Draws) -> Task:
                 shared.label_smoothing = Each(rates)  # type: ignore[assignment]
         elif isinstance(shared, GANTask):
             give_weights(shared, own, draws)
-    leave_layout(template)
     return template.train()
 
 
