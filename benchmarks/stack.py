@@ -9,7 +9,8 @@ turns, so that a machine whose speed drifts slows both alike. One after the othe
 many times, with all cores or with one thread, whichever is faster (while it trains, it has the
 caches for itself). Stacked is what `sweep.stack=on` makes of them: as many stacks as cores, of one
 thread each, side by side. Given are the median turns of all runs' steps (their batches included),
-and the median of the turns' ratios; they are added to stack.jsonl.
+and the median of the turns' ratios; they are added to stack.jsonl. Turns during which another
+process computes (more than a tenth of a core, on Linux) do not count.
 
 `plot`: stack.png, the time against the number of runs, from the newest lines of stack.jsonl.
 
@@ -22,6 +23,7 @@ taken by itself with sweep.dry_run.
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
@@ -60,6 +62,8 @@ WAYS = {
 }
 TURNS = 9
 SECONDS_A_TURN = 0.3
+MOST_BY_OTHERS = 0.1  # of a core, for a turn that counts
+MOST_DISTURBED = 100  # turns
 RESULTS = HERE / "stack.jsonl"
 TITLES = {
     "small": "MLPs 784-64-64-10, as they come",
@@ -92,10 +96,10 @@ class Worker:
         """From the moment `at` (of time.time) on make steps for so long."""
         self._pipe.send((threads, members, seconds, at))
 
-    def rate(self) -> float:
-        """Of what has begun: steps a second, each member's counted."""
-        rate: float = self._pipe.recv()
-        return rate
+    def ended(self) -> tuple[float, float]:
+        """Of what has begun: steps a second, each member's counted, and seconds of a core used."""
+        found: tuple[float, float] = self._pipe.recv()
+        return found
 
 
 def _serve(pipe: Connection, work: str) -> None:
@@ -113,33 +117,69 @@ def _serve(pipe: Connection, work: str) -> None:
             makers[threads, members] = step_alone(runs[0]) if members == 1 else steps_together(runs)
         make = makers[threads, members]
         time.sleep(max(0.0, at - time.time()))
-        num_steps, begun = 0, time.perf_counter()
+        num_steps, begun, used = 0, time.perf_counter(), time.process_time()
         while num_steps < 3 or time.perf_counter() - begun < seconds:
             make()
             num_steps += 1
-        pipe.send(members * num_steps / (time.perf_counter() - begun))
+        rate = members * num_steps / (time.perf_counter() - begun)
+        pipe.send((rate, time.process_time() - used))
+
+
+class DisturbedError(Exception):
+    """Another process has computed during a turn."""
 
 
 def turn(workers: Sequence[Worker], threads: int, count: int, seconds: float) -> float:
-    """Seconds for a step of each of `count` runs, which the workers share."""
-    at = time.time() + REST
+    """Seconds for a step of each of `count` runs, which the workers share, or DisturbedError."""
+    begun = time.time()
+    at = begun + REST
     shares = [len(range(number, count, len(workers))) for number in range(len(workers))]
     busy = [(worker, share) for worker, share in zip(workers, shares, strict=True) if share]
+    before = used_by_all()
     for worker, share in busy:
         worker.begin(threads, share, seconds, at)
-    return count / sum(worker.rate() for worker, _ in busy)
+    rates, used = zip(*(worker.ended() for worker, _ in busy), strict=True)
+    by_others = used_by_all() - before - sum(used)
+    if seconds > 0 and by_others > MOST_BY_OTHERS * (time.time() - begun):
+        raise DisturbedError
+    return count / sum(rates)
+
+
+def used_by_all() -> float:
+    """Seconds of cores that all processes have used since the machine's start; 0 if not Linux."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return 0.0
+    user, nice, system = (int(word) for word in path.read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def steps(workers: Sequence[Worker], count: int) -> dict[str, float]:
     """Milliseconds for a step of each of `count` runs, both ways, and the ratio."""
-    turns = []
-    for seconds in (0.0, *[SECONDS_A_TURN] * TURNS):
-        alone = [turn(workers[:1], t, 1, seconds) * count for t in {1, len(workers)}]
-        turns.append((min(alone), turn(workers, 1, count, seconds)))
-    alone_each, stacked_each = zip(*turns[1:], strict=True)
-    ratios = sorted(a / b for a, b in turns[1:])
+    threads = sorted({1, len(workers)})
+
+    def round_(seconds: float) -> list[float]:
+        """Seconds alone, with each number of threads, and stacked."""
+        alone = [turn(workers[:1], number, 1, seconds) * count for number in threads]
+        return [*alone, turn(workers, 1, count, seconds)]
+
+    round_(0.0)  # begins everything
+    turns: list[list[float]] = []
+    num_disturbed = 0
+    while len(turns) < TURNS:
+        try:
+            turns.append(round_(SECONDS_A_TURN))
+        except DisturbedError:
+            num_disturbed += 1
+            if num_disturbed > MOST_DISTURBED:
+                raise SystemExit(
+                    "other processes compute: too few turns are without them"
+                ) from None
+    *alone_each, stacked_each = map(list, zip(*turns, strict=True))
+    faster = min(alone_each, key=statistics.median)
+    ratios = sorted(a / b for a, b in zip(faster, stacked_each, strict=True))
     return {
-        "alone_ms": round(1e3 * statistics.median(alone_each), 3),
+        "alone_ms": round(1e3 * statistics.median(faster), 3),
         "stacked_ms": round(1e3 * statistics.median(stacked_each), 3),
         "ratio": round(statistics.median(ratios), 2),
         "ratio_low": round(ratios[len(ratios) // 4], 2),
@@ -193,6 +233,7 @@ def plot(results: Path, picture: Path) -> None:
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.set_xticks(counts, [str(count) for count in counts])
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.set_ylim(bottom=0.6 * min(alone + stacked))
         axis.set_title(f"{TITLES[work]}, {rows[0]['cores']} cores")
         axis.set_xlabel("runs")

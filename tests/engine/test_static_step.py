@@ -213,7 +213,7 @@ def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled):
 
 def test_a_run_that_ends_or_is_stopped_is_looked_at_even_if_no_hook_is_due(assembled):
     assembly, _ = made(assembled, MLP, static=True)
-    assembly.train._shift.fill_(float("nan"))
+    assembly.train._scale.fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="step 1"):
         fit(assembly.state, assembly.train, [], assembly.settings)
 

@@ -115,7 +115,10 @@ CASES = {
 }
 
 
-QUICK = ("adam", "dropout", "clipping", "batch normalisation", "gan", "one_cycle schedule")
+QUICK = (
+    *("adam", "dropout", "clipping", "batch normalisation"),
+    *("gan", "gan, weights", "convolutional gan", "one_cycle schedule"),
+)
 
 
 @pytest.fixture(scope="session")
