@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gate import Gate
 from works import Work
@@ -36,14 +37,20 @@ def take_turns(work: Work, setting: str, mnist: Path | None, gate: Gate) -> None
     """Run `train` without an end, its hooks on, until the gate has seen enough."""
     from trainwright.cli.train import main
     from trainwright.data.batches import Batches
+    from trainwright.run import course
 
-    at = Batches.at
+    at, fitting = Batches.at, course.fitting
 
     def counted(self: Batches, step: int) -> object:
         gate.step()
         return at(self, step)
 
-    Batches.at = counted  # type: ignore[method-assign, assignment]
+    def counted_fitting(*arguments: Any) -> object:
+        # Only now: the network that scores a GAN may have been trained before, with batches too.
+        Batches.at = counted  # type: ignore[method-assign, assignment]
+        return fitting(*arguments)
+
+    course.fitting = counted_fitting  # type: ignore[assignment]
     main(_endless(overrides(work, setting, mnist), work))
 
 
