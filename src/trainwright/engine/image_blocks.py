@@ -33,22 +33,37 @@ class Geometry(NamedTuple):
     stride: Pair
     padding: Pair
 
-    def block(self, num_channels: int) -> int | None:
-        """The side of the blocks in which images of so many channels are made; None: in none."""
-        fitting = (side for side in (4, 2) if num_channels * side**2 <= LANES)
-        return next((side for side in fitting if self.reaches(side)), None)
 
-    def reaches(self, block: int) -> list[range] | None:
-        """Which rows and columns of maps see a block, counted from where it begins."""
-        both = [_reach(*side, block) for side in zip(*self, strict=True)]
-        found = [reach for reach in both if reach is not None]
-        return found if len(found) == len(both) else None
+class Blocks(NamedTuple):
+    """The convolution that makes blocks of pixels, each pixel a channel."""
+
+    side: int
+    stride: Pair
+    padding: Pair
+    taps: Tensor  # (side, side, rows, columns): kH * kW where no tap takes that map to that pixel
+
+
+@lru_cache
+def in_blocks(geometry: Geometry, num_channels: int) -> Blocks | None:
+    """How images of so many channels are made in blocks; None where they cannot be."""
+    for side in (4, 2):
+        reaches = [_reach(*along, side) for along in zip(*geometry, strict=True)]
+        if num_channels * side**2 > LANES or None in reaches:
+            continue
+        found = [reach for reach in reaches if reach is not None]
+        return Blocks(
+            side,
+            stride=tuple(side // step for step in geometry.stride),
+            padding=tuple(-reach.start for reach in found),
+            taps=_taps(geometry, side, found),
+        )
+    return None
 
 
 def to_maps(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Images (B, C, H, W) to maps (B, M, h, w), and a gradient at the images that comes in blocks.
 
-    The weight is (M, C, kH, kW), the bias (M,). `geometry.block(C)` is not None; here and below.
+    The weight is (M, C, kH, kW), the bias (M,). `in_blocks` has to know how; here and below.
     """
     maps: Tensor = _ToMaps.apply(images, weight, bias, geometry)  # type: ignore[no-untyped-call]
     return maps
@@ -90,20 +105,12 @@ class _ToImages(torch.autograd.Function):
 
     @staticmethod
     def forward(maps: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-        block = geometry.block(weight.shape[1])
-        reaches = geometry.reaches(block) if block is not None else None
-        assert block is not None
-        assert reaches is not None
-        return F.pixel_shuffle(
-            F.conv2d(
-                maps,
-                _of_blocks(weight, geometry, block, reaches),
-                None if bias is None else bias.repeat_interleave(block**2),
-                [block // stride for stride in geometry.stride],
-                [-reach.start for reach in reaches],
-            ),
-            block,
-        )
+        blocks = in_blocks(geometry, weight.shape[1])
+        assert blocks is not None
+        biases = None if bias is None else bias[:, None].expand(-1, blocks.side**2).flatten()
+        weights = _of_blocks(weight, blocks)
+        pixels = F.conv2d(maps, weights, biases, blocks.stride, blocks.padding)
+        return F.pixel_shuffle(pixels, blocks.side)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -159,30 +166,29 @@ def _reach(size: int, kernel: int, stride: int, padding: int, block: int) -> ran
     return range(-left_out, last + 1) if num_blocks == size // block else None
 
 
-def _of_blocks(weight: Tensor, geometry: Geometry, block: int, reaches: Sequence[range]) -> Tensor:
-    """The weight (C * block^2, M, rows, columns) of the convolution that makes blocks of pixels."""
-    places = _places(geometry.kernel, geometry.stride, geometry.padding, block, *reaches)
-    taps = F.pad(weight.flatten(2), (0, 1))  # (M, C, kH * kW + 1), the last of them zero
-    spread = taps.index_select(2, places.flatten()).view(*weight.shape[:2], *places.shape)
-    spread = spread.permute(1, 2, 3, 4, 5, 0).contiguous()  # (C, block, block, rows, columns, M)
-    return spread.flatten(0, 2).permute(0, 3, 1, 2)
-
-
-@lru_cache
-def _places(
-    kernel: Pair, stride: Pair, padding: Pair, block: int, rows: range, columns: range
-) -> Tensor:
-    """Which tap takes a map to a pixel: (block, block, rows, columns), kH * kW where none does.
+def _taps(geometry: Geometry, side: int, reaches: Sequence[range]) -> Tensor:
+    """Which tap takes a map to a pixel of a block, as `Blocks` has it.
 
     The tap k of the map r meets the pixel r * stride - padding + k.
     """
-    taps = []
-    for size, step, pad, reach in zip(kernel, stride, padding, (rows, columns), strict=True):
-        tap = torch.arange(block)[:, None] + pad - step * torch.tensor(reach)
-        taps.append(torch.where((tap >= 0) & (tap < size), tap, -1))  # (block, rows or columns)
-    vertical, horizontal = taps[0][:, None, :, None], taps[1][None, :, None, :]
-    place = vertical * kernel[1] + horizontal
-    return torch.where((vertical < 0) | (horizontal < 0), kernel[0] * kernel[1], place)
+    along = []
+    for _, kernel, stride, padding, reach in zip(*geometry, reaches, strict=True):
+        tap = torch.arange(side)[:, None] + padding - stride * torch.tensor(reach)
+        along.append(torch.where((tap >= 0) & (tap < kernel), tap, -1))  # (side, rows or columns)
+    vertical, horizontal = along[0][:, None, :, None], along[1][None, :, None, :]
+    height, width = geometry.kernel
+    is_none = (vertical < 0) | (horizontal < 0)
+    return torch.where(is_none, height * width, vertical * width + horizontal)
+
+
+def _of_blocks(weight: Tensor, blocks: Blocks) -> Tensor:
+    """The weight (C * side^2, M, rows, columns) of the convolution that makes blocks of pixels."""
+    num_maps, num_channels = weight.shape[:2]
+    by_tap = weight.permute(1, 2, 3, 0).flatten(1, 2)  # (C, kH * kW, M)
+    by_tap = F.pad(by_tap, (0, 0, 0, 1))  # one more, of zeros
+    spread = by_tap.index_select(1, blocks.taps.flatten())
+    rows, columns = blocks.taps.shape[2:]
+    return spread.view(num_channels * blocks.side**2, rows, columns, num_maps).permute(0, 3, 1, 2)
 
 
 def _last(weight: Tensor) -> Tensor:

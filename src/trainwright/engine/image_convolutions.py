@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from trainwright.engine.image_blocks import Geometry, Pair, to_images, to_maps
+from trainwright.engine.image_blocks import Geometry, Pair, in_blocks, to_images, to_maps
 
 MOST_CHANNELS = 4  # of which a block of pixels fits
 
@@ -41,7 +41,7 @@ class _FromImages(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         geometry = Geometry(input.shape[2:], self.kernel_size, self.stride, _padding(self))
-        if not _trains(self, input) or geometry.block(self.in_channels) is None:
+        if not _trains(self, input) or in_blocks(geometry, self.in_channels) is None:
             return super().forward(input)
         return to_maps(*_cast(input, self.weight, self.bias), geometry)
 
@@ -54,7 +54,7 @@ class _ToImages(nn.Conv2d):
         left_over = tuple(k - 1 - p for k, p in zip(self.kernel_size, _padding(self), strict=True))
         size = _size(input, self.kernel_size, self.stride, left_over, (0, 0))
         geometry = Geometry(size, self.kernel_size, self.stride, left_over)
-        if not _trains(self, input) or geometry.block(self.out_channels) is None:
+        if not _trains(self, input) or in_blocks(geometry, self.out_channels) is None:
             return super().forward(input)
         turned = self.weight.transpose(0, 1).flip(2, 3)  # (M, C, kH, kW)
         return to_images(*_cast(input, turned, self.bias), geometry)
@@ -68,7 +68,7 @@ class _TransposedToImages(nn.ConvTranspose2d):
         size = _size(input, self.kernel_size, self.stride, padding, self.output_padding)
         geometry = Geometry(size, self.kernel_size, self.stride, padding)
         is_usual = output_size is None and _trains(self, input)
-        if not is_usual or geometry.block(self.out_channels) is None:
+        if not is_usual or in_blocks(geometry, self.out_channels) is None:
             return super().forward(input, output_size)
         return to_images(*_cast(input, self.weight, self.bias), geometry)
 
