@@ -101,7 +101,7 @@ def test_under_autocast_they_are_as_exact_as_torch(case):
 def test_vmap_makes_the_steps_of_several_at_once(case):
     make, shape = IN_BLOCKS[case]
     members = [quick(make().double()) for _ in range(2)]
-    inputs = torch.randn(2, 3, *shape, dtype=torch.float64)
+    inputs = torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
     names = [name for name, _ in members[0].named_parameters()]
     stacked = {
         name: torch.stack([dict(m.named_parameters())[name] for m in members]).detach()
@@ -110,11 +110,12 @@ def test_vmap_makes_the_steps_of_several_at_once(case):
     for tensor in stacked.values():
         tensor.requires_grad_()
     outputs = vmap(lambda held, x: functional_call(members[0], held, (x,)))(stacked, inputs)
-    gradients = torch.autograd.grad(outputs.pow(3).sum(), list(stacked.values()))
+    gradients = torch.autograd.grad(outputs.pow(3).sum(), [*stacked.values(), inputs])
     for number, member in enumerate(members):
-        alone = member(inputs[number])
+        given = inputs[number].detach().requires_grad_()
+        alone = member(given)
         torch.testing.assert_close(outputs[number], alone)
-        wanted = torch.autograd.grad(alone.pow(3).sum(), list(member.parameters()))
+        wanted = torch.autograd.grad(alone.pow(3).sum(), [*member.parameters(), given])
         for mine, reference in zip(gradients, wanted, strict=True):
             torch.testing.assert_close(mine[number], reference)
 
@@ -130,6 +131,9 @@ def test_a_module_keeps_its_names_hooks_and_parameters_and_is_as_ever_where_it_d
     assert isinstance(plain, nn.Conv2d)
     assert list(plain.state_dict()) == ["weight", "bias"]
     images = torch.randn(2, 1, 8, 8)
+    assert "ToMaps" not in plain(images).grad_fn.name()
+    assert seen.pop() == "hook"
+    images.requires_grad_()
     assert "ToMaps" in plain(images).grad_fn.name()
     assert seen == ["hook"]
     assert "ToMaps" in copy.deepcopy(plain)(images).grad_fn.name()

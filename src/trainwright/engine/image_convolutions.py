@@ -37,11 +37,12 @@ def _quick(module: nn.Module) -> type[nn.Module] | None:
 
 
 class _FromImages(nn.Conv2d):
-    """Images (B, C, H, W) of few channels to maps."""
+    """Images (B, C, H, W) of few channels to maps; quick where they want a gradient themselves."""
 
     def forward(self, input: Tensor) -> Tensor:
         geometry = Geometry(input.shape[2:], self.kernel_size, self.stride, _padding(self))
-        if not _trains(self, input) or in_blocks(geometry, self.in_channels) is None:
+        is_learned_from = input.requires_grad and _trains(self, input)
+        if not is_learned_from or in_blocks(geometry, self.in_channels) is None:
             return super().forward(input)
         return to_maps(*_cast(input, self.weight, self.bias), geometry)
 
