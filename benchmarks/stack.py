@@ -34,13 +34,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from composed import composed
 from generated import load_generated
-from hydra import compose, initialize_config_dir
 from measure import HERE, REST, timed
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.config.compose import register_schema
-from trainwright.config_folder import config_folder
 from trainwright.data.dataset import Dataset
 from trainwright.run.assemble import Assembly, assemble
 from trainwright.stack.measure import step_alone, steps_together
@@ -77,9 +75,7 @@ TITLES = {
 
 def assembled(overrides: Sequence[str], threads: int, count: int, data: Dataset) -> list[Assembly]:
     """Runs that differ in the seed, ready to train."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", [*overrides, "trainer.steps=100000", "trainer.epochs=null"])
-    config.trainer.threads = threads
+    config = composed(*overrides, "trainer.steps=100000", f"trainer.threads={threads}")
     configs = [OmegaConf.merge(config, {"seed": seed}) for seed in range(count)]
     return [assemble(DictConfig(c), dataset=data) for c in configs]
 
@@ -103,7 +99,6 @@ class Worker:
 
 
 def _serve(pipe: Connection, work: str) -> None:
-    register_schema()
     data = load_generated(num_images=4000, num_test=500, shape=(1, 28, 28))
     makers = {}
     while True:

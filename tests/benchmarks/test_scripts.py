@@ -60,9 +60,6 @@ def test_steps_are_timed_from_the_first_that_counts_to_the_last(monkeypatch):
     """By the side of cuda_graph.py that is ours, on a CPU."""
     import cuda_graph
 
-    from trainwright.config.compose import register_schema
-
-    register_schema()
     monkeypatch.setattr(cuda_graph, "NUM_IMAGES", 600)
     clock = cuda_graph.Clock(2, 6)
     cuda_graph.ours("auto", "cpu", clock, 6)
