@@ -90,6 +90,9 @@ WRONG = [
     ("trainer.resume=missing", 4, "trainer.resume=missing; no run folder or checkpoint"),
     # Memory: 256 TB of weights
     ("model.widths=[1000000000000]", 7, "out of memory; model"),
+    # What would do nothing
+    ("trust=[mine.Net]", 2, "trust=[mine.Net] has no effect; trainer.resume"),
+    ("-m seed=0,1 trust=[mine.Net]", 2, "trust=[mine.Net] has no effect"),
 ]
 
 

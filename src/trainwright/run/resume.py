@@ -6,7 +6,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trainwright.config.stored import refuse_addresses, stored_config, trusted_targets
+from trainwright.config.stored import (
+    refuse_addresses,
+    resume_command,
+    stored_config,
+    trusted_targets,
+)
 from trainwright.errors import CheckpointError
 from trainwright.lock import RunLock
 from trainwright.run.changes import NOT_CHANGES, apply_changes, key_of
@@ -58,8 +63,8 @@ def finished(request: Request) -> str | None:
         return None
     return (
         f"this run is finished: it ended at step {step}, and nothing is left to do\n"
-        f"  to go on with it: train trainer.resume={folder.path} trainer.steps={2 * step}"
-        " trainer.schedule_until=100%\n"
+        f"  to go on with it: {resume_command(folder.path, request.config)}"
+        f" trainer.steps={2 * step} trainer.schedule_until=100%\n"
         "  which stretches its schedule: the learning rate rises to where that now has it"
     )
 
