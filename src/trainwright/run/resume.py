@@ -12,7 +12,7 @@ from trainwright.config.stored import (
     stored_config,
     trusted_targets,
 )
-from trainwright.errors import CheckpointError
+from trainwright.errors import CheckpointError, DiskError
 from trainwright.lock import RunLock
 from trainwright.run.changes import NOT_CHANGES, apply_changes, key_of
 from trainwright.run.continuing import Resume
@@ -36,7 +36,7 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     folder = RunFolder.existing(str(config.trainer.resume))
     folder.refuse_ways_out()
     with contextlib.ExitStack() as if_refused:
-        lock = if_refused.enter_context(RunLock(folder.path).acquire())
+        lock = if_refused.enter_context(_lock(folder))
         found = read(named) if named.is_file() else newest_whole(folder)
         stored = stored_config(found.path, found.metadata)
         total = _total_steps(found)
@@ -50,6 +50,15 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
         name=str(found.metadata["name"]),
         resume=Resume(folder, lock, found, trusted, changes),
     )
+
+
+def _lock(folder: RunFolder) -> RunLock:
+    try:
+        return RunLock(folder.path).acquire()
+    except DiskError as error:
+        raise DiskError(
+            f"{error}\n  to go on with the run, copy the folder to where you may write"
+        ) from error
 
 
 def finished(request: Request) -> str | None:
