@@ -93,6 +93,7 @@ WRONG = [
     # What would do nothing
     ("trust=[mine.Net]", 2, "trust=[mine.Net] has no effect; trainer.resume"),
     ("-m seed=0,1 trust=[mine.Net]", 2, "trust=[mine.Net] has no effect"),
+    ("-m seed=0,1 sweep.prune=halving sweep.prune_after=soon", 2, "sweep.prune_after; '2 epochs'"),
 ]
 
 
