@@ -141,7 +141,7 @@ def test_a_step_that_goes_wrong_leaves_all_as_it_was_and_raises_what_a_plain_one
         assembly, hooks = made(assembled, RUNS[kind], static=static)
         batches = assembly.train
         stored = batches._inputs.float()
-        spoilt = batches._indices(7 * batches.batch_size)[3]
+        spoilt = batches.indices(7)[3]
         batches._inputs = stored
 
         class Spoil(Note):
