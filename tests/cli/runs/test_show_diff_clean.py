@@ -106,6 +106,19 @@ def test_diff_names_keys_metrics_and_code_that_differ(call, tmp_path, write_run)
     assert "config: no difference" in same
 
 
+def test_diff_tells_a_key_that_a_run_has_not_from_any_value(call, tmp_path, write_run):
+    for name in ("a", "b"):
+        write_run(tmp_path / name)
+    with (tmp_path / "b" / "config.yaml").open("a") as file:
+        file.write("run:\n  note: '-'\n  nothing: null\n")
+    found = json.loads(call("diff", "a", "b", "--json", f"--root={tmp_path}")[1])
+    assert found["config"] == {"run.note": [None, "-"], "run.nothing": [None, None]}
+    text = call("diff", "a", "b", f"--root={tmp_path}")[1]
+    assert [line.split() for line in text.splitlines() if line.startswith("run.")] == [
+        ["run.note", "-", "-"], ["run.nothing", "-", "null"],
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def root(tmp_path, write_run):
     """Runs worth keeping, two that left nothing, one that is running."""
