@@ -208,7 +208,12 @@ def test_clean_refuses_a_filter_that_means_nothing(call, root):
     assert code == 2
     assert "did you mean status?" in err
     assert call("clean", "failed", "--yes", f"--root={root}")[0] == 2
+    for word in ("status!=finishd", "status=failed,finishd"):  # the first holds for every run
+        code, _, err = call("clean", word, "--yes", f"--root={root}")
+        assert code == 2
+        assert "status=finishd: there is no such status; did you mean finished?" in err
     assert runs_of(root) == before
+    assert call("clean", "status=kill*,unknown", f"--root={root}")[0] == 0
 
 
 def test_a_root_that_is_itself_a_run_is_not_deleted(call, root):
