@@ -1,7 +1,8 @@
 """Runs are filtered and sorted by any key of their config, any metric, and what is known of them.
 
 A condition is `key=value`, `!=`, `<`, `<=`, `>` or `>=`. Equality takes several values with commas
-between them, and * and ? as wildcards: `model=gan,mlp_gan`, `name=*sweep*`.
+between them, and * and ? as wildcards: `model=gan,mlp_gan`, `name=*sweep*`. A list is written as
+for `train`: `model.widths=[512,256]`.
 """
 
 import fnmatch
@@ -146,18 +147,33 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 
 def _equal(found: Any, wanted: str) -> bool:
-    return any(_matches(found, option.strip()) for option in wanted.split(","))
+    return str(found) == wanted or any(_matches(found, option) for option in _options(wanted))
+
+
+def _options(text: str) -> list[str]:
+    """The values that a text names: what stands between its commas, but for those in brackets."""
+    options, depth = [""], 0
+    for letter in text:
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if letter == "," and depth <= 0:
+            options.append("")
+        else:
+            options[-1] += letter
+    return [option.strip() for option in options]
 
 
 def _matches(found: Any, wanted: str) -> bool:
     if found is None or isinstance(found, bool):
-        return wanted == {None: "null", True: "true", False: "false"}[found]
+        return wanted.lower() == {None: "null", True: "true", False: "false"}[found]
     if isinstance(found, int | float):
         try:
             return float(wanted) == found
         except ValueError:
             return False
-    return fnmatch.fnmatchcase(str(found), wanted)
+    if isinstance(found, list) and wanted.startswith("[") and wanted.endswith("]"):
+        items = _options(wanted[1:-1]) if wanted[1:-1].strip() else []
+        return len(items) == len(found) and all(map(_matches, found, items))
+    return fnmatch.fnmatchcase(str(found), wanted.replace("[", "[[]"))  # only * and ? are wild
 
 
 def _amount(key: str, text: str) -> float:
