@@ -89,6 +89,23 @@ def _check_status(value: str) -> None:
             )
 
 
+def require_spared(conditions: Sequence[Condition], runs: Sequence[Record]) -> None:
+    """Raise ConfigError for a `!=` of something that no run is: a typing error would spare none."""
+    for condition in conditions:
+        if condition.operator != "!=" or condition.key == "status":  # any status may be absent
+            continue
+        values = [value_of(run, condition.key) for run in runs]
+        texts = {str(value) for value in values}
+        if condition.value in texts:
+            continue
+        for option in _options(condition.value):
+            if runs and not any(_matches(value, option) for value in values):
+                raise ConfigError(
+                    f"{printable(condition.key)}!={printable(option)}: no run has that value"
+                    f"{nearest(option, texts)}\n  so this spares none; leave it out if so meant"
+                )
+
+
 def value_of(run: Record, key: str) -> Any:
     """What a run has under a key: a field, a metric, a group's option or a key of its config."""
     if key in FIELDS:

@@ -216,6 +216,28 @@ def test_clean_refuses_a_filter_that_means_nothing(call, root):
     assert call("clean", "status=kill*,unknown", f"--root={root}")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("model!=mpl", "; did you mean mlp?"),
+        ("model!=mlp,cnn", ""),
+        ("model!==mlp", "; did you mean mlp?"),
+        ("name!=", ""),
+        ("model.widths!=[512]", "; did you mean [512, 256]?"),
+        ("seed!=zero", ""),
+    ],
+)
+def test_clean_refuses_to_spare_what_is_not_there(word, meant, call, root):
+    """Each of these would hold for every run."""
+    before = runs_of(root)
+    code, _, err = call("clean", word, "--yes", f"--root={root}")
+    assert code == 2
+    assert f"no run has that value{meant}\n" in err
+    assert runs_of(root) == before
+    assert call("clean", "model!=mlp", "status!=pruned", "--yes", f"--root={root}")[0] == 0
+    assert runs_of(root) == before
+
+
 def test_a_root_that_is_itself_a_run_is_not_deleted(call, root):
     folder = root / "2026-01-02" / "2-failed-early"
     assert "nothing to clean" in call("clean", "--yes", f"--root={folder}")[1]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainwright.catalogue.find import find_runs
-from trainwright.catalogue.query import parse_condition, require_known
+from trainwright.catalogue.query import parse_condition, require_known, require_spared
 from trainwright.catalogue.record import UNKNOWN, Record
 from trainwright.cli.keys import Key
 from trainwright.cli.table import text_table
@@ -39,6 +39,7 @@ def execute(arguments: argparse.Namespace) -> int:
     conditions = [parse_condition(word) for word in arguments.filters]
     everything = find_runs(arguments.root)
     require_known([condition.key for condition in conditions], everything)
+    require_spared(conditions, everything)
     if conditions:
         chosen = [run for run in everything if all(c.holds(run) for c in conditions)]
     else:
