@@ -216,6 +216,19 @@ def test_clean_refuses_a_filter_that_means_nothing(call, root):
     assert call("clean", "status=kill*,unknown", f"--root={root}")[0] == 0
 
 
+@pytest.mark.parametrize("filters", [[], ["status=unknown"], ["model!=mlp"]], ids=" ".join)
+def test_clean_leaves_alone_what_another_program_has_written(filters, call, root):
+    """A report of tests, say, in a project that is given as --root."""
+    theirs = root.parent / "coverage"
+    theirs.mkdir()
+    (theirs / "summary.json").write_text('{"total": 93}')
+    (theirs / "thesis.txt").write_text("keep")
+    code, out, _ = call("clean", *filters, "--yes", f"--root={root.parent}")
+    assert code == 0
+    assert "1 left alone that may be no run: no config of one in coverage" in out
+    assert (theirs / "thesis.txt").read_text() == "keep"
+
+
 @pytest.mark.parametrize(
     ("word", "meant"),
     [

@@ -44,6 +44,11 @@ def execute(arguments: argparse.Namespace) -> int:
         chosen = [run for run in everything if all(c.holds(run) for c in conditions)]
     else:
         chosen = [run for run in everything if _has_nothing(run)]
+    strange = [run for run in chosen if not _is_ours(run)]
+    chosen = [run for run in chosen if _is_ours(run)]
+    if strange:
+        first = printable(strange[0].name)
+        print(f"{len(strange):,} left alone that may be no run: no config of one in {first}")
     running = [run for run in chosen if run.status == "running"]
     chosen = [run for run in chosen if run.status != "running" and run.path != arguments.root]
     if running:
@@ -71,6 +76,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _total(sizes: Sequence[int]) -> str:
     return f"{len(sizes):,} {'run' if len(sizes) == 1 else 'runs'}, {size_text(sum(sizes))}"
+
+
+def _is_ours(run: Record) -> bool:
+    """Whether a folder is a run beyond doubt: programs of other people write a summary.json too."""
+    return all(isinstance(run.config.get(section), dict) for section in ("trainer", "data"))
 
 
 def _has_nothing(run: Record) -> bool:
