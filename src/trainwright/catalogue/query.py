@@ -194,12 +194,14 @@ def _matches(found: Any, wanted: str) -> bool:
 
 
 def _amount(key: str, text: str) -> float:
-    """A number, or a time such as 2d where the key is an age."""
+    """A number; for an age a time such as 2d, since nobody can tell what 30 would be."""
     age = _AGE.fullmatch(text) if key == "age" else None
     if age is not None:
         return float(age[1]) * _SECONDS[age[2]]
     try:
-        return float(text)
+        if key != "age":
+            return float(text)
     except ValueError:
-        wanted = "a number, or an age such as 30m, 12h or 2d" if key == "age" else "a number"
-        raise ConfigError(f"{printable(key)}: {printable(text)!r} must be {wanted}") from None
+        pass
+    wanted = "a time such as 30m, 12h or 2d" if key == "age" else "a number"
+    raise ConfigError(f"{printable(key)}: {printable(text)!r} must be {wanted}")

@@ -118,7 +118,7 @@ def test_age_is_counted_from_when_a_run_began(call, tmp_path, write_run):
         began = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - seconds))
         write_run(tmp_path / name, started=began)
     assert names(call("list", "age<2d", "--json", f"--root={tmp_path}")[1]) == ["new"]
-    assert names(call("list", "age>50", "age<=1.5h", "--json", f"--root={tmp_path}")[1]) == ["new"]
+    assert names(call("list", "age>50s", "age<=1.5h", "--json", f"--root={tmp_path}")[1]) == ["new"]
     table = call("list", f"--root={tmp_path}")[1].splitlines()
     assert table[1].split()[-2:] == ["1", "min"]
     assert table[2].split()[-2:] == ["3", "d"]

@@ -208,6 +208,9 @@ def test_clean_refuses_a_filter_that_means_nothing(call, root):
     assert code == 2
     assert "did you mean status?" in err
     assert call("clean", "failed", "--yes", f"--root={root}")[0] == 2
+    code, _, err = call("clean", "age>30", "--yes", f"--root={root}")  # seconds, or days?
+    assert code == 2
+    assert "age: '30' must be a time such as 30m, 12h or 2d" in err
     for word in ("status!=finishd", "status=failed,finishd"):  # the first holds for every run
         code, _, err = call("clean", word, "--yes", f"--root={root}")
         assert code == 2
