@@ -1,6 +1,6 @@
 """The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -13,6 +13,9 @@ from trainwright.config_folder import config_folder
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
+from trainwright.run.same_data import is_changed
+
+SPLITTING = {"data.validation", "data.test", "data.split_seed"}
 
 
 def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
@@ -24,11 +27,33 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     """
     if any(word.split("=")[0] == "data" for word in overrides):
         config = _composed(overrides)
-        allow = None  # typed, not read from a run
+        allow = None  # all is typed, and nothing read from a run
     else:
-        config, allow = _changed(trained.config, overrides), trained.allow
+        config = _changed(trained.config, overrides)
+        allow = trained.allow.union(_typed_targets(overrides))
     node, _ = section(config, "data", "augment")
     return _fitted(build(Dataset, node, key="data", facts={}, allow=allow), trained.info)
+
+
+def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:
+    """What a person should know who measures the run on this dataset; nothing, mostly.
+
+    Of the run's own data other splits are drawn where files have come or gone, or a key says so.
+    """
+    is_own = {word.split("=")[0] for word in overrides} <= SPLITTING
+    if not (is_own and is_changed(trained.metadata, dataset)):
+        return ""
+    return (
+        f"{dataset.info.name} is not split as this run was trained on it: "
+        "its training examples may be among these"
+    )
+
+
+def _typed_targets(overrides: Sequence[str]) -> Iterator[str]:
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if key.endswith("._target_"):
+            yield value
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:

@@ -117,6 +117,25 @@ def test_another_split_or_other_data_of_the_same_kind(measured):
     assert found["num_examples"] == 50
 
 
+SAID = "digits is not split as this run was trained on it: its training examples may be among these"
+
+
+def test_other_splits_of_the_runs_own_data_are_warned_of(call, real_root):
+    """With data.test=0.5 most of the test split is what the run was trained on."""
+    for words, is_warned in [
+        ([], False),
+        (["split=validation"], False),
+        (["data.test=0.1"], False),
+        (["data.limit=50"], False),
+        (["data.test=0.5"], True),
+        (["data.split_seed=1", "data.validation=5"], True),
+        (["data=digits", "data.test=50"], False),  # another dataset, for all we know
+    ]:
+        result = call("evaluate", "mlp", *words, "resamples=0", "--json", "--root", str(real_root))
+        assert result[2] == (f"warning: {SAID}\n" if is_warned else ""), words
+        assert json.loads(result[1]).get("warning") == (SAID if is_warned else None)
+
+
 def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
     from PIL import Image
 
@@ -158,11 +177,17 @@ def test_mistakes_are_named(words, code, said, call, real_root):
 
 
 OWN = """
+from trainwright.data.dataset import Dataset
+from trainwright.data.digits import load_digits_dataset
 from trainwright.nn.mlp import MLP
 
 
 class Net(MLP):
     pass
+
+
+def digits(**options) -> Dataset:
+    return load_digits_dataset(**options)
 """
 
 
@@ -179,7 +204,14 @@ def test_a_class_of_ones_own_is_found_in_the_working_directory_when_trusted(
     code, _, err = call("evaluate", "own", "resamples=0")
     assert code == 2
     assert "trust=[mine_for_evaluate.Net]" in err
-    assert call("evaluate", "own", "resamples=0", "trust=mine_for_evaluate.Net")[0] == 0
+    trusted = ("evaluate", "own", "resamples=0", "trust=mine_for_evaluate.Net")
+    assert call(*trusted)[0] == 0
+    # What is typed needs no trust; and of what is trusted nothing goes unused.
+    assert call(*trusted, "data._target_=mine_for_evaluate.digits")[0] == 0
+    code, _, err = call(*trusted[:-1], "trust=mine_for_evaluate.Net,mine_for_evaluate.Nett")
+    assert code == 2
+    assert "mine_for_evaluate.Nett has no effect" in err
+    assert "did you mean mine_for_evaluate.Net?" in err
 
 
 def test_prints_tables_writes_pictures_where_asked_and_never_into_the_run(
