@@ -102,7 +102,14 @@ def _refuse_twice(typed: Sequence[Override]) -> None:
 def _text(value: Any) -> str:
     """A value of `sweep.params` as it would be typed: a list is a choice of its items."""
     if isinstance(value, list):
-        return f"choice({','.join(map(_text, value))})"
+        text = ",".join(map(_item_text, value))
+        return text if len(value) > 1 else f"choice({text})"  # which does not take null
+    return _item_text(value)
+
+
+def _item_text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_item_text, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
