@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from trainwright.cli import runs
+from trainwright.cli.commands.sweep import find_sweep
 from trainwright.engine import checkpoint
 
 pytestmark = pytest.mark.timeout(1800)  # for a machine that is busy with other things
@@ -142,9 +143,24 @@ def test_the_verdict_is_there_any_time(swept, monkeypatch, capsys):
             runs.main(["sweep", name])
         assert stop.value.code == 0
         assert "again: train trainer=smoke" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as stop:
-        runs.main(["sweep", "nothing"])
-    assert stop.value.code == 2
+    monkeypatch.chdir(sweep_of(swept))
+    for words in (["last"], []):
+        with pytest.raises(SystemExit) as stop:
+            runs.main(["sweep", *words])
+        assert stop.value.code == 0
+    for folder in (swept, sweep_of(swept)):
+        monkeypatch.chdir(folder)
+        with pytest.raises(SystemExit) as stop:
+            runs.main(["sweep", "nothing"])
+        assert stop.value.code == 2
+
+
+def test_a_sweep_of_just_that_name_is_meant(tmp_path):
+    for name in ("rates", "rates-and-widths"):
+        (tmp_path / name / ".sweep").mkdir(parents=True)
+        (tmp_path / name / ".sweep" / "plan.json").write_text("{}")
+    assert find_sweep("rates", tmp_path).path.name == "rates"
+    assert find_sweep("widths", tmp_path).path.name == "rates-and-widths"
 
 
 @pytest.mark.slow
