@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainwright.sweep.job import Job
+from trainwright.sweep.job import Job, short
 from trainwright.sweep.lines import read_lines
 from trainwright.sweep.store import Store
 
@@ -47,3 +47,17 @@ def test_a_job_that_comes_with_another_key_is_at_one_point(store):
         "b": {"lr": "2"},
         "c": {"lr": "1", "depth": "4"},
     }
+
+
+@pytest.mark.parametrize("content", ["", '{"status": "fini', "\0" * 40])
+def test_a_job_whose_state_is_damaged_is_to_be_done(content, store):
+    """Nothing is lost: the job looks into its run folder, and sees if there is nothing to do."""
+    (store.states / "a.json").write_text(content)
+    assert store.state("a") == {"status": "planned"}
+
+
+def test_long_whole_numbers_are_shown_in_full():
+    """Two such seeds were both shown as 2.026e+09, also in the list of failures."""
+    shown = ["0.00031622776601683794", "2026112200", "-123456789", "a/long/path", "1e-05"]
+    assert list(map(short, shown)) == ["0.0003162", "2026112200", "-123456789", "a/long/path",
+                                       "1e-05"]  # fmt: skip

@@ -186,7 +186,7 @@ class _Attempt:
         write_whole(self._state_path, json.dumps(state))
 
     def _read(self) -> State:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, ValueError):
             state: State = json.loads(self._state_path.read_text())
             return state
         return {}

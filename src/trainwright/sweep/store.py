@@ -120,7 +120,7 @@ class Store:
     def _read(self, job_id: str) -> State:
         try:
             state: State = json.loads((self.states / f"{job_id}.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # empty, if the power failed as it was written
             return {"status": "planned"}
         return state
 
