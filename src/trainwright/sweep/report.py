@@ -16,12 +16,17 @@ TEST = "Welch's t-test, Holm's correction"
 
 
 def report(store: Store) -> Verdict:
-    """Judge a sweep, write sweep.csv and sweep.json, and print the verdict, which is returned."""
+    """Judge a sweep, write sweep.csv and sweep.json, and print the verdict, which is returned.
+
+    Raises DiskError where the files cannot be written, when the verdict has been printed.
+    """
     verdict = judge_sweep(store)
-    write_csv(verdict, store)
-    write_json(verdict, store)
     lines = [*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)]
-    print("\n".join(lines), flush=True)
+    try:
+        write_csv(verdict, store)
+        write_json(verdict, store)
+    finally:
+        print("\n".join(lines), flush=True)
     return verdict
 
 
