@@ -76,27 +76,16 @@ def take_apart(
     keys = {override.key_or_group for override in typed}
     lines = [f"{key}={_text(value)}" for key, value in params.items() if key not in keys]
     from_file = parser.parse_overrides(lines)
-    _refuse_twice(typed)
     fixed, axes = [], {}
     with _python_random(seed):
         for override in [*from_file, *typed]:
             if override.is_sweep_override():
-                axes[override.get_key_element()] = _axis(override)
+                axes[override.key_or_group] = _axis(override)
             else:
                 assert override.input_line is not None
+                axes.pop(override.key_or_group, None)  # of a key that comes twice the last counts
                 fixed.append(override.input_line)
     return Swept(tuple(fixed), tuple(axes.values()))
-
-
-def _refuse_twice(typed: Sequence[Override]) -> None:
-    """Raise ConfigError for a key that is swept and typed once more: one would be ignored."""
-    for override in typed:
-        lines = [o.input_line for o in typed if o.key_or_group == override.key_or_group]
-        if override.is_sweep_override() and len(lines) > 1:
-            raise ConfigError(
-                f"{override.key_or_group} is given twice: {lines[0]} and {lines[1]}\n"
-                "  only one of them can count: leave the other out"
-            )
 
 
 def _text(value: Any) -> str:
