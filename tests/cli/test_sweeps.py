@@ -267,6 +267,25 @@ def test_a_sweep_that_was_stopped_and_typed_again_is_the_sweep_that_was_not(
 
 
 @pytest.mark.slow
+def test_a_job_whose_newest_checkpoint_is_lost_goes_on_from_another(run_train, empty):
+    """Its folder was deleted, with the other checkpoints in it, to begin anew."""
+    typed = ("-m", *QUICK, "seed=0,1", "sweep.jobs=1", "sweep.rehearse=false")
+    assert run_train(*typed).code == 0
+    whole = {run.name: (run / "metrics.jsonl").read_text() for run in runs_of(empty)}
+    run = runs_of(empty)[0]
+    before = checkpoint.load(run / "checkpoints" / "last.safetensors")[0]
+    (run / "checkpoints" / "last.safetensors").unlink()
+    state = sweep_of(empty) / ".sweep" / "jobs" / f"{run.name.rpartition('-')[2]}.json"
+    for path in (run / "summary.json", state):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "stopped"}))
+    assert run_train(*typed).code == 0
+    assert "going on from " in (run / "train.log").read_text()
+    after = checkpoint.load(run / "checkpoints" / "last.safetensors")[0]
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert {run.name: (run / "metrics.jsonl").read_text() for run in runs_of(empty)} == whole
+
+
+@pytest.mark.slow
 def test_two_sweeps_over_one_folder_share_the_work(start_train, empty):
     typed = ("-m", *QUICK, "seed=range(8)", "sweep.jobs=1", "sweep.rehearse=false")
     processes = [start_train(*typed) for _ in range(2)]

@@ -159,7 +159,7 @@ class _Attempt:
         if not self._folder.exists():
             return None
         folder = RunFolder(self._folder)
-        if not folder.last.exists():
+        if not any(folder.checkpoints.glob("*.safetensors")):
             shutil.rmtree(self._folder)
             return None
         found = newest_whole(folder)
