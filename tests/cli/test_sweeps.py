@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -283,6 +284,21 @@ def test_a_job_whose_newest_checkpoint_is_lost_goes_on_from_another(run_train, e
     after = checkpoint.load(run / "checkpoints" / "last.safetensors")[0]
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert {run.name: (run / "metrics.jsonl").read_text() for run in runs_of(empty)} == whole
+
+
+@pytest.mark.slow
+def test_the_commands_that_are_printed_name_the_folder_of_configs_that_was_named(run_train, empty):
+    (empty / "named" / "model").mkdir(parents=True)
+    (empty / "named" / "model" / "own.yaml").write_text(
+        "_target_: trainwright.nn.mlp.MLP\nwidths: [4]\n"
+    )
+    typed = ("--config-dir=named", "-m", "model=own", *QUICK[:-1], "seed=0,1")
+    result = run_train(*typed, "sweep.rehearse=false")
+    assert result.code == 0, result.err
+    again = shlex.split(re.search(r"^again: train (.*)$", result.out, re.M)[1])
+    assert run_train(*again).code == 0
+    command = shlex.split(json.loads((sweep_of(empty) / ".sweep/plan.json").read_text())["command"])
+    assert "sweep: 2 jobs, 2 done already" in run_train(*command[1:]).out
 
 
 @pytest.mark.slow
