@@ -315,6 +315,16 @@ def test_two_sweeps_over_one_folder_share_the_work(start_train, empty):
     assert [state["attempts"] for state in states] == [1] * 8
 
 
+def test_a_bug_in_a_sweep_is_not_blamed_on_the_users_configs(run_main, empty):
+    (empty / "configs" / "model").mkdir(parents=True)
+    (empty / "mine" / ".sweep").mkdir(parents=True)
+    (empty / "mine" / ".sweep" / "jobs.jsonl").write_text('{"what nobody writes": 1}\n')
+    result = run_main("-m", *QUICK, "seed=0,1", "sweep.dir=mine", "sweep.rehearse=false")
+    assert result.code == 1
+    assert "config file" not in result.err
+    assert result.err.endswith("error: this is a bug in trainwright or in a class of your own\n")
+
+
 def test_settings_of_a_sweep_are_refused_without_one(run_main, empty):
     result = run_main("sweep.jobs=2")
     assert result.code == 2
