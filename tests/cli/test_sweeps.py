@@ -194,6 +194,21 @@ def test_a_mistake_that_only_a_constructor_knows_is_found_before_anything_starts
 
 
 @pytest.mark.slow
+def test_a_folder_takes_no_jobs_that_cannot_be_compared_with_its_own(run_train, empty):
+    """They would lie at the same points, as further seeds of the same settings."""
+    rates = ("-m", *QUICK, "sweep.dir=mine", "sweep.rehearse=false", "optimizer.lr=1e-2,1e-3")
+    assert run_train(*rates).code == 0
+    before = (empty / "mine" / "sweep.csv").read_text()
+    other = run_train(*rates, "trainer.steps=3")
+    assert other.code == 2
+    assert "sweep.dir=mine holds another sweep: train -m trainer=smoke" in other.err
+    assert "what differs: trainer.steps=3\n" in other.err
+    assert (empty / "mine" / "sweep.csv").read_text() == before
+    more = run_train(*rates, "trainer.batch_size=8,16", "trainer.log_every=3")
+    assert "sweep: 4 jobs" in more.out, more.err
+
+
+@pytest.mark.slow
 def test_a_dry_run_leaves_nothing(run_train, empty):
     result = run_train("-m", *QUICK, "seed=0,1,2", "sweep.dry_run=true")
     assert result.code == 0

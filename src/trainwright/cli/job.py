@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
+from trainwright.config.stored import refuse_trust
 from trainwright.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def run_job(config: DictConfig) -> float:
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)
+    if config.trainer.resume is None:
+        refuse_trust(config)
     # What can be refused without torch has been: that takes seconds to import.
     from trainwright.run.resume import finished, resume_request
     from trainwright.run.run import run

@@ -5,10 +5,11 @@ from collections import Counter
 from trainwright.report.text import format_duration, format_number
 from trainwright.sweep.job import short
 from trainwright.sweep.lines import read_lines
-from trainwright.sweep.ranking import Ranked
+from trainwright.sweep.ranking import PARAMETERS, Ranked
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.verdict import LEVEL, Best, Row, Setting, Verdict, judge_sweep
 from trainwright.sweep.written import command_of, write_csv, write_json
+from trainwright.wording import nearest
 
 MAX_ROWS = 30  # of the table in the terminal; sweep.csv has all
 MAX_FAILURES = 10  # each with its log; sweep.csv has all
@@ -115,10 +116,16 @@ def _without_values(verdict: Verdict, store: Store) -> list[str]:
     if done is None:
         return ["no job has a value yet"]
     lines = read_lines(store.run_folder(done.state) / "metrics.jsonl")
-    logged = {key for line in lines for key in line}
-    there = ", ".join(sorted(key for key in logged if "/" in key))
-    wanted = " and ".join(ranked.metric for ranked in verdict.ranking)
-    return [f"no job has logged {wanted}: there are {there}"]
+    there = sorted({key for line in lines for key in line if "/" in key})
+    known = {*there, PARAMETERS}
+    missing = [ranked.metric for ranked in verdict.ranking if ranked.metric not in known]
+    meant = nearest(missing[0], there) if missing else ""
+    wanted = " and ".join(missing or [ranked.metric for ranked in verdict.ranking])
+    return [
+        f"no job has logged {wanted}{meant}",
+        f"  there are {', '.join(there)}",
+        "  type the command again with another sweep.metric: what is done is not done again",
+    ]
 
 
 def _failures(verdict: Verdict, store: Store) -> list[str]:
