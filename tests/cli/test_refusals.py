@@ -144,6 +144,7 @@ def test_image_folders_that_make_no_dataset_are_refused(run_main, empty, tmp_pat
     refusal(3, "holds no images")
     for number in range(4):
         picture(folder / "cat" / f"{number}.png")
+    refusal(2, "task=classifier; images has but one: cat")
     picture(folder / "loose.png")
     refusal(3, "is mixed; loose.png")
     (folder / "loose.png").unlink()
