@@ -103,6 +103,11 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
             "a group takes the name of an option, such as model=mlp, not a number or null\n"
             "  to leave a group out, delete it: ~experiment"
         )
+    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
+        return ConfigError(
+            "a path begins with ~ and no user's name: there is no such home folder\n"
+            "  write ~/... for your own, or ./~... for a file that is called so"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None
