@@ -174,6 +174,11 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
     while parent not in sections:
         parent = parent.rpartition(".")[0]
     accepted = ", ".join(sorted(sections[parent])) or "nothing"
+    if meant == key:  # the usual one has it, and not every one that is swept
+        return ConfigError(
+            f"{key}: there is no such key in the {parent} of some job\n"
+            f"  other options of {parent} have it: sweep over those, or leave the key out"
+        )
     return ConfigError(
         f"{key}: there is no such key{f'; did you mean {meant}?' if meant else ''}\n"
         f"  {f'{parent} accepts' if parent else 'accepted are'}: {accepted}"
