@@ -25,6 +25,7 @@ WRONG = [
     ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; trainer accepts"),
     ("trainer.early_stoping.patience=3", 2, "did you mean trainer.early_stopping.patience?"),
     ("model.width=[3]", 2, "did you mean model.widths?; model accepts"),
+    ("data=folder data.path=here model.width=[3]", 2, "did you mean model.widths?; model accepts"),
     ("data.augment.flp=true", 2, "did you mean data.augment.flip?"),
     ("run.nmae=x", 2, "did you mean run.name?"),
     ("+foo=1", 2, "foo: there is no such key; accepted are: data, logger"),
@@ -147,6 +148,7 @@ def test_image_folders_that_make_no_dataset_are_refused(run_main, empty, tmp_pat
     refusal(3, "holds no images")
     for number in range(4):
         picture(folder / "cat" / f"{number}.png")
+    refusal(2, "task=classifier; images has but one: cat")
     picture(folder / "loose.png")
     refusal(3, "is mixed; loose.png")
     (folder / "loose.png").unlink()
