@@ -103,6 +103,11 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
             "a group takes the name of an option, such as model=mlp, not a number or null\n"
             "  to leave a group out, delete it: ~experiment"
         )
+    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
+        return ConfigError(
+            "a path begins with ~ and no user's name: there is no such home folder\n"
+            "  write ~/... for your own, or ./~... for a file that is called so"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None
@@ -169,6 +174,11 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
     while parent not in sections:
         parent = parent.rpartition(".")[0]
     accepted = ", ".join(sorted(sections[parent])) or "nothing"
+    if meant == key:  # the usual one has it, and not every one that is swept
+        return ConfigError(
+            f"{key}: there is no such key in the {parent} of some job\n"
+            f"  other options of {parent} have it: sweep over those, or leave the key out"
+        )
     return ConfigError(
         f"{key}: there is no such key{f'; did you mean {meant}?' if meant else ''}\n"
         f"  {f'{parent} accepts' if parent else 'accepted are'}: {accepted}"

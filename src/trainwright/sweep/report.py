@@ -4,8 +4,7 @@ from collections import Counter
 
 from trainwright.report.text import format_duration, format_number
 from trainwright.sweep.job import short
-from trainwright.sweep.lines import read_lines
-from trainwright.sweep.ranking import PARAMETERS, Ranked
+from trainwright.sweep.ranking import PARAMETERS, Ranked, logged
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.verdict import LEVEL, Best, Row, Setting, Verdict, judge_sweep
 from trainwright.sweep.written import command_of, write_csv, write_json
@@ -120,8 +119,7 @@ def _without_values(verdict: Verdict, store: Store) -> list[str]:
     done = next((row for row in verdict.rows if row.status in DONE), None)
     if done is None:
         return ["no job has a value yet"]
-    lines = read_lines(store.run_folder(done.state) / "metrics.jsonl")
-    there = sorted({key for line in lines for key in line if "/" in key})
+    there = logged(store.run_folder(done.state))
     known = {*there, PARAMETERS}
     missing = [ranked.metric for ranked in verdict.ranking if ranked.metric not in known]
     meant = nearest(missing[0], there) if missing else ""
