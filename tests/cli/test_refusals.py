@@ -95,6 +95,9 @@ WRONG = [
     ("trust=[mine.Net]", 2, "trust=[mine.Net] has no effect; trainer.resume"),
     ("-m seed=0,1 trust=[mine.Net]", 2, "trust=[mine.Net] has no effect"),
     ("-m seed=0,1 sweep.prune=halving sweep.prune_after=soon", 2, "sweep.prune_after; '2 epochs'"),
+    ("-m trainer.threads=1,2", 2, "trainer.threads=1 and trainer.threads=2 make the same run"),
+    ("-m sweep=optuna seed=0,1", 2, "sweep=optuna has nothing to draw"),
+    ("-m sweep=optuna seed=int(interval(0,9)) optimizer.lr=1,2", 2, "seed is an interval; seed=1"),
 ]
 
 

@@ -52,7 +52,9 @@ class Conductor:
         )
         # Hydra turns -m into an override of its own.
         hydra = [line for line in master.hydra.overrides.hydra if line != "hydra.mode=MULTIRUN"]
-        self._command = shlex.join([*typed_first(master), "-m", *overrides, *hydra])
+        sources = master.hydra.runtime.config_sources
+        dirs = [f"--config-dir={s.path}" for s in sources if s.provider == "command-line"]
+        self._command = shlex.join([*typed_first(master), *dirs, "-m", *overrides, *hydra])
 
     def conduct(self) -> int:
         """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""
