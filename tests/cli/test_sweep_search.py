@@ -26,6 +26,18 @@ def test_a_search_runs_as_many_jobs_at_once_as_it_has_trials(run_main):
 
 
 @pytest.mark.slow
+def test_a_search_by_a_metric_that_nothing_logs_ends_with_its_first_run(run_train, empty):
+    """All its trials were run, and none taught it anything."""
+    pytest.importorskip("optuna")
+    typed = ("-m", *SMALL, "trainer.epochs=1", "trainer.plots=false", "sweep=optuna")
+    rate = "optimizer.lr=tag(log,interval(1e-5,1e-1))"
+    result = run_train(*typed, rate, "sweep.jobs=1", "sweep.metric=acuracy", "sweep.mode=max")
+    assert result.code == 2
+    assert "logged no such metric; did you mean validation/accuracy?" in result.err
+    assert len(list(empty.rglob("summary.json"))) == 1
+
+
+@pytest.mark.slow
 def test_a_search_with_pruning_stops_the_hopeless_and_keeps_their_checkpoints(run_train, empty):
     pytest.importorskip("optuna")
     rate = "optimizer.lr=tag(log,interval(1e-5,1e-1))"

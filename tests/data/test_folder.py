@@ -206,6 +206,24 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
         load(tmp_path)
 
 
+def test_a_link_to_itself_is_a_bad_file(tmp_path):
+    fill_class(tmp_path / "images" / "a", 4)
+    (tmp_path / "images" / "a" / "round").symlink_to("round")
+    with pytest.raises(DataError, match=r"a/round: Too many levels of symbolic links"):
+        load(tmp_path)
+    assert sum(sizes(load(tmp_path, on_bad="skip"))) == 4
+
+
+def test_a_class_that_no_checkpoint_could_name_is_refused_before_any_training(tmp_path):
+    fill_class(tmp_path / "images" / "a", 4)
+    fill_class(tmp_path / "images" / "größe 日本", 4)
+    assert load(tmp_path).info.class_names == ("a", "größe 日本")
+    (tmp_path / "images" / "a").rename(os.fsdecode(os.fsencode(tmp_path / "images") + b"/caf\xe9"))
+    with pytest.raises(DataError, match=r"caf\\udce9 is no UTF-8 text") as caught:
+        load(tmp_path)
+    str(caught.value).encode()
+
+
 def test_names_of_any_bytes_are_read_and_shown_on_one_line(tmp_path):
     fill_class(tmp_path / "images" / "a", 4)
     folder = os.fsencode(tmp_path / "images" / "a")
@@ -460,6 +478,12 @@ def test_every_way_of_cutting_or_flipping_a_file_is_refused_or_read(tmp_path):
                     else:
                         message = f"read as {array.shape}"
                 assert len(message.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    for path, why in [(tmp_path, "Is a directory"), (tmp_path / "x.png", "No such file or dir")]:
+        with pytest.raises(BadImageError, match=f"^cannot be read: {why}"):
+            decode(path)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])

@@ -75,6 +75,15 @@ def test_a_search_that_was_stopped_is_the_search_that_was_not(tmp_path, sampler)
     assert run(search(parts, 14, sampler=sampler)) == []
 
 
+def test_a_search_goes_on_with_its_trials_where_its_folder_was_moved(tmp_path):
+    (tmp_path / "before").mkdir()
+    begun = search(tmp_path / "before" / "sweep", 3).next()
+    (tmp_path / "before").rename(tmp_path / "after")
+    points = run(search(tmp_path / "after" / "sweep", 3))
+    assert points[0] == begun.point
+    assert len(points) == 3
+
+
 def test_a_setting_counts_by_its_mean_over_seeds_and_a_failed_one_does_not(tmp_path):
     source = search(tmp_path, 2, axes=(RATE, KIND, SEEDS))
     assert source.total == 4

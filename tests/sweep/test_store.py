@@ -1,9 +1,13 @@
 """Which jobs the folder of a sweep knows of, however often its command was typed."""
 
+import re
+
 import pytest
 
-from trainwright.sweep.job import Job
+from trainwright.errors import DiskError
+from trainwright.sweep.job import Job, short
 from trainwright.sweep.lines import read_lines
+from trainwright.sweep.report import report
 from trainwright.sweep.store import Store
 
 
@@ -47,3 +51,34 @@ def test_a_job_that_comes_with_another_key_is_at_one_point(store):
         "b": {"lr": "2"},
         "c": {"lr": "1", "depth": "4"},
     }
+
+
+@pytest.mark.parametrize("content", ["", '{"status": "fini', "\0" * 40])
+def test_a_job_whose_state_is_damaged_is_to_be_done(content, store):
+    """Nothing is lost: the job looks into its run folder, and sees if there is nothing to do."""
+    (store.states / "a.json").write_text(content)
+    assert store.state("a") == {"status": "planned"}
+
+
+def test_long_whole_numbers_are_shown_in_full():
+    """Two such seeds were both shown as 2.026e+09, also in the list of failures."""
+    shown = ["0.00031622776601683794", "2026112200", "-123456789", "a/long/path", "1e-05"]
+    assert list(map(short, shown)) == ["0.0003162", "2026112200", "-123456789", "a/long/path",
+                                       "1e-05"]  # fmt: skip
+
+
+def test_a_sweep_in_a_folder_that_may_only_be_read_is_judged_all_the_same(store, capsys):
+    """Also by who may do everything: what is a folder can neither be replaced nor locked."""
+    store.add([job("a", lr="1"), job("b", lr="2")])
+    store.write_plan({"command": "train -m lr=1,2", "ranked": None})
+    ended = {"objective": "loss", "higher_is_better": False, "folder": "run-a"}
+    ended |= {"status": "finished", "seconds": 1.0, "best": {"metrics": {"loss": 0.25}}}
+    store.write_state("a", ended)
+    store.write_state("b", {"status": "running", "seconds": 1.0, "folder": "run-b"})
+    store.lock("b").mkdir()
+    (store.path / "sweep.csv").mkdir()
+    with pytest.raises(DiskError, match=r"sweep\.csv"):
+        report(store)
+    out = capsys.readouterr().out
+    assert re.search(r"^1  1 +0\.25 +1\.0 s +finished\n2  2 +- +1\.0 s +running$", out, re.M)
+    assert "again: train" in out

@@ -41,7 +41,9 @@ class Record:
     ) -> None:
         self.path = path
         self._named_checkpoint = named_checkpoint
-        self.name = path.relative_to(root).as_posix() if root is not None else path.name
+        # (A path such as . has no name.)
+        own_name = path.name if path.name not in ("", "..") else path.resolve().name
+        self.name = path.relative_to(root).as_posix() if root is not None else own_name
         self.problems: list[str] = []
         self._sections: dict[str, dict[str, Any]] = {}
 

@@ -140,11 +140,15 @@ def _parser(name: str, command: Command) -> _Parser:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    parser.add_argument(
-        "--root", type=Path, default=DEFAULT_ROOT, help="where runs are looked for (./outputs)"
-    )
+    where = "where runs are looked for (./outputs)"
+    # (No shell replaces the ~ of --root=~/outputs, though that of --root ~/outputs.)
+    parser.add_argument("--root", type=_folder, default=DEFAULT_ROOT, help=where)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:

@@ -58,6 +58,8 @@ def decode_image(
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever they like for a damaged file
+        if isinstance(error, OSError) and error.strerror:
+            raise BadImageError(f"cannot be read: {error.strerror}") from error
         reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise BadImageError(f"damaged: {reason}") from error
 
@@ -90,7 +92,7 @@ def _to_array(
         fitted = Image.new(plain.mode, (width, height))
         fitted.paste(small, ((width - across) // 2, (height - down) // 2))
     array = np.asarray(fitted).reshape(height, width, channels)
-    return np.ascontiguousarray(array.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
+    return array.transpose(2, 0, 1).copy()  # (H, W, C) -> (C, H, W), which may be written to
 
 
 def _to_mode(image: "Image.Image", mode: str) -> "Image.Image":

@@ -2,12 +2,14 @@
 
 import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 
 from trainwright.engine.clock import Clock
 from trainwright.errors import ConfigError
-from trainwright.sweep.ranking import PARAMETERS
+from trainwright.sweep.ranking import PARAMETERS, Ranking, logged
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.stacking import check_stackable
+from trainwright.wording import nearest
 
 OF_OWN_LAUNCHER = ("timeout", "retries", "fail_fast", "isolation", "stack")
 OF_PRUNING = ("prune_after", "prune_factor")
@@ -61,6 +63,17 @@ def need_optuna(sampler: str) -> None:
             raise ConfigError(
                 f"sweep=optuna needs {package}, which is not installed\n"
                 "  pip install 'trainwright[sweep]'"
+            )
+
+
+def refuse_unlogged(ranking: Ranking, folder: Path) -> None:
+    """Raise ConfigError for a metric that the run in `folder`, which has finished, never logged."""
+    there = logged(folder)
+    for ranked in ranking:
+        if ranked.metric not in (*there, PARAMETERS):
+            raise ConfigError(
+                f"sweep.metric={ranked.metric}: the first run has finished, and logged no such"
+                f" metric{nearest(ranked.metric, there)}\n  there are {', '.join(there)}"
             )
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from trainwright.config.build import settings
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.sweep.axes import take_apart
-from trainwright.sweep.checks import check, need_optuna, unknown_metric
+from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
 from trainwright.sweep.composer import Composer
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
@@ -20,13 +20,13 @@ from trainwright.sweep.plan import Plan, describe, distinct, mistake, objective_
 from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points import Point, drawn, grid, probes, union, zipped
 from trainwright.sweep.pruning import Pruning
-from trainwright.sweep.ranking import Ranked, Ranking, values_of
+from trainwright.sweep.ranking import Ranked, Ranking, Values, values_of
 from trainwright.sweep.running import Ways, run_jobs
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.slots import Slot, make_slots, members_held, num_cores, visible_gpus
 from trainwright.sweep.source import Listed, Source
 from trainwright.sweep.stacking import Stacking
-from trainwright.sweep.store import Store
+from trainwright.sweep.store import State, Store
 from trainwright.sweep.workers import Workers, settled
 
 MAX_NAME = 60  # characters
@@ -52,7 +52,9 @@ class Conductor:
         )
         # Hydra turns -m into an override of its own.
         hydra = [line for line in master.hydra.overrides.hydra if line != "hydra.mode=MULTIRUN"]
-        self._command = shlex.join([*typed_first(master), "-m", *overrides, *hydra])
+        sources = master.hydra.runtime.config_sources
+        dirs = [f"--config-dir={s.path}" for s in sources if s.provider == "command-line"]
+        self._command = shlex.join([*typed_first(master), *dirs, "-m", *overrides, *hydra])
 
     def conduct(self) -> int:
         """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""
@@ -217,6 +219,14 @@ class Conductor:
         from trainwright.sweep.search import Search
 
         assert ranking is not None
+
+        def values(state: State) -> Values | None:
+            folder = store.run_folder(state)
+            found = values_of(ranking, state, folder)
+            if found is None and state["status"] == "finished":
+                refuse_unlogged(ranking, folder)  # nothing could ever be learned from a trial
+            return found
+
         return Search(
             self._swept,
             store,
@@ -227,7 +237,7 @@ class Conductor:
             higher_is_better=[ranked.higher_is_better for ranked in ranking],
             several_at_once=len(slots) > 1,
             make_job=composer.job,
-            values_of=lambda state: values_of(ranking, state, store.run_folder(state)),
+            values_of=values,
         )
 
     def _prepare(

@@ -61,6 +61,13 @@ def values_of(ranking: Ranking, state: Mapping[str, Any], folder: Path) -> Value
     return found if len(found) == len(ranking) else None
 
 
+def logged(folder: Path) -> list[str]:
+    """The metrics that the run in `folder` has logged, sorted."""
+    return sorted(
+        {key for row in read_lines(folder / "metrics.jsonl") for key in row if "/" in key}
+    )
+
+
 def _best_of(ranked: Ranked, state: Mapping[str, Any], folder: Path) -> float | None:
     if ranked.metric == PARAMETERS:
         return _num_parameters(state)

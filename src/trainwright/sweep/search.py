@@ -86,6 +86,7 @@ class Search(Source):
         self._make_job = make_job
         self._values_of = values_of
         self._distributions = {axis.key: distribution(axis) for axis in swept.others}
+        self._is_shared = storage is not None
         self._study = open_study(store, storage, higher_is_better=higher_is_better)
         self._ready: deque[Job] = deque()
         self._open: dict[int, dict[str, State | None]] = {}  # trial -> its jobs' ends
@@ -131,9 +132,9 @@ class Search(Source):
         """Go on with the trials of this folder that nobody is at any more."""
         here = str(self._store.path.absolute())
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
-            if trial.user_attrs.get(FOLDER) != here or set(trial.params) != set(
-                self._distributions
-            ):
+            # (A journal lies in the sweep's folder, and goes where that is moved.)
+            is_ours = not self._is_shared or trial.user_attrs.get(FOLDER) == here
+            if not is_ours or set(trial.params) != set(self._distributions):
                 continue
             before = len(self._ready)
             self._begin(trial.number, trial.params)

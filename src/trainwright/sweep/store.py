@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from trainwright.errors import ConfigError, DiskError
 from trainwright.sweep.job import Job
@@ -96,12 +96,15 @@ class Store:
         return self.states / f"{job_id}.lock"
 
     def is_at_work(self, job_id: str) -> bool:
-        """Whether a living process works on a job: the system lifts the lock of one that dies."""
+        """Whether a living process works on a job: the system lifts the lock of one that dies.
+
+        Taken to be so where the folder may only be read, and nobody can tell.
+        """
         path = self.lock(job_id)
         try:
             if path.exists():
                 FileLock(path).acquire(blocking=False).lock.release()
-        except Timeout:
+        except OSError:  # a Timeout is one too
             return True
         return False
 
@@ -120,7 +123,7 @@ class Store:
     def _read(self, job_id: str) -> State:
         try:
             state: State = json.loads((self.states / f"{job_id}.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # empty, if the power failed as it was written
             return {"status": "planned"}
         return state
 

@@ -90,6 +90,24 @@ def test_no_runs_at_all(tmp_path, call):
     assert "there are no runs below" in err
 
 
+def test_the_root_may_lie_in_the_home_folder(root, call, monkeypatch, tmp_path):
+    """No shell does that for --root=~/outputs, which listed nothing."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir("/")
+    code, out, _ = call("show", "cnn", "--root=~/outputs")
+    assert code == 0
+    assert str(root / "2026-01-02" / "030406-cnn-mnist") in out
+
+
+@pytest.mark.parametrize(
+    "words", [("show", "~nobody-at-all"), ("list", "--root=~nobody-at-all/outputs")]
+)
+def test_a_home_that_there_is_not_is_a_mistake(words, call):
+    code, _, err = call(*words)
+    assert code == 2
+    assert "there is no such home folder" in err
+
+
 def test_a_checkpoint_of_a_run_is_that_run_and_that_checkpoint(real_root):
     path = next(real_root.glob("*/*mlp*/checkpoints/last.safetensors"))
     run = find_run(str(path), real_root)

@@ -47,6 +47,12 @@ def test_metrics_stand_side_by_side_with_their_standard_errors(call, tmp_path, w
     assert "frechet_error" not in out
 
 
+def test_the_folder_that_one_stands_in_has_a_name(call, tmp_path, write_run, monkeypatch):
+    write_run(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert call("show", ".")[1].startswith("mine\n")
+
+
 @pytest.mark.parametrize(
     ("values", "line"),
     [
