@@ -192,7 +192,8 @@ class Hungry(nn.Module):
         self.head = nn.Linear(1, num_outputs)
 
     def forward(self, inputs):
-        return self.head(torch.empty(10**13, 1)[: len(inputs)])
+        num_rows = 10**13 if self.training else len(inputs)
+        return self.head(torch.empty(num_rows, 1)[: len(inputs)])
 
 class Broken(nn.Module):
     def __init__(self):

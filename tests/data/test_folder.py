@@ -480,6 +480,12 @@ def test_every_way_of_cutting_or_flipping_a_file_is_refused_or_read(tmp_path):
                 assert len(message.splitlines()) == 1
 
 
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    for path, why in [(tmp_path, "Is a directory"), (tmp_path / "x.png", "No such file or dir")]:
+        with pytest.raises(BadImageError, match=f"^cannot be read: {why}"):
+            decode(path)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
 def test_extreme_shapes_are_fitted(tmp_path, size):
     Image.new("RGB", size, (9, 9, 9)).save(tmp_path / "a.png")

@@ -16,8 +16,9 @@ from trainwright.report.confusion import plot_confusion
         [f"a rather long name of class {i}, longer than the plot" for i in range(10)],
         [f"class {i}" for i in range(21)],
         ["$1", "a_b$", r"\frac", "", "50%"],
+        ["猫", "犬"],  # letters that the font has not
     ],
-    ids=["one", "two", "long", "many", "odd"],
+    ids=["one", "two", "long", "many", "odd", "far"],
 )
 def test_a_picture_is_made_for_any_classes(tmp_path, names):
     confusion = torch.arange(len(names) ** 2).view(len(names), len(names)) % 7

@@ -1,5 +1,6 @@
 """A run that begins with another's weights, beside fine-tuning that is written by hand."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,13 +10,16 @@ from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import nn
 
-from trainwright.data.dataset import Dataset, Split
+from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.engine import checkpoint
+from trainwright.engine.settings import ForkSettings
 from trainwright.engine.trainer import fit
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.inference.trained import load_trained
 from trainwright.run.assemble import assemble
+from trainwright.run.fork import Fork
+from trainwright.run.lineage import Lineage
 from trainwright.run.records import facts
 from trainwright.run.request import Request
 from trainwright.run.run import run
@@ -191,6 +195,20 @@ def test_it_goes_on_to_the_same_bit_without_the_run_that_it_began_with(
     summaries = [json.loads((tmp_path / n / "summary.json").read_text()) for n in ("whole", "cut")]
     assert summaries[0]["lineage"] == summaries[1]["lineage"]
     assert summaries[0]["lineage"]["name"] == "parent"
+
+
+@pytest.mark.parametrize(("columns", "is_kept"), [(("a", "b"), True), (("b", "a"), False)])
+def test_other_columns_are_normalised_their_own_way(columns, is_kept):
+    """Mean and standard deviation belong to a column, not to its place."""
+    facts = {"mean": [1.0, 20.0], "std": [1.0, 9.0], "target": "classes"}
+    facts |= {"feature_names": ["a", "b"]}
+    info = DataInfo("table", (2,), "classes", ("x", "y"), (5.0, 6.0), (7.0, 8.0))
+    nothing = Split(torch.zeros(0, 2), torch.zeros(0))
+    dataset = Dataset(dataclasses.replace(info, feature_names=columns), nothing, nothing, nothing)
+    lineage = Lineage("parent", 1, "parent.safetensors", "0", averaged=False)
+    found = Fork(ForkSettings("parent.safetensors", "0"), facts, lineage, None).normalised(dataset)
+    assert found.info.mean == ((1.0, 20.0) if is_kept else (5.0, 6.0))
+    assert found.info.std == ((1.0, 9.0) if is_kept else (7.0, 8.0))
 
 
 def test_a_gan_of_other_classes_takes_all_but_what_names_them(gan, forked, few_classes):

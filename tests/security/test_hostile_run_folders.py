@@ -15,7 +15,7 @@ from torch import nn
 
 from trainwright.config.stored import resume_command
 from trainwright.engine import checkpoint
-from trainwright.errors import CheckpointError, ConfigError
+from trainwright.errors import CheckpointError, ConfigError, DataError
 from trainwright.lock import holder
 from trainwright.runfolder import RunFolder
 
@@ -140,14 +140,23 @@ def test_what_a_terminal_would_obey_is_not_shown(folder, resume, capfd, caplog):
     tensors, metadata = checkpoint.load(last)
     metadata.pop("format")
     metadata["name"] = "a\x1b[2Jb"
-    metadata["data"]["class_names"] = [f"\x1b[31m{n}" for n in metadata["data"]["class_names"]]
     checkpoint.save([last], tensors, metadata)
     caplog.set_level("INFO", logger="trainwright")
     resume(folder, LONGER)
     shown = capfd.readouterr()
     assert "\x1b[2J" not in shown.out + shown.err + caplog.text
-    assert "\x1b[31m" not in shown.out + shown.err + caplog.text
     assert "\x1b" not in (folder / "train.log").read_text()
+
+
+def test_nor_are_names_of_classes(folder, resume):
+    last = folder / "checkpoints" / "last.safetensors"
+    tensors, metadata = checkpoint.load(last)
+    metadata.pop("format")
+    metadata["data"]["class_names"] = [f"\x1b[31m{n}" for n in metadata["data"]["class_names"]]
+    checkpoint.save([last], tensors, metadata)
+    with pytest.raises(DataError, match=r"number 0 was .*31m0, and is 0 now") as error:
+        resume(folder, LONGER)
+    assert "\x1b" not in str(error.value)
 
 
 PLACES = {

@@ -58,6 +58,8 @@ def decode_image(
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever they like for a damaged file
+        if isinstance(error, OSError) and error.strerror:
+            raise BadImageError(f"cannot be read: {error.strerror}") from error
         reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise BadImageError(f"damaged: {reason}") from error
 

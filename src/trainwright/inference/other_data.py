@@ -1,6 +1,7 @@
 """The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -14,6 +15,7 @@ from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
 from trainwright.run.same_data import is_changed
+from trainwright.wording import nearest, printable
 
 SPLITTING = {"data.validation", "data.test", "data.split_seed"}
 
@@ -22,8 +24,9 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     """The dataset of the run, or the one that `data=...` and `data.key=...` describe.
 
     With `data=NAME` it is composed as for training; keys alone change the run's own section. The
-    targets of another dataset are numbered as the run's classes are. Raises ConfigError where it
-    does not fit what was learned, DataError where it cannot be loaded.
+    classes of another dataset are numbered, and the columns of a table ordered, as the run has
+    learned them, by their names. Raises ConfigError where it does not fit what was learned,
+    DataError where it cannot be loaded.
     """
     if any(word.split("=")[0] == "data" for word in overrides):
         config = _composed(overrides)
@@ -89,8 +92,33 @@ def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
             f"data: the targets of {other.name} are {other.target}, and this run has learned "
             f"{info.target}"
         )
-    if other.class_names == info.class_names:
-        return Dataset(info, dataset.train, dataset.validation, dataset.test)
+    splits = [
+        _numbered(_in_columns(split, other, info), other, info)
+        for split in (dataset.train, dataset.validation, dataset.test)
+    ]
+    return Dataset(info, *splits)
+
+
+def _in_columns(split: Split, other: DataInfo, info: DataInfo) -> Split:
+    """With the columns of a table in the order in which they were learned, by their names."""
+    if other.feature_names == info.feature_names or not (
+        other.feature_names and info.feature_names
+    ):
+        return split
+    for name in info.feature_names:
+        if name not in other.feature_names:
+            raise ConfigError(
+                f"data: {other.name} lacks the column {printable(name)}, which this run has "
+                f"learned from{nearest(name, other.feature_names)}"
+            )
+    places = [other.feature_names.index(name) for name in info.feature_names]
+    return replace(split, inputs=split.inputs[:, places], mapping=None)
+
+
+def _numbered(split: Split, other: DataInfo, info: DataInfo) -> Split:
+    """With targets numbered as the classes that were learned, by their names."""
+    if other.class_names == info.class_names or split.targets is None:
+        return split
     unknown = [name for name in other.class_names if name not in info.class_names]
     if unknown:
         raise ConfigError(
@@ -98,12 +126,7 @@ def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
             f"  its classes are: {', '.join(info.class_names[:20])}"
         )
     number = torch.tensor([info.class_names.index(name) for name in other.class_names])
-
-    def renumbered(split: Split) -> Split:
-        return Split(split.inputs, None if split.targets is None else number[split.targets])
-
-    splits = (dataset.train, dataset.validation, dataset.test)
-    return Dataset(info, *(renumbered(split) for split in splits))
+    return replace(split, targets=number[split.targets])
 
 
 def _sizes(info: DataInfo) -> str:

@@ -88,8 +88,6 @@ def _images(trained: Trained, files: Sequence[Path]) -> Iterator[_Example]:
             image = decode_image(path, size=(height, width), channels=channels, fit=fit_of(trained))
         except BadImageError as error:
             yield _Example(path, problem=str(error))
-        except OSError as error:
-            yield _Example(path, problem=error.strerror or "cannot be read")
         else:
             yield _Example(path, inputs=image)
 

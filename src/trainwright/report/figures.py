@@ -4,6 +4,7 @@ Matplotlib takes half a second to import, so it is imported where a figure is ma
 """
 
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,10 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     _take_names_as_they_are(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
+    with warnings.catch_warnings():
+        # Two lines a letter, of a class named in Chinese say; its box in the picture tells enough.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # nor for this
     save_image(Image.fromarray(pixels).convert("RGB"), path)
 

@@ -39,11 +39,12 @@ class Fork:
     def normalised(self, dataset: Dataset) -> Dataset:
         """The dataset, to be normalised as that which the weights were learned on.
 
-        What is a number of channels, or of features, else goes its own way.
+        Another number of channels, or other features of a table, are normalised their own way.
         """
         info = dataset.info
         kept: dict[str, Any] = {}
-        if len(self.facts["mean"]) == len(info.mean):
+        is_alike = tuple(self.facts.get("feature_names", ())) == info.feature_names
+        if is_alike and len(self.facts["mean"]) == len(info.mean):
             kept |= {name: tuple(self.facts[name]) for name in ("mean", "std")}
         if self.facts["target"] == info.target == "values":
             kept |= {name: self.facts[name] for name in ("target_mean", "target_std")}

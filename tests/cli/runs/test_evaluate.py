@@ -214,6 +214,45 @@ def test_a_class_of_ones_own_is_found_in_the_working_directory_when_trusted(
     assert "did you mean mine_for_evaluate.Net?" in err
 
 
+COLUMNS = """
+from dataclasses import replace
+
+from trainwright.data.dataset import Dataset
+from trainwright.data.tabular import load_tabular
+
+
+def backwards(**options) -> Dataset:
+    table = load_tabular(**options)
+    splits = (table.train, table.validation, table.test)
+    splits = [replace(split, inputs=split.inputs.flip(1)) for split in splits]
+    return Dataset(replace(table.info, feature_names=table.info.feature_names[::-1]), *splits)
+
+
+def renamed(**options) -> Dataset:
+    table = load_tabular(**options)
+    names = (*table.info.feature_names[:-1], "prolin")
+    return replace(table, info=replace(table.info, feature_names=names))
+"""
+
+
+def test_columns_of_other_data_are_found_by_name(call, train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_of_columns.py").write_text(COLUMNS)
+    train(tmp_path / "wine", "trainer=smoke", "data=tabular", "data.name=wine", "model.widths=[8]")
+    command = ("evaluate", "wine", "resamples=0", "--json")
+    own, other = (
+        json.loads(call(*command, *words)[1])["metrics"]
+        for words in ((), ("data._target_=mine_of_columns.backwards",))
+    )
+    assert own == other
+    code, _, err = call(*command, "data._target_=mine_of_columns.renamed")
+    assert code == 2
+    assert (
+        "wine lacks the column proline, which this run has learned from; did you mean prolin?"
+        in err
+    )
+
+
 def test_prints_tables_writes_pictures_where_asked_and_never_into_the_run(
     call, real_root, tmp_path
 ):
