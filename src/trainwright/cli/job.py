@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from trainwright.cli.process import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.errors import ConfigError
@@ -36,8 +37,9 @@ def run_job(config: DictConfig) -> float:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)
     # What can be refused without torch has been: that takes seconds to import.
-    from trainwright.run.resume import finished, resume_request
-    from trainwright.run.run import run
+    with imports_of_torch():
+        from trainwright.run.resume import finished, resume_request
+        from trainwright.run.run import run
 
     if config.trainer.resume is not None:
         request = resume_request(config, overrides)
