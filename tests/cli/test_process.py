@@ -74,6 +74,7 @@ def test_what_cannot_be_written_at_the_end_is_told():
     assert "No space left on device" in process.stderr
 
 
+@pytest.mark.slow
 def test_the_collector_does_not_look_at_what_importing_torch_leaves_and_goes_on_after_it():
     program = """
 import gc

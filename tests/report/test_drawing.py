@@ -11,21 +11,29 @@ import pytest
 from trainwright.report.confusion import plot_confusion
 from trainwright.report.curves import plot_curves
 from trainwright.report.drawing import Artist, Drawing
+from trainwright.report.scores import plot_logits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="lists processes as Linux does")
 
 ROWS = [{"step": step, "train/loss": 1 / step, "lr": 0.1} for step in (1, 2, 3)]
 COUNTS = [[3, 1], [0, 4]]
+LOGITS = [-1.0, 0.1, 2.5]
 
 
 def ordered(drawing, folder):
     drawing.plot("plot_curves", ROWS, str(folder / "curves.png"))
     drawing.plot("plot_confusion", COUNTS, ["a", "b"], str(folder / "confusion.png"))
+    drawing.plot("plot_logits", fake=LOGITS, real=LOGITS, path=str(folder / "logits.png"))
 
 
-def drawn_here(folder):
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """The files that are drawn without an artist."""
+    folder = tmp_path_factory.mktemp("here")
     plot_curves(ROWS, folder / "curves.png")
     plot_confusion(COUNTS, ["a", "b"], folder / "confusion.png")
+    plot_logits(LOGITS, LOGITS, folder / "logits.png")
+    return files(folder)
 
 
 def files(folder):
@@ -42,29 +50,26 @@ def children():
     return [int(line.split()[0]) for line in listed.splitlines() if "report.artist" in line]
 
 
-def test_the_artist_draws_the_same_files_and_has_gone_after_that(tmp_path):
-    here, there = tmp_path / "here", tmp_path / "there"
-    drawn_here(here)
+def test_the_artist_draws_the_same_files_and_has_gone_after_that(here, tmp_path):
     with Artist() as artist:
         drawing = Drawing(artist)
-        ordered(drawing, there)
+        ordered(drawing, tmp_path)
         drawing.finish()
-        assert files(there) == files(here)
+        assert files(tmp_path) == here
     assert children() == []
 
 
-def test_where_the_artist_has_gone_the_plots_are_drawn_here(tmp_path):
-    here, there = tmp_path / "here", tmp_path / "there"
-    drawn_here(here)
+def test_where_the_artist_has_gone_the_plots_are_drawn_here(here, tmp_path):
     with Artist() as artist:
         drawing = Drawing(artist)
         (pid,) = children()
         os.kill(pid, signal.SIGKILL)
-        ordered(drawing, there)
+        ordered(drawing, tmp_path)
         drawing.finish()
-    assert files(there) == files(here)
+    assert files(tmp_path) == here
 
 
+@pytest.mark.slow
 def test_a_plot_that_cannot_be_written_is_refused_as_without_an_artist(tmp_path):
     (tmp_path / "plots").write_text("a file where the folder should be")
     with Artist() as artist:
@@ -83,7 +88,8 @@ def test_an_artist_without_orders_is_ended_at_once_and_leaves_nothing(tmp_path):
 
 def test_the_artist_draws_what_it_has_before_it_goes_with_who_has_ordered_it(tmp_path):
     """As where a run is killed: its end of the pipe is closed, and no half of a file is left."""
-    order = {"plot": "plot_confusion", "arguments": [COUNTS, ["a", "b"], str(tmp_path / "c.png")]}
+    arguments = [COUNTS, ["a", "b"], str(tmp_path / "c.png")]
+    order = {"plot": "plot_confusion", "arguments": arguments, "named": {}}
     ended = subprocess.run(
         [sys.executable, "-m", "trainwright.report.artist"],
         input=json.dumps(order) + "\n",

@@ -15,25 +15,46 @@ from typing import Any, TextIO
 
 from trainwright.report.confusion import plot_confusion
 from trainwright.report.curves import plot_curves, plot_learning_rate
+from trainwright.report.scores import plot_logits, plot_scores
 
 SECONDS_TO_WAIT = 60  # then its memory is of more use elsewhere, and who waits may draw
 PLOTS: Mapping[str, Callable[..., object]] = {
-    plot.__name__: plot for plot in (plot_curves, plot_learning_rate, plot_confusion)
+    plot.__name__: plot
+    for plot in (plot_curves, plot_learning_rate, plot_confusion, plot_logits, plot_scores)
 }
 
 
 def draw(order: Mapping[str, Any]) -> None:
-    """Draw a plot: its `plot` by name, and the `arguments` for that. Raises OSError."""
-    PLOTS[order["plot"]](*order["arguments"])
+    """Draw a plot, as a `Drawing` has it: by name, with its arguments. Raises OSError."""
+    PLOTS[order["plot"]](*order["arguments"], **order["named"])
 
 
-def serve(orders: TextIO) -> None:
-    """Draw what is ordered, to the end; die of SIGALRM where nothing comes."""
+def serve(orders: TextIO) -> bool:
+    """Draw what is ordered, to the end, and say whether all of it is there.
+
+    Every plot is drawn by a process of its own, forked from this one, which has a single thread.
+    Dies of SIGALRM where nothing comes.
+    """
+    drawing = []
     signal.alarm(SECONDS_TO_WAIT)
     for line in orders:
-        signal.alarm(0)
-        draw(json.loads(line))
         signal.alarm(SECONDS_TO_WAIT)
+        drawing.append(_forked(json.loads(line)))
+    signal.alarm(0)
+    statuses = [os.waitpid(pid, 0)[1] for pid in drawing]
+    return not any(statuses)
+
+
+def _forked(order: Mapping[str, Any]) -> int:
+    """Draw a plot in a new process, which is returned."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            draw(order)
+            os._exit(0)
+        finally:
+            os._exit(1)  # whatever happens: it must never go on as its parent
+    return pid
 
 
 def warm_up() -> None:
@@ -51,5 +72,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's business
     gc.disable()  # it makes little that would not stay
     warm_up()
-    serve(sys.stdin)
-    os._exit(0)  # all is drawn, and someone waits
+    os._exit(0 if serve(sys.stdin) else 1)  # at once, for someone waits

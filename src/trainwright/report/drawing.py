@@ -69,9 +69,9 @@ class Drawing:
         self._artist = artist
         self._orders: list[dict[str, Any]] = []
 
-    def plot(self, name: str, *arguments: Any) -> None:
+    def plot(self, name: str, *arguments: Any, **named: Any) -> None:
         """Draw a plot of `artist.PLOTS`; its arguments are what JSON knows."""
-        order = {"plot": name, "arguments": arguments}
+        order = {"plot": name, "arguments": arguments, "named": named}
         self._orders.append(order)
         if self._artist is not None:
             self._artist.order(order)

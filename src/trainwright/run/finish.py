@@ -31,8 +31,9 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     Returns the metrics for summary.json, for classes also per class and the confusion matrix.
     Raises CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
     """
-    if drawing is not None:
-        _draw_course(drawing, folder)
+    rows = [] if drawing is None else read_rows(folder.metrics)
+    if drawing is not None:  # it takes longest, and is drawn beside what follows
+        drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
     tensors, _ = checkpoint.load(folder.best)
     checkpoint.restore_evaluated(assembly.state, tensors)
     task = assembly.state.evaluated_task
@@ -58,17 +59,11 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     if drawing is not None:
         try:
             _draw_test(assembly, folder, values, drawing)
+            drawing.plot("plot_learning_rate", rows, str(folder.plots / "lr.png"))
             drawing.finish()
         except OSError as error:
             raise disk_error(Path(error.filename or folder.plots), None, error) from error
     return metrics
-
-
-def _draw_course(drawing: Drawing, folder: RunFolder) -> None:
-    """Begin with the pictures of the training."""
-    rows = read_rows(folder.metrics)
-    drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
-    drawing.plot("plot_learning_rate", rows, str(folder.plots / "lr.png"))
 
 
 def _draw_test(
@@ -78,7 +73,7 @@ def _draw_test(
     if assembly.dataset.info.target == "classes" and "logits" in values:
         _draw_classes(assembly, folder, values, drawing)
     if isinstance(assembly.state.evaluated_task, GANTask):
-        draw_gan(assembly, folder, values)
+        draw_gan(assembly, folder, values, drawing)
 
 
 def _draw_classes(
