@@ -24,10 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from hydra import compose, initialize_config_dir
+from composed import composed
 
-from trainwright.config.compose import register_schema, settle_length
-from trainwright.config_folder import config_folder
 from trainwright.engine.state import TrainState
 from trainwright.hooks.save import Save
 from trainwright.run.request import Request
@@ -67,11 +65,9 @@ def measure(kind: str, root: str | None, threads: int, with_checkpoints: bool) -
         spent.append(time.perf_counter() - begun)
 
     Save.save = timed  # type: ignore[method-assign]
-    register_schema()
-    overrides = ["data=mnist", "trainer.plots=false", *RUNS[kind], f"data.root={root or 'null'}"]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=overrides)
-    settle_length(config, overrides)
+    config = composed(
+        "data=mnist", "trainer.plots=false", *RUNS[kind], f"data.root={root or 'null'}"
+    )
     runs = Path("outputs")
     runs.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs) as folder:

@@ -22,28 +22,17 @@ import time
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
+from composed import composed
 from measure import timed
 from omegaconf import DictConfig
 from peers.airbench import Airbench
 
 from trainwright.config.build import build, section
-from trainwright.config.compose import register_schema, settle_length
-from trainwright.config_folder import config_folder
 from trainwright.data.dataset import Dataset
 from trainwright.engine.trainer import train_step
 from trainwright.run.assemble import assemble
 
 EXPERIMENT = "experiment=cifar10_fast"
-
-
-def composed(typed: list[str]) -> DictConfig:
-    """The config of what a user would type."""
-    register_schema()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", [EXPERIMENT, *typed])
-    settle_length(config, typed)
-    return config
 
 
 def other_side(config: DictConfig, dataset: Dataset, *, seed: int, compiled: bool) -> Airbench:
@@ -70,7 +59,7 @@ def synchronise() -> float:
 
 def steps(typed: list[str], num_rounds: int, *, compiled: bool) -> None:
     """Ours and theirs in turns, a step each."""
-    config = composed(typed)
+    config = composed(EXPERIMENT, *typed)
     assembly = assemble(config)
     state = assembly.state
     theirs = other_side(config, assembly.dataset, seed=0, compiled=compiled)
@@ -109,7 +98,7 @@ def train_ours(typed: list[str], seed: int) -> None:
 
 def train_theirs(typed: list[str], seed: int, *, compiled: bool) -> None:
     """The loop by hand, to its end."""
-    config = composed(typed)
+    config = composed(EXPERIMENT, *typed)
     dataset = build(Dataset, section(config, "data", "augment")[0], key="data", facts={})
     assert dataset.test.targets is not None
     begun = synchronise()

@@ -18,13 +18,10 @@ import tempfile
 import time
 
 import torch
-from hydra import compose, initialize_config_dir
-from measure import HERE
+from composed import ready
 
-from trainwright.config.compose import register_schema
-from trainwright.config_folder import config_folder
 from trainwright.engine.trainer import train_step
-from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.assemble import Assembly
 
 TURN = 0.5  # seconds
 WORKS = {
@@ -34,24 +31,17 @@ WORKS = {
 }
 
 
-def ready(work: str, precision: str, *, compiled: bool) -> Assembly:
+def side(work: str, precision: str, *, compiled: bool) -> Assembly:
     """A run on drawn images."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose(
-            "train",
-            overrides=[
-                f"hydra.searchpath=[file://{HERE / 'configs'}]",
-                *WORKS[work],
-                "data=generated",
-                "data.num_images=6000",
-                "data.num_test=200",
-                "trainer.epochs=null",
-                f"trainer.precision={precision}",
-                "trainer.steps=100000",
-                f"trainer.compile={str(compiled).lower()}",
-            ],
-        )
-    run = assemble(config)
+    run = ready(
+        *WORKS[work],
+        "data=generated",
+        "data.num_images=6000",
+        "data.num_test=200",
+        f"trainer.precision={precision}",
+        "trainer.steps=100000",
+        f"trainer.compile={str(compiled).lower()}",
+    )
     run.state.task.train()
     return run
 
@@ -75,7 +65,7 @@ def turn(run: Assembly) -> float:
 
 def measure(work: str, precision: str, num_turns: int) -> str:
     """A line about one work."""
-    written, compiled = (ready(work, precision, compiled=each) for each in (False, True))
+    written, compiled = (side(work, precision, compiled=each) for each in (False, True))
     first = step(compiled)
     for run in (written, compiled):
         for _ in range(4):  # of a GAN's steps with R1 and without
@@ -103,7 +93,6 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     logging.getLogger("trainwright").setLevel(logging.WARNING)
-    register_schema()
     with tempfile.TemporaryDirectory() as folder:
         if args.cold:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder

@@ -18,16 +18,12 @@ import time
 from typing import Any
 
 import torch
+from composed import ready
 from generated import draw
-from hydra import compose, initialize_config_dir
-from measure import HERE
 
-from trainwright.config.compose import register_schema
-from trainwright.config_folder import config_folder
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
-from trainwright.run.assemble import assemble
 
 BATCH_SIZE, NUM_IMAGES = 128, 55_000
 
@@ -62,24 +58,17 @@ class Clock(Hook):
 
 def ours(graph: str, device: str, clock: Clock, num_steps: int) -> None:
     """A run of the trainer, without hooks but for the clock."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose(
-            "train",
-            overrides=[
-                f"hydra.searchpath=[file://{HERE / 'configs'}]",
-                "model=mlp",
-                "data=generated",
-                f"data.num_images={NUM_IMAGES}",
-                "data.num_test=200",
-                f"trainer.batch_size={BATCH_SIZE}",
-                "trainer.precision=fp32",
-                "trainer.epochs=null",
-                f"trainer.steps={num_steps}",
-                f"trainer.device={device}",
-                f"trainer.cuda_graph={graph}",
-            ],
-        )
-    run = assemble(config)
+    run = ready(
+        "model=mlp",
+        "data=generated",
+        f"data.num_images={NUM_IMAGES}",
+        "data.num_test=200",
+        f"trainer.batch_size={BATCH_SIZE}",
+        "trainer.precision=fp32",
+        f"trainer.steps={num_steps}",
+        f"trainer.device={device}",
+        f"trainer.cuda_graph={graph}",
+    )
     fit(run.state, run.train, [clock], run.settings)
 
 
@@ -122,7 +111,6 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("benchmarks/cuda_graph.py needs a CUDA device, and torch finds none here")
     logging.getLogger("trainwright").setLevel(logging.WARNING)
-    register_schema()
     first = 500
     sides: dict[str, Any] = {
         "graph": lambda clock: ours("on", "cuda", clock, args.steps),

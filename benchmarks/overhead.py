@@ -19,12 +19,10 @@ import time
 from collections.abc import Callable
 
 import torch
-from hydra import compose, initialize_config_dir
+from composed import composed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.config.compose import register_schema
-from trainwright.config_folder import config_folder
 from trainwright.data.idx import load_idx
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
@@ -83,16 +81,14 @@ class Turns(Hook):
 
 def measure(root: str | None, num_epochs: int) -> dict[str, float]:
     """One run of the trainer with the others' turns in it: examples a second of each."""
-    overrides = [
+    config = composed(
         "model=mlp",
         "data=mnist",
         "trainer.precision=fp32",
         f"trainer.batch_size={BATCH_SIZE}",
         f"trainer.epochs={num_epochs}",
         f"data.root={root or 'null'}",
-    ]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=overrides)
+    )
     train = load_idx(name="mnist", root=root).train
     images, classes = train.inputs.flatten(1).float().div(255), train.targets
     assert classes is not None
@@ -126,7 +122,6 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(2)
     logging.getLogger("trainwright").setLevel(logging.WARNING)
-    register_schema()
     rounds = []
     for number in range(1, args.rounds + 1):
         rounds.append(measure(args.root, args.epochs))

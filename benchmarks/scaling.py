@@ -19,36 +19,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from composed import ready
 from generated import draw
-from hydra import compose, initialize_config_dir
-from measure import HERE
 
-from trainwright.config.compose import register_schema
-from trainwright.config_folder import config_folder
 from trainwright.engine.trainer import train_step
-from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.assemble import Assembly
 
 SHAPE = (1, 28, 28)
 TURN, NUM_TURNS = 50, 12
 
 
-def ready(path: Path, mapped: bool, *overrides: str) -> Assembly:
+def on_stored(path: Path, mapped: bool, *options: str) -> Assembly:
     """A run on the images in the file."""
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose(
-            "train",
-            overrides=[
-                f"hydra.searchpath=[file://{HERE / 'configs'}]",
-                "model=mlp",
-                "data=stored",
-                f"data.path={path}",
-                f"data.mapped={str(mapped).lower()}",
-                "trainer.precision=fp32",
-                "trainer.steps=100000",
-                *overrides,
-            ],
-        )
-    return assemble(config)
+    place = (f"data.path={path}", f"data.mapped={str(mapped).lower()}")
+    return ready("data=stored", *place, "trainer.steps=100000", *options)
 
 
 def turn(run: Assembly) -> float:
@@ -67,7 +51,6 @@ def main() -> None:
     )
     parser.add_argument("--counts", default="1000,10000,100000,1000000")
     counts = [int(count) for count in parser.parse_args().counts.split(",")]
-    register_schema()
     runs: dict[tuple[int, bool], Assembly] = {}
     started: dict[tuple[int, bool], float] = {}
     reading: dict[int, float] = {}
@@ -82,7 +65,7 @@ def main() -> None:
             reading[count] = time.perf_counter() - begun
             for mapped in (False, True):
                 begun = time.perf_counter()
-                runs[count, mapped] = ready(path, mapped)
+                runs[count, mapped] = on_stored(path, mapped, "model=mlp", "trainer.precision=fp32")
                 started[count, mapped] = time.perf_counter() - begun
         for run in runs.values():
             turn(run)  # to warm up

@@ -21,9 +21,8 @@ from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 from generated import draw
-from scaling import ready
+from scaling import on_stored
 
-from trainwright.config.compose import register_schema
 from trainwright.engine.trainer import train_step
 from trainwright.run.assemble import Assembly
 
@@ -70,10 +69,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.folder / "few.classes.npy").exists():
         write(arguments.folder, round(arguments.gigabytes * 1e9 / np.prod(SHAPE)))
-    register_schema()
     options = (f"model={arguments.model}", "trainer.batch_size=128", "trainer.precision=auto")
-    memory = ready(arguments.folder / "few", False, *options)
-    disk = ready(arguments.folder / "all", True, *options)
+    memory = on_stored(arguments.folder / "few", False, *options)
+    disk = on_stored(arguments.folder / "all", True, *options)
     for run in (memory, disk):
         turn(run)
     turns = [(turn(memory), turn(disk)) for _ in range(NUM_TURNS)]

@@ -41,6 +41,16 @@ def test_the_cnn_reads_95_percent_of_the_digits(train, tmp_path):
     assert scores(folder)["accuracy"] >= 0.95
 
 
+@pytest.mark.parametrize(
+    "model", ["mlp model.widths=[64]", pytest.param("cnn", marks=pytest.mark.slow),
+              pytest.param("resnet", marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_any_model_learns_with_muon_and_sgd_as_they_come(train, tmp_path, model):
+    folder = train(tmp_path / "run", *f"model={model}".split(), "optimizer=muon_sgd",
+                   "trainer.epochs=4").folder  # fmt: skip
+    assert scores(folder)["accuracy"] >= 0.95
+
+
 @pytest.mark.slow
 def test_the_resnet_learns_with_few_epochs(train, tmp_path):
     folder = train(tmp_path / "run", "model=resnet", "model.blocks_per_stage=1", "model.width=8",

@@ -46,8 +46,7 @@ class RunLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise DiskError(
-                f"cannot write to the run folder {self._path.parent}\n  {error.strerror}\n"
-                "  to go on with the run, copy the folder to where you may write"
+                f"cannot write to the run folder {self._path.parent}\n  {error.strerror}"
             ) from error
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -60,9 +60,6 @@ def test_steps_are_timed_from_the_first_that_counts_to_the_last(monkeypatch):
     """By the side of cuda_graph.py that is ours, on a CPU."""
     import cuda_graph
 
-    from trainwright.config.compose import register_schema
-
-    register_schema()
     monkeypatch.setattr(cuda_graph, "NUM_IMAGES", 600)
     clock = cuda_graph.Clock(2, 6)
     cuda_graph.ours("auto", "cpu", clock, 6)
@@ -87,10 +84,11 @@ def test_without_a_cuda_device_it_says_that_in_one_line():
 @pytest.mark.slow
 def test_stacks_are_compared_with_one_after_the_other_and_drawn(tmp_path, monkeypatch):
     import stack
+    import stack_workers
 
     monkeypatch.setattr(stack, "RESULTS", tmp_path / "stack.jsonl")
     monkeypatch.setattr(stack, "TURNS", 1)
-    monkeypatch.setattr(stack, "MOST_BY_OTHERS", 100.0)
+    monkeypatch.setattr(stack_workers, "MOST_BY_OTHERS", 100.0)
     stack.measure_steps(["small_fp32"], [1, 3], cores=2)
     rows = [json.loads(line) for line in (tmp_path / "stack.jsonl").read_text().splitlines()]
     assert [row["count"] for row in rows] == [1, 3]

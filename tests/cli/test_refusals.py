@@ -90,6 +90,10 @@ WRONG = [
     ("trainer.resume=missing", 4, "trainer.resume=missing; no run folder or checkpoint"),
     # Memory: 256 TB of weights
     ("model.widths=[1000000000000]", 7, "out of memory; model"),
+    # What would do nothing
+    ("trust=[mine.Net]", 2, "trust=[mine.Net] has no effect; trainer.resume"),
+    ("-m seed=0,1 trust=[mine.Net]", 2, "trust=[mine.Net] has no effect"),
+    ("-m seed=0,1 sweep.prune=halving sweep.prune_after=soon", 2, "sweep.prune_after; '2 epochs'"),
 ]
 
 

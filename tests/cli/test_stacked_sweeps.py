@@ -51,6 +51,29 @@ def test_what_does_not_go_with_stacking_is_refused(words, run_main, empty):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("optimizer.lr=1e-3,-1", "the job optimizer.lr=-1 has a mistake; nothing was started"),
+        ("model.dropout=0.1,oops", "model.dropout='oops': it must be a number"),
+        ("model.dropout=0.1,null", "model.dropout=None: it must be a number"),
+        ("model=mlp_gan task.r1=0,oops", "task.r1='oops': it must be"),
+    ],
+)
+def test_a_mistake_in_what_members_may_differ_in_is_told_as_without_stacks(
+    words, says, run_main, empty
+):
+    told = []
+    for stack in ("auto", "off"):
+        result = run_main("-m", *words.split(), "trainer.steps=9", f"sweep.stack={stack}")
+        assert result.code == 2
+        told.append(result.err)
+    assert told[0] == told[1]
+    assert says in told[0]
+    assert not list(empty.iterdir())
+
+
+@pytest.mark.slow
 def test_the_plan_says_what_is_stacked_and_why_the_rest_is_not(run_train, empty):
     typed = ("-m", *SMALL, "trainer.epochs=1", "sweep.dry_run=true", "sweep.stack=on")
     several = run_train(*typed, "model.widths=[16],[8]", "seed=0,1,2,3", "sweep.jobs=2")

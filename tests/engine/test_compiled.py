@@ -49,17 +49,55 @@ def compiled(*overrides):
 
 
 @pytest.mark.parametrize("name", compiled(*RUNS))
-def test_compiled_networks_train_as_written_ones_but_for_rounding(assembled, name):
-    """With the same dropout and latents. By SGD: Adam makes whole steps of gradients that are 0."""
+def test_compiled_networks_train_as_written_ones_but_for_rounding(
+    assembled, same_bits, name, caplog
+):
+    """With the same dropout and latents. By SGD: Adam makes whole steps of gradients that are 0.
+
+    And as on a CUDA device, where steps are made on tensors that stay where they are.
+    """
     states, before = [], compile_count()
-    for compile in ("false", "true"):
+    for compile, static in (("false", False), ("true", False), ("true", True)):
         sgd = ("optimizer=sgd", "optimizer.lr=0.01")
         run = assembled(*RUNS[name], *COMMON, *sgd, f"trainer.compile={compile}")
+        run.state.placement = replace(run.state.placement, static=static)
         fit(run.state, run.train, [], run.settings)
-        states.append(checkpoint.state_tensors(run.state))
+        assert (run.state.unread is not None) is static
+        states.append(run.state)
     assert compile_count() > before
-    for key, value in states[0].items():
-        torch.testing.assert_close(states[1][key], value, rtol=1e-4, atol=1e-5, msg=key)
+    written, compiled = map(checkpoint.state_tensors, states[:2])
+    for key, value in written.items():
+        torch.testing.assert_close(compiled[key], value, rtol=1e-4, atol=1e-5, msg=key)
+    same_bits(*states[1:])
+    assert "is not compiled" not in caplog.text
+
+
+@pytest.mark.parametrize("name", compiled("dropout"))
+def test_a_network_that_is_not_called_as_a_module_is_said_not_to_be_compiled(
+    assembled, name, caplog, tmp_path, monkeypatch
+):
+    (tmp_path / "sideways.py").write_text(SIDEWAYS)
+    monkeypatch.syspath_prepend(tmp_path)
+    typed = (*RUNS[name], *COMMON, "trainer.compile=true", "task._target_=sideways.Sideways")
+    run = assembled(*typed)
+    before = compile_count()
+    fit(run.state, run.train, [], run.settings)
+    assert compile_count() == before
+    assert caplog.messages == [
+        "model is not compiled: Sideways does not call it as a module, as self.model(...) does"
+    ]
+
+
+SIDEWAYS = """
+from torch.nn import functional
+from trainwright.tasks.classifier import Classifier
+
+
+class Sideways(Classifier):
+    def forward(self, player, batch, handed):
+        loss = functional.cross_entropy(self.model.forward(batch.inputs), batch.targets)
+        return loss, {"loss": loss.detach()}
+"""
 
 
 @pytest.mark.parametrize("name", compiled("dropout"))

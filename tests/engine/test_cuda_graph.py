@@ -60,16 +60,16 @@ def on_gpu(assembled, overrides, graph):
 
 @GPU
 @pytest.mark.parametrize("name", RUNS)
-def test_captured_steps_give_the_bits_of_the_same_steps_uncaptured(assembled, name, monkeypatch):
+def test_captured_steps_give_the_bits_of_the_same_steps_uncaptured(
+    assembled, same_bits, name, monkeypatch
+):
     captured = on_gpu(assembled, RUNS[name], "on")
     fit(captured.state, captured.train, [], captured.settings)
     assert captured.state.unread is not None
     monkeypatch.setattr("trainwright.engine.cuda_graph.WARM_UPS", 10**9)  # never captured
     uncaptured = on_gpu(assembled, RUNS[name], "on")
     fit(uncaptured.state, uncaptured.train, [], uncaptured.settings)
-    expected = checkpoint.state_tensors(uncaptured.state)
-    found = checkpoint.state_tensors(captured.state)
-    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    same_bits(uncaptured.state, captured.state)
 
 
 @GPU
@@ -92,26 +92,12 @@ def test_captured_steps_are_the_plain_ones_but_for_rounding(assembled, name):
 
 @GPU
 @pytest.mark.parametrize("name", ["classifier", "GAN with R1 and critic steps"])
-def test_a_captured_run_that_is_stopped_goes_on_to_the_same_bits(assembled, name):
+def test_a_captured_run_that_is_stopped_goes_on_to_the_same_bits(
+    assembled, same_bits, in_two_parts, name
+):
     whole = on_gpu(assembled, RUNS[name], "on")
     fit(whole.state, whole.train, [], whole.settings)
-    first = on_gpu(assembled, RUNS[name], "on")
-    first.state.clock = replace(first.state.clock, total_steps=30)
-
-    class Stop(Hook):
-        def due(self, step, total):
-            return step == 17
-
-        def __call__(self, state, metrics):
-            state.stop_reason = "enough"
-
-    fit(first.state, first.train, [Stop()], first.settings)
-    tensors = checkpoint.state_tensors(first.state)
-    again = on_gpu(assembled, RUNS[name], "on")
-    checkpoint.restore(again.state, tensors, checkpoint.progress_metadata(first.state))
-    fit(again.state, again.train, [], again.settings)
-    expected, found = checkpoint.state_tensors(whole.state), checkpoint.state_tensors(again.state)
-    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    same_bits(whole.state, in_two_parts(lambda: on_gpu(assembled, RUNS[name], "on"), 17))
 
 
 @GPU
@@ -309,7 +295,7 @@ def test_a_capture_that_fails_is_said_and_the_run_goes_on_without(
 
 @pytest.mark.parametrize("wanted", ["auto", "on"])
 def test_a_first_step_that_fails_is_taken_back_and_made_plainly(
-    assembled, no_gpu, monkeypatch, caplog, wanted
+    assembled, same_bits, no_gpu, monkeypatch, caplog, wanted
 ):
     """Whatever it was that nobody has thought of; with batch normalisation, averages and a GAN."""
     caplog.set_level("INFO")
@@ -332,8 +318,7 @@ def test_a_first_step_that_fails_is_taken_back_and_made_plainly(
         return
     fit(run.state, run.train, [], settings)
     assert caplog.messages == ["no CUDA graph: nobody has thought of this"]
-    expected, found = checkpoint.state_tensors(plain.state), checkpoint.state_tensors(run.state)
-    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    same_bits(plain.state, run.state)
 
 
 def begun_as_on_cuda(self, move, begin=OnDeviceSteps._begin):

@@ -122,28 +122,12 @@ def test_static_steps_give_the_bits_of_plain_ones(assembled, name):
 
 
 @pytest.mark.parametrize("kind", ["classifier", "GAN with lazy R1"])
-def test_a_static_run_that_is_stopped_goes_on_to_the_same_bits(assembled, kind):
+def test_a_static_run_that_is_stopped_goes_on_to_the_same_bits(
+    assembled, same_bits, in_two_parts, kind
+):
     whole, _ = made(assembled, RUNS[kind], static=True)
     fit(whole.state, whole.train, [], whole.settings)
-    first, _ = made(assembled, RUNS[kind], static=True)
-    first.state.stop_reason = None
-
-    class Stop(Note):
-        def due(self, step, total):
-            return step == 5
-
-        def __call__(self, state, metrics):
-            state.stop_reason = "enough"
-
-    fit(first.state, first.train, [Stop()], first.settings)
-    assert first.state.step == 5
-    tensors = checkpoint.state_tensors(first.state)
-    progress = checkpoint.progress_metadata(first.state)
-    again, _ = made(assembled, RUNS[kind], static=True)
-    checkpoint.restore(again.state, tensors, progress)
-    fit(again.state, again.train, [], again.settings)
-    expected, found = checkpoint.state_tensors(whole.state), checkpoint.state_tensors(again.state)
-    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    same_bits(whole.state, in_two_parts(lambda: made(assembled, RUNS[kind], static=True)[0], 5))
 
 
 @pytest.mark.parametrize("kind", ["classifier", "averaged", "GAN without classes, clipped, its"
@@ -157,7 +141,7 @@ def test_a_step_that_goes_wrong_leaves_all_as_it_was_and_raises_what_a_plain_one
         assembly, hooks = made(assembled, RUNS[kind], static=static)
         batches = assembly.train
         stored = batches._inputs.float()
-        spoilt = batches._indices(7 * batches.batch_size)[3]
+        spoilt = batches.indices(7)[3]
         batches._inputs = stored
 
         class Spoil(Note):
@@ -183,7 +167,7 @@ def test_a_step_that_goes_wrong_leaves_all_as_it_was_and_raises_what_a_plain_one
     assert all(torch.equal(p, s) for p, s in zip(plain, static, strict=True))
 
 
-def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled):
+def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled, same_bits):
     """From one of before the first step too, when optimizers have no state yet."""
     whole, _ = made(assembled, MLP, static=True)
     fit(whole.state, whole.train, [], whole.settings)
@@ -207,8 +191,7 @@ def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled):
             return True
 
     fit(run.state, run.train, [Always()], run.settings)
-    expected, found = checkpoint.state_tensors(whole.state), checkpoint.state_tensors(run.state)
-    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    same_bits(whole.state, run.state)
 
 
 def test_a_run_that_ends_or_is_stopped_is_looked_at_even_if_no_hook_is_due(assembled):

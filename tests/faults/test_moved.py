@@ -6,11 +6,13 @@ import re
 import shutil
 import stat
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from harness import fingerprint, start
 
+from trainwright.cli.commands import clean
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
 from trainwright.run.request import Request
@@ -122,19 +124,39 @@ def read_only(killed):
     shutil.rmtree(place)
 
 
-def test_a_folder_that_may_only_be_read_ends_with_6_and_says_so(read_only, resume, tmp_path):
-    def go_on():
+def unprivileged(function):
+    def call():
         if os.getuid() == 0:  # who may write everywhere
             os.setgid(65534)
             os.setuid(65534)
-        return resume(read_only)
+        return function()
 
-    before = {path: path.read_bytes() for path in read_only.rglob("*") if path.is_file()}
-    child = start(go_on, tmp_path / "output")
+    return call
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_may_only_be_read_ends_with_6_and_says_so(read_only, resume, tmp_path):
+    before = contents(read_only)
+    child = start(unprivileged(lambda: resume(read_only)), tmp_path / "output")
     assert child.wait() == 6, child.text
     assert f"cannot write to the run folder {read_only}" in child.text
     assert "Permission denied" in child.text
-    assert {path: path.read_bytes() for path in read_only.rglob("*") if path.is_file()} == before
+    assert "to go on with the run, copy the folder" in child.text
+    assert contents(read_only) == before
+
+
+def test_a_folder_that_may_be_written_to_in_part_is_not_cleaned_in_part(read_only, tmp_path):
+    (read_only / "checkpoints").chmod(0o777)
+    before = contents(read_only)
+    words = Namespace(root=read_only.parent, filters=["status=killed"], yes=True)
+    child = start(unprivileged(lambda: clean.execute(words)), tmp_path / "output")
+    assert child.wait() == 6, child.text
+    assert f"could not delete {read_only}: nothing of it was deleted" in child.text
+    assert "go on" not in child.text
+    assert contents(read_only) == before
 
 
 @pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "..", "a/../../b", "x" * 500, "a\nb"])

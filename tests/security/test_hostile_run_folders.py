@@ -217,3 +217,9 @@ def test_the_command_to_go_on_is_typed_as_it_stands(composed):
     config = composed("logger=mlflow", f"logger.mlflow.tracking_uri='{to}'")
     words = shlex.split(resume_command(Path("/my runs/1"), config))
     assert words == ["train", "trainer.resume=/my runs/1", f"logger.mlflow.tracking_uri={to}"]
+
+
+def test_the_command_to_go_on_trusts_the_classes_that_the_run_was_just_made_of(composed):
+    config = composed("model._target_=mine.Net", "+data.reader={_target_: mine.Reader}")
+    words = shlex.split(resume_command(Path("run"), config))
+    assert words == ["train", "trainer.resume=run", "trust=[mine.Net,mine.Reader]"]

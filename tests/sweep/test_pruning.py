@@ -1,6 +1,7 @@
 """Which runs are stopped: hand-made reports, one epoch apart."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,13 @@ def test_what_is_reported_twice_counts_once_and_torn_lines_do_not(tmp_path):
         file.write(json.dumps({"id": "b2"})[:5] + "\n")
     judge.verdict(10, clock, 0.5)
     assert read_reports(path) == {"a1": [Report(1.0, 9.0, 1.0, 0.5)]}
+
+
+@pytest.mark.parametrize("kind", ["median", "halving", "hyperband"])
+def test_after_nothing_means_from_the_first_step_on(kind, tmp_path):
+    judge = SweepJudge(replace(pruning(kind, path=tmp_path / "reports"), after="0%"), "a1")
+    assert judge.verdict(10, Clock(num_examples=100, batch_size=10, total_steps=90), 0.25) is None
+    assert read_reports(tmp_path / "reports") == {"a1": [Report(1.0, 9.0, 0.1, 0.25)]}
 
 
 @pytest.mark.parametrize("kind", ["median", "halving", "hyperband"])

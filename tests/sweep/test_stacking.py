@@ -47,6 +47,14 @@ def test_what_is_computed_must_be_the_same(config, other):
 
 
 @pytest.mark.parametrize(
+    "wrong",
+    [["model.dropout=oops"], ["model.dropout=null"], ["model=mlp_gan", "task.r1=oops"]],
+)
+def test_a_value_of_a_wrong_type_is_left_to_who_builds_it(config, wrong):
+    assert stack_key(config(*wrong))
+
+
+@pytest.mark.parametrize(
     ("overrides", "reason"),
     [(["trainer.accumulate=2"], "accumulate"), (["trainer.precision=fp16"], "fp16"),
      (["model=gan", "model.spectral_norm=true"], "spectral_norm"),

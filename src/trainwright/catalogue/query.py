@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainwright.catalogue.ranking import direction
-from trainwright.catalogue.record import Record
+from trainwright.catalogue.record import STATUSES, UNKNOWN, Record
 from trainwright.errors import ConfigError
 from trainwright.wording import nearest, printable
 
@@ -72,7 +72,20 @@ def parse_condition(word: str) -> Condition:
     key, operator, value = found.groups()
     if operator not in ("=", "!="):
         _amount(key, value)
+    elif key == "status":
+        _check_status(value)
     return Condition(key, operator, value)
+
+
+def _check_status(value: str) -> None:
+    """Raise ConfigError for what no run can be: `status!=finishd` would hold for every one."""
+    known = (*STATUSES, UNKNOWN)
+    for option in map(str.strip, value.split(",")):
+        if not fnmatch.filter(known, option):
+            raise ConfigError(
+                f"status={printable(option)}: there is no such status{nearest(option, known)}\n"
+                f"  a run is one of: {', '.join(known)}"
+            )
 
 
 def value_of(run: Record, key: str) -> Any:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from trainwright.cli.process import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
+from trainwright.config.stored import refuse_trust
 from trainwright.data.early import begin_reading
 from trainwright.errors import ConfigError
 from trainwright.report.drawing import Artist
@@ -41,6 +42,8 @@ def run_job(config: DictConfig) -> float:
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)
+    if config.trainer.resume is None:
+        refuse_trust(config)
     # What can be refused without torch has been: that takes seconds to import.
     with _artist_for(config, hydra) as artist:
         return _train(config, overrides, hydra, artist)

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.config.build import TRUSTED_TARGETS
 from trainwright.config.compose import check_sections
 from trainwright.errors import CheckpointError, ConfigError
-from trainwright.wording import printable
+from trainwright.wording import nearest, printable
 
 
 def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
@@ -49,8 +49,14 @@ def addresses(config: DictConfig) -> dict[str, str]:
 
 
 def resume_command(run: Path, config: DictConfig) -> str:
-    """What is typed to go on with the run of that folder; see `refuse_addresses`."""
+    """What is typed to go on with the run of that folder, which has been built in this process.
+
+    With what `refuse_addresses` and `trusted_targets` want to be told again.
+    """
     typed = {"trainer.resume": str(run), **addresses(config)}
+    own = sorted(_targets(config) - TRUSTED_TARGETS)
+    if own:
+        typed["trust"] = f"[{','.join(own)}]"
     return " ".join(["train", *(shlex.quote(f"{key}={value}") for key, value in typed.items())])
 
 
@@ -72,22 +78,43 @@ def refuse_addresses(stored: DictConfig, typed: Collection[str]) -> None:
 def trusted_targets(stored: DictConfig, trust: Iterable[str]) -> frozenset[str]:
     """Our own targets and those that the user trusts by name: what may be built.
 
-    Raises ConfigError that names every class of the config which is neither.
+    Raises ConfigError that names every class of the config which is neither, or one that is trusted
+    and not in the config.
     """
-    trusted = TRUSTED_TARGETS | frozenset(trust)
-    unknown = set(_targets(OmegaConf.to_container(stored))) - trusted
+    wanted, named = _targets(stored), frozenset(trust)
+    unknown = wanted - TRUSTED_TARGETS - named
     if unknown:
         raise ConfigError(
             f"this run builds what is not trainwright's own: {', '.join(sorted(unknown))}\n"
             "  a checkpoint from elsewhere could run any code that way; if you know these, add\n"
-            f"  'trust=[{','.join(sorted(unknown | (trusted - TRUSTED_TARGETS)))}]'"
+            f"  'trust=[{','.join(sorted(wanted - TRUSTED_TARGETS))}]'"
         )
-    return trusted
+    needless = sorted(named - wanted)
+    if needless:
+        raise ConfigError(
+            f"trust={printable(needless[0])} has no effect: this run builds no such class"
+            f"{nearest(needless[0], wanted)}\n  leave it out"
+        )
+    return TRUSTED_TARGETS | named
 
 
-def _targets(node: Any) -> Iterator[str]:
+def refuse_trust(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a new run is told what to trust, which only stored ones ask."""
+    if config["trust"]:
+        raise ConfigError(
+            f"trust=[{','.join(config['trust'])}] has no effect: what you type yourself is built\n"
+            "  it is for going on with a run: trainer.resume=...; leave it out"
+        )
+
+
+def _targets(config: DictConfig) -> frozenset[str]:
+    """Everything that a config would build."""
+    return frozenset(_targets_below(OmegaConf.to_container(config)))
+
+
+def _targets_below(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if "_target_" in node:
             yield str(node["_target_"])
         for value in node.values():
-            yield from _targets(value)
+            yield from _targets_below(value)

@@ -121,8 +121,7 @@ class Batches:
         themselves as stored, (B, ...), and their targets (B,) where there are any. Where mirror
         images alternate, first of all which examples are mirrored, (B,).
         """
-        position = step * self.batch_size
-        material = [self._indices(position)] if self._is_resident else self._shuffled(step)
+        material = [self.indices(step)] if self._is_resident else self._shuffled(step)
         mirrored = self._mirrored(step)
         return material if mirrored is None else [mirrored, *material]
 
@@ -145,32 +144,41 @@ class Batches:
         for start in range(0, num_examples, batch_size):
             stop = min(start + batch_size, num_examples)
             indices = torch.arange(start, stop, device=self._inputs.device)
-            yield self._in_format(self._take(indices))
+            yield self.taken(indices)
 
     @property
     def _is_resident(self) -> bool:
         """Whether all examples are on the device, and no file that is read as they are needed."""
         return self._read_ahead is None and self._inputs.device.type == self._device.type
 
-    def _shuffled(self, step: int) -> list[Tensor]:
-        indices = self._indices(step * self.batch_size)
-        if self._read_ahead is None:
-            return self._stored(indices)
-        if self._read_ahead.is_worth_it:
-            self._read_ahead.ask_for(self._indices((step + STEPS_AHEAD) * self.batch_size))
-        with self._read_ahead.watching(self.batch_size):
-            return self._stored(indices)
-
-    def _indices(self, position: int, num_batches: int = 1) -> Tensor:
-        """Where the examples of so many batches from `position` of the stream on are stored."""
-        num = num_batches * self.batch_size
-        epoch, start = divmod(position, self.num_examples)
+    def indices(self, step: int, num_steps: int = 1) -> Tensor:
+        """Where the examples of so many batches from that of `step` on are stored, one by one."""
+        num = num_steps * self.batch_size
+        epoch, start = divmod(step * self.batch_size, self.num_examples)
         indices = self._order(epoch)[start : start + num]
         while len(indices) < num:
             epoch += 1
             missing = num - len(indices)
             indices = torch.cat([indices, self._order(epoch)[:missing]])
         return indices
+
+    def taken(self, indices: Tensor) -> Batch:
+        """The examples that are stored there, (B,), as they are."""
+        return self._in_format(self._normalised(self._stored(indices)))
+
+    def are_taken_from(self, other: "Batches") -> bool:
+        """Whether batches are examples in memory as they are, the same ones that `other` has."""
+        is_plain = self._read_ahead is None and self._augment is None
+        return is_plain and self._inputs is other._inputs
+
+    def _shuffled(self, step: int) -> list[Tensor]:
+        indices = self.indices(step)
+        if self._read_ahead is None:
+            return self._stored(indices)
+        if self._read_ahead.is_worth_it:
+            self._read_ahead.ask_for(self.indices(step + STEPS_AHEAD))
+        with self._read_ahead.watching(self.batch_size):
+            return self._stored(indices)
 
     @property
     def _alternates(self) -> bool:
@@ -187,11 +195,10 @@ class Batches:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "alternating flip"))
             coins = torch.rand(self.num_examples, generator=generator) < 0.5
             self._coins = coins.to(self._inputs.device)
-        position = step * self.batch_size
-        epoch, start = divmod(position, self.num_examples)
+        epoch, start = divmod(step * self.batch_size, self.num_examples)
         places = torch.arange(start, start + self.batch_size, device=self._coins.device)
         is_odd = (epoch + places // self.num_examples) % 2 == 1
-        return self._moved(self._coins[self._indices(position)] ^ is_odd)
+        return self._moved(self._coins[self.indices(step)] ^ is_odd)
 
     def _order(self, epoch: int) -> Tensor:
         """The shuffled order of one pass over the data, kept while batches come from it."""
@@ -201,9 +208,6 @@ class Batches:
             order = torch.randperm(self.num_examples, generator=generator)
             self._orders[epoch] = self._moved(order) if self._is_resident else order
         return self._orders[epoch]
-
-    def _take(self, indices: Tensor) -> Batch:
-        return self._normalised(self._stored(indices))
 
     def _stored(self, indices: Tensor) -> list[Tensor]:
         """Inputs, and targets where there are any, as they are stored, on the device."""

@@ -8,7 +8,7 @@ the input: torch cannot compile what is differentiated twice.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,16 +27,18 @@ def compile_networks(task: Task) -> None:
     """
     _check_compiler(next(task.parameters()).device)
     torch.compiler.reset()  # what earlier runs of this process have compiled counts towards a limit
-    story = _Story()
-    for network in task.compilable.values():
+    story, compiled = _Story(), {}
+    for name, network in task.compilable.items():
         # The slot of nn.Module.compile(): a copy of the module does not take it over.
-        network._compiled_call_impl = _Compiled(network, story)
+        network._compiled_call_impl = compiled[name] = _Compiled(network, story)
+    _warn_of_what_is_not_called(task, compiled)
 
 
 class _Compiled:
     """Calls a network as compiled code where it is trained, else as it is written."""
 
     def __init__(self, network: nn.Module, story: "_Story") -> None:
+        self.is_called = False  # in a training step
         self._network = network
         self._story = story
         self._as_written: Callable[..., Any] = network._call_impl
@@ -47,6 +49,7 @@ class _Compiled:
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         is_trained = self._network.training and torch.is_grad_enabled()
+        self.is_called |= is_trained
         if not is_trained or any(map(_is_looked_through, (*inputs, *named.values()))):
             return self._as_written(*inputs, **named)
         if not self._story.is_told:
@@ -57,6 +60,26 @@ class _Compiled:
 def _is_looked_through(value: Any) -> bool:
     """Whether the gradient at an input is asked for."""
     return isinstance(value, Tensor) and value.is_leaf and value.requires_grad
+
+
+def _warn_of_what_is_not_called(task: Task, compiled: Mapping[str, _Compiled]) -> None:
+    """Say, when each player has had a turn, which networks no turn has called as modules."""
+    still_to_move = set(task.players)
+
+    def turn_ended(_: nn.Module, turn: tuple[Any, ...], __: Any) -> None:
+        still_to_move.discard(turn[0])
+        if still_to_move:
+            return
+        handle.remove()
+        for name in [name for name, network in compiled.items() if not network.is_called]:
+            log.warning(
+                "%s is not compiled: %s does not call it as a module, as self.%s(...) does",
+                name,
+                type(task).__name__,
+                name,
+            )
+
+    handle = task.register_forward_hook(turn_ended)
 
 
 class _Story:

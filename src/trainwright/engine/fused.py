@@ -31,6 +31,25 @@ class OnDevice(NamedTuple):
     found_inf: Tensor
 
 
+class _Group(NamedTuple):
+    """What a kernel is made of: a group of an optimizer, and what is read on the device instead."""
+
+    optimizer: Optimizer
+    settings: dict[str, Any]
+    counts: bool
+    rate: Tensor | None = None
+    found_inf: Tensor | None = None
+
+    @property
+    def lr(self) -> float | Tensor:
+        """The learning rate: the device's where there is one, else the host's."""
+        return self.settings["lr"] if self.rate is None else self.rate
+
+    def state(self, name: str) -> list[Tensor]:
+        """What the optimizer keeps under a name, a parameter after the other."""
+        return [self.optimizer.state[parameter][name] for parameter in self.settings["params"]]
+
+
 def fused_kernels(
     optimizer: Optimizer, *, counts: bool = True, on_device: OnDevice | None = None
 ) -> list[Kernel] | None:
@@ -42,11 +61,12 @@ def fused_kernels(
     make = _MAKERS.get(type(optimizer))
     if make is None or not is_fused(optimizer):
         return None
+    groups = optimizer.param_groups
     if on_device is None:
-        return [make(optimizer, group, counts, None, None) for group in optimizer.param_groups]
+        return [make(_Group(optimizer, group, counts)) for group in groups]
     return [
-        make(optimizer, group, counts, rate, on_device.found_inf)
-        for group, rate in zip(optimizer.param_groups, on_device.rates, strict=True)
+        make(_Group(optimizer, group, counts, rate, on_device.found_inf))
+        for group, rate in zip(groups, on_device.rates, strict=True)
     ]
 
 
@@ -66,98 +86,74 @@ def has_begun(optimizer: Optimizer) -> bool:
     return all(parameter in optimizer.state for parameter in owners)
 
 
-def _adam(
-    optimizer: Optimizer,
-    group: dict[str, Any],
-    counts: bool,
-    rate: Tensor | None,
-    found_inf: Tensor | None,
-) -> Kernel:
-    parameters = group["params"]
-    states = [optimizer.state[parameter] for parameter in parameters]
-    steps = [state["step"] for state in states]
-    means = [state["exp_avg"] for state in states]
-    squares = [state["exp_avg_sq"] for state in states]
-    maxima = [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else []
-    kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
-    beta1, beta2 = group["betas"]
+def _adam(group: _Group) -> Kernel:
+    settings, found_inf = group.settings, group.found_inf
+    steps, means, squares = (group.state(name) for name in ("step", "exp_avg", "exp_avg_sq"))
+    maxima = group.state("max_exp_avg_sq") if settings["amsgrad"] else []
+    kernel = torch._fused_adamw_ if settings["decoupled_weight_decay"] else torch._fused_adam_
+    beta1, beta2 = settings["betas"]
 
     def move(gradients: list[Tensor]) -> None:
-        if counts and found_inf is None:
+        if group.counts and found_inf is None:
             torch._foreach_add_(steps, 1)
-        elif counts and found_inf is not None:
+        elif group.counts and found_inf is not None:
             torch._foreach_add_(steps, [1 - found_inf] * len(steps))
         kernel(
-            parameters,
+            settings["params"],
             gradients,
             means,
             squares,
             maxima,
             steps,
-            amsgrad=group["amsgrad"],
-            lr=group["lr"] if rate is None else rate,
+            amsgrad=settings["amsgrad"],
+            lr=group.lr,
             beta1=beta1,
             beta2=beta2,
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=group["maximize"],
+            weight_decay=settings["weight_decay"],
+            eps=settings["eps"],
+            maximize=settings["maximize"],
             found_inf=found_inf,
         )
 
     return move
 
 
-def _sgd(
-    optimizer: Optimizer,
-    group: dict[str, Any],
-    counts: bool,
-    rate: Tensor | None,
-    found_inf: Tensor | None,
-) -> Kernel:
-    parameters = group["params"]
-    has_momentum = group["momentum"] != 0
-    buffers = [optimizer.state[p]["momentum_buffer"] for p in parameters] if has_momentum else []
+def _sgd(group: _Group) -> Kernel:
+    settings = group.settings
+    buffers = group.state("momentum_buffer") if settings["momentum"] != 0 else []
 
     def move(gradients: list[Tensor]) -> None:
         torch._fused_sgd_(
-            parameters,
+            settings["params"],
             gradients,
             buffers,
-            weight_decay=group["weight_decay"],
-            momentum=group["momentum"],
-            lr=group["lr"] if rate is None else rate,
-            dampening=group["dampening"],
-            nesterov=group["nesterov"],
-            maximize=group["maximize"],
+            weight_decay=settings["weight_decay"],
+            momentum=settings["momentum"],
+            lr=group.lr,
+            dampening=settings["dampening"],
+            nesterov=settings["nesterov"],
+            maximize=settings["maximize"],
             is_first_step=False,
-            found_inf=found_inf,
+            found_inf=group.found_inf,
         )
 
     return move
 
 
-def _muon(
-    optimizer: Optimizer,
-    group: dict[str, Any],
-    counts: bool,
-    rate: Tensor | None,
-    found_inf: Tensor | None,
-) -> Kernel:
-    parameters = group["params"]
-    means = [optimizer.state[parameter]["momentum_buffer"] for parameter in parameters]
+def _muon(group: _Group) -> Kernel:
+    settings, found_inf = group.settings, group.found_inf
+    means = group.state("momentum_buffer")
 
     def move(gradients: list[Tensor]) -> None:
-        lr = group["lr"] if rate is None else rate
-        for parameter, gradient, mean in zip(parameters, gradients, means, strict=True):
-            olds, news = (parameter, mean), moved_by_muon(parameter, gradient, mean, group, lr)
-            for old, new in zip(olds, news, strict=True):
+        for parameter, gradient, mean in zip(settings["params"], gradients, means, strict=True):
+            moved = moved_by_muon(parameter, gradient, mean, settings, group.lr)
+            for old, new in zip((parameter, mean), moved, strict=True):
                 old.copy_(new if found_inf is None else torch.where(found_inf != 0, old, new))
 
     return move
 
 
-_Maker = Callable[[Optimizer, dict[str, Any], bool, Tensor | None, Tensor | None], Kernel]
-_MAKERS: dict[type[Optimizer], _Maker] = {
+_MAKERS: dict[type[Optimizer], Callable[[_Group], Kernel]] = {
     Adam: _adam,
     AdamW: _adam,
     SGD: _sgd,

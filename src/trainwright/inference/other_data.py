@@ -1,6 +1,6 @@
 """The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -24,11 +24,19 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     """
     if any(word.split("=")[0] == "data" for word in overrides):
         config = _composed(overrides)
-        allow = None  # typed, not read from a run
+        allow = None  # all is typed, and nothing read from a run
     else:
-        config, allow = _changed(trained.config, overrides), trained.allow
+        config = _changed(trained.config, overrides)
+        allow = trained.allow.union(_typed_targets(overrides))
     node, _ = section(config, "data", "augment")
     return _fitted(build(Dataset, node, key="data", facts={}, allow=allow), trained.info)
+
+
+def _typed_targets(overrides: Sequence[str]) -> Iterator[str]:
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if key.endswith("._target_"):
+            yield value
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:

@@ -6,8 +6,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trainwright.config.stored import refuse_addresses, stored_config, trusted_targets
-from trainwright.errors import CheckpointError
+from trainwright.config.stored import (
+    refuse_addresses,
+    resume_command,
+    stored_config,
+    trusted_targets,
+)
+from trainwright.errors import CheckpointError, DiskError
 from trainwright.lock import RunLock
 from trainwright.run.changes import NOT_CHANGES, apply_changes, key_of
 from trainwright.run.continuing import Resume
@@ -31,7 +36,7 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     folder = RunFolder.existing(str(config.trainer.resume))
     folder.refuse_ways_out()
     with contextlib.ExitStack() as if_refused:
-        lock = if_refused.enter_context(RunLock(folder.path).acquire())
+        lock = if_refused.enter_context(_lock(folder))
         found = read(named) if named.is_file() else newest_whole(folder)
         stored = stored_config(found.path, found.metadata)
         total = _total_steps(found)
@@ -47,6 +52,15 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     )
 
 
+def _lock(folder: RunFolder) -> RunLock:
+    try:
+        return RunLock(folder.path).acquire()
+    except DiskError as error:
+        raise DiskError(
+            f"{error}\n  to go on with the run, copy the folder to where you may write"
+        ) from error
+
+
 def finished(request: Request) -> str | None:
     """What to tell who resumes a run that is finished; None if there is something left to do."""
     assert request.resume is not None
@@ -58,8 +72,8 @@ def finished(request: Request) -> str | None:
         return None
     return (
         f"this run is finished: it ended at step {step}, and nothing is left to do\n"
-        f"  to go on with it: train trainer.resume={folder.path} trainer.steps={2 * step}"
-        " trainer.schedule_until=100%\n"
+        f"  to go on with it: {resume_command(folder.path, request.config)}"
+        f" trainer.steps={2 * step} trainer.schedule_until=100%\n"
         "  which stretches its schedule: the learning rate rises to where that now has it"
     )
 

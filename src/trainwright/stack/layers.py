@@ -97,14 +97,16 @@ class _AllAtOnce(torch.autograd.Function):
 
 def _steps(layers: Sequence[tuple[nn.Module, Held]], draws: Draws) -> Iterable[Step]:
     """What each layer does; a dense one and the ReLU behind it are one step."""
-    before: nn.Module | None = None
-    for number, (layer, held) in enumerate(layers):
-        if isinstance(layer, nn.Linear):
-            has_relu = any(type(after) is nn.ReLU for after, _ in layers[number + 1 : number + 2])
-            yield _linear(held, has_relu)
-        elif not (type(layer) is nn.ReLU and isinstance(before, nn.Linear)):
+    ahead = list(layers)
+    while ahead:
+        layer, held = ahead.pop(0)
+        if type(layer) is not nn.Linear:
             yield _KINDS[type(layer)](layer, held, draws)
-        before = layer
+            continue
+        has_relu = bool(ahead) and type(ahead[0][0]) is nn.ReLU
+        if has_relu:
+            ahead.pop(0)
+        yield _linear(held, has_relu)
 
 
 def _linear(held: Held, has_relu: bool) -> Step:

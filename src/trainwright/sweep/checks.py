@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 
+from trainwright.engine.clock import Clock
 from trainwright.errors import ConfigError
 from trainwright.sweep.ranking import PARAMETERS
 from trainwright.sweep.settings import SweepSettings
@@ -29,6 +30,10 @@ def check(wanted: SweepSettings, *, has_own_launcher: bool) -> None:
     if wanted.job is not None:
         raise ConfigError("sweep.job is for a single job: leave out -m")
     _refuse_without_effect(wanted, ("sampler", "storage"), "sweep=optuna", wanted.kind == "optuna")
+    try:
+        Clock(num_examples=1, batch_size=1, total_steps=1).steps(wanted.prune_after)
+    except ValueError as error:
+        raise ConfigError(f"sweep.prune_after: {error}") from None
     searches = wanted.kind in ("random", "optuna")
     _refuse_without_effect(wanted, ("trials",), "sweep=random and sweep=optuna", searches)
     _refuse_without_effect(wanted, OF_PRUNING, "sweep.prune", wanted.prune is not None)

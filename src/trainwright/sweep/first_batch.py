@@ -40,7 +40,7 @@ def rehearse(task: Mapping[str, Any], find_data: FindData) -> None:
     the rehearsal goes on, so that a model that kills this process is known.
     """
     torch.set_num_threads(task["threads"])
-    rehearsal = _Rehearsal(find_data)
+    rehearsal, is_wrong = _Rehearsal(find_data), False
     with Path(task["result"]).open("a", buffering=1) as file:
         # Jobs with the same model one after the other: only one is in memory at a time.
         for job in sorted(task["jobs"], key=lambda job: model_key(job["config"])):
@@ -52,7 +52,10 @@ def rehearse(task: Mapping[str, Any], find_data: FindData) -> None:
             except Exception as error:
                 first = (str(error).strip().splitlines() or [""])[0]
                 found = {"error": f"{type(error).__name__}: {first}", "code": 1}
+            is_wrong |= "error" in found
             file.write(json.dumps({"id": job["id"], **found}) + "\n")
+        if is_wrong:  # nothing will be started, and that job may be one of a group
+            return
         for configs in task["groups"]:
             file.write(json.dumps(_tried(configs, find_data)) + "\n")
 

@@ -155,11 +155,13 @@ class SweepJudge:
 
     def verdict(self, step: int, clock: Clock, value: float) -> str | None:
         """Why the run should stop after `step` steps with this value; None: go on."""
+        # After 0 steps there is nothing to compare, and no rung would lie above a rung there.
+        first = max(1, math.ceil(clock.steps(self._pruning.after)))
         line = {
             "id": self._job_id,
             "epoch": round(clock.epochs(step), 6),
             "total": round(clock.epochs(clock.total_steps), 6),
-            "first": round(clock.epochs(math.ceil(clock.steps(self._pruning.after))), 6),
+            "first": round(clock.epochs(first), 6),
             "value": value,
         }
         path = Path(self._pruning.path)

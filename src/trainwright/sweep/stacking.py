@@ -158,13 +158,16 @@ def against(config: Mapping[str, Any]) -> str | None:
 
 
 def stack_key(config: Mapping[str, Any]) -> str:
-    """Text that is the same for configs whose runs can share their steps."""
+    """Text that is the same for configs whose runs can share their steps.
+
+    Their values may be wrong still: only a constructor knows.
+    """
     kept = without(config, OWN)
     model = kept["model"]
     if "dropout" in model:  # where it is 0 there is no such layer
-        kept["model"] = {**model, "dropout": model["dropout"] > 0}
+        kept["model"] = {**model, "dropout": model["dropout"] != 0}
     task = kept["task"]
     if "r1" in task:  # and where this is 0, no such penalty
-        is_on = task["loss"] != "wasserstein_gp" if task["r1"] == "auto" else task["r1"] > 0
+        is_on = task["loss"] != "wasserstein_gp" if task["r1"] == "auto" else task["r1"] != 0
         kept["task"] = {**task, "r1": is_on}
     return json.dumps(kept, sort_keys=True)

@@ -158,11 +158,17 @@ def test_mistakes_are_named(words, code, said, call, real_root):
 
 
 OWN = """
+from trainwright.data.dataset import Dataset
+from trainwright.data.digits import load_digits_dataset
 from trainwright.nn.mlp import MLP
 
 
 class Net(MLP):
     pass
+
+
+def digits(**options) -> Dataset:
+    return load_digits_dataset(**options)
 """
 
 
@@ -179,7 +185,14 @@ def test_a_class_of_ones_own_is_found_in_the_working_directory_when_trusted(
     code, _, err = call("evaluate", "own", "resamples=0")
     assert code == 2
     assert "trust=[mine_for_evaluate.Net]" in err
-    assert call("evaluate", "own", "resamples=0", "trust=mine_for_evaluate.Net")[0] == 0
+    trusted = ("evaluate", "own", "resamples=0", "trust=mine_for_evaluate.Net")
+    assert call(*trusted)[0] == 0
+    # What is typed needs no trust; and of what is trusted nothing goes unused.
+    assert call(*trusted, "data._target_=mine_for_evaluate.digits")[0] == 0
+    code, _, err = call(*trusted[:-1], "trust=mine_for_evaluate.Net,mine_for_evaluate.Nett")
+    assert code == 2
+    assert "mine_for_evaluate.Nett has no effect" in err
+    assert "did you mean mine_for_evaluate.Net?" in err
 
 
 def test_prints_tables_writes_pictures_where_asked_and_never_into_the_run(

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """List, ask, delete. Raises DiskError where a folder cannot be deleted."""
+    """List, ask, delete. Raises DiskError where folders cannot be deleted: all others are."""
     conditions = [parse_condition(word) for word in arguments.filters]
     everything = find_runs(arguments.root)
     require_known([condition.key for condition in conditions], everything)
@@ -52,13 +52,24 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     sizes = [_size(run.path) for run in chosen]
     print("\n".join(_table(chosen, sizes)))
-    total = f"{len(chosen):,} {'run' if len(chosen) == 1 else 'runs'}, {size_text(sum(sizes))}"
-    if not arguments.yes and not _agreed(total):
+    if not arguments.yes and not _agreed(_total(sizes)):
         return 0
-    for run in chosen:
-        _delete(run, arguments.root)
-    print(f"deleted {total}")
+    freed, errors = [], []
+    for run, size in zip(chosen, sizes, strict=True):
+        try:
+            if _delete(run, arguments.root):
+                freed.append(size)
+        except DiskError as error:
+            errors.append(error)
+    print(f"deleted {_total(freed)}")
+    if errors:
+        others = f"\n  and {len(errors) - 1:,} more" if len(errors) > 1 else ""
+        raise DiskError(f"{errors[0]}{others}") from errors[0]
     return 0
+
+
+def _total(sizes: Sequence[int]) -> str:
+    return f"{len(sizes):,} {'run' if len(sizes) == 1 else 'runs'}, {size_text(sum(sizes))}"
 
 
 def _has_nothing(run: Record) -> bool:
@@ -105,26 +116,37 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _delete(run: Record, root: Path) -> None:
-    """Delete a run's folder, and those above it that are then empty, up to the root."""
+def _delete(run: Record, root: Path) -> bool:
+    """Delete a run's folder, and those above it that are then empty, up to the root.
+
+    False where it has been resumed meanwhile. Raises DiskError where it cannot be deleted; one that
+    may not be written to, or in part not, is left whole.
+    """
     where = root.resolve()
     inside = run.path.parent.resolve().is_relative_to(where)
     if run.path.is_symlink() or not inside:  # replaced by a link while we asked
         raise DiskError(f"{run.path} is no folder of {root} any more; nothing of it was deleted")
+    for folder in [run.path.parent, *(Path(where) for where, _, _ in os.walk(run.path))]:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise DiskError(
+                f"could not delete {run.path}: nothing of it was deleted\n"
+                f"  Permission denied: {folder}"
+            )
     try:
         with RunLock(run.path).acquire():  # so that nobody resumes it meanwhile
             shutil.rmtree(run.path)  # removes links, not what they lead to
     except CheckpointError:
         print(f"{printable(run.name)} has been resumed while we asked, and was left alone")
-        return
+        return False
     except OSError as error:
         raise DiskError(
             f"could not delete {run.path}\n  {error.strerror}: {error.filename}"
         ) from error
     for folder in run.path.parents:
         if folder.resolve() == where:
-            return
+            break
         try:
             folder.rmdir()
         except OSError:  # other runs are in it
-            return
+            break
+    return True

@@ -19,7 +19,7 @@ EXAMPLES = """\
   runs diff 103005 104512
   runs diff outputs/2026-11-22/103005-gan-mnist /mnt/colleague/run --json"""
 
-MISSING = "-"
+MISSING = object()  # which no value of a config is
 # Where a run lies and what it was called makes no difference.
 NOT_COMPARED = ("run.root", "run.name", "run.dir", "trainer.resume")
 
@@ -74,7 +74,7 @@ def _differences(
 
 
 def _with_nulls(differing: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
-    return {key: [None if v == MISSING else v for v in pair] for key, pair in differing.items()}
+    return {key: [None if v is MISSING else v for v in pair] for key, pair in differing.items()}
 
 
 def _surroundings(run: Record) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _metric_lines(a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
     cells = [
         [
             name,
-            *(text.get(name, MISSING) for text in texts),
+            *(text.get(name, "-") for text in texts),
             f"{b[name] - a[name]:+.4g}" if name in a and name in b else "",
         ]
         for name in names
@@ -109,4 +109,6 @@ def _metric_lines(a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
 
 
 def _text(value: Any) -> str:
+    if value is MISSING:
+        return "-"
     return f"{value:,}" if type(value) is int else value_text(value)
