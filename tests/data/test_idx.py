@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainwright.data import idx_source
+from trainwright.data import idx
 from trainwright.data.idx import load_idx, read_idx
 from trainwright.errors import ConfigError, DataError
 
@@ -103,7 +103,7 @@ def test_wrong_sizes_are_refused_before_any_file_is_looked_for(tmp_path):
 
 
 def test_the_table_names_four_files_with_sound_hashes_and_https_mirrors_each():
-    for source in idx_source.SOURCES.values():
+    for source in idx.SOURCES.values():
         assert len(source.files) == 4
         assert len(source.class_names) == 10
         assert len({sha256 for _, sha256 in source.files.values()}) == 4

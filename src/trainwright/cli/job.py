@@ -20,7 +20,6 @@ from trainwright.cli.process import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.stored import refuse_trust
-from trainwright.data.early import begin_reading
 from trainwright.errors import ConfigError
 from trainwright.report.drawing import Artist
 
@@ -53,7 +52,6 @@ def _train(
     config: DictConfig, overrides: list[str], hydra: HydraConf, artist: Artist | None
 ) -> float:
     """Run, or go on with a run. Returns and exits as `run_job` does."""
-    begin_reading(config.data)
     with imports_of_torch():
         from trainwright.run.resume import finished, resume_request
         from trainwright.run.run import run
