@@ -25,6 +25,7 @@ WRONG = [
     ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; trainer accepts"),
     ("trainer.early_stoping.patience=3", 2, "did you mean trainer.early_stopping.patience?"),
     ("model.width=[3]", 2, "did you mean model.widths?; model accepts"),
+    ("data=folder data.path=here model.width=[3]", 2, "did you mean model.widths?; model accepts"),
     ("data.augment.flp=true", 2, "did you mean data.augment.flip?"),
     ("run.nmae=x", 2, "did you mean run.name?"),
     ("+foo=1", 2, "foo: there is no such key; accepted are: data, logger"),
@@ -94,6 +95,9 @@ WRONG = [
     ("trust=[mine.Net]", 2, "trust=[mine.Net] has no effect; trainer.resume"),
     ("-m seed=0,1 trust=[mine.Net]", 2, "trust=[mine.Net] has no effect"),
     ("-m seed=0,1 sweep.prune=halving sweep.prune_after=soon", 2, "sweep.prune_after; '2 epochs'"),
+    ("-m trainer.threads=1,2", 2, "trainer.threads=1 and trainer.threads=2 make the same run"),
+    ("-m sweep=optuna seed=0,1", 2, "sweep=optuna has nothing to draw"),
+    ("-m sweep=optuna seed=int(interval(0,9)) optimizer.lr=1,2", 2, "seed is an interval; seed=1"),
 ]
 
 
@@ -143,6 +147,7 @@ def test_image_folders_that_make_no_dataset_are_refused(run_main, empty, tmp_pat
     refusal(3, "holds no images")
     for number in range(4):
         picture(folder / "cat" / f"{number}.png")
+    refusal(2, "task=classifier; images has but one: cat")
     picture(folder / "loose.png")
     refusal(3, "is mixed; loose.png")
     (folder / "loose.png").unlink()

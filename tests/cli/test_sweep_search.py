@@ -122,6 +122,16 @@ def test_each_metric_needs_a_mode(run_main, empty):
 
 
 @pytest.mark.slow
+def test_a_metric_that_no_job_logs_is_named_with_the_nearest_and_costs_no_training(run_train):
+    typed = ("-m", "seed=0,1", "trainer=smoke", "trainer.plots=false", "sweep.mode=max")
+    wrong = run_train(*typed, "sweep.metric=acuracy")
+    assert "no job has logged validation/acuracy; did you mean validation/accuracy?" in wrong.out
+    right = run_train(*typed, "sweep.metric=accuracy")
+    assert "2 done already" in right.out
+    assert "no job has logged" not in right.out
+
+
+@pytest.mark.slow
 def test_submitit_works_on_the_same_folders(run_train, empty):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     typed = ("-m", "trainer=smoke", "model.widths=[8]", "seed=0,1", "hydra/launcher=submitit_local")

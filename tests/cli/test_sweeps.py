@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from trainwright.cli import runs
+from trainwright.cli.commands.sweep import find_sweep
 from trainwright.engine import checkpoint
 
 pytestmark = pytest.mark.timeout(1800)  # for a machine that is busy with other things
@@ -142,9 +144,24 @@ def test_the_verdict_is_there_any_time(swept, monkeypatch, capsys):
             runs.main(["sweep", name])
         assert stop.value.code == 0
         assert "again: train trainer=smoke" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as stop:
-        runs.main(["sweep", "nothing"])
-    assert stop.value.code == 2
+    monkeypatch.chdir(sweep_of(swept))
+    for words in (["last"], []):
+        with pytest.raises(SystemExit) as stop:
+            runs.main(["sweep", *words])
+        assert stop.value.code == 0
+    for folder in (swept, sweep_of(swept)):
+        monkeypatch.chdir(folder)
+        with pytest.raises(SystemExit) as stop:
+            runs.main(["sweep", "nothing"])
+        assert stop.value.code == 2
+
+
+def test_a_sweep_of_just_that_name_is_meant(tmp_path):
+    for name in ("rates", "rates-and-widths"):
+        (tmp_path / name / ".sweep").mkdir(parents=True)
+        (tmp_path / name / ".sweep" / "plan.json").write_text("{}")
+    assert find_sweep("rates", tmp_path).path.name == "rates"
+    assert find_sweep("widths", tmp_path).path.name == "rates-and-widths"
 
 
 @pytest.mark.slow
@@ -194,6 +211,21 @@ def test_a_mistake_that_only_a_constructor_knows_is_found_before_anything_starts
 
 
 @pytest.mark.slow
+def test_a_folder_takes_no_jobs_that_cannot_be_compared_with_its_own(run_train, empty):
+    """They would lie at the same points, as further seeds of the same settings."""
+    rates = ("-m", *QUICK, "sweep.dir=mine", "sweep.rehearse=false", "optimizer.lr=1e-2,1e-3")
+    assert run_train(*rates).code == 0
+    before = (empty / "mine" / "sweep.csv").read_text()
+    other = run_train(*rates, "trainer.steps=3")
+    assert other.code == 2
+    assert "sweep.dir=mine holds another sweep: train -m trainer=smoke" in other.err
+    assert "what differs: trainer.steps=3\n" in other.err
+    assert (empty / "mine" / "sweep.csv").read_text() == before
+    more = run_train(*rates, "trainer.batch_size=8,16", "trainer.log_every=3")
+    assert "sweep: 4 jobs" in more.out, more.err
+
+
+@pytest.mark.slow
 def test_a_dry_run_leaves_nothing(run_train, empty):
     result = run_train("-m", *QUICK, "seed=0,1,2", "sweep.dry_run=true")
     assert result.code == 0
@@ -236,6 +268,40 @@ def test_a_sweep_that_was_stopped_and_typed_again_is_the_sweep_that_was_not(
 
 
 @pytest.mark.slow
+def test_a_job_whose_newest_checkpoint_is_lost_goes_on_from_another(run_train, empty):
+    """Its folder was deleted, with the other checkpoints in it, to begin anew."""
+    typed = ("-m", *QUICK, "seed=0,1", "sweep.jobs=1", "sweep.rehearse=false")
+    assert run_train(*typed).code == 0
+    whole = {run.name: (run / "metrics.jsonl").read_text() for run in runs_of(empty)}
+    run = runs_of(empty)[0]
+    before = checkpoint.load(run / "checkpoints" / "last.safetensors")[0]
+    (run / "checkpoints" / "last.safetensors").unlink()
+    state = sweep_of(empty) / ".sweep" / "jobs" / f"{run.name.rpartition('-')[2]}.json"
+    for path in (run / "summary.json", state):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "stopped"}))
+    assert run_train(*typed).code == 0
+    assert "going on from " in (run / "train.log").read_text()
+    after = checkpoint.load(run / "checkpoints" / "last.safetensors")[0]
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert {run.name: (run / "metrics.jsonl").read_text() for run in runs_of(empty)} == whole
+
+
+@pytest.mark.slow
+def test_the_commands_that_are_printed_name_the_folder_of_configs_that_was_named(run_train, empty):
+    (empty / "named" / "model").mkdir(parents=True)
+    (empty / "named" / "model" / "own.yaml").write_text(
+        "_target_: trainwright.nn.mlp.MLP\nwidths: [4]\n"
+    )
+    typed = ("--config-dir=named", "-m", "model=own", *QUICK[:-1], "seed=0,1")
+    result = run_train(*typed, "sweep.rehearse=false")
+    assert result.code == 0, result.err
+    again = shlex.split(re.search(r"^again: train (.*)$", result.out, re.M)[1])
+    assert run_train(*again).code == 0
+    command = shlex.split(json.loads((sweep_of(empty) / ".sweep/plan.json").read_text())["command"])
+    assert "sweep: 2 jobs, 2 done already" in run_train(*command[1:]).out
+
+
+@pytest.mark.slow
 def test_two_sweeps_over_one_folder_share_the_work(start_train, empty):
     typed = ("-m", *QUICK, "seed=range(8)", "sweep.jobs=1", "sweep.rehearse=false")
     processes = [start_train(*typed) for _ in range(2)]
@@ -247,6 +313,16 @@ def test_two_sweeps_over_one_folder_share_the_work(start_train, empty):
         json.loads(path.read_text()) for path in (sweep_of(empty) / ".sweep/jobs").glob("*.json")
     ]
     assert [state["attempts"] for state in states] == [1] * 8
+
+
+def test_a_bug_in_a_sweep_is_not_blamed_on_the_users_configs(run_main, empty):
+    (empty / "configs" / "model").mkdir(parents=True)
+    (empty / "mine" / ".sweep").mkdir(parents=True)
+    (empty / "mine" / ".sweep" / "jobs.jsonl").write_text('{"what nobody writes": 1}\n')
+    result = run_main("-m", *QUICK, "seed=0,1", "sweep.dir=mine", "sweep.rehearse=false")
+    assert result.code == 1
+    assert "config file" not in result.err
+    assert result.err.endswith("error: this is a bug in trainwright or in a class of your own\n")
 
 
 def test_settings_of_a_sweep_are_refused_without_one(run_main, empty):

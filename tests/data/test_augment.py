@@ -35,7 +35,7 @@ def test_everything_off_is_no_augmentation():
         ({"shift": 8}, "between 0 and 7"),
         ({"shift": 1.5}, "whole number of pixels"),
         ({"shift": "2"}, "augment.shift is '2'"),
-        ({"crop": -1}, "augment.crop"),
+        ({"crop": -1}, "crop is -1; it must be a whole number of pixels of at least 0$"),
         ({"crop": True}, "augment.crop"),
         ({"flip": 1.5}, "between 0 and 1"),
         ({"flip": "yes"}, "augment.flip"),

@@ -165,8 +165,17 @@ def test_in_order_yields_everything_once_as_stored(batch_size):
     batches = list(numbered(20).in_order(batch_size))
     assert [i for batch in batches for i in batch.targets.tolist()] == list(range(20))
     assert all(len(batch.inputs) <= batch_size for batch in batches)
-    limited = numbered(20).in_order(batch_size, limit=13)
-    assert [i for batch in limited for i in batch.targets.tolist()] == list(range(13))
+
+
+@pytest.mark.parametrize("batch_size", [3, 13, 64])
+@pytest.mark.parametrize("limit", [1, 4, 13, 19, 20, 30])
+def test_so_many_in_order_are_spread_over_a_split_that_may_be_sorted(batch_size, limit):
+    batches = list(numbered(20).in_order(batch_size, limit=limit))
+    found = [i for batch in batches for i in batch.targets.tolist()]
+    assert len(found) == len(set(found)) == min(limit, 20)
+    for start in (0, 5, 10, 15):  # of a sorted split each quarter has its share
+        share = sum(start <= i < start + 5 for i in found)
+        assert abs(share - len(found) / 4) < 1
 
 
 def everything(dataset, normalisation):

@@ -206,6 +206,24 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
         load(tmp_path)
 
 
+def test_a_link_to_itself_is_a_bad_file(tmp_path):
+    fill_class(tmp_path / "images" / "a", 4)
+    (tmp_path / "images" / "a" / "round").symlink_to("round")
+    with pytest.raises(DataError, match=r"a/round: Too many levels of symbolic links"):
+        load(tmp_path)
+    assert sum(sizes(load(tmp_path, on_bad="skip"))) == 4
+
+
+def test_a_class_that_no_checkpoint_could_name_is_refused_before_any_training(tmp_path):
+    fill_class(tmp_path / "images" / "a", 4)
+    fill_class(tmp_path / "images" / "größe 日本", 4)
+    assert load(tmp_path).info.class_names == ("a", "größe 日本")
+    (tmp_path / "images" / "a").rename(os.fsdecode(os.fsencode(tmp_path / "images") + b"/caf\xe9"))
+    with pytest.raises(DataError, match=r"caf\\udce9 is no UTF-8 text") as caught:
+        load(tmp_path)
+    str(caught.value).encode()
+
+
 def test_names_of_any_bytes_are_read_and_shown_on_one_line(tmp_path):
     fill_class(tmp_path / "images" / "a", 4)
     folder = os.fsencode(tmp_path / "images" / "a")

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from trainwright.config_folder import group_options
 from trainwright.data.batches import Batch
+from trainwright.data.decode import decode_image
 from trainwright.errors import ConfigError
 from trainwright.export.folder import export
 from trainwright.inference.prediction import predict
@@ -172,7 +173,7 @@ def write_example_input(trained, folder):
         (row,) = drawn(trained, "table", 1)["inputs"]
         (folder / "row.csv").write_text(",".join(repr(float(value)) for value in row) + "\n")
         return folder / "row.csv", (folder / "row.csv").read_text().strip().split(",")
-    pixels = torch.randint(0, 256, (13, 21, 3), dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (13, 21, 4), dtype=torch.uint8)  # the last is transparency
     Image.fromarray(pixels.numpy()).save(folder / "image.png")
     return folder / "image.png", ["image.png"]
 
@@ -191,6 +192,57 @@ def test_the_example_says_what_the_run_says_in_twenty_lines(exported, kind, form
         told, name = line.split()
         assert name == trained.info.class_names[index]
         assert float(told.strip("%")) == pytest.approx(100 * float(share), abs=0.011)
+
+
+@pytest.fixture(scope="module")
+def sure(exported, tmp_path_factory):
+    """A run with views that is sure of its classes, and an export of its bare weights."""
+    trained = load_trained(exported("airbench", "safetensors")[0].path, device="cpu")
+    torch.manual_seed(0)
+    with torch.no_grad():  # as it begins it looks at both sides alike, and is sure of nothing
+        for parameter in trained.task.model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    folder = tmp_path_factory.mktemp("sure") / "out"
+    export(trained, "run", ["safetensors"], folder)
+    return trained, folder
+
+
+def odd_image(kind, folder):
+    """Brighter to the right and below, so that its mirror image is another one."""
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (40, 64, 4), dtype=torch.uint8, generator=generator).numpy()
+    pixels[:, :32, :3] //= 8
+    pixels[:20, :, :3] //= 4
+    pixels[..., 3] |= 128
+    if kind == "transparent":
+        Image.fromarray(pixels).save(folder / "image.png")
+    elif kind == "16 bits":
+        Image.fromarray(pixels[..., 0].astype("uint16") * 257).save(folder / "image.png")
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(pixels[..., :3]).save(folder / "image.jpg", exif=exif, quality=95)
+    (path,) = folder.glob("image.[pj]*")
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["transparent", *(pytest.param(k, marks=pytest.mark.slow) for k in ("16 bits", "on its side"))],
+)
+def test_the_example_prepares_an_image_and_takes_its_views_as_the_run_does(kind, sure, tmp_path):
+    trained, folder = sure
+    file = odd_image(kind, tmp_path)
+    (prediction,) = predict(trained, [file])
+    images = torch.from_numpy(decode_image(file, size=8, channels=1, fit="crop"))[None]
+    assert trained.task.tta == "mirror"
+    one_view = trained.task.model((images - 255 * trained.info.mean[0]) / 255 / trained.info.std[0])
+    assert not torch.allclose(one_view.softmax(1)[0], prediction.probabilities, atol=1e-3)
+    told = dict(line.split()[::-1] for line in run_example(folder, file).splitlines())
+    assert len(told) == 3
+    for name, share in told.items():
+        expected = float(prediction.probabilities[trained.info.class_names.index(name)])
+        assert float(share.strip("%")) == pytest.approx(100 * expected, abs=0.02)
 
 
 @pytest.mark.slow

@@ -119,3 +119,20 @@ def test_plots_leave_matplotlib_as_it_was_and_importing_them_loads_neither_it_no
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def class_rows(*classes):
+    return [
+        {"step": step, **{f"health/diversity/{name}": step * i for i, name in enumerate(classes)}}
+        for step in (1, 2, 3)
+    ]
+
+
+def test_classes_are_named_as_they_are_called(tmp_path):
+    """Neither is what stands between dollars a formula, nor is a class _a left out of the key."""
+    pictures = []
+    for number, names in enumerate([("$a_$", "b"), ("$a^$", "b"), ("_a", "b"), ("_c", "b")]):
+        path = tmp_path / f"{number}.png"
+        assert plot_curves(class_rows(*names), path)
+        pictures.append(path.read_bytes())
+    assert len(set(pictures)) == 4

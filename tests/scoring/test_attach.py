@@ -1,5 +1,6 @@
 """The judge of the digits, made as a run makes it, shown sets of images whose score is known."""
 
+import dataclasses
 import logging
 
 import pytest
@@ -12,7 +13,7 @@ from trainwright.data.splits import make_dataset, split_arrays
 from trainwright.errors import ConfigError
 from trainwright.score.judge import MIN_EXAMPLES, Judge
 from trainwright.scoring.attach import attach_judge, final_judge, judge_of
-from trainwright.scoring.network import quarters, turned
+from trainwright.scoring.network import Recipe, make_task, quarters, turned
 from trainwright.scoring.store import store_folder
 
 CPU = torch.device("cpu")
@@ -187,9 +188,12 @@ def test_other_data_has_a_network_of_another_name(judge, digits):
 
 
 @pytest.mark.slow
-def test_without_classes_the_network_learns_which_way_up_an_image_is(digits):
+@pytest.mark.parametrize("num_classes", [0, 1])
+def test_without_classes_the_network_learns_which_way_up_an_image_is(digits, num_classes):
+    """Of one class, such as a folder in which all images lie in one, it would learn nothing."""
     images = torch.cat([digits.train.inputs, digits.validation.inputs])
-    unlabelled = split_arrays("plain", images, None, validation=0.3, test=0.1)
+    targets = torch.zeros(len(images), dtype=torch.int64) if num_classes else None
+    unlabelled = split_arrays("plain", images, targets, validation=0.3, test=0.1)
     judge = judge_of(unlabelled, "own", num_samples=300, device=CPU)
     assert judge.name.startswith("plain-turns-")
     assert {"frechet", "kid", "precision", "copying"} <= set(judge.floor)
@@ -199,6 +203,13 @@ def test_without_classes_the_network_learns_which_way_up_an_image_is(digits):
     assert upside_down["frechet"].value > 5 * judge.floor["frechet"].value
     memorised = figures_of(judge, unlabelled.train.inputs[:300])
     assert memorised["copying"].value == 1
+
+
+@pytest.mark.parametrize(("classes", "outputs"), [((), 4), (("face",), 4), (("a", "b"), 2)])
+def test_the_network_has_something_to_tell_apart(digits, classes, outputs):
+    target = "classes" if classes else "none"
+    info = dataclasses.replace(digits.info, target=target, class_names=classes)
+    assert make_task(info, Recipe()).model(torch.zeros(2, 1, 8, 8)).shape == (2, outputs)
 
 
 def test_turned_images_have_their_turn_for_a_class():

@@ -92,6 +92,22 @@ def test_what_is_typed_replaces_what_a_file_says(swept):
     assert {axis.key: axis.values for axis in typed.axes} == {"b": ("3", "4"), "c": ("0", "1")}
 
 
+def test_of_a_key_that_is_typed_twice_the_last_counts(swept):
+    assert shown(grid(swept("a=1,2", "a=3,4"))) == ["3", "4"]
+    assert shown(grid(swept("a=1", "a=3,4"))) == ["3", "4"]
+    for last in ("a=3", "++a=3"):
+        typed = swept("a=1,2", "b=5,6", last)
+        assert typed.fixed == (last,)
+        assert shown(grid(typed)) == ["5", "6"]
+
+
+def test_a_list_in_a_file_is_a_choice_of_whatever_is_in_it(swept):
+    lists, others, one = swept(a=[[16], [64, 32], []], b=[1e-3, None, True, "x"], c=[[8, 4]]).axes
+    assert lists.values == ("[16]", "[64,32]", "[]")
+    assert others.values == ("0.001", "null", "True", "x")
+    assert one.values == ("[8,4]",)
+
+
 @pytest.mark.parametrize(
     ("kind", "typed", "says"),
     [

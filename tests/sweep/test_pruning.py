@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from trainwright.engine.clock import Clock
-from trainwright.sweep.pruning import Pruning, Report, SweepJudge, read_reports
+from trainwright.sweep.pruning import Pruning, Report, SweepJudge
 
 
 def pruning(kind, *, factor=3, higher=True, path="reports"):
@@ -81,14 +81,27 @@ def test_what_is_reported_twice_counts_once_and_torn_lines_do_not(tmp_path):
     with path.open("a") as file:
         file.write(json.dumps({"id": "b2"})[:5] + "\n")
     judge.verdict(10, clock, 0.5)
-    assert read_reports(path) == {"a1": [Report(1.0, 9.0, 1.0, 0.5)]}
+    assert pruning("median", path=path).reports() == {"a1": [Report(1.0, 9.0, 1.0, 0.5)]}
+
+
+def test_what_was_reported_of_another_metric_does_not_count(tmp_path):
+    """Typed again with sweep.metric=loss: accuracies are no losses."""
+    path = tmp_path / "reports.jsonl"
+    clock = Clock(num_examples=100, batch_size=10, total_steps=90)
+    for job_id in ("a", "b", "c", "d"):
+        SweepJudge(pruning("median", path=path), job_id).verdict(10, clock, 0.1)
+    loss = replace(pruning("median", higher=False, path=path), metric="validation/loss")
+    assert SweepJudge(loss, "e").verdict(10, clock, 2.0) is None
+    assert list(loss.reports()) == ["e"]
 
 
 @pytest.mark.parametrize("kind", ["median", "halving", "hyperband"])
 def test_after_nothing_means_from_the_first_step_on(kind, tmp_path):
     judge = SweepJudge(replace(pruning(kind, path=tmp_path / "reports"), after="0%"), "a1")
     assert judge.verdict(10, Clock(num_examples=100, batch_size=10, total_steps=90), 0.25) is None
-    assert read_reports(tmp_path / "reports") == {"a1": [Report(1.0, 9.0, 0.1, 0.25)]}
+    assert pruning(kind, path=tmp_path / "reports").reports() == {
+        "a1": [Report(1.0, 9.0, 0.1, 0.25)]
+    }
 
 
 @pytest.mark.parametrize("kind", ["median", "halving", "hyperband"])

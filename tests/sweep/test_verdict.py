@@ -58,6 +58,20 @@ def test_only_settings_with_several_seeds_that_were_not_pruned_are_compared():
     assert compare(one_seed, [best, other]) == []
 
 
+@pytest.mark.parametrize("status", ["running", "stopped"])
+def test_what_has_not_finished_is_not_compared(status):
+    """Its best value so far is of a shorter training, however many seeds have one."""
+    best, begun, mixed = setting(0.9, 0.92), setting(0.1, 0.12), setting(0.8, 0.84, 0.1)
+    for row in (*begun.rows, mixed.rows[2]):
+        row.state["status"] = status
+    ((found, p_value),) = compare(best, [begun, mixed])
+    assert found is mixed
+    assert p_value == pytest.approx(
+        stats.ttest_ind([0.9, 0.92], [0.8, 0.84], equal_var=False).pvalue
+    )
+    assert compare(begun, [best]) == []
+
+
 def test_the_front_is_what_no_other_setting_beats():
     draw = random.Random(0)
     # Few different values, so that there are ties.

@@ -1,7 +1,8 @@
 """Runs are filtered and sorted by any key of their config, any metric, and what is known of them.
 
 A condition is `key=value`, `!=`, `<`, `<=`, `>` or `>=`. Equality takes several values with commas
-between them, and * and ? as wildcards: `model=gan,mlp_gan`, `name=*sweep*`.
+between them, and * and ? as wildcards: `model=gan,mlp_gan`, `name=*sweep*`. A list is written as
+for `train`: `model.widths=[512,256]`.
 """
 
 import fnmatch
@@ -88,6 +89,23 @@ def _check_status(value: str) -> None:
             )
 
 
+def require_spared(conditions: Sequence[Condition], runs: Sequence[Record]) -> None:
+    """Raise ConfigError for a `!=` of something that no run is: a typing error would spare none."""
+    for condition in conditions:
+        if condition.operator != "!=" or condition.key == "status":  # any status may be absent
+            continue
+        values = [value_of(run, condition.key) for run in runs]
+        texts = {str(value) for value in values}
+        if condition.value in texts:
+            continue
+        for option in _options(condition.value):
+            if runs and not any(_matches(value, option) for value in values):
+                raise ConfigError(
+                    f"{printable(condition.key)}!={printable(option)}: no run has that value"
+                    f"{nearest(option, texts)}\n  so this spares none; leave it out if so meant"
+                )
+
+
 def value_of(run: Record, key: str) -> Any:
     """What a run has under a key: a field, a metric, a group's option or a key of its config."""
     if key in FIELDS:
@@ -146,27 +164,44 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 
 def _equal(found: Any, wanted: str) -> bool:
-    return any(_matches(found, option.strip()) for option in wanted.split(","))
+    return str(found) == wanted or any(_matches(found, option) for option in _options(wanted))
+
+
+def _options(text: str) -> list[str]:
+    """The values that a text names: what stands between its commas, but for those in brackets."""
+    options, depth = [""], 0
+    for letter in text:
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if letter == "," and depth <= 0:
+            options.append("")
+        else:
+            options[-1] += letter
+    return [option.strip() for option in options]
 
 
 def _matches(found: Any, wanted: str) -> bool:
     if found is None or isinstance(found, bool):
-        return wanted == {None: "null", True: "true", False: "false"}[found]
+        return wanted.lower() == {None: "null", True: "true", False: "false"}[found]
     if isinstance(found, int | float):
         try:
             return float(wanted) == found
         except ValueError:
             return False
-    return fnmatch.fnmatchcase(str(found), wanted)
+    if isinstance(found, list) and wanted.startswith("[") and wanted.endswith("]"):
+        items = _options(wanted[1:-1]) if wanted[1:-1].strip() else []
+        return len(items) == len(found) and all(map(_matches, found, items))
+    return fnmatch.fnmatchcase(str(found), wanted.replace("[", "[[]"))  # only * and ? are wild
 
 
 def _amount(key: str, text: str) -> float:
-    """A number, or a time such as 2d where the key is an age."""
+    """A number; for an age a time such as 2d, since nobody can tell what 30 would be."""
     age = _AGE.fullmatch(text) if key == "age" else None
     if age is not None:
         return float(age[1]) * _SECONDS[age[2]]
     try:
-        return float(text)
+        if key != "age":
+            return float(text)
     except ValueError:
-        wanted = "a number, or an age such as 30m, 12h or 2d" if key == "age" else "a number"
-        raise ConfigError(f"{printable(key)}: {printable(text)!r} must be {wanted}") from None
+        pass
+    wanted = "a time such as 30m, 12h or 2d" if key == "age" else "a number"
+    raise ConfigError(f"{printable(key)}: {printable(text)!r} must be {wanted}")

@@ -15,6 +15,8 @@ from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
 from trainwright.wording import nearest
 
+# What of Hydra is at work while config files are read.
+_READERS = ("config_repository.py", "config_loader_impl.py", "defaults_list.py")
 MAX_LINES = 5
 MAX_WIDTH = 300
 
@@ -32,7 +34,7 @@ def explain(
     `job` says which one of a sweep it was, `composing` that no job had begun.
     """
     ours = _as_ours(error, arguments)
-    if ours is None and composing and own_config_folder() is not None:
+    if ours is None and composing and own_config_folder() is not None and _was_reading(error):
         ours = _broken_file(error)
     if ours is None or debug:
         traceback.print_exception(error)
@@ -104,6 +106,12 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None
+
+
+def _was_reading(error: Exception) -> bool:
+    """Whether an error arose while Hydra read config files, and not in a sweep that it began."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename.endswith(_READERS) for frame, _ in frames)
 
 
 def _broken_file(error: Exception) -> ConfigError:

@@ -108,6 +108,6 @@ def composed(arguments: Sequence[str]) -> DictConfig:
 
 def _sections(name: str, node: DictConfig) -> Iterator[tuple[str, list[str]]]:
     yield name, [str(key) for key in node]
-    for key, value in node.items():
+    for key, value in node.items_ex(resolve=False):
         if isinstance(value, DictConfig):
             yield from _sections(f"{name}.{key!s}" if name else str(key), value)

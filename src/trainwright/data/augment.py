@@ -67,14 +67,14 @@ def _number(
 ) -> float:
     value = settings.get(key, 0)
     # `shift: false` reads as 0; true says too little.
-    if isinstance(value, int | float) and value is not True and low <= value <= high:
-        number = float(value)
-        if number.is_integer() or not whole:
-            return number
-    kind = "a whole number of pixels" if whole else "a number"
-    raise ConfigError(
-        f"data.augment.{key} is {value!r}; it must be {kind} between {low} and {high}"
-    )
+    number = float(value) if isinstance(value, int | float) and value is not True else math.nan
+    if low <= number <= high and (number.is_integer() or not whole):
+        return number
+    kind, limits = "a number", f"between {low} and {high}"
+    if whole:  # how many pixels there may be nobody knows before data is read
+        kind = "a whole number of pixels"
+        limits = limits if number > high else f"of at least {low}"
+    raise ConfigError(f"data.augment.{key} is {value!r}; it must be {kind} {limits}")
 
 
 class Augment:

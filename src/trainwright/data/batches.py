@@ -139,11 +139,15 @@ class Batches:
         return generator.manual_seed(derive_seed(self._seed, "augment", step))
 
     def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
-        """Every example once, as stored and without augmentation; the last batch may be smaller."""
+        """Every example once, as stored and without augmentation; the last batch may be smaller.
+
+        Of more than `limit` as many, spread evenly: a split may be sorted by its classes.
+        """
         num_examples = self.num_examples if limit is None else min(limit, self.num_examples)
         for start in range(0, num_examples, batch_size):
             stop = min(start + batch_size, num_examples)
             indices = torch.arange(start, stop, device=self._inputs.device)
+            indices = indices * self.num_examples // num_examples
             yield self.taken(indices)
 
     @property

@@ -90,7 +90,7 @@ def _to_array(
         fitted = Image.new(plain.mode, (width, height))
         fitted.paste(small, ((width - across) // 2, (height - down) // 2))
     array = np.asarray(fitted).reshape(height, width, channels)
-    return np.ascontiguousarray(array.transpose(2, 0, 1))  # (H, W, C) -> (C, H, W)
+    return array.transpose(2, 0, 1).copy()  # (H, W, C) -> (C, H, W), which may be written to
 
 
 def _to_mode(image: "Image.Image", mode: str) -> "Image.Image":

@@ -70,6 +70,7 @@ def _list_split(root: Path, folder: Path, listing: Listing, *, is_first: bool) -
             raise DataError(f"{folder} holds loose images, but train/ holds class folders")
         return files
     _list_loose(root, folder, listing, expected="class folders")
+    _require_text(folder, classes)
     if is_first:
         listing.class_names = tuple(classes)
     unknown = [name for name in classes if name not in listing.class_names]
@@ -92,6 +93,18 @@ def _list_split(root: Path, folder: Path, listing: Listing, *, is_first: bool) -
             raise DataError(f"the class folder {folder / name} holds no images")
         found += files
     return found
+
+
+def _require_text(folder: Path, classes: list[str]) -> None:
+    """Raise DataError for a class whose name no checkpoint could hold: it is UTF-8 there."""
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"the name of the class folder {printable(str(folder / name))} is no UTF-8 text\n"
+                "  give it another: the class will be called by it"
+            ) from error
 
 
 def _list_loose(root: Path, folder: Path, listing: Listing, *, expected: str) -> None:
@@ -155,8 +168,16 @@ def _folders(root: Path, folder: Path) -> list[str]:
     """The names of the folders in `folder`, sorted; a link to one outside `root` is an error."""
     names = []
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             if entry.is_symlink() and not _stays_inside(root, Path(entry.path)):
                 raise DataError(f"{entry.path} is a link to a folder outside {root}")
             names.append(entry.name)
     return names
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """A link that leads round in a circle is none: it will be among the bad files."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -51,7 +51,11 @@ def _rows(file: TextIO, num_features: int, names: Sequence[str]) -> Iterator[Row
     else:
         places = _by_name(head, names) if names else _in_order(head, num_features)
     for cells in reader:
-        if cells:
+        if any(cell.strip() for cell in cells[len(head) :]):
+            # A decimal comma, perhaps: what stands where is anyone's guess.
+            problem = f"{len(cells)} cells, and the first line has {len(head)}"
+            yield Row(reader.line_num, problem=problem)
+        elif cells:
             yield _row(reader.line_num, cells, places, names)
 
 

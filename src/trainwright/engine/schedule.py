@@ -19,8 +19,8 @@ class Schedule(ABC):
         self.warmup_steps = clock.steps(warmup)
         if self.warmup_steps >= clock.total_steps:
             raise ValueError(
-                f"warmup={warmup} is {self.warmup_steps:.0f} steps, and the whole run is "
-                f"{clock.total_steps}; make it shorter, or a share such as 5%"
+                f"warmup={warmup} is no shorter than the whole run; a share such as 5% always is\n"
+                f"  it is {self.warmup_steps:.0f} steps, and the run is {clock.total_steps}"
             )
 
     def factor(self, step: int) -> float:

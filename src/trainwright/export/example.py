@@ -3,7 +3,7 @@
 from typing import Any
 
 from trainwright.export.formats import FILES
-from trainwright.export.source import import_of
+from trainwright.export.source import IMAGE, VIEWS, import_of
 
 _NEEDS = {"safetensors": "torch, safetensors", "pt2": "torch", "onnx": "onnxruntime"}
 _FACTS = 'facts = json.loads(Path(__file__).with_name("model.json").read_text())\n'
@@ -16,14 +16,8 @@ model.load_state_dict(load_file(Path(__file__).with_name("{file}")))
     "onnx": 'session = onnxruntime.InferenceSession(Path(__file__).with_name("{file}"))\n',
 }
 _IMAGE = """\
-image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")
-inputs = np.array({fitted}){axes}  # (1, C, H, W), 0 to 255
+inputs = decode_image(Path(sys.argv[1]), size={size}, channels={channels}, fit="{fit}")[None]
 """
-_FITTED = {
-    "crop": "ImageOps.fit(image, ({width}, {height}))",
-    "pad": "ImageOps.pad(image, ({width}, {height}))",
-    "stretch": "image.resize(({width}, {height}))",
-}
 _ROW = """\
 inputs = np.array([[float(word) for word in sys.argv[1:]]], dtype=np.float32)  # (1, F)
 """
@@ -91,7 +85,6 @@ def _is_table(facts: dict[str, Any]) -> bool:
 
 def _imports(facts: dict[str, Any], body: str) -> list[str]:
     """Those that the script needs, each because its name occurs."""
-    pillow = "from PIL import Image, ImageOps" if "image" in facts else "from PIL import Image"
     wanted = {
         "json.": "import json",
         "sys.": "import sys",
@@ -100,9 +93,11 @@ def _imports(facts: dict[str, Any], body: str) -> list[str]:
         "np.": "import numpy as np",
         "onnxruntime.": "import onnxruntime",
         "torch.": "import torch",
+        "decode_image(": f"from {IMAGE} import decode_image",
         "**facts": import_of(facts["network"]["target"]),
-        "Image.": pillow,
+        "Image.": "from PIL import Image",
         "load_file(": "from safetensors.torch import load_file",
+        "mean_over_views(": f"from {VIEWS} import mean_over_views",
     }
     return [line for name, line in wanted.items() if name in body]
 
@@ -116,11 +111,8 @@ def _load(facts: dict[str, Any], form: str) -> str:
 def _inputs(facts: dict[str, Any]) -> str:
     if "image" not in facts:
         return _ROW if _is_table(facts) else _ARRAY
-    image = facts["image"]
-    axes = "[None, None]" if image["mode"] == "L" else ".transpose(2, 0, 1)[None]"
-    return _IMAGE.format(
-        mode=image["mode"], fitted=_FITTED[image["fit"]].format(**image), axes=axes
-    )
+    _, channels, *size = facts["inputs"][0]["shape"]
+    return _IMAGE.format(channels=channels, size=tuple(size), fit=facts["image"]["fit"])
 
 
 def _latents(facts: dict[str, Any]) -> str:
@@ -168,4 +160,8 @@ def _outputs(facts: dict[str, Any], form: str) -> tuple[str, str]:
     if form == "pt2" or facts["task"] == "gan":
         return "", f"model({', '.join(tensors)})"
     axes = "" if _is_table(facts) else ".view(-1, 1, 1)"
-    return _NORMALISATION.format(axes=axes), f"model({tensors[0]} * scale + shift)"
+    normalised, given = _NORMALISATION.format(axes=axes), f"{tensors[0]} * scale + shift"
+    if "tta" in facts:
+        views = facts["tta"]["views"]
+        return f"{normalised}seen = {given}\n", f'mean_over_views(model, seen, "{views}")'
+    return normalised, f"model({given})"

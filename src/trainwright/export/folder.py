@@ -15,7 +15,7 @@ from trainwright.errors import ConfigError, DiskError
 from trainwright.export.example import example_script
 from trainwright.export.formats import FILES, write
 from trainwright.export.network import Portable, portable
-from trainwright.export.source import write_source
+from trainwright.export.source import IMAGE, VIEWS, write_module, write_source
 from trainwright.inference.prediction import fit_of
 from trainwright.inference.trained import Trained
 from trainwright.tasks.classifier import Classifier
@@ -41,8 +41,12 @@ def export(trained: Trained, name: str, forms: Sequence[str], folder: Path) -> d
         differences = {form: write(network, form, temporary) for form in forms}
         (temporary / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
         (temporary / "example.py").write_text(example_script(facts, forms[0]))
+        if "image" in facts:
+            write_module(IMAGE, temporary)
         if "safetensors" in forms:
             write_source(facts["network"]["target"], temporary)
+            if "tta" in facts:
+                write_module(VIEWS, temporary)
         temporary.rename(folder)
     except OSError as error:
         raise DiskError(f"could not write {folder}\n  {error.strerror or error}") from error
@@ -95,7 +99,8 @@ def describe(
     if isinstance(task, Classifier) and task.tta != "none":
         facts["tta"] = {
             "views": task.tta,
-            "where": "inside model.pt2 and model.onnx, whose logits are the mean over the views",
+            "where": "inside model.pt2 and model.onnx, whose logits are the mean over the views; "
+            "for model.safetensors views.py has them",
         }
     if isinstance(task, Regression):
         facts["target_unit"] = {"std": info.target_std, "mean": info.target_mean}

@@ -1,4 +1,4 @@
-"""The code of a network beside its bare weights, so that these can be used without trainwright."""
+"""The code that an exported folder needs to be used without trainwright, copied into it."""
 
 import importlib
 import inspect
@@ -9,6 +9,14 @@ from trainwright import __version__
 
 PACKAGE = "network"
 _OURS = "trainwright.nn."
+# What a graph does not hold, each of one module that needs nothing of ours.
+IMAGE, VIEWS = "image", "views"
+_ALONE = {IMAGE: "trainwright.data.decode", VIEWS: "trainwright.tasks.views"}
+
+
+def write_module(name: str, folder: Path) -> None:
+    """Copy the module for IMAGE or VIEWS to `folder`."""
+    _write(folder / f"{name}.py", inspect.getsource(importlib.import_module(_ALONE[name])))
 
 
 def write_source(target: str, folder: Path) -> None:
@@ -27,9 +35,11 @@ def write_source(target: str, folder: Path) -> None:
         imported = re.findall(rf"^from {re.escape(_OURS)}(\w+) import", code, flags=re.MULTILINE)
         left += [_OURS + other for other in imported if other not in written]
         written.add(name)
-        code = code.replace(f"from {_OURS}", f"from {PACKAGE}.")
-        header = f"# A part of trainwright {__version__}, under the MIT licence.\n"
-        (folder / PACKAGE / f"{name}.py").write_text(header + code)
+        _write(folder / PACKAGE / f"{name}.py", code.replace(f"from {_OURS}", f"from {PACKAGE}."))
+
+
+def _write(path: Path, code: str) -> None:
+    path.write_text(f"# A part of trainwright {__version__}, under the MIT licence.\n{code}")
 
 
 def import_of(target: str) -> str:

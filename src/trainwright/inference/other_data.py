@@ -13,6 +13,9 @@ from trainwright.config_folder import config_folder
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
+from trainwright.run.same_data import is_changed
+
+SPLITTING = {"data.validation", "data.test", "data.split_seed"}
 
 
 def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
@@ -30,6 +33,20 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
         allow = trained.allow.union(_typed_targets(overrides))
     node, _ = section(config, "data", "augment")
     return _fitted(build(Dataset, node, key="data", facts={}, allow=allow), trained.info)
+
+
+def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:
+    """What a person should know who measures the run on this dataset; nothing, mostly.
+
+    Of the run's own data other splits are drawn where files have come or gone, or a key says so.
+    """
+    is_own = {word.split("=")[0] for word in overrides} <= SPLITTING
+    if not (is_own and is_changed(trained.metadata, dataset)):
+        return ""
+    return (
+        f"{dataset.info.name} is not split as this run was trained on it: "
+        "its training examples may be among these"
+    )
 
 
 def _typed_targets(overrides: Sequence[str]) -> Iterator[str]:

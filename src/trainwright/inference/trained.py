@@ -39,6 +39,7 @@ class Trained:
     task: Task
     settings: TrainerSettings
     placement: Placement
+    metadata: Mapping[str, Any]  # of the checkpoint
 
 
 def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto") -> Trained:
@@ -74,7 +75,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     placement = place_task(options, task, info)
     move_task(task, placement)
     task.eval()
-    return Trained(path, step, config, allow, info, task, options, placement)
+    return Trained(path, step, config, allow, info, task, options, placement, metadata)
 
 
 def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:

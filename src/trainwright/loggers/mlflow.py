@@ -1,5 +1,6 @@
 """MLflow: a tracking server, a folder, or a local database."""
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +52,7 @@ class MLflow(Logger):
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        metrics = [Metric(metric_name(name), value, now, step) for name, value in values.items()]
         self._open.log_batch(self._id, metrics=metrics)
 
     def image(self, step: int, name: str, path: Path) -> None:
@@ -83,3 +84,8 @@ class MLflow(Logger):
     def _open(self) -> "MlflowClient":
         assert self._client is not None
         return self._client
+
+
+def metric_name(name: str) -> str:
+    """A metric's name as MLflow takes it, which refuses all of a step for one `class_share/C++`."""
+    return re.sub(r"[^\w/.\- :]", "_", name)

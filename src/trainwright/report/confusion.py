@@ -53,8 +53,6 @@ def plot_confusion(confusion: "ArrayLike", class_names: Sequence[str], path: str
     if is_named:
         axes.set_xticks(range(num_classes), names, fontsize=size)
         axes.set_yticks(range(num_classes), names, fontsize=size)
-        for text in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
-            text.set_parse_math(False)  # a class may be called $1 or a_b$
     if is_turned:
         for text in axes.get_xticklabels():
             text.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")

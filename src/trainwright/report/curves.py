@@ -144,7 +144,9 @@ def _draw_curve(
     dashed: bool = False,
 ) -> None:
     """Draw one curve: a dot where it is one number, smoothed where it is long, else a line."""
-    form: dict[str, Any] = {"color": colour, "label": label or "_"}  # "_": not in the key
+    # Matplotlib leaves out of the key what begins with "_": what has no name, but not a class _a.
+    label = f" {label}" if label.startswith("_") else label or "_"
+    form: dict[str, Any] = {"color": colour, "label": label}
     if curve.is_point:
         axes.plot(curve.steps, curve.values, "o", markersize=5, zorder=3, clip_on=False, **form)
         return

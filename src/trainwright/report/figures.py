@@ -96,6 +96,25 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
 
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
+    _take_names_as_they_are(figure)
     canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # nor for this
     save_image(Image.fromarray(pixels).convert("RGB"), path)
+
+
+def _take_names_as_they_are(figure: "Figure") -> None:
+    """A class may be called a_b or $1-$5: no text is a formula, but for what axes write themselves.
+
+    Of what stands between two dollars Matplotlib would make one, or an error.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    own: set[Text] = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if not isinstance(axis.get_major_formatter(), FixedFormatter):
+                own |= {*axis.get_ticklabels(which="both"), axis.get_offset_text()}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in own:
+            text.set_parse_math(False)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainwright.config.build import build, check, section, settings
+from trainwright.config.build import TRUSTED_TARGETS, build, check, section, settings
 from trainwright.data.augment import make_augment
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset, Split
@@ -31,6 +31,7 @@ from trainwright.run.cuda_graph import with_graph
 from trainwright.run.fork import fork_of
 from trainwright.run.lineage import Lineage
 from trainwright.run.optimization import Slower, build_optimizers, build_schedule
+from trainwright.run.own_network import check_learnable, check_outputs
 from trainwright.score.judge import Judge
 from trainwright.scoring.attach import attach_judge
 from trainwright.seeds import derive_seed
@@ -82,6 +83,7 @@ def assemble(
     task = build_task(config, dataset.info, seed, allow, train_inputs)
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
+    check_learnable(task)
     _check_keepable(task)
     _check_parts(options, task)
     placement = place_task(options, task, dataset.info)
@@ -118,6 +120,8 @@ def assemble(
         )
 
     train = make_batches(dataset.train, reserved["augment"])
+    if config.model.get("_target_") not in TRUSTED_TARGETS:
+        check_outputs(task, train, placement, dataset.info.num_outputs)
     # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
     # judge of this data whoever generates: what a fork is normalised by is no concern of its.
     judged = (task, state.evaluated_task)

@@ -15,6 +15,7 @@ from trainwright.report.text import format_count, format_number
 from trainwright.run.assemble import Assembly
 from trainwright.run.changes import Change, begin_anew
 from trainwright.run.recover import Found, go_back_to, mend_best
+from trainwright.run.same_data import REDRAWN, is_changed, require_same_kind
 from trainwright.runfolder import RunFolder
 
 
@@ -53,11 +54,13 @@ class GoingOn:
 def put_back(resume: Resume, assembly: Assembly, hooks: Sequence[Hook]) -> GoingOn:
     """Restore the state of an earlier run, and take its folder back to that step.
 
-    Raises ConfigError or CheckpointError for what does not fit, before the folder is changed.
+    Raises ConfigError, DataError or CheckpointError for what does not fit, before the folder is
+    changed.
     """
     found, state = resume.found, assembly.state
     metadata = found.metadata
     inexact = what_is_not_exact(metadata, assembly)
+    redrawn = is_changed(metadata, assembly.dataset)
     anew = begin_anew(resume.changes)
     restore_state(found.tensors, metadata, assembly, hooks, anew)
     _check_length(assembly)
@@ -67,6 +70,7 @@ def put_back(resume: Resume, assembly: Assembly, hooks: Sequence[Hook]) -> Going
     removed = go_back_to(resume.folder, found)
     found.tensors.clear()  # the run has its own by now
     notes = [*found.notes, *([mended] if mended else []), *removed]
+    notes += [f"its data have changed: {REDRAWN}"] if redrawn else []
     changes = [str(change) for change in resume.changes]
     if any(change.key.startswith(_SETS_THE_RATE) for change in resume.changes):
         changes.append(_learning_rate(assembly))
@@ -82,9 +86,10 @@ def restore_state(
 ) -> None:
     """Give weights, optimizers, schedule and hooks what a checkpoint holds, but for `anew`.
 
-    Raises CheckpointError for what does not fit.
+    Raises CheckpointError for what does not fit, DataError for data of another kind.
     """
     state = assembly.state
+    require_same_kind(metadata, assembly.dataset.info)
     then = metadata.get("environment")
     if not isinstance(then, dict) or then.get("precision") != state.placement.precision:
         anew = {*anew, "scale"}

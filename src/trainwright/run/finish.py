@@ -96,7 +96,15 @@ def _draw_classes(
 
 
 def _worth_showing(correct: Tensor) -> Tensor:
-    """Indices (n,) of test examples for the grid: errors for up to half of it, then others."""
-    wrong = torch.nonzero(~correct).flatten()[: NUM_PREDICTIONS // 2]
-    right = torch.nonzero(correct).flatten()[: NUM_PREDICTIONS - len(wrong)]
+    """Indices (n,) of test examples for the grid: errors for up to half of it, then others.
+
+    Both from all over the split, which may be sorted by its classes.
+    """
+    wrong = _spread(torch.nonzero(~correct).flatten(), NUM_PREDICTIONS // 2)
+    right = _spread(torch.nonzero(correct).flatten(), NUM_PREDICTIONS - len(wrong))
     return torch.cat([wrong, right])
+
+
+def _spread(indices: Tensor, most: int) -> Tensor:
+    num = min(len(indices), most)
+    return indices[torch.arange(num) * len(indices) // max(num, 1)]

@@ -125,8 +125,8 @@ def build_schedule(
         raise ConfigError("schedule=plateau needs evaluations, and trainer.evaluate_every is 0")
     if end < clock.total_steps and schedule.factor(end) == 0:
         raise ConfigError(
-            f"the schedule is at its end after {end} of {clock.total_steps} steps, with a learning "
-            "rate of 0: the rest would learn nothing\n"
+            f"trainer.schedule_until={options.schedule_until}: the run goes on after that with a "
+            "learning rate of 0, and would learn nothing\n"
             "  to stretch it over the whole run: trainer.schedule_until=100%\n"
             "  or, when a run goes on, begin another: schedule=constant optimizer.lr=1e-4"
         )

@@ -2,9 +2,9 @@
 
 Types and names are checked before this. What only a constructor knows (a dropout of 2, a warm-up
 longer than the run) is asked of the constructors themselves: the network and its task on torch's
-meta device, which allocates nothing, the optimizers with tiny layers to move, the schedule with a
-clock that is as lenient as the config allows. Only trainwright's and torch's own classes are built
-this way: those of a user may do anything when they are made.
+meta device, which allocates nothing, the optimizers with tiny layers to move, the schedule with the
+shortest epochs and with the longest. Only trainwright's and torch's own classes are built this way:
+those of a user may do anything when they are made.
 """
 
 import math
@@ -32,6 +32,7 @@ from trainwright.run.optimization import build_optimizers, build_schedule
 from trainwright.tasks.task import Objective, Task
 
 LARGEST = torch.finfo(torch.float32).max
+MANY = 10**12  # examples, more than any dataset has; the fewest are a batch
 # Images and tables of usual sizes: what none of them can be made for is wrong by itself.
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,))
 
@@ -49,7 +50,7 @@ def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> Non
         )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None
-    clock = _lenient_clock(options)
+    clock = _clock(options, MANY)
     check_durations(options, clock)
     node, reserved = section(config, "data", "augment")
     if _is_ours(config.data):
@@ -64,7 +65,7 @@ def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> Non
     objective = Objective("loss", False) if task is None else task.objective
     early_stop(options, objective, clock)
     if _is_ours(config.schedule):
-        build_schedule(config, options, objective, clock, allow)
+        _check_schedule(config, options, objective, allow)
     others = config.optimizer.get("others")
     if _is_ours(config.optimizer) and (others is None or _is_ours(others)):
         changes = section(config, "optimizer", "players")[1]["players"] or {}
@@ -150,13 +151,28 @@ def _check_numbers(value: Any, key: str) -> None:
         raise ConfigError(f"{key}={value}: it must be {kind}")
 
 
-def _lenient_clock(options: TrainerSettings) -> Clock:
-    """A clock that refuses a duration only if that of every dataset would.
+def _check_schedule(
+    config: DictConfig,
+    options: TrainerSettings,
+    objective: Objective,
+    allow: Collection[str] | None,
+) -> None:
+    """Raise ConfigError where the schedule is refused however long an epoch is."""
+    errors = []
+    for num_examples in (options.batch_size, MANY):
+        clock = _clock(options, num_examples)
+        try:
+            build_schedule(config, options, objective, clock, allow)
+        except ConfigError as error:
+            errors.append(str(error).splitlines())
+    if len(errors) == 2:  # what is said of one alone are numbers of its stand-in
+        of_both = [line for line in errors[0] if line in errors[1]]
+        raise ConfigError("\n".join(of_both or errors[1][:1]))
 
-    Steps and examples are few in an endless epoch, and epochs in a run of so many steps if short.
-    """
+
+def _clock(options: TrainerSettings, num_examples: int) -> Clock:
     return Clock.of_run(
-        num_examples=10**12 if options.steps is None else 1,
+        num_examples=num_examples,
         batch_size=options.batch_size,
         epochs=options.epochs,
         steps=options.steps,

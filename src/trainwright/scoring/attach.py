@@ -13,7 +13,14 @@ from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.data.progress import progress_bar
 from trainwright.errors import ConfigError
 from trainwright.score.judge import MIN_EXAMPLES, Judge, RealImages, Seen
-from trainwright.scoring.network import Eye, Recipe, eye_of, make_task, train_network
+from trainwright.scoring.network import (
+    Eye,
+    Recipe,
+    eye_of,
+    learns_classes,
+    make_task,
+    train_network,
+)
 from trainwright.scoring.store import digest, kept
 from trainwright.tasks.task import Task
 
@@ -101,7 +108,8 @@ def final_judge(judge: Judge, dataset: Dataset, device: torch.device) -> Judge:
 
 def _own_eye(train: Split, info: DataInfo, device: torch.device) -> tuple[str, Eye]:
     recipe = Recipe()
-    learned = train.targets if info.num_classes else None
+    has_classes = learns_classes(info)
+    learned = train.targets if has_classes else None
 
     def make() -> dict[str, Tensor]:
         label = f"training the feature network of {info.name} for its score, once"
@@ -115,9 +123,9 @@ def _own_eye(train: Split, info: DataInfo, device: torch.device) -> tuple[str, E
     task = make_task(info, recipe)
     task.load_state_dict(state)
     task.to(device)
-    kind = "cnn" if info.num_classes else "turns"
+    kind = "cnn" if has_classes else "turns"
     name = f"{info.name}-{kind}-{digest(*(state[key] for key in sorted(state)))[:6]}"
-    return name, eye_of(task, knows_classes=bool(info.num_classes))
+    return name, eye_of(task, knows_classes=has_classes)
 
 
 def _plugged_eye(network: nn.Module, train: Split, device: torch.device) -> tuple[str, Eye]:

@@ -1,7 +1,8 @@
 """The feature network: a small CNN that learns the classes, or which way up an image is.
 
-The classes are those of the data. Where it has none, the network learns by which quarter turn an
-image was rotated (Gidaris et al. 2018, arXiv:1803.07728), and then knows no classes.
+The classes are those of the data. Where there are none, or one of which nothing can be learned, the
+network learns by which quarter turn an image was rotated (Gidaris et al. 2018, arXiv:1803.07728),
+and then knows no classes.
 """
 
 from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def train_network(
     With one CPU thread in float32, so that the result depends on the data and the recipe, and
     not on the run that happens to need it first.
     """
-    if not info.num_classes:
+    if not learns_classes(info):
         train = turned(train.inputs)
     with _one_thread(device):
         placement = Placement(device, "fp32", torch.channels_last, 1)
@@ -128,9 +129,14 @@ def train_network(
         fit(state, batches, [_Advance(advance)], settings)
 
 
+def learns_classes(info: DataInfo) -> bool:
+    """Whether a network for these data learns their classes, and else the turns of images."""
+    return info.num_classes > 1
+
+
 def make_task(info: DataInfo, recipe: Recipe) -> Classifier:
     """The network before training, drawn by the recipe's seed, and what it has to learn."""
-    if not info.num_classes:
+    if not learns_classes(info):
         turns = tuple(str(90 * quarter) for quarter in quarters(info.input_shape))
         info = replace(info, target="classes", class_names=turns)
     torch.manual_seed(derive_seed(recipe.seed, "initialisation"))

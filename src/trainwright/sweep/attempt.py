@@ -159,7 +159,7 @@ class _Attempt:
         if not self._folder.exists():
             return None
         folder = RunFolder(self._folder)
-        if not folder.last.exists():
+        if not any(folder.checkpoints.glob("*.safetensors")):
             shutil.rmtree(self._folder)
             return None
         found = newest_whole(folder)
@@ -186,7 +186,7 @@ class _Attempt:
         write_whole(self._state_path, json.dumps(state))
 
     def _read(self) -> State:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, ValueError):
             state: State = json.loads(self._state_path.read_text())
             return state
         return {}

@@ -80,9 +80,10 @@ def take_apart(
     with _python_random(seed):
         for override in [*from_file, *typed]:
             if override.is_sweep_override():
-                axes[override.get_key_element()] = _axis(override)
+                axes[override.key_or_group] = _axis(override)
             else:
                 assert override.input_line is not None
+                axes.pop(override.key_or_group, None)  # of a key that comes twice the last counts
                 fixed.append(override.input_line)
     return Swept(tuple(fixed), tuple(axes.values()))
 
@@ -90,7 +91,14 @@ def take_apart(
 def _text(value: Any) -> str:
     """A value of `sweep.params` as it would be typed: a list is a choice of its items."""
     if isinstance(value, list):
-        return f"choice({','.join(map(_text, value))})"
+        text = ",".join(map(_item_text, value))
+        return text if len(value) > 1 else f"choice({text})"  # which does not take null
+    return _item_text(value)
+
+
+def _item_text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_item_text, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

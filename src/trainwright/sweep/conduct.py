@@ -10,7 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from trainwright.config.build import settings
-from trainwright.errors import TrainwrightError
+from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.sweep.axes import take_apart
 from trainwright.sweep.checks import check, need_optuna, unknown_metric
 from trainwright.sweep.composer import Composer
@@ -52,7 +52,9 @@ class Conductor:
         )
         # Hydra turns -m into an override of its own.
         hydra = [line for line in master.hydra.overrides.hydra if line != "hydra.mode=MULTIRUN"]
-        self._command = shlex.join([*typed_first(master), "-m", *overrides, *hydra])
+        sources = master.hydra.runtime.config_sources
+        dirs = [f"--config-dir={s.path}" for s in sources if s.provider == "command-line"]
+        self._command = shlex.join([*typed_first(master), *dirs, "-m", *overrides, *hydra])
 
     def conduct(self) -> int:
         """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""
@@ -64,6 +66,7 @@ class Conductor:
             composer = Composer(self._context, self._master, self._swept.fixed)
             jobs = distinct(list(_composed(composer, points)))
             store = Store(self._folder(composer, jobs))
+            self._refuse_other(store, composer)
             plan, ranking = self._plan(jobs, store, workers)
             slots = self._slots(plan)
             print("\n".join(describe(plan, slots, folder=store.path)), flush=True)
@@ -72,7 +75,7 @@ class Conductor:
             pruning = self._pruning(store, ranking)
             if self._searches and ranking is None:
                 raise unknown_metric("sweep=optuna")
-            self._prepare(store, plan, ranking)
+            self._prepare(store, composer, plan, ranking)
             source = (
                 self._search(composer, store, ranking, slots) if self._searches else Listed(jobs)
             )
@@ -104,12 +107,8 @@ class Conductor:
         if self._settings.dir is not None:
             return Path(self._settings.dir).expanduser()
         keys = [axis.key for axis in self._swept.axes]
+        what = self._study if self._searches else sorted(keys)
         base = composer.fixed_text
-        # A study of Optuna's is about certain ranges and metrics, asked by a certain sampler.
-        what = sorted(map(repr, self._swept.axes) if self._searches else keys)
-        if self._searches:
-            what += [self._settings.sampler, str(self._settings.seed)]
-            what += [repr(ranked) for ranked in self._settings.ranking or ()]
         names = sorted({job.name for job in jobs})
         stem = self._settings.name or "-".join(
             [names[0] if len(names) == 1 else "several", *(key.split(".")[-1] for key in keys)]
@@ -117,6 +116,33 @@ class Conductor:
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:MAX_NAME].strip("-")
         root = Path(jobs[0].config["run"]["root"]).expanduser()
         return root / "sweeps" / f"{stem}-{digest([self._settings.kind, *what, base])[:6]}"
+
+    @property
+    def _study(self) -> list[str]:
+        """What a study of Optuna's is about: ranges and metrics, asked by a certain sampler."""
+        asked = [self._settings.sampler, str(self._settings.seed)]
+        ranked = [repr(ranked) for ranked in self._settings.ranking or ()]
+        return sorted(map(repr, self._swept.axes)) + asked + ranked
+
+    def _about(self, composer: Composer) -> dict[str, list[str]]:
+        """What all jobs of a folder share, so that they can be compared."""
+        return {"typed": composer.fixed_text, "study": self._study if self._searches else []}
+
+    def _refuse_other(self, store: Store, composer: Composer) -> None:
+        """Raise ConfigError where the folder that was typed holds a sweep of other jobs."""
+        if not (store.inner / "plan.json").exists():
+            return
+        plan, about = store.plan(), self._about(composer)
+        before = plan.get("about", about)
+        if before == about:
+            return
+        typed = sorted({*before["typed"]} ^ {*about["typed"]})
+        what = ", ".join(typed[:3]) or "the values, metrics, sampler or seed of a search"
+        raise ConfigError(
+            f"sweep.dir={store.path} holds another sweep: {plan['command']}\n"
+            f"  what differs: {what}\n"
+            "  choose another folder: what is finished there need not be done again"
+        )
 
     def _plan(self, jobs: list[Job], store: Store, workers: Workers) -> tuple[Plan, Ranking | None]:
         if self._searches:
@@ -206,12 +232,15 @@ class Conductor:
             values_of=lambda state: values_of(ranking, state, store.run_folder(state)),
         )
 
-    def _prepare(self, store: Store, plan: Plan, ranking: Ranking | None) -> None:
+    def _prepare(
+        self, store: Store, composer: Composer, plan: Plan, ranking: Ranking | None
+    ) -> None:
         """Make the folder, note the plan, take over what other sweeps have finished."""
         store.prepare()
         store.write_plan(
             {
                 "command": self._command,
+                "about": self._about(composer),
                 "kind": self._settings.kind,
                 "keys": [axis.key for axis in self._swept.axes],
                 "ranked": None if ranking is None else [asdict(ranked) for ranked in ranking],

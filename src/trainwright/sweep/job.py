@@ -36,6 +36,7 @@ def typed_first(config: Mapping[str, Any]) -> list[str]:
 def short(text: str) -> str:
     """A typed value for the eye: a number that a search has drawn with four digits."""
     try:
-        return text if len(text) <= 8 else f"{float(text):.4g}"
+        is_exact = len(text) <= 8 or text.lstrip("+-").isdigit()  # a seed may be long
+        return text if is_exact else f"{float(text):.4g}"
     except ValueError:
         return text

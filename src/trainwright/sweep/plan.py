@@ -50,8 +50,21 @@ class Plan:
 
 
 def distinct(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs without those that are the same as an earlier one."""
-    return list({job.id: job for job in reversed(jobs)}.values())[::-1]
+    """The jobs without those that are the same as an earlier one.
+
+    Raises ConfigError where other values were typed for them: what is swept would change nothing.
+    """
+    found: dict[str, Job] = {}
+    for job in jobs:
+        first = found.setdefault(job.id, job)
+        for key, text in job.point.items():
+            before = first.point.get(key, text)
+            if before != text:
+                raise ConfigError(
+                    f"{key}={before} and {key}={text} make the same run: both learn the same\n"
+                    f"  a sweep does each run once; leave {key} out, or let hydra/sweeper be basic"
+                )
+    return list(found.values())
 
 
 def statuses(jobs: Sequence[Job], store: Store) -> dict[str, str]:

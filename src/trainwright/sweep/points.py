@@ -50,10 +50,7 @@ def drawn(swept: Swept, *, num_trials: int, seed: int) -> Iterator[Point]:
     What the i-th point has for a key depends on `seed`, i and the key alone, so that more trials
     or another key leave the rest as it was. Raises ConfigError for seeds that are an interval.
     """
-    if swept.seeds is not None:
-        _need_values([swept.seeds], "a list of seeds")
-    if not swept.others:
-        raise ConfigError("sweep=random has nothing to draw: type values or intervals of some key")
+    _check_search(swept, "sweep=random")
     points = [
         {axis.key: _draw(axis, random.Random(f"{seed}/{i}/{axis.key}")) for axis in swept.others}
         for i in range(num_trials)
@@ -65,8 +62,10 @@ def drawn(swept: Swept, *, num_trials: int, seed: int) -> Iterator[Point]:
 def probes(swept: Swept) -> Iterator[Point]:
     """For a search: the middle of every interval, with each value of each other key once.
 
-    Every value that could be a mistake, or choose another model, is in one of them.
+    Every value that could be a mistake, or choose another model, is in one of them. Raises
+    ConfigError for seeds that are an interval.
     """
+    _check_search(swept, "sweep=optuna")
     middle = {
         axis.key: axis.values[0]
         if axis.interval is None
@@ -76,6 +75,13 @@ def probes(swept: Swept) -> Iterator[Point]:
     yield middle
     for axis in swept.axes:
         yield from ({**middle, axis.key: value} for value in axis.values[1:])
+
+
+def _check_search(swept: Swept, kind: str) -> None:
+    if swept.seeds is not None:
+        _need_values([swept.seeds], "a list of seeds")
+    if not swept.others:
+        raise ConfigError(f"{kind} has nothing to draw: type values or intervals of some key")
 
 
 def _draw(axis: Axis, generator: random.Random) -> str:

@@ -50,6 +50,18 @@ class Pruning:
     factor: int
     path: str  # of the reports
 
+    def reports(self) -> Reports:
+        """What all jobs have reported of the metric. One that was interrupted reports some again.
+
+        (A sweep that was typed again may prune by another metric than before.)
+        """
+        found: dict[str, dict[float, Report]] = {}
+        for line in read_lines(Path(self.path)):
+            if line.get("metric") == self.metric:
+                report = Report(line["epoch"], line["total"], line["first"], line["value"])
+                found.setdefault(line["id"], {})[report.epoch] = report
+        return {job_id: [of[epoch] for epoch in sorted(of)] for job_id, of in found.items()}
+
     def reason_to_stop(self, job_id: str, reports: Reports) -> str | None:
         """Why a job should stop after its last report; None: go on."""
         own = reports[job_id]
@@ -159,6 +171,7 @@ class SweepJudge:
         first = max(1, math.ceil(clock.steps(self._pruning.after)))
         line = {
             "id": self._job_id,
+            "metric": self.metric,
             "epoch": round(clock.epochs(step), 6),
             "total": round(clock.epochs(clock.total_steps), 6),
             "first": round(clock.epochs(first), 6),
@@ -169,19 +182,10 @@ class SweepJudge:
         with FileLock(path.with_suffix(".lock")).acquire(poll_interval=0.01):
             with path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            reports = read_reports(path)
+            reports = self._pruning.reports()
         return self._pruning.reason_to_stop(self._job_id, reports)
 
 
 def judge(pruning: Mapping[str, Any], job_id: str) -> SweepJudge:
     """The judge of a job, in the process that runs it."""
     return SweepJudge(Pruning(**pruning), job_id)
-
-
-def read_reports(path: Path) -> Reports:
-    """What all jobs have reported. A job that was interrupted reports some epochs again."""
-    found: dict[str, dict[float, Report]] = {}
-    for line in read_lines(path):
-        report = Report(line["epoch"], line["total"], line["first"], line["value"])
-        found.setdefault(line["id"], {})[report.epoch] = report
-    return {job_id: [of[epoch] for epoch in sorted(of)] for job_id, of in found.items()}

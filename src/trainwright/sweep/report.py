@@ -5,10 +5,11 @@ from collections import Counter
 from trainwright.report.text import format_duration, format_number
 from trainwright.sweep.job import short
 from trainwright.sweep.lines import read_lines
-from trainwright.sweep.ranking import Ranked
+from trainwright.sweep.ranking import PARAMETERS, Ranked
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.verdict import LEVEL, Best, Row, Setting, Verdict, judge_sweep
 from trainwright.sweep.written import command_of, write_csv, write_json
+from trainwright.wording import nearest
 
 MAX_ROWS = 30  # of the table in the terminal; sweep.csv has all
 MAX_FAILURES = 10  # each with its log; sweep.csv has all
@@ -16,12 +17,17 @@ TEST = "Welch's t-test, Holm's correction"
 
 
 def report(store: Store) -> Verdict:
-    """Judge a sweep, write sweep.csv and sweep.json, and print the verdict, which is returned."""
+    """Judge a sweep, write sweep.csv and sweep.json, and print the verdict, which is returned.
+
+    Raises DiskError where the files cannot be written, when the verdict has been printed.
+    """
     verdict = judge_sweep(store)
-    write_csv(verdict, store)
-    write_json(verdict, store)
     lines = [*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)]
-    print("\n".join(lines), flush=True)
+    try:
+        write_csv(verdict, store)
+        write_json(verdict, store)
+    finally:
+        print("\n".join(lines), flush=True)
     return verdict
 
 
@@ -93,9 +99,9 @@ def _luck(best: Best, num_others: int) -> list[str]:
     if len(best.setting.counted) < 2:
         return ["  with one seed nobody can tell whether that is more than luck: add seed=0,1,2"]
     if not best.compared:
-        return ["  no other setting can be compared: they were pruned, or have one seed"]
+        return ["  nothing can be compared: of two settings two seeds each must have finished"]
     untold = num_others - len(best.compared)
-    rest = f"; {untold} not compared: pruned, or with one seed" if untold else ""
+    rest = f"; {untold} not compared: pruned, or fewer than two seeds finished" if untold else ""
     if not best.tied:
         p_value = max(p for _, p in best.compared)
         return [
@@ -105,7 +111,7 @@ def _luck(best: Best, num_others: int) -> list[str]:
     names = "; ".join(setting.label for setting in best.tied[:3])
     more = f" and {len(best.tied) - 3} more" if len(best.tied) > 3 else ""
     lines = [f"  within seed noise of: {names}{more} (p ≥ {LEVEL}; {TEST}{rest})"]
-    fewest = min(len(setting.counted) for setting in (best.setting, *best.tied))
+    fewest = min(len(setting.finished()) for setting in (best.setting, *best.tied))
     return [*lines, *(["  two seeds tell little: add some"] if fewest == 2 else [])]
 
 
@@ -115,10 +121,16 @@ def _without_values(verdict: Verdict, store: Store) -> list[str]:
     if done is None:
         return ["no job has a value yet"]
     lines = read_lines(store.run_folder(done.state) / "metrics.jsonl")
-    logged = {key for line in lines for key in line}
-    there = ", ".join(sorted(key for key in logged if "/" in key))
-    wanted = " and ".join(ranked.metric for ranked in verdict.ranking)
-    return [f"no job has logged {wanted}: there are {there}"]
+    there = sorted({key for line in lines for key in line if "/" in key})
+    known = {*there, PARAMETERS}
+    missing = [ranked.metric for ranked in verdict.ranking if ranked.metric not in known]
+    meant = nearest(missing[0], there) if missing else ""
+    wanted = " and ".join(missing or [ranked.metric for ranked in verdict.ranking])
+    return [
+        f"no job has logged {wanted}{meant}",
+        f"  there are {', '.join(there)}",
+        "  type the command again with another sweep.metric: what is done is not done again",
+    ]
 
 
 def _failures(verdict: Verdict, store: Store) -> list[str]:

@@ -6,7 +6,7 @@ outputs/sweeps/mlp-digits-lr-seed-3fa2c1/
   sweep.csv, sweep.json      the verdict
   plots/
   .sweep/plan.json           what was typed, what is ranked
-  .sweep/jobs.jsonl          a line for each job that was ever planned here
+  .sweep/jobs.jsonl          a line for each job that was planned here
   .sweep/jobs/<id>.json      its state; <id>.lock is held by the process that works on it
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from trainwright.errors import ConfigError, DiskError
 from trainwright.sweep.job import Job
@@ -96,12 +96,15 @@ class Store:
         return self.states / f"{job_id}.lock"
 
     def is_at_work(self, job_id: str) -> bool:
-        """Whether a living process works on a job: the system lifts the lock of one that dies."""
+        """Whether a living process works on a job: the system lifts the lock of one that dies.
+
+        Taken to be so where the folder may only be read, and nobody can tell.
+        """
         path = self.lock(job_id)
         try:
             if path.exists():
                 FileLock(path).acquire(blocking=False).lock.release()
-        except Timeout:
+        except OSError:  # a Timeout is one too
             return True
         return False
 
@@ -120,7 +123,7 @@ class Store:
     def _read(self, job_id: str) -> State:
         try:
             state: State = json.loads((self.states / f"{job_id}.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # empty, if the power failed as it was written
             return {"status": "planned"}
         return state
 
@@ -141,18 +144,25 @@ class Store:
         write_whole(self.inner / "plan.json", json.dumps(plan, indent=2) + "\n")
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Note jobs that are new to this folder."""
+        """Note jobs that are new to this folder, or at another point than before."""
         with FileLock(self.inner / "jobs.lock"):
-            known = {line.id for line in self.jobs()}
-            new = [job for job in jobs if job.id not in known]
+            known = {line.id: line.point for line in self.jobs()}
+            new = [job for job in jobs if known.get(job.id) != dict(job.point)]
             text = "".join(json.dumps(_line(job)) + "\n" for job in new)
             with (self.inner / "jobs.jsonl").open("a") as file:
                 # A line that a kill has torn must not swallow the one that comes after it.
                 file.write(f"\n{text}" if file.tell() else text)
 
     def jobs(self) -> list[JobLine]:
-        """Every job that was ever planned here; a torn last line is left out."""
-        return [JobLine(**line) for line in read_lines(self.inner / "jobs.jsonl")]
+        """The jobs that were planned here; a torn last line is left out.
+
+        Of those at one point the last, since a config file has changed between them: the same seed
+        twice is no repetition.
+        """
+        lines = [JobLine(**line) for line in read_lines(self.inner / "jobs.jsonl")]
+        where = {line.id: line.point for line in lines}
+        at = {tuple(sorted(n.point.items())): n for n in lines if n.point == where[n.id]}
+        return list(at.values())
 
     def finished_elsewhere(self, job_ids: Iterable[str]) -> dict[str, "Store"]:
         """The sweeps beside this one that have finished some of the jobs, by identity."""

@@ -51,6 +51,10 @@ class Setting:
         """The jobs that have values, failed ones left out."""
         return [row for row in self.rows if row.values is not None and row.status != "failed"]
 
+    def finished(self, index: int = 0) -> list[float]:
+        """The values of those jobs that are done: the others may come to more yet."""
+        return [row.value(index) for row in self.counted if row.status == "finished"]
+
     @property
     def was_pruned(self) -> bool:
         """Whether some of its jobs were stopped early."""
@@ -83,7 +87,7 @@ class Setting:
 class Best:
     """The best setting by one metric, and the others that were compared with it.
 
-    `compared` holds the corrected p-value of being as good, where both have several seeds.
+    `compared` holds the corrected p-value of being as good, where of both several seeds are done.
     """
 
     ranked: Ranked
@@ -166,14 +170,15 @@ def _best(index: int, ranked: Ranked, settings: Sequence[Setting]) -> Best:
 def compare(
     best: Setting, others: Iterable[Setting], index: int = 0
 ) -> list[tuple[Setting, float]]:
-    """The others that have several seeds, as the best must have, with their corrected p-values.
+    """The others of which several seeds have finished, as of the best, with corrected p-values.
 
     What was pruned has stopped before it could be compared.
     """
-    if len(best.counted) < 2:
+    own = best.finished(index)
+    if len(own) < 2:
         return []
-    several = [setting for setting in others if len(setting.counted) > 1 and not setting.was_pruned]
-    p_values = [welch(best.values(index), setting.values(index)) for setting in several]
+    several = [s for s in others if len(s.finished(index)) > 1 and not s.was_pruned]
+    p_values = [welch(own, setting.finished(index)) for setting in several]
     return list(zip(several, holm(p_values), strict=True))
 
 

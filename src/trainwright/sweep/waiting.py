@@ -5,7 +5,7 @@ from collections import deque
 from trainwright.sweep.audience import Audience
 from trainwright.sweep.crews import Crews
 from trainwright.sweep.job import Job
-from trainwright.sweep.pruning import Pruning, read_reports
+from trainwright.sweep.pruning import Pruning
 from trainwright.sweep.source import Source
 from trainwright.sweep.store import State, Store
 
@@ -40,7 +40,7 @@ class Waiting:
         """A job that was pruned, and belongs to the best by now."""
         if self._pruning is None or not self._pruned:
             return None
-        promoted = self._pruning.promoted(self._pruned, read_reports(self._store.reports))
+        promoted = self._pruning.promoted(self._pruned, self._pruning.reports())
         if not promoted:
             return None
         job = self._pruned.pop(promoted[0])
@@ -62,10 +62,14 @@ class Waiting:
         self._again.append(job)
 
     def is_done(self, job: Job, state: State) -> bool:
-        """Whether nothing is left to do of a job: without pruning, a pruned one goes on."""
+        """Whether nothing is left to do of a job.
+
+        Without pruning a pruned one goes on, and so does one that another metric has pruned.
+        """
         if state["status"] != "pruned" or self._pruning is None:
             return bool(state["status"] == "finished")
-        return not self._pruning.promoted([job.id], read_reports(self._store.reports))
+        reports = self._pruning.reports()
+        return job.id in reports and not self._pruning.promoted([job.id], reports)
 
     def pruned(self, job: Job) -> None:
         """Remember a job that was pruned: it may turn out to belong to the best."""

@@ -12,6 +12,7 @@ from trainwright.nn.gan import GAN
 from trainwright.tasks.metrics import classification_metrics
 from trainwright.tasks.task import Handed, Objective, Task
 from trainwright.tasks.views import TestTimeAugmentation, check_views, mean_over_views
+from trainwright.wording import printable
 
 
 class Classifier(Task):
@@ -38,6 +39,11 @@ class Classifier(Task):
             raise ValueError(
                 f"task=classifier needs classes to learn, and {info.name} has none; "
                 + ("use task=regression" if info.target == "values" else "use model=gan")
+            )
+        if info.num_classes == 1:
+            raise ValueError(
+                f"task=classifier needs classes to tell apart, and {info.name} has but one: "
+                + printable(info.class_names[0])
             )
         if isinstance(model, GAN):
             raise ValueError("task=classifier needs a model with one player, not two: use task=gan")

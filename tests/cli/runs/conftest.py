@@ -89,6 +89,7 @@ model:
   - 512
   - 256
   dropout: 0.0
+  residual: false
 data:
   _target_: trainwright.data.idx.load_idx
   name: {data}

@@ -117,6 +117,25 @@ def test_another_split_or_other_data_of_the_same_kind(measured):
     assert found["num_examples"] == 50
 
 
+SAID = "digits is not split as this run was trained on it: its training examples may be among these"
+
+
+def test_other_splits_of_the_runs_own_data_are_warned_of(call, real_root):
+    """With data.test=0.5 most of the test split is what the run was trained on."""
+    for words, is_warned in [
+        ([], False),
+        (["split=validation"], False),
+        (["data.test=0.1"], False),
+        (["data.limit=50"], False),
+        (["data.test=0.5"], True),
+        (["data.split_seed=1", "data.validation=5"], True),
+        (["data=digits", "data.test=50"], False),  # another dataset, for all we know
+    ]:
+        result = call("evaluate", "mlp", *words, "resamples=0", "--json", "--root", str(real_root))
+        assert result[2] == (f"warning: {SAID}\n" if is_warned else ""), words
+        assert json.loads(result[1]).get("warning") == (SAID if is_warned else None)
+
+
 def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
     from PIL import Image
 

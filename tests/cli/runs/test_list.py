@@ -53,6 +53,14 @@ def test_tells_of_real_runs_what_their_folders_say(call, real_root):
         (["name=*sweep*"], ["0-mlp-mnist"]),
         (["optimizer.fused=null", "data=digits"], ["030407-mlp-digits"]),
         (["model=resnet"], []),
+        (["model.widths=[512,256]", "data=digits"], ["030407-mlp-digits"]),
+        (["model.widths=[64],[ 512, 256 ]", "data=digits"], ["030407-mlp-digits"]),
+        (["model.widths!=[512,256]"], []),
+        (["model.widths=[512]"], []),
+        (["model.widths=[512,256,128]"], []),
+        (["name=*[0]*"], []),
+        (["model.residual=False", "data=digits"], ["030407-mlp-digits"]),
+        (["model.residual!=False"], []),
     ],
     ids=" ".join,
 )
@@ -110,7 +118,7 @@ def test_age_is_counted_from_when_a_run_began(call, tmp_path, write_run):
         began = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - seconds))
         write_run(tmp_path / name, started=began)
     assert names(call("list", "age<2d", "--json", f"--root={tmp_path}")[1]) == ["new"]
-    assert names(call("list", "age>50", "age<=1.5h", "--json", f"--root={tmp_path}")[1]) == ["new"]
+    assert names(call("list", "age>50s", "age<=1.5h", "--json", f"--root={tmp_path}")[1]) == ["new"]
     table = call("list", f"--root={tmp_path}")[1].splitlines()
     assert table[1].split()[-2:] == ["1", "min"]
     assert table[2].split()[-2:] == ["3", "d"]

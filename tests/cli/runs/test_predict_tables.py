@@ -127,6 +127,18 @@ def test_what_spreadsheets_write_is_read(tmp_path):
     assert (row.line, row.features) == (3, [2.0, 1.0])
 
 
+@pytest.mark.parametrize("head", ["a,b\n", "", "b,c,a\n"], ids=["names", "none", "more names"])
+def test_a_row_of_more_cells_than_the_first_line_is_not_guessed_at(head, tmp_path):
+    """Decimal commas, or R's table with a name before each row: its columns lie elsewhere."""
+    path = tmp_path / "x.csv"
+    width = head.count(",") + 1 if head else 2
+    good = ",".join("1234"[:width])
+    path.write_text(f"{head}{good}\n{good},\n{good},5\n")
+    found = list(read_rows(path, num_features=2, names=("a", "b") if head else ()))
+    assert [row.features is not None for row in found] == [True, True, False]
+    assert found[2].problem == f"{width + 1} cells, and the first line has {width}"
+
+
 def test_a_table_for_a_run_of_images_and_the_reverse_are_named(call, tables, real_root, tmp_path):
     path = write(tmp_path / "x.csv", None, [[1, 2]])
     code, _, err = call("predict", "mlp", path, f"--root={real_root}")

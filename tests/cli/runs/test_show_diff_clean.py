@@ -208,12 +208,50 @@ def test_clean_refuses_a_filter_that_means_nothing(call, root):
     assert code == 2
     assert "did you mean status?" in err
     assert call("clean", "failed", "--yes", f"--root={root}")[0] == 2
+    code, _, err = call("clean", "age>30", "--yes", f"--root={root}")  # seconds, or days?
+    assert code == 2
+    assert "age: '30' must be a time such as 30m, 12h or 2d" in err
     for word in ("status!=finishd", "status=failed,finishd"):  # the first holds for every run
         code, _, err = call("clean", word, "--yes", f"--root={root}")
         assert code == 2
         assert "status=finishd: there is no such status; did you mean finished?" in err
     assert runs_of(root) == before
     assert call("clean", "status=kill*,unknown", f"--root={root}")[0] == 0
+
+
+@pytest.mark.parametrize("filters", [[], ["status=unknown"], ["model!=mlp"]], ids=" ".join)
+def test_clean_leaves_alone_what_another_program_has_written(filters, call, root):
+    """A report of tests, say, in a project that is given as --root."""
+    theirs = root.parent / "coverage"
+    theirs.mkdir()
+    (theirs / "summary.json").write_text('{"total": 93}')
+    (theirs / "thesis.txt").write_text("keep")
+    code, out, _ = call("clean", *filters, "--yes", f"--root={root.parent}")
+    assert code == 0
+    assert "1 left alone that may be no run: no config of one in coverage" in out
+    assert (theirs / "thesis.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("model!=mpl", "; did you mean mlp?"),
+        ("model!=mlp,cnn", ""),
+        ("model!==mlp", "; did you mean mlp?"),
+        ("name!=", ""),
+        ("model.widths!=[512]", "; did you mean [512, 256]?"),
+        ("seed!=zero", ""),
+    ],
+)
+def test_clean_refuses_to_spare_what_is_not_there(word, meant, call, root):
+    """Each of these would hold for every run."""
+    before = runs_of(root)
+    code, _, err = call("clean", word, "--yes", f"--root={root}")
+    assert code == 2
+    assert f"no run has that value{meant}\n" in err
+    assert runs_of(root) == before
+    assert call("clean", "model!=mlp", "status!=pruned", "--yes", f"--root={root}")[0] == 0
+    assert runs_of(root) == before
 
 
 def test_a_root_that_is_itself_a_run_is_not_deleted(call, root):

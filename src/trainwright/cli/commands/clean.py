@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainwright.catalogue.find import find_runs
-from trainwright.catalogue.query import parse_condition, require_known
+from trainwright.catalogue.query import parse_condition, require_known, require_spared
 from trainwright.catalogue.record import UNKNOWN, Record
 from trainwright.cli.keys import Key
 from trainwright.cli.table import text_table
@@ -39,10 +39,16 @@ def execute(arguments: argparse.Namespace) -> int:
     conditions = [parse_condition(word) for word in arguments.filters]
     everything = find_runs(arguments.root)
     require_known([condition.key for condition in conditions], everything)
+    require_spared(conditions, everything)
     if conditions:
         chosen = [run for run in everything if all(c.holds(run) for c in conditions)]
     else:
         chosen = [run for run in everything if _has_nothing(run)]
+    strange = [run for run in chosen if not _is_ours(run)]
+    chosen = [run for run in chosen if _is_ours(run)]
+    if strange:
+        first = printable(strange[0].name)
+        print(f"{len(strange):,} left alone that may be no run: no config of one in {first}")
     running = [run for run in chosen if run.status == "running"]
     chosen = [run for run in chosen if run.status != "running" and run.path != arguments.root]
     if running:
@@ -70,6 +76,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _total(sizes: Sequence[int]) -> str:
     return f"{len(sizes):,} {'run' if len(sizes) == 1 else 'runs'}, {size_text(sum(sizes))}"
+
+
+def _is_ours(run: Record) -> bool:
+    """Whether a folder is a run beyond doubt: programs of other people write a summary.json too."""
+    return all(isinstance(run.config.get(section), dict) for section in ("trainer", "data"))
 
 
 def _has_nothing(run: Record) -> bool:

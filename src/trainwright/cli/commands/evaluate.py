@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,12 @@ def execute(arguments: argparse.Namespace) -> int:
     record = find_run(arguments.run, arguments.root)
     trained = open_run(record, values)
     from trainwright.inference.evaluation import as_plain, evaluate_trained
-    from trainwright.inference.other_data import load_data
+    from trainwright.inference.other_data import caution, load_data
 
     dataset = load_data(trained, overrides)
+    warning = caution(trained, dataset, overrides)
+    if warning:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
     evaluated = evaluate_trained(
         trained, dataset, values["split"], num_resamples=values["resamples"]
     )
@@ -72,6 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
         "step": trained.step,
         "data": dataset.info.name if overrides else trained.info.name,
         "split": values["split"],
+        **({"warning": warning} if warning else {}),
         **as_plain(evaluated),
     }
     if values["out"] is not None:

@@ -44,14 +44,16 @@ def execute(arguments: argparse.Namespace) -> int:
 def find_sweep(name: str, root: Path) -> Store:
     """The sweep that is meant: a path, `last`, or a piece of one sweep's name below `root`."""
     path = Path(name).expanduser()
-    for folder in (path, path.parent):
+    here = Path() if name == "last" else path
+    for folder in (here, *([path.parent] if path.exists() else [])):
         if (folder / ".sweep").is_dir():
             return Store(folder)
     plans = sorted(root.rglob(".sweep/plan.json"), key=lambda plan: plan.stat().st_mtime)
     sweeps = [plan.parent.parent for plan in plans]
     if name == "last" and sweeps:
         return Store(sweeps[-1])
-    found = [folder for folder in sweeps if name in folder.name]
+    exact = [folder for folder in sweeps if name == folder.name]
+    found = exact or [folder for folder in sweeps if name in folder.name]
     if len(found) == 1:
         return Store(found[0])
     if not sweeps:

@@ -1,0 +1,43 @@
+"""What is refused before any data is read: what no data could mend, and nothing else."""
+
+import re
+
+import pytest
+
+from trainwright.errors import ConfigError
+from trainwright.run.rehearsal import rehearse
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("trainer.epochs=1", "trainer.schedule_until=50"),  # of the 23 steps of a pass
+        ("trainer.steps=100", "trainer.schedule_until=10 epochs"),
+        ("trainer.steps=100", "schedule.warmup=2 epochs"),
+        ("trainer.epochs=3", "schedule.warmup=60"),
+    ],
+)
+def test_a_schedule_that_suits_some_data_is_not_refused(composed, assembled, words):
+    rehearse(composed("data=digits", *words))
+    assembled("data=digits", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("trainer.epochs=2", "trainer.schedule_until=50%"), "until=50%: the run goes on"),
+        (("trainer.steps=100", "trainer.schedule_until=50"), "until=50: the run goes on"),
+        (("schedule.warmup=200%",), "warmup=200% is no shorter than the whole run"),
+        (("trainer.epochs=2", "schedule.warmup=3 epochs"), "warmup=3 epochs is no shorter"),
+        (("trainer.epochs=2", "trainer.schedule_until=50%", "schedule.warmup=3"), "until=50%"),
+    ],
+)
+def test_one_that_suits_none_is_refused_without_numbers_that_nobody_typed(composed, words, says):
+    with pytest.raises(ConfigError, match=says) as error:
+        rehearse(composed("data=digits", *words))
+    assert re.findall(r"\d{4,}", str(error.value)) == []
+
+
+def test_where_all_is_known_the_numbers_are_told(composed):
+    with pytest.raises(ConfigError, match="it is 500 steps, and the run is 100"):
+        rehearse(composed("data=digits", "trainer.steps=100", "schedule.warmup=500"))
