@@ -153,8 +153,12 @@ def _command(side: str, work: Work, setting: str, mnist: Path | None) -> list[st
 
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """A user's own: whatever the shell says about threads is left out, so that defaults count."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "KMP_"))}
+    """A user's own: whatever the shell says about threads is left out, so that defaults count.
+
+    So is what keeps Python from keeping bytecode, which installed packages have.
+    """
+    ours = ("OMP_", "MKL_", "KMP_", "PYTHON")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return {**env, "PYTHONPATH": str(HERE), "HF_HUB_OFFLINE": "1", **(extra or {})}
 
 

@@ -76,7 +76,7 @@ def test_image_statistics_do_not_depend_on_the_size_of_a_chunk(monkeypatch):
     images = torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8)
     split = Split(images, None)
     whole = make_dataset("x", train=split, validation=split, test=split, target="none").info
-    monkeypatch.setattr("trainwright.data.splits.CHUNK_BYTES", 100)
+    monkeypatch.setattr("trainwright.data.splits.CHUNK_VALUES", 100)
     parts = make_dataset("x", train=split, validation=split, test=split, target="none").info
     assert parts == whole
 

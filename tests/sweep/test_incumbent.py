@@ -8,11 +8,11 @@ from trainwright.sweep.ranking import Ranked
 LOSS = Ranked("validation/loss", False)
 
 
-def ended(folder, name, value):
+def ended(folder, name, value, ranked=LOSS):
     run = folder / name
     run.mkdir(exist_ok=True)
-    (run / "metrics.jsonl").write_text(json.dumps({"step": 1, "validation/loss": value}) + "\n")
-    return takes_the_lead(name, run, ranked=LOSS, path=folder / "leaders.jsonl")
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 1, ranked.metric: value}) + "\n")
+    return takes_the_lead(name, run, ranked=ranked, path=folder / "leaders.jsonl")
 
 
 def test_who_is_better_than_all_before_takes_the_lead(tmp_path):
@@ -25,6 +25,12 @@ def test_a_job_that_was_interrupted_while_it_drew_still_leads(tmp_path):
     assert ended(tmp_path, "a", 3.0)
     assert ended(tmp_path, "a", 3.0)
     assert not ended(tmp_path, "b", 3.0)
+
+
+def test_who_led_by_another_metric_does_not_count(tmp_path):
+    assert ended(tmp_path, "a", 0.1)
+    assert ended(tmp_path, "b", 9.0, Ranked("validation/mae", False))
+    assert not ended(tmp_path, "c", 0.2)
 
 
 def test_a_line_that_a_kill_has_torn_swallows_no_other(tmp_path):

@@ -1,5 +1,6 @@
 """Which jobs the folder of a sweep knows of, however often its command was typed."""
 
+import json
 import re
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from trainwright.errors import DiskError
 from trainwright.sweep.job import Job, short
 from trainwright.sweep.lines import read_lines
+from trainwright.sweep.ranking import Ranked
 from trainwright.sweep.report import report
 from trainwright.sweep.store import Store
+from trainwright.sweep.verdict import judge_sweep
 
 
 @pytest.fixture
@@ -82,3 +85,18 @@ def test_a_sweep_in_a_folder_that_may_only_be_read_is_judged_all_the_same(store,
     out = capsys.readouterr().out
     assert re.search(r"^1  1 +0\.25 +1\.0 s +finished\n2  2 +- +1\.0 s +running$", out, re.M)
     assert "again: train" in out
+
+
+def test_while_nothing_has_ended_the_objective_is_what_the_runs_say(store):
+    """Without a rehearsal it was taken to be the loss."""
+    store.add([job("a", lr="1")])
+    store.write_plan({"command": "train -m lr=1,2", "ranked": None})
+    store.write_state("a", {"status": "stopped", "seconds": 1.0, "folder": "run-a"})
+    assert judge_sweep(store).ranking == (Ranked("validation/loss", False),)
+    (store.path / "run-a").mkdir()
+    summary = {"objective": "accuracy", "higher_is_better": True}
+    (store.path / "run-a" / "summary.json").write_text(json.dumps(summary))
+    (store.path / "run-a" / "metrics.jsonl").write_text('{"step": 1, "validation/accuracy": 0.5}')
+    verdict = judge_sweep(store)
+    assert verdict.ranking == (Ranked("validation/accuracy", True),)
+    assert verdict.settings[0].mean() == 0.5

@@ -1,10 +1,13 @@
 """One job of `train`: a new run, or an old one that goes on."""
 
+import contextlib
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +16,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from trainwright.cli.process import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.stored import refuse_trust
 from trainwright.errors import ConfigError
+from trainwright.report.drawing import Artist
 
 if TYPE_CHECKING:
     from trainwright.run.request import Request
@@ -39,8 +44,17 @@ def run_job(config: DictConfig) -> float:
     if config.trainer.resume is None:
         refuse_trust(config)
     # What can be refused without torch has been: that takes seconds to import.
-    from trainwright.run.resume import finished, resume_request
-    from trainwright.run.run import run
+    with _artist_for(config, hydra) as artist:
+        return _train(config, overrides, hydra, artist)
+
+
+def _train(
+    config: DictConfig, overrides: list[str], hydra: HydraConf, artist: Artist | None
+) -> float:
+    """Run, or go on with a run. Returns and exits as `run_job` does."""
+    with imports_of_torch():
+        from trainwright.run.resume import finished, resume_request
+        from trainwright.run.run import run
 
     if config.trainer.resume is not None:
         request = resume_request(config, overrides)
@@ -52,10 +66,20 @@ def run_job(config: DictConfig) -> float:
             return math.nan
     else:
         request = _new_request(config, overrides, hydra)
-    outcome = run(request)
+    outcome = run(replace(request, artist=artist))
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)
     return math.nan if outcome.objective is None else outcome.objective
+
+
+def _artist_for(
+    config: DictConfig, hydra: HydraConf
+) -> contextlib.AbstractContextManager[Artist | None]:
+    """A process that draws, where a core has nothing to do while this one imports torch."""
+    is_idle = "torch" not in sys.modules and sys.platform != "win32" and (os.cpu_count() or 1) > 1
+    if config.trainer.plots and hydra.mode == RunMode.RUN and is_idle:
+        return Artist()
+    return contextlib.nullcontext()
 
 
 def _refuse_sweep(config: DictConfig, overrides: Sequence[str]) -> None:

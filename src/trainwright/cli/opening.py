@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.catalogue.record import Record
 from trainwright.cli.keys import Key, OneOf, listed, text
+from trainwright.cli.process import imports_of_torch
 
 if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
@@ -45,7 +46,8 @@ def open_run(record: Record, values: Mapping[str, Any]) -> "Trained":
     Raises CheckpointError, and ConfigError for a class that is not trusted or a missing device.
     """
     path = record.checkpoint(values["checkpoint"])  # before torch, which takes seconds to import
-    from trainwright.inference.trained import load_trained, take_views
+    with imports_of_torch():
+        from trainwright.inference.trained import load_trained, take_views
 
     trained = load_trained(path, trust=values["trust"], device=values.get("device", "cpu"))
     if values.get("tta") is not None:

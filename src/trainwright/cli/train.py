@@ -74,6 +74,7 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
     from trainwright.cli.arguments import in_order
     from trainwright.cli.failure import explain, was_interrupted
     from trainwright.cli.sweep_folder import SweepFolder
+    from trainwright.cli.torch_library import begin_loading
     from trainwright.config.compose import register_schema
 
     register_schema()
@@ -81,6 +82,8 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
     app = hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(
         jobs.run
     )
+    if not any(argument.startswith("-") for argument in arguments):  # it will train, if it can
+        begin_loading()
     try:
         sys.argv = [sys.argv[0], *in_order(arguments)]
         app()

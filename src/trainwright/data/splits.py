@@ -10,7 +10,7 @@ from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.errors import ConfigError, DataError
 
 SMALLEST_IMAGE_STD = 1 / 255  # one grey level: a constant channel is centred and left in scale
-CHUNK_BYTES = 8 * 2**20  # how much of an array of images is looked at in one go
+CHUNK_VALUES = 2**18  # so many values of images are looked at in one go: they fit into a cache
 
 
 def split_sizes(
@@ -98,7 +98,10 @@ def _place_in_class(classes: Tensor) -> Tensor:
 
 def take(inputs: Tensor, targets: Tensor | None, indices: Tensor) -> Split:
     """The examples at `indices` as a split: a copy, (len(indices), ...)."""
-    return Split(inputs[indices], None if targets is None else targets[indices])
+    return Split(
+        inputs.index_select(0, indices),
+        None if targets is None else targets.index_select(0, indices),
+    )
 
 
 def split_arrays(
@@ -188,20 +191,20 @@ def make_dataset(
 def image_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of (N, C, H, W) uint8, on the scale 0..1.
 
-    Counted per grey level, in whole numbers: the same on every machine and number of threads.
+    Sums of whole numbers, which a float64 holds exactly in any order: the same on every machine and
+    number of threads.
     """
     num_channels = images.shape[1]
-    histogram = torch.zeros(num_channels, 256, dtype=torch.int64)
-    for chunk in torch.split(images, max(1, CHUNK_BYTES // images[0].numel())):
+    sums, squares = [0] * num_channels, [0] * num_channels
+    for chunk in torch.split(images, max(1, CHUNK_VALUES // images[0].numel())):
         for channel in range(num_channels):
-            histogram[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
-    levels = torch.arange(256)
-    mean, std = [], []
-    for counts in histogram:
-        n, s, q = (int((counts * levels**power).sum()) for power in range(3))
-        mean.append(s / n / 255)
-        std.append(max(((q * n - s * s) / n**2) ** 0.5 / 255, SMALLEST_IMAGE_STD))
-    return tuple(mean), tuple(std)
+            values = chunk[:, channel].flatten().double()
+            sums[channel] += int(values.sum())
+            squares[channel] += int(values.dot(values))
+    n = images.numel() // num_channels
+    mean = [s / n / 255 for s in sums]
+    variances = [(q * n - s * s) / n**2 for s, q in zip(sums, squares, strict=True)]
+    return tuple(mean), tuple(max(v**0.5 / 255, SMALLEST_IMAGE_STD) for v in variances)
 
 
 def feature_statistics(name: str, table: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from trainwright.report.figures import INK, new_figure, save_figure, style
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import ArrayLike
 
 MAX_NUMBERED = 20  # classes; with more the numbers would be unreadable
 MAX_NAMED = 60  # classes; with more the names would overlap
 MAX_LETTERS = 24
 
 
-def plot_confusion(confusion: "Tensor", class_names: Sequence[str], path: str | Path) -> None:
+def plot_confusion(confusion: "ArrayLike", class_names: Sequence[str], path: str | Path) -> None:
     """Draw a confusion matrix: rows are the true classes, columns the predicted ones.
 
     `confusion` is (C, C) counts, `class_names` has C entries. The colour is the share of the true
@@ -24,11 +26,9 @@ def plot_confusion(confusion: "Tensor", class_names: Sequence[str], path: str | 
     from matplotlib.colors import PowerNorm
 
     num_classes = len(class_names)
-    if tuple(confusion.shape) != (num_classes, num_classes) or num_classes == 0:
-        raise ValueError(
-            f"expected confusion (C, C) for {num_classes} names, got {tuple(confusion.shape)}"
-        )
-    counts = confusion.cpu().double().numpy()  # (C, C)
+    counts = np.asarray(confusion, dtype=np.float64)  # (C, C)
+    if counts.shape != (num_classes, num_classes) or num_classes == 0:
+        raise ValueError(f"expected confusion (C, C) for {num_classes} names, got {counts.shape}")
     support = counts.sum(axis=1, keepdims=True)  # (C, 1)
     share = counts / support.clip(min=1)  # a class without examples stays white
 

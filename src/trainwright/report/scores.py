@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainwright.report.figures import PALETTE, key_above, new_figure, number, save_figure, style
 from trainwright.report.score_table import FIGURES
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 PANEL = (3.2, 2.3)  # inches
 COLUMNS = 4
@@ -67,23 +70,26 @@ def plot_scores(
     return True
 
 
-def plot_logits(real: "Any", fake: "Any", path: str | Path) -> None:
+def plot_logits(real: "ArrayLike", fake: "ArrayLike", path: str | Path) -> None:
     """Draw histograms of the discriminator's logits of real images (N,) and of generated (M,).
 
     The two overlap where it cannot tell them apart. Raises OSError when the disk refuses.
     """
     import numpy as np
 
-    real, fake = (logits.detach().float().cpu().numpy() for logits in (real, fake))
-    low, high = np.quantile(np.concatenate([real, fake]), [0.001, 0.999])
+    of_real, of_fake = (np.asarray(logits, dtype=np.float32) for logits in (real, fake))
+    low, high = np.quantile(np.concatenate([of_real, of_fake]), [0.001, 0.999])
     edges = np.linspace(low, max(high, low + 1e-6), 41)
     figure = new_figure(6.0, 2.8)
     axes = figure.add_subplot()
-    for logits, label, colour in ((real, "real", PALETTE[1]), (fake, "generated", PALETTE[0])):
+    for logits, label, colour in (
+        (of_real, "real", PALETTE[1]),
+        (of_fake, "generated", PALETTE[0]),
+    ):
         shares = np.full(len(logits), 1 / len(logits))
         clipped = logits.clip(edges[0], edges[-1])  # what lies outside is counted at the ends
         axes.hist(clipped, edges.tolist(), weights=shares, color=colour, alpha=0.5, label=label)
-    title = f"discriminator: {len(real):,} real and {len(fake):,} generated images"
+    title = f"discriminator: {len(of_real):,} real and {len(of_fake):,} generated images"
     style(axes, title=title, xlabel="logit: the higher, the more real it takes an image to be")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     key_above(axes)

@@ -21,6 +21,7 @@ from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
+from trainwright.report.drawing import Drawing
 from trainwright.run.announce import report
 from trainwright.run.assemble import Assembly
 from trainwright.run.changes import begin_anew
@@ -160,7 +161,8 @@ class Course:
         """Test, draw and sum up a run that has come to its end."""
         assembly, draws = self.assembly, self.request.draws
         with_pictures = assembly.settings.plots and (draws is None or draws())
-        test = finish(assembly, self.folder, with_pictures=with_pictures)
+        drawing = Drawing(self.request.artist) if with_pictures else None
+        test = finish(assembly, self.folder, drawing)
         self.summary.update(
             status="finished",
             test=test,

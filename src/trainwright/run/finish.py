@@ -10,8 +10,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.files import disk_error
 from trainwright.hooks.log import read_rows
-from trainwright.report.confusion import plot_confusion
-from trainwright.report.curves import plot_curves, plot_learning_rate
+from trainwright.report.drawing import Drawing
 from trainwright.report.grid import save_image
 from trainwright.report.predictions import prediction_grid
 from trainwright.run.assemble import Assembly
@@ -24,12 +23,17 @@ from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
 NUM_PREDICTIONS = 64  # examples in the grid of predictions
 
 
-def finish(assembly: Assembly, folder: RunFolder, *, with_pictures: bool) -> dict[str, Any]:
-    """Score the test split with the best weights and draw what there is to see, if that is wanted.
+def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> dict[str, Any]:
+    """Score the test split with the best weights and draw what there is to see.
+
+    `drawing`: None where no pictures are wanted.
 
     Returns the metrics for summary.json, for classes also per class and the confusion matrix.
     Raises CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
     """
+    rows = [] if drawing is None else read_rows(folder.metrics)
+    if drawing is not None:  # it takes longest, and is drawn beside what follows
+        drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
     tensors, _ = checkpoint.load(folder.best)
     checkpoint.restore_evaluated(assembly.state, tensors)
     task = assembly.state.evaluated_task
@@ -52,31 +56,34 @@ def finish(assembly: Assembly, folder: RunFolder, *, with_pictures: bool) -> dic
         targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
         confusion = confusion_matrix(predicted, targets, len(assembly.dataset.info.class_names))
         metrics |= {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
-    if with_pictures:
+    if drawing is not None:
         try:
-            _draw(assembly, folder, values)
+            _draw_test(assembly, folder, values, drawing)
+            drawing.plot("plot_learning_rate", rows, str(folder.plots / "lr.png"))
+            drawing.finish()
         except OSError as error:
             raise disk_error(Path(error.filename or folder.plots), None, error) from error
     return metrics
 
 
-def _draw(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> None:
-    """Write the pictures of `plots/`. Raises OSError."""
-    rows = read_rows(folder.metrics)
-    plot_curves(rows, folder.plots / "curves.png")
-    plot_learning_rate(rows, folder.plots / "lr.png")
+def _draw_test(
+    assembly: Assembly, folder: RunFolder, values: dict[str, Tensor], drawing: Drawing
+) -> None:
+    """Draw what the test split has to show. Raises OSError."""
     if assembly.dataset.info.target == "classes" and "logits" in values:
-        _draw_classes(assembly, folder, values)
+        _draw_classes(assembly, folder, values, drawing)
     if isinstance(assembly.state.evaluated_task, GANTask):
-        draw_gan(assembly, folder, values)
+        draw_gan(assembly, folder, values, drawing)
 
 
-def _draw_classes(assembly: Assembly, folder: RunFolder, values: dict[str, Tensor]) -> None:
+def _draw_classes(
+    assembly: Assembly, folder: RunFolder, values: dict[str, Tensor], drawing: Drawing
+) -> None:
     """Draw the confusion matrix and, of images, a grid of predictions."""
     names = assembly.dataset.info.class_names
     targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
     confusion = confusion_matrix(predicted, targets, len(names))
-    plot_confusion(confusion, names, folder.plots / "confusion.png")
+    drawing.plot("plot_confusion", confusion.tolist(), names, str(folder.plots / "confusion.png"))
     if assembly.dataset.info.is_image:
         shown = _worth_showing(predicted == targets)
         grid = prediction_grid(

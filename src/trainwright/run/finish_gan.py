@@ -8,9 +8,9 @@ from torch import Tensor
 
 from trainwright.data.dataset import Dataset
 from trainwright.hooks.log import read_rows
+from trainwright.report.drawing import Drawing
 from trainwright.report.grid import image_grid, save_image
 from trainwright.report.neighbours import neighbour_grid
-from trainwright.report.scores import plot_logits, plot_scores
 from trainwright.run.assemble import Assembly
 from trainwright.runfolder import RunFolder
 from trainwright.score.judge import MAX_COMPARED, Judge, Seen
@@ -62,11 +62,14 @@ def score_summary(
     return summary
 
 
-def draw_gan(assembly: Assembly, folder: RunFolder, values: Mapping[str, Tensor]) -> None:
+def draw_gan(
+    assembly: Assembly, folder: RunFolder, values: Mapping[str, Tensor], drawing: Drawing
+) -> None:
     """Write the pictures that only a GAN has. Raises OSError."""
     task = assembly.state.evaluated_task
     assert isinstance(task, GANTask)
-    plot_logits(values["real_logits"], values["fake_logits"], folder.plots / "discriminator.png")
+    logits = (values[f"{which}_logits"].float().tolist() for which in ("real", "fake"))
+    drawing.plot("plot_logits", *logits, str(folder.plots / "discriminator.png"))
     task.eval()
     with torch.no_grad(), assembly.state.placement.autocast():
         images = interpolated(task.model, INTERPOLATION_STEPS, assembly.state.seed)
@@ -77,10 +80,11 @@ def draw_gan(assembly: Assembly, folder: RunFolder, values: Mapping[str, Tensor]
     if judge is None:
         return
     floors = {name: (figure.value, figure.error) for name, figure in judge.floor.items()}
-    plot_scores(
+    drawing.plot(
+        "plot_scores",
         read_rows(folder.metrics),
         floors,
-        folder.plots / "scores.png",
+        str(folder.plots / "scores.png"),
         num_samples=judge.num_samples,
         num_real=judge.num_floor,
     )

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from trainwright.config.from_environment import without_environment
 from trainwright.data.dataset import Dataset
 from trainwright.hooks.prune import Prune
+from trainwright.report.drawing import Artist
 from trainwright.run.continuing import Resume
 
 
@@ -18,7 +19,7 @@ class Request:
     """What was asked for: the config, what was typed, the run's name, a run to go on with.
 
     `dataset`: the data of the config, where it is in memory already. `prune` may stop the run.
-    `draws` is asked at its end whether its pictures are wanted; None: they are.
+    `draws` is asked at its end whether its pictures are wanted; None: they are. `artist` draws.
     `stacked`: its steps are made together with those of other runs.
     """
 
@@ -29,6 +30,7 @@ class Request:
     dataset: Dataset | None = None
     prune: Prune | None = None
     draws: Callable[[], bool] | None = None
+    artist: Artist | None = None
     stacked: bool = False
 
     @cached_property

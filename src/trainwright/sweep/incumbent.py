@@ -42,11 +42,13 @@ def takes_the_lead(job_id: str, folder: Path, *, ranked: Ranked, path: Path) -> 
     if values is None:
         return True
     with FileLock(path.with_suffix(".lock")).acquire(poll_interval=0.01):
-        leaders = list(read_lines(path))
+        # (Typed again a sweep may rank by another metric than before.)
+        leaders = [line for line in read_lines(path) if line.get("metric") == ranked.metric]
         before = [line["value"] for line in leaders if line["id"] != job_id]
         if ranked.best([*before, values[0]]) != values[0] or values[0] in before:
             return False
         if all(line["id"] != job_id for line in leaders):
             with path.open("a") as file:
-                file.write("\n" + json.dumps({"id": job_id, "value": values[0]}))
+                line = {"id": job_id, "metric": ranked.metric, "value": values[0]}
+                file.write("\n" + json.dumps(line))
     return True

@@ -84,7 +84,9 @@ class Server:
         self._say(event="started", key=key, pid=pid)
         if self._warm and not self._can_draw:
             self._can_draw = True
-            _import_what_draws()  # now, while that job computes, and not before
+            from trainwright.report.artist import warm_up
+
+            warm_up()  # now, while that job computes, and not before
         if self._can_stay():
             self._forks.prepare_spare(_prepare, self._perform)
 
@@ -156,17 +158,6 @@ def _import_what_jobs_need() -> None:
     import trainwright.sweep.child  # noqa: F401
 
     torch.set_num_threads(1)
-
-
-def _import_what_draws() -> None:
-    """Matplotlib, and the fonts of plots (0.7 s)."""
-    import matplotlib.ticker  # noqa: F401
-
-    from trainwright.report.figures import new_figure, style
-
-    figure = new_figure(1, 1)
-    style(figure.add_subplot(), title="0123456789", xlabel="step")
-    figure.canvas.draw()
 
 
 def _data_key(node: Message) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from trainwright.catalogue.stored import UnreadableError, read_json
 from trainwright.sweep.job import short
 from trainwright.sweep.ranking import Ranked, Ranking, Values, values_of
 from trainwright.sweep.significance import holm, welch
@@ -122,7 +123,7 @@ def judge_sweep(store: Store) -> Verdict:
     plan = store.plan()
     lines = store.jobs()
     states = {line.id: store.state(line.id) for line in lines}
-    ranking = _ranking(plan, states.values())
+    ranking = _ranking(plan, states.values(), store)
     settings: dict[tuple[tuple[str, str], ...], Setting] = {}
     for line in lines:
         state = states[line.id]
@@ -182,14 +183,25 @@ def compare(
     return list(zip(several, holm(p_values), strict=True))
 
 
-def _ranking(plan: Mapping[str, Any], states: Iterable[State]) -> Ranking:
+def _ranking(plan: Mapping[str, Any], states: Iterable[State], store: Store) -> Ranking:
     """What is ranked: as planned, else the objective that the runs have."""
     if plan["ranked"] is not None:
         return tuple(Ranked(**ranked) for ranked in plan["ranked"])
     for state in states:
-        if "objective" in state:
-            return (Ranked(f"validation/{state['objective']}", bool(state["higher_is_better"])),)
-    return (Ranked("validation/loss", higher_is_better=False),)  # nothing has ended yet
+        told = state if "objective" in state else _summary(state, store)
+        if "objective" in told:
+            return (Ranked(f"validation/{told['objective']}", bool(told["higher_is_better"])),)
+    return (Ranked("validation/loss", higher_is_better=False),)  # nothing has begun yet
+
+
+def _summary(state: State, store: Store) -> dict[str, Any]:
+    """What the run of a job says of itself on its way; empty where there is none."""
+    if "folder" not in state:
+        return {}
+    try:
+        return read_json(store.run_folder(state) / "summary.json")
+    except (FileNotFoundError, UnreadableError):
+        return {}
 
 
 def _keys_that_differ(points: Sequence[Mapping[str, str]]) -> list[str]:

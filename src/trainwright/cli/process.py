@@ -1,0 +1,69 @@
+"""The process of a command: what Python does for one that goes on for long, and this one need not.
+
+The scripts `train` and `runs` begin here. What is called from other programs is `main` of
+`cli/train.py` and `cli/runs.py`, which leave the process as it is.
+"""
+
+import atexit
+import contextlib
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+
+def train() -> None:
+    """The command `train`."""
+    from trainwright.cli.train import main
+
+    live(main)
+
+
+def runs() -> None:
+    """The command `runs`."""
+    from trainwright.cli.runs import main
+
+    live(main)
+
+
+@contextlib.contextmanager
+def imports_of_torch() -> Iterator[None]:
+    """Where torch is imported for the first time: no search for garbage among what will stay.
+
+    There are half a million objects, and nothing of them is searched again later.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def live(main: Callable[[], None]) -> None:
+    """Call `main`, and let the process end without taking Python and torch apart first.
+
+    Threads are waited for and functions for the end are called as ever, for what is registered
+    first comes last.
+    """
+    codes: list[int] = []
+    atexit.register(_leave, codes)
+    try:
+        main()
+        codes.append(0)
+    except SystemExit as stop:
+        if isinstance(stop.code, int):
+            codes.append(stop.code)
+        raise
+
+
+def _leave(codes: list[int]) -> None:
+    """End now, with the code that is known; without one it ended with an error: as Python does."""
+    if codes:
+        with contextlib.suppress(OSError):  # nobody reads: Python knows what follows
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(codes[0])

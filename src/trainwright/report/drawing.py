@@ -1,0 +1,86 @@
+"""Plots that another process draws, where one could be started early, or else this one."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Self
+
+SECONDS_TO_DRAW = 60  # then the plots are drawn here
+
+
+class Artist:
+    """The process that `report/artist.py` is, as a context: in the end it has gone.
+
+    Where this process dies, it goes as well.
+    """
+
+    def __init__(self) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "trainwright.report.artist"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self._has_orders = False
+
+    def order(self, order: dict[str, Any]) -> None:
+        """Let it draw a plot, as `artist.draw` does."""
+        self._has_orders = True
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it has gone
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def has_drawn(self) -> bool:
+        """Wait for what was ordered. Returns whether all of it is there."""
+        self._close()
+        try:
+            return self._process.wait(SECONDS_TO_DRAW) == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self._has_orders or not self.has_drawn():
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what it has not taken
+            self._process.stdin.close()
+
+
+class Drawing:
+    """The plots of one run, which are there when `finish` has returned."""
+
+    def __init__(self, artist: Artist | None) -> None:
+        self._artist = artist
+        self._orders: list[dict[str, Any]] = []
+
+    def plot(self, name: str, *arguments: Any, **named: Any) -> None:
+        """Draw a plot of `artist.PLOTS`; its arguments are what JSON knows."""
+        order = {"plot": name, "arguments": arguments, "named": named}
+        self._orders.append(order)
+        if self._artist is not None:
+            self._artist.order(order)
+
+    def finish(self) -> None:
+        """Wait for the artist, or draw here what it has not. Raises OSError."""
+        if self._artist is not None and self._artist.has_drawn():
+            return
+        from trainwright.report.artist import draw
+
+        for order in self._orders:
+            draw(order)
