@@ -20,6 +20,7 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.compiled import compile_networks
 from trainwright.engine.device import Placement, in_format, place
 from trainwright.engine.finite import first_nonfinite
+from trainwright.engine.image_convolutions import quicken_image_convolutions
 from trainwright.engine.layout import keep_channels_last
 from trainwright.engine.scaling import LossScale
 from trainwright.engine.schedule import Schedule
@@ -88,6 +89,8 @@ def assemble(
     _check_parts(options, task)
     placement = place_task(options, task, dataset.info)
     move_task(task, placement)
+    if placement.memory_format == torch.channels_last and not options.compile:
+        quicken_image_convolutions(task)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
     optimizers = build_optimizers(config, task.players, placement, allow, slower)
