@@ -120,7 +120,7 @@ def _shrinking(
     width: int,
     norm: Literal["layer"] | None,
 ) -> tuple[nn.Sequential, int]:
-    """Images (B, C, H, W) to maps of F numbers each: a halving a stage; also returns F."""
+    """Images (B, C, H, W) to features (B, F): a halving a stage; also returns F."""
     channels = _channels(width, num_halvings)
     layers: list[nn.Module] = []
     num_channels = image_shape[0]
@@ -131,7 +131,7 @@ def _shrinking(
         layers.append(nn.LeakyReLU(LEAK))
         num_channels = wide
     layers.append(nn.Conv2d(num_channels, num_channels, 3, padding=1))
-    layers += [*make_norm_2d(norm, num_channels), nn.LeakyReLU(LEAK)]
+    layers += [*make_norm_2d(norm, num_channels), nn.LeakyReLU(LEAK), nn.Flatten()]
     return nn.Sequential(*layers), num_channels * base[0] * base[1]
 
 

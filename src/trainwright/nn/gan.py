@@ -11,7 +11,6 @@ normalisation, so that its logits, and a gradient penalty, treat the examples in
 from typing import Literal, NamedTuple, get_args
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
 
@@ -111,7 +110,6 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.body = body
-        self.flatten = nn.Flatten()
         self.head = nn.Linear(num_features, 1)
         projects, classifies = num_classes and not auxiliary, num_classes and auxiliary
         self.projection = nn.Embedding(num_classes, num_features) if projects else None
@@ -119,31 +117,12 @@ class Discriminator(nn.Module):
 
     def judge(self, images: Tensor, classes: Tensor | None = None) -> Judgement:
         """Judge images (B, C, H, W) of the classes (B,)."""
-        maps: Tensor = self.body(images)  # (B, F), or (B, C, H, W) with C * H * W = F
-        if maps.dim() == 4 and maps.stride(1) == 1 and isinstance(self.head, nn.Linear):
-            return self._judge_as_they_lie(maps, classes)
-        features: Tensor = self.flatten(maps)
+        features = self.body(images)  # (B, F)
         logits: Tensor = self.head(features).squeeze(1)
         if self.projection is not None:
             logits = logits + (self.projection(_required(classes)) * features).sum(dim=1)
         named = None if self.classifier is None else self.classifier(features).float()
         return Judgement(logits.float(), named)
-
-    def _judge_as_they_lie(self, maps: Tensor, classes: Tensor | None) -> Judgement:
-        """The same of maps that lie channels last: the weights, being few, are moved instead."""
-
-        def as_they_lie(weight: Tensor) -> Tensor:
-            return weight.view(-1, *maps.shape[1:]).permute(0, 2, 3, 1).flatten(1)
-
-        features = maps.permute(0, 2, 3, 1).flatten(1)  # (B, F) without a copy
-        logits = F.linear(features, as_they_lie(self.head.weight), self.head.bias).squeeze(1)
-        if self.projection is not None:
-            by_class = F.embedding(_required(classes), as_they_lie(self.projection.weight))
-            logits = logits + (by_class * features).sum(dim=1)
-        if self.classifier is None:
-            return Judgement(logits.float(), None)
-        named = F.linear(features, as_they_lie(self.classifier.weight), self.classifier.bias)
-        return Judgement(logits.float(), named.float())
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Map images (B, C, H, W) and classes (B,) to logits (B,): above 0 says real."""
