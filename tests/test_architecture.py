@@ -31,6 +31,7 @@ FOUNDATIONS = {
     "files",
     "intervals",
     "lock",
+    "own_process",
     "runfolder",
     "seeds",
     "wording",

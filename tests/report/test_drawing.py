@@ -119,3 +119,22 @@ assert "matplotlib" not in sys.modules
     assert ended.returncode == 0, ended.stderr
     drawn = {path.name for path in (run / "plots").iterdir()}
     assert drawn == {"curves.png", "lr.png", "confusion.png", "predictions.png"}
+
+
+@pytest.mark.slow
+def test_a_run_draws_by_itself_where_no_process_can_be_started(tmp_path):
+    program = """
+import sys
+from trainwright.cli.train import main
+sys.executable = "/nowhere/python"
+try:
+    main(["model=mlp", "trainer=smoke", "trainer.plots=true", f"run.dir={sys.argv[1]}"])
+except SystemExit as end:
+    assert not end.code
+"""
+    run = tmp_path / "run"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(run)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (run / "plots" / "curves.png").exists()

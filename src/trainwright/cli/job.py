@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from trainwright.config.forked import run_name
 from trainwright.config.stored import refuse_trust
 from trainwright.errors import ConfigError
 from trainwright.report.drawing import Artist
+from trainwright.sweep.slots import num_cores
 
 if TYPE_CHECKING:
     from trainwright.run.request import Request
@@ -76,9 +76,10 @@ def _artist_for(
     config: DictConfig, hydra: HydraConf
 ) -> contextlib.AbstractContextManager[Artist | None]:
     """A process that draws, where a core has nothing to do while this one imports torch."""
-    is_idle = "torch" not in sys.modules and sys.platform != "win32" and (os.cpu_count() or 1) > 1
+    is_idle = "torch" not in sys.modules and sys.platform != "win32" and num_cores() > 1
     if config.trainer.plots and hydra.mode == RunMode.RUN and is_idle:
-        return Artist()
+        with contextlib.suppress(OSError):  # no process to spare: the run draws by itself
+            return Artist()
     return contextlib.nullcontext()
 
 

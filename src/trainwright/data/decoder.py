@@ -5,7 +5,6 @@ takes this process with it, and not the run. It reads requests from standard inp
 each, and answers on standard output (see `answer`). It ends with its input, that is with the run.
 """
 
-import ctypes
 import json
 import signal
 import struct
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainwright.data.decode import BadImageError, decode_image
+from trainwright.own_process import end_with_parent
 
 PIXELS, BAD, LARGE, OUT_OF_MEMORY = b"P", b"B", b"L", b"M"
 HEAD = struct.Struct("<cQ")  # what kind of answer, and how many bytes of it follow
-_PR_SET_PDEATHSIG = 1  # Linux: prctl(2)
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -56,8 +55,7 @@ def answer(answers: BinaryIO, kind: bytes, contents: "bytes | memoryview") -> No
 def main() -> None:
     """Serve the run that has started this process, and end with it, even when stopped."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's business
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and large images
     serve(sys.stdin.buffer, sys.stdout.buffer)
 

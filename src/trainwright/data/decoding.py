@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from trainwright.data.decode import BadImageError, Fit
 from trainwright.data.decoder import BAD, HEAD, LARGE, OUT_OF_MEMORY
 from trainwright.errors import DataError
+from trainwright.own_process import start
 from trainwright.wording import printable
 
 MOST_DECODERS = 16
@@ -94,17 +94,7 @@ class _Decoder:
     large = threading.Lock()  # one large image at a time, so that all stay within memory
 
     def __init__(self) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trainwright.data.decoder"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
+        self._process = start("trainwright.data.decoder", stdout=subprocess.PIPE)
         self._seconds: int | None = None  # at its file; None: it is idle, or waits for its turn
         self._hung: float | None = None  # the seconds that were too many
 

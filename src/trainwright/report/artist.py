@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
+from trainwright.own_process import end_with_parent
 from trainwright.report.confusion import plot_confusion
 from trainwright.report.curves import plot_curves, plot_learning_rate
 from trainwright.report.scores import plot_logits, plot_scores
@@ -70,6 +71,7 @@ def warm_up() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's business
+    end_with_parent()
     gc.disable()  # it makes little that would not stay
     warm_up()
     os._exit(0 if serve(sys.stdin) else 1)  # at once, for someone waits

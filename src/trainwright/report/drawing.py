@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-import os
 import subprocess
-import sys
 from typing import Any, Self
+
+from trainwright.own_process import start
 
 SECONDS_TO_DRAW = 60  # then the plots are drawn here
 
@@ -13,22 +13,12 @@ SECONDS_TO_DRAW = 60  # then the plots are drawn here
 class Artist:
     """The process that `report/artist.py` is, as a context: in the end it has gone.
 
-    Where this process dies, it goes as well.
+    Where this process dies, it goes as well. Raises OSError where none can be started.
     """
 
     def __init__(self) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trainwright.report.artist"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
+        quiet = subprocess.DEVNULL
+        self._process = start("trainwright.report.artist", stdout=quiet, stderr=quiet)
         self._has_orders = False
 
     def order(self, order: dict[str, Any]) -> None:

@@ -1,0 +1,34 @@
+"""Processes of trainwright's own that a command starts beside itself."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def start(module: str, *, stdout: int, stderr: int | None = None) -> "subprocess.Popen[bytes]":
+    """Start `python -m module`, which is written to, with the modules that this process finds.
+
+    It computes with one thread. Raises OSError where the system has no process to spare.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(  # noqa: S603  # of modules that our own code names
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment,
+    )
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent dies: a stopped one reads no end (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
