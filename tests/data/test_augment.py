@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.data.augment import Augment, make_augment
+from trainwright.data.images.augment import Augment, make_augment
 from trainwright.errors import ConfigError
 
 OFF = {"shift": 0, "crop": 0, "flip": False, "rotate": 0, "scale": 0, "cutout": 0}

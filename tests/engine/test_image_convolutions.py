@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from trainwright.engine.image_convolutions import quicken_image_convolutions
+from trainwright.engine.fast.image_convolutions import quicken_image_convolutions
 
 
 def quick(module):
