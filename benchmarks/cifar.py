@@ -38,10 +38,10 @@ EXPERIMENT = "experiment=cifar10_fast"
 def other_side(config: DictConfig, dataset: Dataset, *, seed: int, compiled: bool) -> Airbench:
     """The loop by hand, on the same pixels, as long and as wide."""
     first, second, third = config.model.widths
-    assert dataset.train.targets is not None
+    assert dataset.train.columns["targets"] is not None
     return Airbench(
-        dataset.train.inputs,
-        dataset.train.targets,
+        dataset.train.columns["inputs"],
+        dataset.train.columns["targets"],
         epochs=config.trainer.epochs,
         batch_size=config.trainer.batch_size,
         widths=(first, second, third),
@@ -100,14 +100,14 @@ def train_theirs(typed: list[str], seed: int, *, compiled: bool) -> None:
     """The loop by hand, to its end."""
     config = composed(EXPERIMENT, *typed)
     dataset = build(Dataset, section(config, "data", "augment")[0], key="data", facts={})
-    assert dataset.test.targets is not None
+    assert dataset.test.columns["targets"] is not None
     begun = synchronise()
     airbench = other_side(config, dataset, seed=seed, compiled=compiled)
     first = synchronise()
     for _ in range(airbench.total):
         airbench.step()
     trained = synchronise()
-    accuracy = airbench.accuracy(dataset.test.inputs, dataset.test.targets)
+    accuracy = airbench.accuracy(dataset.test.columns["inputs"], dataset.test.columns["targets"])
     show("by hand", seed, trained - first, synchronise() - begun, accuracy)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainwright.data.dataset import Dataset, Split
-from trainwright.data.splits import make_dataset
+from trainwright.data.dataset import Dataset
+from trainwright.data.splits import make_dataset, split_of
 
 NUM_CLASSES = 10
 
@@ -36,7 +36,7 @@ def load_generated(
 ) -> Dataset:
     """`num_images` to train on, as many as the peers have, and small splits beside them."""
     train, validation, test = (
-        Split(*draw(count, shape, seed=seed))
+        split_of(*draw(count, shape, seed=seed))
         for seed, count in ((0, num_images), (2, num_test // 2), (1, num_test))
     )
     return make_dataset(
@@ -61,7 +61,7 @@ def load_stored(*, path: str, mapped: bool = False) -> Dataset:
     classes = torch.from_numpy(np.load(stem.with_suffix(".classes.npy")))
     small = max(1, len(inputs) // 1000)
     parts = [slice(0, -2 * small), slice(-2 * small, -small), slice(-small, None)]
-    train, validation, test = (Split(inputs[part], classes[part], mapping) for part in parts)
+    train, validation, test = (split_of(inputs[part], classes[part], mapping) for part in parts)
     return make_dataset(
         "stored",
         train=train,

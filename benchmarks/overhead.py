@@ -90,7 +90,7 @@ def measure(root: str | None, num_epochs: int) -> dict[str, float]:
         f"data.root={root or 'null'}",
     )
     train = load_idx(name="mnist", root=root).train
-    images, classes = train.inputs.flatten(1).float().div(255), train.targets
+    images, classes = train.columns["inputs"].flatten(1).float().div(255), train.columns["targets"]
     assert classes is not None
     plain, fused = (bare_loop(images, classes, fused) for fused in (False, True))
     turns = Turns({"bare, plain Adam": plain, "bare, fused Adam": fused})

@@ -69,7 +69,7 @@ def _accuracy(predict: Predict, images: Images) -> float:
 def _distance(generate: Generate, images: Images) -> float:
     """Sliced Wasserstein distance of 2000 samples to as many test images: smaller is better."""
     from trainwright.seeds import generator_for
-    from trainwright.tasks.metrics import sliced_wasserstein
+    from trainwright.tasks.metrics.formulas import sliced_wasserstein
 
     return sliced_wasserstein(
         generate(2000), images.test[:2000], generator=generator_for("sliced_wasserstein")

@@ -39,7 +39,7 @@ def both(composed, photographs):
     )  # fmt: skip
     ours = assemble(config, dataset=photographs)
     split = photographs.train
-    theirs = Airbench(split.inputs, split.targets, batch_size=BATCH, widths=WIDTHS)
+    theirs = Airbench(split.columns["inputs"], split.columns["targets"], batch_size=BATCH, widths=WIDTHS)
     theirs.dtype = torch.float32
     with torch.no_grad():
         for mine, other, scale in pairs(ours.state.task.model, theirs.net):
@@ -64,7 +64,7 @@ def pairs(model, net):
 
 def test_the_networks_are_one_and_the_same(both):
     ours, theirs = both
-    images = ours.train.at(0).inputs
+    images = ours.train.at(0)["inputs"]
     ours.state.task.train()
     theirs.net.train()
     expected = theirs.net(images)
@@ -91,7 +91,7 @@ def test_a_step_moves_everything_alike(both):
     before = [mine.detach().clone() for mine, _, _ in pairs(ours.state.task.model, theirs.net)]
     batch = ours.train.at(0)
     train_step(ours.state, batch, ours.settings)
-    theirs.learn(batch.inputs, batch.targets)
+    theirs.learn(batch["inputs"], batch["targets"])
     for (mine, other, scale), begun in zip(
         pairs(ours.state.task.model, theirs.net), before, strict=True
     ):

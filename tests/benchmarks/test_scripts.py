@@ -45,8 +45,8 @@ def test_stored_images_are_those_in_the_file(tmp_path):
     for mapped in (False, True):
         data = load_stored(path=str(tmp_path / "few.npy"), mapped=mapped)
         assert [len(split) for split in (data.train, data.validation, data.test)] == [2994, 3, 3]
-        assert data.train.inputs.equal(images[:2994])
-        assert data.test.targets.equal(classes[2997:])
+        assert data.train.columns["inputs"].equal(images[:2994])
+        assert data.test.columns["targets"].equal(classes[2997:])
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ from trainwright.errors import ConfigError
 def test_digits_are_the_source_scaled_so_that_16_is_255():
     dataset = load_digits_dataset()
     parts = (dataset.train, dataset.validation, dataset.test)
-    images = torch.cat([part.inputs for part in parts])
-    classes = torch.cat([part.targets for part in parts])
+    images = torch.cat([part.columns["inputs"] for part in parts])
+    classes = torch.cat([part.columns["targets"] for part in parts])
     assert images.dtype == torch.uint8
     assert [len(part) for part in parts] == [1437, 180, 180]
     assert dataset.info.input_shape == (1, 8, 8)
@@ -36,15 +36,15 @@ def test_digits_are_read_without_scikit_learn_and_by_it_where_its_file_is_elsewh
         by_hand = load_digits_dataset()
     monkeypatch.setattr(digits, "_FILE", "elsewhere")
     by_it = load_digits_dataset()
-    assert torch.equal(by_hand.train.inputs, by_it.train.inputs)
-    assert torch.equal(by_hand.train.targets, by_it.train.targets)
+    assert torch.equal(by_hand.train.columns["inputs"], by_it.train.columns["inputs"])
+    assert torch.equal(by_hand.train.columns["targets"], by_it.train.columns["targets"])
 
 
 def test_digits_of_another_split_seed_are_other_examples():
     first = load_digits_dataset(split_seed=0)
     second = load_digits_dataset(split_seed=1)
-    assert not torch.equal(first.test.inputs, second.test.inputs)
-    assert torch.equal(first.test.inputs, load_digits_dataset(limit=10).test.inputs)
+    assert not torch.equal(first.test.columns["inputs"], second.test.columns["inputs"])
+    assert torch.equal(first.test.columns["inputs"], load_digits_dataset(limit=10).test.columns["inputs"])
     assert len(load_digits_dataset(limit=10).train) == 10
 
 
@@ -58,12 +58,12 @@ def test_tables_are_the_source_in_its_own_units(name):
     source = np.column_stack((bunch.data, bunch.target)).astype(np.float32)
     assert np.array_equal(rows[np.lexsort(rows.T)], source[np.lexsort(source.T)])
     assert len(source) == NUM_ROWS[name]
-    assert dataset.train.inputs.dtype == torch.float32
+    assert dataset.train.columns["inputs"].dtype == torch.float32
     if name == "diabetes":
         assert dataset.info.target == "values"
-        assert dataset.train.targets.dtype == torch.float32
+        assert dataset.train.columns["targets"].dtype == torch.float32
     else:
-        assert dataset.train.targets.dtype == torch.int64
+        assert dataset.train.columns["targets"].dtype == torch.int64
         assert dataset.info.class_names == tuple(bunch.target_names)
 
 

@@ -104,7 +104,7 @@ def test_the_loader_joins_the_batches_and_splits_them(tmp_path, monkeypatch):
     assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [15, 5, 4]
     assert dataset.info.input_shape == (3, 32, 32)
     assert dataset.info.class_names[3] == "cat"
-    loaded = {tuple(i.flatten()[:20].tolist()) for i in dataset.train.inputs}
-    loaded |= {tuple(i.flatten()[:20].tolist()) for i in dataset.validation.inputs}
+    loaded = {tuple(i.flatten()[:20].tolist()) for i in dataset.train.columns["inputs"]}
+    loaded |= {tuple(i.flatten()[:20].tolist()) for i in dataset.validation.columns["inputs"]}
     source = {tuple(row[1:21].tolist()) for seed in range(5) for row in records(seed)}
     assert loaded == source

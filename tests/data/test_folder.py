@@ -55,10 +55,10 @@ def test_class_folders_become_sorted_classes_in_stratified_splits(tmp_path):
     dataset = load(tmp_path, validation=0.1, test=0.2)
     assert dataset.info.class_names == ("ant", "fly", "zebra")
     assert sizes(dataset) == [28, 4, 8]
-    assert torch.bincount(dataset.train.targets).tolist() == [7, 7, 14]
-    assert torch.bincount(dataset.test.targets).tolist() == [2, 2, 4]
+    assert torch.bincount(dataset.train.columns["targets"]).tolist() == [7, 7, 14]
+    assert torch.bincount(dataset.test.columns["targets"]).tolist() == [2, 2, 4]
     assert dataset.info.input_shape == (3, 8, 8)
-    assert dataset.train.inputs.dtype == torch.uint8
+    assert dataset.train.columns["inputs"].dtype == torch.uint8
 
 
 def test_each_image_keeps_its_own_class_and_pixels(tmp_path):
@@ -70,9 +70,9 @@ def test_each_image_keeps_its_own_class_and_pixels(tmp_path):
     dataset = load(tmp_path, channels=1, validation=3, test=3)
     found = []
     for part in (dataset.train, dataset.validation, dataset.test):
-        assert torch.equal(part.inputs.amin((1, 2, 3)), part.inputs.amax((1, 2, 3)))
-        assert torch.equal(part.inputs[:, 0, 0, 0] // 80, part.targets)
-        found += part.inputs[:, 0, 0, 0].tolist()
+        assert torch.equal(part.columns["inputs"].amin((1, 2, 3)), part.columns["inputs"].amax((1, 2, 3)))
+        assert torch.equal(part.columns["inputs"][:, 0, 0, 0] // 80, part.columns["targets"])
+        found += part.columns["inputs"][:, 0, 0, 0].tolist()
     assert sorted(found) == [80 * label + 5 * n for label in range(3) for n in range(8)]
 
 
@@ -97,7 +97,7 @@ def test_loose_images_have_no_targets(tmp_path):
     dataset = load(tmp_path, validation=1, test=1, limit=5)
     assert sizes(dataset) == [5, 1, 1]
     assert dataset.info.target == "none"
-    assert dataset.train.targets is None
+    assert dataset.train.columns["targets"] is None
     assert dataset.info.class_names == ()
 
 
@@ -249,18 +249,18 @@ def test_a_second_run_opens_the_cache_without_decoding(tmp_path, capsys):
     assert "decoding" in capsys.readouterr().err
     second = load(tmp_path)
     assert capsys.readouterr().err == ""
-    assert torch.equal(first.train.inputs, second.train.inputs)
+    assert torch.equal(first.train.columns["inputs"], second.train.columns["inputs"])
     assert first.info == second.info
-    second.train.inputs[0] = 0  # private to this process
-    assert torch.equal(first.train.inputs, load(tmp_path).train.inputs)
+    second.train.columns["inputs"][0] = 0  # private to this process
+    assert torch.equal(first.train.columns["inputs"], load(tmp_path).train.columns["inputs"])
 
 
 def test_splits_of_the_cache_are_windows_of_one_mapped_file(tmp_path):
     fill_class(tmp_path / "images" / "a", 10)
     dataset = load(tmp_path, validation=2, test=3)
-    start = dataset.train.inputs.data_ptr()
-    assert dataset.validation.inputs.data_ptr() == start + 5 * 3 * 8 * 8
-    assert dataset.test.inputs.data_ptr() == start + 7 * 3 * 8 * 8
+    start = dataset.train.columns["inputs"].data_ptr()
+    assert dataset.validation.columns["inputs"].data_ptr() == start + 5 * 3 * 8 * 8
+    assert dataset.test.columns["inputs"].data_ptr() == start + 7 * 3 * 8 * 8
     assert "images.bin" in Path("/proc/self/maps").read_text()
 
 
@@ -276,8 +276,8 @@ def test_a_changed_file_or_setting_is_decoded_anew_and_limit_is_not(tmp_path):
     Image.new("RGB", (12, 10), (255, 0, 0)).save(tmp_path / "images" / "a" / "000.png")
     after = load(tmp_path)
     assert len(list(cache.iterdir())) == 4
-    assert not torch.equal(before.train.inputs, after.train.inputs) or not torch.equal(
-        before.test.inputs, after.test.inputs
+    assert not torch.equal(before.train.columns["inputs"], after.train.columns["inputs"]) or not torch.equal(
+        before.test.columns["inputs"], after.test.columns["inputs"]
     )
 
 

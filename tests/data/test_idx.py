@@ -119,7 +119,7 @@ def test_mnist_has_its_published_counts_and_mean():
         5000,
         10_000,
     ]
-    both = torch.cat((dataset.train.targets, dataset.validation.targets))
+    both = torch.cat((dataset.train.columns["targets"], dataset.validation.columns["targets"]))
     # Published label counts of the 60,000 training images, digit by digit.
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert torch.bincount(both).tolist() == counts

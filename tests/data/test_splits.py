@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainwright.data.dataset import Split
-from trainwright.data.splits import make_dataset, split_indices, split_sizes
+from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
 from trainwright.errors import ConfigError, DataError
 
 
@@ -63,7 +62,7 @@ def test_sizes_that_leave_nothing_to_train_on_are_refused():
 def test_image_statistics_equal_numpy_in_double_precision():
     images = torch.randint(0, 256, (33, 3, 7, 5), dtype=torch.uint8)
     images[:, 2] = 9  # a constant channel
-    split = Split(images, None)
+    split = split_of(images, None)
     info = make_dataset("x", train=split, validation=split, test=split, target="none").info
     pixels = images.numpy().astype(np.float64) / 255
     assert info.mean == pytest.approx(pixels.mean((0, 2, 3)), rel=1e-12)
@@ -74,7 +73,7 @@ def test_image_statistics_equal_numpy_in_double_precision():
 
 def test_image_statistics_do_not_depend_on_the_size_of_a_chunk(monkeypatch):
     images = torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8)
-    split = Split(images, None)
+    split = split_of(images, None)
     whole = make_dataset("x", train=split, validation=split, test=split, target="none").info
     monkeypatch.setattr("trainwright.data.splits.CHUNK_VALUES", 100)
     parts = make_dataset("x", train=split, validation=split, test=split, target="none").info
@@ -83,7 +82,7 @@ def test_image_statistics_do_not_depend_on_the_size_of_a_chunk(monkeypatch):
 
 def test_a_constant_feature_has_a_std_that_can_be_divided_by():
     table = torch.stack((torch.full((10,), 1e7), torch.arange(10.0), torch.zeros(10)), 1)
-    split = Split(table, torch.arange(10.0))
+    split = split_of(table, torch.arange(10.0))
     info = make_dataset("x", train=split, validation=split, test=split, target="values").info
     assert info.std == pytest.approx((1.0, np.arange(10).std(), 1.0))
     assert (info.target_mean, info.target_std) == pytest.approx((4.5, np.arange(10).std()))
@@ -91,6 +90,6 @@ def test_a_constant_feature_has_a_std_that_can_be_divided_by():
 
 
 def test_a_table_that_is_not_finite_is_refused():
-    split = Split(torch.tensor([[1.0], [float("nan")]]), None)
+    split = split_of(torch.tensor([[1.0], [float("nan")]]), None)
     with pytest.raises(DataError, match="not finite"):
         make_dataset("x", train=split, validation=split, test=split, target="none")

@@ -95,7 +95,7 @@ from trainwright.tasks.classifier import Classifier
 
 class Sideways(Classifier):
     def forward(self, player, batch, handed):
-        loss = functional.cross_entropy(self.model.forward(batch.inputs), batch.targets)
+        loss = functional.cross_entropy(self.model.forward(batch["inputs"]), batch["targets"])
         return loss, {"loss": loss.detach()}
 """
 
@@ -159,7 +159,7 @@ from trainwright.tasks.classifier import Classifier
 
 class Twice(Classifier):
     def forward(self, player, batch, handed):
-        inputs = batch.inputs.clone().requires_grad_() * 1
+        inputs = batch["inputs"].clone().requires_grad_() * 1
         logits = self.model(inputs)
         (slope,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
         loss = slope.square().sum()

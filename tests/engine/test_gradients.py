@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.data.batches import Batch
 from trainwright.engine.device.device import Placement
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.tasks.task import Objective, Task
@@ -28,8 +27,8 @@ class Duel(Task):
         return {"first": self.first, "second": self.second}
 
     def forward(self, player, batch, handed):
-        outputs = self.second(torch.tanh(self.first(batch.inputs)))
-        loss = (outputs - batch.targets[:, None]).square().mean()
+        outputs = self.second(torch.tanh(self.first(batch["inputs"])))
+        loss = (outputs - batch["targets"][:, None]).square().mean()
         loss = loss if player == "first" else -loss
         return loss, {"loss": loss.detach(), "largest": outputs.detach().abs().mean()}
 

@@ -31,7 +31,7 @@ def test_the_convolutions_of_a_run_on_grey_images_compute_channels_last(assemble
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(lambda _module, _inputs, maps: seen.append(maps))
-    network(assembly.train.at(0).inputs)
+    network(assembly.train.at(0)["inputs"])
     assert seen
     assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.data.batches import Batch
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
 from trainwright.engine.optim.averages import AveragedTask
@@ -43,8 +42,8 @@ class Fit(Task):
         return {"model": self.model}
 
     def forward(self, player, batch, handed):
-        outputs = self.model(batch.inputs).squeeze(1)
-        loss = (outputs - batch.targets).square().mean()
+        outputs = self.model(batch["inputs"]).squeeze(1)
+        loss = (outputs - batch["targets"]).square().mean()
         if self.poison == "loss":
             loss = loss * torch.tensor(float("nan"))
         if self.poison == "gradient":  # the loss stays finite: the slope of a root at 0 is not
@@ -74,7 +73,7 @@ class Pair(Task):
 
     def forward(self, player, batch, handed):
         network = self.players[player]
-        loss = (network(batch.inputs).squeeze(1) - batch.targets).square().mean()
+        loss = (network(batch["inputs"]).squeeze(1) - batch["targets"]).square().mean()
         if player == "second" and self.poison == "loss":
             loss = loss / 0
         if player == "second" and self.poison == "gradient":
@@ -140,7 +139,7 @@ def test_a_one_player_run_is_the_loop_that_one_would_write_to_the_bit():
     for step in range(20):
         torch.manual_seed(derive_seed(3, "step", step))
         batch = BATCHES.at(step)
-        loss = (model(batch.inputs).squeeze(1) - batch.targets).square().mean()
+        loss = (model(batch["inputs"]).squeeze(1) - batch["targets"]).square().mean()
         optimizer.zero_grad()
         loss.backward()
         norm = math.sqrt(sum(float(torch.dot(g.flatten(), g.flatten())) for g in grads(model)))
@@ -183,12 +182,12 @@ def test_a_gan_step_is_two_moves_with_the_fakes_computed_for_each(assembled, mod
 
         torch.manual_seed(derive_seed(0, "step", step))
         latents = torch.randn(32, gan.latent_dim)
-        real = gan.discriminator(batch.inputs, batch.targets)
-        fake = gan.discriminator(gan.generator(latents, batch.targets).detach(), batch.targets)
+        real = gan.discriminator(batch["inputs"], batch["targets"])
+        fake = gan.discriminator(gan.generator(latents, batch["targets"]).detach(), batch["targets"])
         moves["d"].zero_grad()
         discriminator_loss(loss, real, fake).backward()
         moves["d"].step()
-        fake = gan.discriminator(gan.generator(latents, batch.targets), batch.targets)
+        fake = gan.discriminator(gan.generator(latents, batch["targets"]), batch["targets"])
         moves["g"].zero_grad()
         generator_loss(loss, fake).backward()
         moves["g"].step()

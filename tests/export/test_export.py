@@ -11,7 +11,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from trainwright.config_folder import group_options
-from trainwright.data.batches import Batch
 from trainwright.data.images.decode import decode_image
 from trainwright.errors import ConfigError
 from trainwright.inference.export.folder import export
@@ -91,7 +90,7 @@ def own_outputs(trained, inputs):
     mean, std = torch.tensor(info.mean).view(shape), torch.tensor(info.std).view(shape)
     batch = Batch((raw / unit - mean) / std, torch.zeros(len(raw), dtype=torch.int64))
     if info.target == "values":
-        batch = batch._replace(targets=batch.targets.float())
+        batch = batch._replace(targets=batch["targets"].float())
         return task.evaluate(batch)["predictions"]
     return task.evaluate(batch)["logits"]
 

@@ -135,14 +135,14 @@ def test_every_change_of_a_cache_of_decoded_images_is_found(tmp_path, name, num)
 def test_without_the_digest_a_flipped_pixel_would_be_trained_on(tmp_path, monkeypatch):
     """The negative control."""
     images(tmp_path / "images")
-    before = load(tmp_path).train.inputs.clone()
+    before = load(tmp_path).train.columns["inputs"].clone()
     (cache,) = (tmp_path / "root" / "folder-cache").iterdir()
     pixels = bytearray((cache / "images.bin").read_bytes())
     pixels[0] ^= 128
     (cache / "images.bin").write_bytes(pixels)
     signed = json.loads((cache / "index.json").read_text())["sha256_of_all"]
     monkeypatch.setattr(image_cache, "_digest_of_all", lambda folder, index: signed)
-    assert not np.array_equal(load(tmp_path).train.inputs, before)
+    assert not np.array_equal(load(tmp_path).train.columns["inputs"], before)
 
 
 def test_a_cache_that_no_run_has_opened_for_a_month_is_removed(tmp_path):

@@ -73,7 +73,7 @@ class Fault:
             buffers = module.players[player].named_buffers()
             next(buffer for name, buffer in buffers if name.endswith("mean"))[0] = self.value
         if self._is_now and self.place == "batch":
-            batch.inputs[3].view(-1)[0] = self.value  # a batch is made anew for each step
+            batch["inputs"][3].view(-1)[0] = self.value  # a batch is made anew for each step
 
     def _after(self, module, inputs, output):
         if not (self._is_mine(module, inputs) and self._is_now):
@@ -439,7 +439,7 @@ def test_an_evaluation_that_is_no_number_ranks_no_checkpoint_and_is_null_on_disk
 
     def with_a_nan(*args, **kwargs):
         dataset = original(*args, **kwargs)
-        dataset.validation.targets[0] = math.nan
+        dataset.validation.columns["targets"][0] = math.nan
         return dataset
 
     monkeypatch.setattr(tabular, "split_arrays", with_a_nan)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.data.batches import Batches, Normalisation
-from trainwright.data.dataset import Split
+from trainwright.data.batches import Batches
+from trainwright.data.splits import split_of
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
@@ -46,10 +46,10 @@ class Scripted(Task):
         return int(self.net.weight)
 
     def forward(self, player, batch, handed):
-        return self.net(batch.inputs).mean(), {}
+        return self.net(batch["inputs"]).mean(), {}
 
     def evaluate(self, batch):
-        return {"inputs": batch.inputs}
+        return {"inputs": batch["inputs"]}
 
     def score(self, values):
         return {"value": self.values[self.step]}
@@ -66,7 +66,7 @@ class Run:
         self.state = TrainState(task, optimizers, Constant(clock=clock), clock, CPU, seed=0)
         self.folder = folder
         self._cadences = {"every": save_every, "evaluate_every": evaluate_every}
-        split = Split(torch.zeros(4, 1), None)
+        split = split_of(torch.zeros(4, 1), None)
         batches = Batches(
             split, IDENTITY, batch_size=4, seed=0, device=CPU.device,
             memory_format=CPU.memory_format,

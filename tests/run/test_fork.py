@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import nn
 
-from trainwright.data.dataset import DataInfo, Dataset, Split
+from trainwright.data.dataset import DataInfo, Dataset
+from trainwright.data.splits import split_of
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.settings import ForkSettings
 from trainwright.engine.trainer import fit
@@ -95,8 +96,8 @@ def few_classes(assembled):
     digits = assembled(*MLP).dataset
 
     def some(split):
-        kept = split.targets < 4
-        return Split(split.inputs[kept] // 2, split.targets[kept])
+        kept = split.columns["targets"] < 4
+        return split_of(split.columns["inputs"][kept] // 2, split.columns["targets"][kept])
 
     def named(*names):
         info = digits.info.__class__(
@@ -127,7 +128,7 @@ def by_hand(start, batches, *, lr, old_lr):
     for step in range(STEPS):
         batch = batches.at(step)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(net(batch.inputs), batch.targets).backward()
+        nn.functional.cross_entropy(net(batch["inputs"]), batch["targets"]).backward()
         optimizer.step()
     return net.state_dict()
 
@@ -165,7 +166,7 @@ def test_it_computes_what_the_run_computed_whatever_it_is_shown(parent, forked, 
     trained = load_trained(parent / "checkpoints" / "best.safetensors").task
     inputs = torch.randn(5, 1, 8, 8)
     assert torch.equal(task.model(inputs), trained.model(inputs))
-    assert task.normalisation == trained.normalisation
+    assert task.columns == trained.normalisation
 
 
 def test_as_many_other_classes_begin_anew(parent, forked, few_classes):
@@ -202,8 +203,8 @@ def test_other_columns_are_normalised_their_own_way(columns, is_kept):
     """Mean and standard deviation belong to a column, not to its place."""
     facts = {"mean": [1.0, 20.0], "std": [1.0, 9.0], "target": "classes"}
     facts |= {"feature_names": ["a", "b"]}
-    info = DataInfo("table", (2,), "classes", ("x", "y"), (5.0, 6.0), (7.0, 8.0))
-    nothing = Split(torch.zeros(0, 2), torch.zeros(0))
+    info = DataInfo.of_one_input("table", (2,), "classes", ("x", "y"), (5.0, 6.0), (7.0, 8.0))
+    nothing = split_of(torch.zeros(0, 2), torch.zeros(0))
     dataset = Dataset(dataclasses.replace(info, feature_names=columns), nothing, nothing, nothing)
     lineage = Lineage("parent", 1, "parent.safetensors", "0", averaged=False)
     found = Fork(ForkSettings("parent.safetensors", "0"), facts, lineage, None).normalised(dataset)
@@ -240,7 +241,7 @@ def test_the_judge_of_a_fork_is_that_of_its_data(gan, forked, composed, few_clas
     fork = assemble(forked(gan, *settings), dataset=dataset)
     assert fork.dataset.info.mean != dataset.info.mean
     assert fork.judge.name == judge.name
-    shown = dataset.validation.inputs[:20]
+    shown = dataset.validation.columns["inputs"][:20]
     assert torch.equal(fork.judge.look(shown).features, judge.look(shown).features)
 
 

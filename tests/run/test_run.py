@@ -226,11 +226,11 @@ def test_the_test_split_is_seen_once_at_the_end_with_the_best_weights(train, ass
         {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     )
     dataset = assembled(*overrides).dataset
-    pixels = dataset.train.inputs.double() / 255
-    inputs = (dataset.test.inputs.double() / 255 - pixels.mean()) / pixels.std(correction=0)
+    pixels = dataset.train.columns["inputs"].double() / 255
+    inputs = (dataset.test.columns["inputs"].double() / 255 - pixels.mean()) / pixels.std(correction=0)
     with torch.no_grad():
         probabilities = net(inputs.float()).softmax(1).double().numpy()
-    targets, predicted = dataset.test.targets.numpy(), probabilities.argmax(1)
+    targets, predicted = dataset.test.columns["targets"].numpy(), probabilities.argmax(1)
     test = summary_of(folder)["test"]
     assert test["accuracy"] == pytest.approx(accuracy_score(targets, predicted))
     assert test["f1"] == pytest.approx(f1_score(targets, predicted, average="macro"))

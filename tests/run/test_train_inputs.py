@@ -4,7 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from trainwright.data.batches import MOST_VALUES, Normalisation, train_examples
+from trainwright.data.batches import MOST_VALUES, train_examples
 from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.inference.trained import load_trained
@@ -17,7 +17,7 @@ def test_the_examples_given_are_the_first_as_the_network_sees_them():
     dataset = load_digits_dataset()
     given = train_examples(dataset, 20)
     scale, shift = (torch.tensor(v) for v in vars(Normalisation.standard(dataset.info)).values())
-    torch.testing.assert_close(given, dataset.train.inputs[:20].float() * scale + shift)
+    torch.testing.assert_close(given, dataset.train.columns["inputs"][:20].float() * scale + shift)
     assert len(train_examples(dataset, 10**9)) == len(dataset.train)
 
 

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.data.dataset import Split
 from trainwright.data.sources.digits import load_digits_dataset
-from trainwright.data.splits import make_dataset, split_arrays
+from trainwright.data.splits import make_dataset, split_arrays, split_of
 from trainwright.errors import ConfigError
 from trainwright.run.judging.attach import attach_judge, final_judge, judge_of
 from trainwright.run.judging.network import Recipe, make_task, quarters, turned
@@ -24,7 +23,7 @@ def digits():
     """The digits, with all that is held out for validation: the network is the usual one."""
     usual = load_digits_dataset()
     parts = (usual.validation, usual.test)
-    held_out = Split(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts]))
+    held_out = split_of(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts]))
     return make_dataset(
         "digits",
         train=usual.train,
@@ -49,13 +48,13 @@ def test_the_network_reads_digits_that_it_has_never_seen(judge, digits):
     assert judge.num_floor == len(digits.validation) == 360
     assert floor["as_asked"].value > 0.95
     assert floor["confident"].value > 0.9
-    right = judge.look(digits.test.inputs).probabilities.argmax(1) == digits.test.targets
+    right = judge.look(digits.test.columns["inputs"]).probabilities.argmax(1) == digits.test.columns["targets"]
     assert right.double().mean() > 0.95
 
 
 def test_real_images_are_at_the_floor_and_worse_ones_further_off_the_worse_they_are(judge, digits):
     floor = judge.floor["frechet"].value
-    images = digits.validation.inputs
+    images = digits.validation.columns["inputs"]
     generator = torch.Generator().manual_seed(0)
 
     def noisy(levels):
@@ -68,8 +67,8 @@ def test_real_images_are_at_the_floor_and_worse_ones_further_off_the_worse_they_
 
 
 def test_a_missing_class_shows_in_recall_entropy_and_the_smallest_share(judge, digits):
-    kept = digits.validation.targets != 3
-    images, classes = digits.validation.inputs[kept], digits.validation.targets[kept]
+    kept = digits.validation.columns["targets"] != 3
+    images, classes = digits.validation.columns["inputs"][kept], digits.validation.columns["targets"][kept]
     figures = figures_of(judge, images, classes)
     assert figures["smallest_class"].value < 0.2
     assert figures["class_entropy"].value < judge.floor["class_entropy"].value - 0.02
@@ -78,14 +77,14 @@ def test_a_missing_class_shows_in_recall_entropy_and_the_smallest_share(judge, d
 
 
 def test_wrong_classes_show_where_classes_were_asked_for(judge, digits):
-    asked = digits.validation.targets.clone()
+    asked = digits.validation.columns["targets"].clone()
     asked[::2] = (asked[::2] + 1) % 10
-    value = figures_of(judge, digits.validation.inputs, asked)["as_asked"].value
+    value = figures_of(judge, digits.validation.columns["inputs"], asked)["as_asked"].value
     assert 0.45 < value < 0.55
 
 
 def test_a_collapsed_generator_is_precise_and_covers_nothing(judge, digits):
-    one = digits.train.inputs[:1].expand(300, -1, -1, -1)
+    one = digits.train.columns["inputs"][:1].expand(300, -1, -1, -1)
     figures = figures_of(judge, one)
     assert figures["precision"].value == 1
     assert figures["recall"].value < 0.05
@@ -95,7 +94,7 @@ def test_a_collapsed_generator_is_precise_and_covers_nothing(judge, digits):
 
 
 def test_memorised_images_are_told_from_new_ones(judge, digits):
-    memorised = figures_of(judge, digits.train.inputs[:360])
+    memorised = figures_of(judge, digits.train.columns["inputs"][:360])
     assert memorised["copying"].value == 1
     assert memorised["nearest"].value == 0
     assert memorised["frechet"].value < 2 * judge.floor["frechet"].value  # all else is fine
@@ -106,7 +105,7 @@ def test_memorised_images_are_told_from_new_ones(judge, digits):
 
 def test_groups_of_the_floors_size_are_compared_with_it(judge, digits):
     """With a floor of 180 images, 360 images get what their two halves get on average."""
-    images, classes = digits.validation.inputs, digits.validation.targets
+    images, classes = digits.validation.columns["inputs"], digits.validation.columns["targets"]
     seen = judge.look(images)
     half = Judge(
         name="half",
@@ -128,9 +127,9 @@ def test_groups_of_the_floors_size_are_compared_with_it(judge, digits):
 
 
 def test_a_bad_class_is_found_by_its_own_distance(judge, digits):
-    images, classes = digits.validation.inputs.clone(), digits.validation.targets
+    images, classes = digits.validation.columns["inputs"].clone(), digits.validation.columns["targets"]
     images[classes == 4] = images[classes == 4].flip(3)
-    real = judge.class_distances(judge.look(digits.validation.inputs), classes)
+    real = judge.class_distances(judge.look(digits.validation.columns["inputs"]), classes)
     worse = judge.class_distances(judge.look(images), classes)
     assert set(real) == set(range(10))
     assert worse[4].value > 5 * real[4].value
@@ -151,7 +150,7 @@ def test_who_trains_the_network_sees_the_same_bits_as_who_finds_it(tmp_path, mon
     monkeypatch.setenv("TRAINWRIGHT_DATA", str(tmp_path))
     small = load_digits_dataset(limit=300)
     first, again = (judge_of(small, "own", num_samples=100, device=CPU) for _ in range(2))
-    images = small.test.inputs
+    images = small.test.columns["inputs"]
     assert torch.equal(first.look(images).features, again.look(images).features)
 
 
@@ -178,7 +177,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_one(tmp_path, monkeypatc
 def test_other_data_has_a_network_of_another_name(judge, digits):
     other = make_dataset(
         "digits",
-        train=Split(digits.train.inputs.flip(3), digits.train.targets),
+        train=split_of(digits.train.columns["inputs"].flip(3), digits.train.columns["targets"]),
         validation=digits.validation,
         test=digits.test,
         target="classes",
@@ -191,17 +190,17 @@ def test_other_data_has_a_network_of_another_name(judge, digits):
 @pytest.mark.parametrize("num_classes", [0, 1])
 def test_without_classes_the_network_learns_which_way_up_an_image_is(digits, num_classes):
     """Of one class, such as a folder in which all images lie in one, it would learn nothing."""
-    images = torch.cat([digits.train.inputs, digits.validation.inputs])
+    images = torch.cat([digits.train.columns["inputs"], digits.validation.columns["inputs"]])
     targets = torch.zeros(len(images), dtype=torch.int64) if num_classes else None
     unlabelled = split_arrays("plain", images, targets, validation=0.3, test=0.1)
     judge = judge_of(unlabelled, "own", num_samples=300, device=CPU)
     assert judge.name.startswith("plain-turns-")
     assert {"frechet", "kid", "precision", "copying"} <= set(judge.floor)
     assert not {"confident", "as_asked", "class_entropy"} & set(judge.floor)
-    held_out = unlabelled.validation.inputs
+    held_out = unlabelled.validation.columns["inputs"]
     upside_down = figures_of(judge, torch.rot90(held_out, 1, (2, 3)))
     assert upside_down["frechet"].value > 5 * judge.floor["frechet"].value
-    memorised = figures_of(judge, unlabelled.train.inputs[:300])
+    memorised = figures_of(judge, unlabelled.train.columns["inputs"][:300])
     assert memorised["copying"].value == 1
 
 
@@ -216,9 +215,9 @@ def test_turned_images_have_their_turn_for_a_class():
     images = torch.arange(24, dtype=torch.uint8).view(8, 1, 1, 3)
     split = turned(images)  # a quarter turn would change their shape
     assert quarters((1, 1, 3)) == (0, 2)
-    assert torch.equal(split.inputs[:4], images[:4])
-    assert torch.equal(split.inputs[4:], images[:4].flip(3))
-    assert split.targets.tolist() == [0] * 4 + [1] * 4
+    assert torch.equal(split.columns["inputs"][:4], images[:4])
+    assert torch.equal(split.columns["inputs"][4:], images[:4].flip(3))
+    assert split.columns["targets"].tolist() == [0] * 4 + [1] * 4
     square = turned(torch.arange(16, dtype=torch.uint8).view(4, 1, 2, 2))
     assert square.inputs[:, 0].tolist() == [
         [[0, 1], [2, 3]], [[1, 3], [0, 2]], [[3, 2], [1, 0]], [[2, 0], [3, 1]]
@@ -237,12 +236,12 @@ class Halves(nn.Module):
 def test_a_network_of_ones_own_judges_by_its_features(digits):
     judge = judge_of(digits, Halves(), num_samples=400, device=CPU)
     assert judge.name.startswith("Halves-")
-    expected = digits.train.inputs.float().div(255)
+    expected = digits.train.columns["inputs"].float().div(255)
     quarters = torch.stack([expected[..., a, b].mean((1, 2, 3)) for a in (slice(0, 4), slice(4, 8))
                             for b in (slice(0, 4), slice(4, 8))], dim=1)  # fmt: skip
     order = judge.reference.indices
     torch.testing.assert_close(judge.reference.seen.features, quarters[order])
-    dark = figures_of(judge, digits.validation.inputs // 2)
+    dark = figures_of(judge, digits.validation.columns["inputs"] // 2)
     assert dark["frechet"].value > 10 * judge.floor["frechet"].value
 
 

@@ -91,7 +91,7 @@ def test_a_batch_that_is_skipped_is_left_out_of_one_member_alone(both, composed)
         "trainer.evaluate_every=0",
     )
     dataset = assemble(composed(*common)).dataset
-    inputs = dataset.train.inputs.clone()
+    inputs = dataset.train.columns["inputs"].clone()
     inputs[7, 3] = math.inf
     dataset = replace(dataset, train=replace(dataset.train, inputs=inputs))
     skipped = []

@@ -6,9 +6,9 @@ from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.mlp import MLP
 from trainwright.tasks.gan.task import GANTask
 
-CLASSES = DataInfo("ten", (1, 8, 8), "classes", tuple("0123456789"), (0.5,), (0.3,))
-NO_CLASSES = DataInfo("none", (1, 8, 8), "none", (), (0.5,), (0.3,))
-MANY = DataInfo("many", (1, 8, 8), "classes", tuple(map(str, range(37))), (0.5,), (0.3,))
+CLASSES = DataInfo.of_one_input("ten", (1, 8, 8), "classes", tuple("0123456789"), (0.5,), (0.3,))
+NO_CLASSES = DataInfo.of_one_input("none", (1, 8, 8), "none", (), (0.5,), (0.3,))
+MANY = DataInfo.of_one_input("many", (1, 8, 8), "classes", tuple(map(str, range(37))), (0.5,), (0.3,))
 
 
 def gan(info=CLASSES, *, seed=0, conditional="auto", **options):

@@ -5,7 +5,6 @@ import itertools
 import pytest
 import torch
 
-from trainwright.data.batches import Batch
 from trainwright.data.dataset import DataInfo
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
@@ -19,7 +18,7 @@ from trainwright.nn.mlp_gan import mlp_gan
 from trainwright.tasks.gan.game import Game
 from trainwright.tasks.gan.task import GANTask
 
-INFO = DataInfo("three", (1, 8, 8), "classes", tuple("abc"), (0.5,), (0.3,))
+INFO = DataInfo.of_one_input("three", (1, 8, 8), "classes", tuple("abc"), (0.5,), (0.3,))
 CLOCK = Clock(num_examples=100, batch_size=8, total_steps=20)
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)
 
@@ -144,11 +143,11 @@ def test_auto_plays_in_pairs_with_r1_and_leaves_both_out_of_wasserstein():
     )
 
 
-def turns(task, handed, seed=0):
+def turns(task, carry, seed=0):
     """The losses of both players from the same batch, latents and changes."""
     torch.manual_seed(seed)
     batch = Batch(torch.rand(8, 1, 8, 8) * 2 - 1, torch.arange(8) % 3)
-    return {player: task(player, batch, handed) for player in ("discriminator", "generator")}
+    return {player: task(player, batch, carry) for player in ("discriminator", "generator")}
 
 
 def test_lazy_r1_is_as_much_in_total_and_only_in_every_so_many_th_step():
@@ -164,11 +163,11 @@ def test_lazy_r1_is_as_much_in_total_and_only_in_every_so_many_th_step():
 
 
 def test_relativistic_players_compare_each_fake_with_the_real_image_of_its_place():
-    task, handed = game({"relativistic": True, "loss": "hinge"}), {}
-    losses = turns(task, handed)
+    task, carry = game({"relativistic": True, "loss": "hinge"}), {}
+    losses = turns(task, carry)
     classes = torch.arange(8) % 3
-    lead = task.model.discriminator(handed["real"], classes) - task.model.discriminator(
-        handed["fakes"], classes
+    lead = task.model.discriminator(carry["real"], classes) - task.model.discriminator(
+        carry["fakes"], classes
     )
     torch.testing.assert_close(losses["discriminator"][0], (1 - lead).clamp(min=0).mean())
     torch.testing.assert_close(losses["generator"][0], (1 + lead).clamp(min=0).mean())
@@ -178,9 +177,9 @@ def test_relativistic_players_compare_each_fake_with_the_real_image_of_its_place
     ("progress", "kept"), [(0.0, 8), (0.25, 6), (0.5, 4), (0.9, 4)], ids=["0", "25", "50", "90"]
 )
 def test_top_k_learns_from_the_fakes_held_most_real_ever_fewer_in_the_first_half(progress, kept):
-    task, handed = game({"top_k": 0.5}), {"progress": progress}
-    loss = turns(task, handed)["generator"][0]
-    logits = task.model.discriminator(handed["fakes"], torch.arange(8) % 3)
+    task, carry = game({"top_k": 0.5}), {"progress": progress}
+    loss = turns(task, carry)["generator"][0]
+    logits = task.model.discriminator(carry["fakes"], torch.arange(8) % 3)
     best = logits.sort(descending=True).values[:kept]
     torch.testing.assert_close(loss, -torch.nn.functional.logsigmoid(best).mean())
 

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import wasserstein_distance
 from sklearn import metrics as reference
 
-from trainwright.tasks.metrics import (
+from trainwright.tasks.metrics.formulas import (
     classification_metrics,
     confusion_matrix,
     per_class_metrics,

@@ -61,26 +61,26 @@ def test_players_are_submodules_and_share_out_what_learns(game):
 
 
 def test_a_turn_gives_a_loss_to_learn_from_and_numbers_to_log(game):
-    task, handed = game.state.task, {}
+    task, carry = game.state.task, {}
     for player in task.turns(0):
-        loss, metrics = task(player, game.train.at(0), handed)
+        loss, metrics = task(player, game.train.at(0), carry)
         assert loss.shape == ()
         assert loss.requires_grad
         assert torch.isfinite(loss)
         assert torch.equal(metrics["loss"], loss.detach())
         for value in metrics.values():
-            assert value.shape in {(), (len(game.train.at(0).inputs),)}
+            assert value.shape in {(), (len(game.train.at(0)["inputs"]),)}
             assert not value.requires_grad
             assert value.isfinite().all()
 
 
 def test_each_player_has_a_gradient_everywhere_and_leaves_nothing_behind(game):
-    task, handed = game.state.task, [{}]
+    task, carry = game.state.task, [{}]
     before = {name: value.clone() for name, value in task.named_parameters()}
     for name in task.turns(0):
         parameters = game.state.optimizers[name].parameters
         grads, _ = gradients(
-            task, name, parameters, [game.train.at(0)], handed, game.state.placement
+            task, name, parameters, [game.train.at(0)], carry, game.state.placement
         )
         named = dict(zip(grads_names(task.players[name]), grads, strict=True))
         assert all(torch.isfinite(grad).all() for grad in named.values())

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.data.batches import Batch
 from trainwright.data.dataset import DataInfo
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.views import mean_over_views
@@ -60,7 +59,7 @@ def test_the_mean_over_the_views_is_that_written_out_by_hand(tta):
 
 def info(shape=(2, HEIGHT, WIDTH)):
     ones = (1.0,) * shape[0]
-    return DataInfo("views", shape, "classes", tuple("abcdef"), ones, ones)
+    return DataInfo.of_one_input("views", shape, "classes", tuple("abcdef"), ones, ones)
 
 
 def test_a_classifier_is_measured_and_asked_over_its_views_and_trained_without():
@@ -71,7 +70,7 @@ def test_a_classifier_is_measured_and_asked_over_its_views_and_trained_without()
     torch.testing.assert_close(task.evaluate(batch)["logits"], expected)
     torch.testing.assert_close(task.predict(IMAGES), expected)
     loss, _ = task("model", batch, {})
-    plain = nn.functional.cross_entropy(network(IMAGES), batch.targets)
+    plain = nn.functional.cross_entropy(network(IMAGES), batch["targets"])
     torch.testing.assert_close(loss, plain)
 
 

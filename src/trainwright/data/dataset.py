@@ -1,36 +1,114 @@
-"""What every dataset becomes: three splits of arrays, and the facts that models are sized from."""
+"""What every dataset becomes: named splits of named columns, and the facts that models need."""
 
 import hashlib
+import math
 import mmap
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
 
+import torch
 from torch import Tensor
+
+from trainwright.data.columns import (
+    MOST_NUMBERS,
+    Classes,
+    Column,
+    Image,
+    Numbers,
+    Tokens,
+    Values,
+    column_of,
+)
+
+Batch = dict[str, Tensor]  # columns by name, each (B, ...): as stored, or as a network sees them
+Target = Literal["classes", "values", "labels", "tokens", "none", "several"]
+
+INPUTS, TARGETS = "inputs", "targets"  # the columns of a dataset with one of each
 
 
 @dataclass(frozen=True)
 class DataInfo:
     """The facts about a dataset. Models and tasks receive them; nobody types them twice.
 
-    `mean` and `std` are those of the training split, one per channel for images (on the scale
-    0..1, that is after division by 255) and one per feature for tables. `target_mean` and
-    `target_std` describe the training targets where these are values, and are 0 and 1 elsewhere.
+    `columns` are the specs of all its columns by name; which of them a network is given (`inputs`)
+    and which it is to predict (`targets`) are names of these. The other facts follow from them.
     """
 
     name: str
-    input_shape: tuple[int, ...]  # (C, H, W) for images, (F,) for tables
-    target: Literal["classes", "values", "none"]
-    class_names: tuple[str, ...]  # empty unless the targets are classes
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    target_mean: float = 0.0
-    target_std: float = 1.0
-    feature_names: tuple[str, ...] = ()  # of a table, in their order; empty where they have none
+    columns: Mapping[str, Column]
+    inputs: tuple[str, ...] = (INPUTS,)
+    targets: tuple[str, ...] = ()
+
+    @classmethod
+    def of_one_input(
+        cls,
+        name: str,
+        input_shape: tuple[int, ...],
+        target: str,
+        class_names: tuple[str, ...],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        target_mean: float = 0.0,
+        target_std: float = 1.0,
+        feature_names: tuple[str, ...] = (),
+    ) -> Self:
+        """Of images (C, H, W) or rows (F,), with classes, a value or nothing to predict."""
+        columns: dict[str, Column] = {INPUTS: Numbers(mean, std, feature_names)}
+        if len(input_shape) == 3:
+            size = (input_shape[0], input_shape[1], input_shape[2])
+            columns[INPUTS] = Image(size, mean, std)
+        if target == "classes":
+            columns[TARGETS] = Classes(class_names)
+        elif target == "values":
+            columns[TARGETS] = Values((target_mean,), (target_std,))
+        return cls(name, columns, (INPUTS,), tuple(n for n in columns if n == TARGETS))
+
+    @cached_property
+    def input(self) -> Column:
+        """The input, of several the first."""
+        return self.columns[self.inputs[0]]
+
+    @cached_property
+    def target_column(self) -> Column | None:
+        """What is to be predicted, of several the first; None if there is nothing."""
+        return self.columns[self.targets[0]] if self.targets else None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) for images, (F,) for tables; of several inputs that of the first."""
+        return self.input.shape
+
+    @property
+    def target(self) -> Target:
+        """The kind of what is to be predicted."""
+        kinds = [self.columns[name].kind for name in self.targets]
+        if len(kinds) > 1:
+            return "several"
+        return kinds[0] if kinds else "none"  # type: ignore[return-value]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Empty unless one class or any number of them is to be predicted."""
+        names = getattr(self.target_column, "names", ())
+        return () if isinstance(self.target_column, Values | None) else tuple(names)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Of a table, in their order; empty where they have none."""
+        return self.input.names if isinstance(self.input, Numbers) else ()
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The text of each token, where the input is a text; else empty."""
+        return self.input.vocabulary if isinstance(self.input, Tokens) else ()
 
     @property
     def is_image(self) -> bool:
-        """Whether an example is an image (C, H, W)."""
-        return len(self.input_shape) == 3
+        """Whether an example is an image (C, H, W) and nothing else."""
+        return isinstance(self.input, Image) and len(self.inputs) == 1
 
     @property
     def num_classes(self) -> int:
@@ -39,35 +117,201 @@ class DataInfo:
 
     @property
     def num_outputs(self) -> int:
-        """How many numbers a network that predicts the target puts out."""
-        return self.num_classes if self.target == "classes" else 1
+        """How many numbers a network that predicts all targets puts out."""
+        return sum(self.columns[name].num_outputs for name in self.targets) or 1
+
+    @property
+    def num_values(self) -> int:
+        """How many numbers the inputs of an example are."""
+        return sum(math.prod(self.columns[name].shape) for name in self.inputs)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is given by name to a model's constructor."""
+        return {
+            "input_shape": self.input_shape,
+            "num_outputs": self.num_outputs,
+            "num_classes": self.num_classes,
+            "vocab_size": len(self.vocabulary),
+            "columns": self.columns,
+        }
+
+    def with_column(self, name: str, column: Column) -> Self:
+        """The same with another spec of one column."""
+        return replace(self, columns={**self.columns, name: column})
+
+    @classmethod
+    def of_plain(cls, plain: Any) -> Self:
+        """The facts that `plain` has written. Raises ValueError for what it never writes."""
+        if not isinstance(plain, dict) or not isinstance(plain.get("columns"), dict):
+            raise ValueError("there are no columns")
+        columns = {name: column_of(column) for name, column in plain["columns"].items()}
+        names = {}
+        for role in ("inputs", "targets"):
+            named = plain.get(role)
+            if not isinstance(named, list) or not all(n in columns for n in map(str, named)):
+                raise ValueError(f"its {role} are none of its columns")
+            names[role] = tuple(map(str, named))
+        info = cls(str(plain.get("name", "")), columns, **names)
+        if not info.inputs or not 0 < info.num_values <= MOST_NUMBERS:
+            raise ValueError("an example has no numbers, or too many")
+        if any(not columns[name].num_outputs for name in info.targets):
+            raise ValueError("there is nothing to predict in its targets")
+        return info
+
+    def plain(self) -> dict[str, Any]:
+        """What a checkpoint remembers, as plain JSON types."""
+        return {
+            "name": self.name,
+            "columns": {name: column.plain() for name, column in self.columns.items()},
+            "inputs": list(self.inputs),
+            "targets": list(self.targets),
+        }
 
 
-@dataclass(frozen=True)
-class Split:
-    """One part of a dataset.
+FACTS = ("input_shape", "num_outputs", "num_classes", "vocab_size", "columns")
 
-    `inputs` is (N, C, H, W) uint8 for images, or (N, F) float32 for tables. `targets` is (N,) int64
-    classes, (N,) float32 values, or None. `mapping` is that of the file in which the inputs lie,
-    where they are mapped from one.
+
+class MappedColumn(NamedTuple):
+    """A column (N, ...) that lies in a mapped file, an example after the other."""
+
+    mapping: mmap.mmap
+    examples: Tensor
+
+
+class Split(ABC):
+    """One part of a dataset: some examples, of which any can be taken."""
+
+    device: torch.device = torch.device("cpu")  # where its examples are
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    @abstractmethod
+    def take(self, indices: Tensor) -> Batch:
+        """The examples at `indices` (B,) int64 as they are stored, each column (B, ...).
+
+        `indices` and what is taken are on the device of the split.
+        """
+
+    def on(self, device: torch.device) -> "Split":
+        """The split with its examples on that device, where they fit; else as it is."""
+        return self
+
+    @property
+    def mapped(self) -> MappedColumn | None:
+        """The largest column where it is mapped from a file, which may be larger than memory."""
+        return None
+
+
+class Arrays(Split):
+    """Examples in memory, or mapped from a file: a tensor (N, ...) a column.
+
+    `mapping` is that of the file in which the first column lies, where it is mapped from one.
     """
 
-    inputs: Tensor
-    targets: Tensor | None
-    mapping: mmap.mmap | None = None
+    def __init__(self, columns: Mapping[str, Tensor], mapping: mmap.mmap | None = None) -> None:
+        self.columns = dict(columns)
+        self._mapping = mapping
+        first = next(iter(self.columns.values()))
+        self.device = first.device
+        assert all(len(column) == len(first) for column in self.columns.values())
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(next(iter(self.columns.values())))
+
+    def take(self, indices: Tensor) -> Batch:
+        """Copies of the examples."""
+        return {name: column.index_select(0, indices) for name, column in self.columns.items()}
+
+    def on(self, device: torch.device) -> Split:
+        """On a GPU with room for the whole split beside the model: half of what is free."""
+        if device.type == "cpu":
+            return self
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if sum(column.nbytes for column in self.columns.values()) >= free // 2:
+                return self
+        return Arrays({name: column.to(device) for name, column in self.columns.items()})
+
+    @property
+    def mapped(self) -> MappedColumn | None:
+        """The first column, where there is a mapping."""
+        if self._mapping is None:
+            return None
+        return MappedColumn(self._mapping, next(iter(self.columns.values())))
+
+    def taken(self, indices: Tensor) -> "Arrays":
+        """The examples at `indices` as a split of their own: a copy."""
+        return Arrays(self.take(indices))
+
+    def with_columns(self, columns: Mapping[str, Tensor]) -> "Arrays":
+        """The same examples with some columns replaced."""
+        return Arrays({**self.columns, **columns}, self._mapping)
+
+
+class Windows(Split):
+    """Windows of a stream of tokens (L,), one after the other, as a column (N, length).
+
+    Each begins where the one before ends but for `overlap` tokens, so that with an overlap of one
+    every token but the first is once the next one to be predicted. The stream may be mapped from
+    a file; `dtype` is its own.
+    """
+
+    def __init__(self, name: str, stream: Tensor, *, length: int, overlap: int = 1) -> None:
+        self._name, self._stream, self._length = name, stream, length
+        self._stride = length - overlap
+        self._size = max(0, (len(stream) - overlap) // self._stride)
+        self.device = stream.device
+
+    def __len__(self) -> int:
+        return self._size
+
+    def take(self, indices: Tensor) -> Batch:
+        """The windows that begin at `indices` times the stride."""
+        offsets = torch.arange(self._length, device=indices.device)
+        places = indices[:, None] * self._stride + offsets  # (B, T)
+        return {self._name: self._stream[places]}
+
+    def on(self, device: torch.device) -> Split:
+        """On that device: a token takes one byte, or two."""
+        stream = self._stream.to(device)
+        overlap = self._length - self._stride
+        return Windows(self._name, stream, length=self._length, overlap=overlap)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint splits and the facts about them."""
+    """Disjoint splits and the facts about them.
+
+    `further`: other splits by name, such as `validation/night`: one whose name begins so is
+    measured whenever the validation split is, and `test/...` at the end of a run.
+    """
 
     info: DataInfo
     train: Split
     validation: Split
     test: Split
+    further: Mapping[str, Split] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """All by name, the three first."""
+        three = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {**three, **self.further}
+
+    def measured_with(self, name: str) -> Iterator[tuple[str, Split]]:
+        """The further splits of `validation` or `test`, by the rest of their names."""
+        for full, split in self.further.items():
+            if full.startswith(f"{name}/"):
+                yield full.removeprefix(f"{name}/"), split
+
+    def changed(self, info: DataInfo, splits: Mapping[str, Split]) -> "Dataset":
+        """Other facts, and other splits of the same names."""
+        three = {name: splits[name] for name in ("train", "validation", "test")}
+        further = {name: split for name, split in splits.items() if name not in three}
+        return Dataset(info, **three, further=further)
 
 
 def fingerprint(dataset: Dataset, num_examples: int = 64) -> str:
@@ -76,10 +320,23 @@ def fingerprint(dataset: Dataset, num_examples: int = 64) -> str:
     Two datasets with the same one may still differ; with another they do.
     """
     digest = hashlib.sha256()
-    for split in (dataset.train, dataset.validation, dataset.test):
-        step = max(1, len(split) // num_examples)
-        for values in (split.inputs, split.targets):
-            if values is not None:
-                digest.update(f"{tuple(values.shape)} {values.dtype}".encode())
-                digest.update(values[::step].contiguous().numpy().tobytes())
+    for split in dataset.splits.values():
+        indices = torch.arange(0, len(split), max(1, len(split) // num_examples))
+        for values in split.take(indices).values():
+            shape = (len(split), *values.shape[1:])
+            digest.update(f"{shape} {values.dtype}".encode())
+            digest.update(values.contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def first_of(split: Split, num: int) -> Batch:
+    """The first `num` examples, fewer where there are fewer, as stored."""
+    return split.take(torch.arange(min(num, len(split)), device=split.device))
+
+
+def all_of(split: Split, name: str, indices: Tensor | Sequence[int] | None = None) -> Tensor:
+    """One column of all examples, or of those at `indices`, as stored, on the CPU."""
+    if indices is None and isinstance(split, Arrays):
+        return split.columns[name]
+    chosen = torch.arange(len(split)) if indices is None else torch.as_tensor(indices)
+    return split.take(chosen.to(split.device))[name].cpu()

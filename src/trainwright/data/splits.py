@@ -1,16 +1,15 @@
 """Examples become three disjoint splits, and splits become a dataset with the facts about it."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from trainwright.data.dataset import DataInfo, Dataset, Split
+from trainwright.data.arrays import input_column, target_column
+from trainwright.data.columns import Classes, Column, Image, Numbers, Values
+from trainwright.data.dataset import INPUTS, TARGETS, Arrays, DataInfo, Dataset, Split, all_of
 from trainwright.errors import ConfigError, DataError
-
-SMALLEST_IMAGE_STD = 1 / 255  # one grey level: a constant channel is centred and left in scale
-CHUNK_VALUES = 2**18  # so many values of images are looked at in one go: they fit into a cache
 
 
 def split_sizes(
@@ -96,60 +95,85 @@ def _place_in_class(classes: Tensor) -> Tensor:
     return torch.empty_like(place).index_put_((by_class,), place)
 
 
-def take(inputs: Tensor, targets: Tensor | None, indices: Tensor) -> Split:
-    """The examples at `indices` as a split: a copy, (len(indices), ...)."""
-    return Split(
-        inputs.index_select(0, indices),
-        None if targets is None else targets.index_select(0, indices),
-    )
+def split_of(inputs: Tensor, targets: Tensor | None, mapping: Any = None) -> Arrays:
+    """A split of one input and, unless that is None, one target."""
+    columns = {INPUTS: inputs} if targets is None else {INPUTS: inputs, TARGETS: targets}
+    return Arrays(columns, mapping)
 
 
 def split_arrays(
     name: str,
-    inputs: Tensor,
-    targets: Tensor | None,
+    inputs: Any,
+    targets: Any,
     *,
     class_names: Sequence[str] = (),
+    feature_names: Sequence[str] = (),
+    columns: Mapping[str, Column] | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
     limit: int | None = None,
 ) -> Dataset:
-    """A dataset from one array of examples and one of targets: all that a small source needs.
+    """A dataset from arrays of examples and of targets: all that a small source needs.
 
-    `inputs` is (N, C, H, W) uint8 for images or (N, F) float32 for tables. `targets` (N,) are
-    classes 0, 1, ... if they are whole numbers, values to predict if they are floats; None: there
-    is nothing to predict. `class_names` are the numbers themselves where none are given. The
-    other arguments are those of `split_indices`. Raises ConfigError, DataError.
+    `inputs`: images (N, C, H, W), of bytes or of floats from 0 to 1, or a table (N, F); NumPy's or
+    torch's; or a mapping of several such by name. `targets`: classes 0, 1, ... (N,) if they are
+    whole numbers, values to predict if they are floats, 0 and 1 in (N, C) for any number of classes
+    at once; None: there is nothing to predict; or a mapping of several. `class_names` are the
+    numbers themselves where none are given. `columns`: the spec of a column by its name, where its
+    array does not say which it is, such as `Tokens`. The other arguments are those of
+    `split_indices`. Raises ConfigError, DataError.
     """
-    is_classes = targets is not None and not targets.is_floating_point()
-    if is_classes:
-        assert targets is not None
-        targets = targets.long()
-        num_classes = int(targets.max()) + 1
-        class_names = tuple(class_names) or tuple(str(label) for label in range(num_classes))
-        if int(targets.min()) < 0 or num_classes > len(class_names):
-            raise DataError(
-                f"{name} has targets from {int(targets.min())} to {num_classes - 1}\n"
-                f"  classes are numbered from 0; there are {len(class_names)} class names"
-            )
+    given = dict(columns or {})
+    specs: dict[str, Column] = {}
+    stored: dict[str, Tensor] = {}
+    ins = _named(inputs, INPUTS)
+    outs = {} if targets is None else _named(targets, TARGETS)
+    for key, values in ins.items():
+        names = feature_names if key == next(iter(ins)) else ()
+        spec, array = input_column(f"{name}: {key}", values, given.pop(key, None), names)
+        specs[key], stored[key] = spec, array
+    for key, values in outs.items():
+        names = class_names if key == next(iter(outs)) else ()
+        spec, array = target_column(f"{name}: {key}", values, given.pop(key, None), names)
+        specs[key], stored[key] = spec, array
+    if given:
+        raise DataError(f"{name}: columns names {sorted(given)[0]!r}, of which there is no array")
+    _check_lengths(name, stored)
+    classes = [stored[key] for key in outs if isinstance(specs[key], Classes)]
     parts = split_indices(
-        len(inputs),
+        len(next(iter(stored.values()))),
         validation=validation,
         test=test,
         seed=split_seed,
-        classes=targets if is_classes else None,
+        classes=classes[0] if classes else None,
         limit=limit,
     )
-    train, held_out, last = (take(inputs, targets, indices) for indices in parts)
+    train, held_out, last = (Arrays(stored).taken(indices) for indices in parts)
     return make_dataset(
         name,
         train=train,
         validation=held_out,
         test=last,
-        target="classes" if is_classes else "none" if targets is None else "values",
-        class_names=class_names,
+        columns=specs,
+        inputs=tuple(ins),
+        targets=tuple(outs),
     )
+
+
+def _named(values: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        return {name: values}
+    if not values:
+        raise DataError(f"{name}: an empty mapping; give an array, or a mapping of arrays by name")
+    return values
+
+
+def _check_lengths(name: str, stored: Mapping[str, Tensor]) -> None:
+    lengths = {key: len(array) for key, array in stored.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{length:,} of {key}" for key, length in lengths.items())
+        raise DataError(f"{name}: {told}\n  there must be as many of each, an example a row")
 
 
 def make_dataset(
@@ -158,60 +182,37 @@ def make_dataset(
     train: Split,
     validation: Split,
     test: Split,
-    target: Literal["classes", "values", "none"],
+    target: Literal["classes", "values", "none"] = "none",
     class_names: Sequence[str] = (),
+    columns: Mapping[str, Column] | None = None,
+    inputs: Sequence[str] = (INPUTS,),
+    targets: Sequence[str] = (),
+    further: Mapping[str, Split] | None = None,
 ) -> Dataset:
-    """Add the facts to three splits; mean and std are taken over the training split.
+    """Splits and what is to be known of them: mean and deviation are those of the training split.
 
-    Images are read in chunks, so memory-mapped inputs stay on disk. Raises DataError where the
-    inputs or targets are not finite.
+    Of one input, images or a table, with `target` and `class_names`; or of any `columns`, of which
+    a network is given `inputs` and predicts `targets`. `further`: other splits to be measured, as
+    `Dataset` has them. Images are read in chunks, so memory-mapped ones stay on disk. Raises
+    DataError where numbers are not finite.
     """
-    if train.inputs.dtype == torch.uint8:
-        mean, std = image_statistics(train.inputs)
-    else:
-        mean, std = feature_statistics(name, train.inputs)
-    target_mean: tuple[float, ...] = (0.0,)
-    target_std: tuple[float, ...] = (1.0,)
-    if target == "values":
-        assert train.targets is not None
-        target_mean, target_std = feature_statistics(f"{name} targets", train.targets[:, None])
-    info = DataInfo(
-        name=name,
-        input_shape=tuple(train.inputs.shape[1:]),
-        target=target,
-        class_names=tuple(class_names),
-        mean=mean,
-        std=std,
-        target_mean=target_mean[0],
-        target_std=target_std[0],
-    )
-    return Dataset(info, train=train, validation=validation, test=test)
+    if columns is None:
+        columns = _columns(train, target, class_names)
+        targets = (TARGETS,) if target != "none" else ()
+    known = {}
+    for key, column in columns.items():
+        told = name if key == inputs[0] else f"{name} {key}"
+        known[key] = column.fitted(told, lambda key=key: all_of(train, key))  # type: ignore[misc]
+    info = DataInfo(name, known, tuple(inputs), tuple(targets))
+    return Dataset(info, train, validation, test, further or {})
 
 
-def image_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of (N, C, H, W) uint8, on the scale 0..1.
-
-    Sums of whole numbers, which a float64 holds exactly in any order: the same on every machine and
-    number of threads.
-    """
-    num_channels = images.shape[1]
-    sums, squares = [0] * num_channels, [0] * num_channels
-    for chunk in torch.split(images, max(1, CHUNK_VALUES // images[0].numel())):
-        for channel in range(num_channels):
-            values = chunk[:, channel].flatten().double()
-            sums[channel] += int(values.sum())
-            squares[channel] += int(values.dot(values))
-    n = images.numel() // num_channels
-    mean = [s / n / 255 for s in sums]
-    variances = [(q * n - s * s) / n**2 for s, q in zip(sums, squares, strict=True)]
-    return tuple(mean), tuple(max(v**0.5 / 255, SMALLEST_IMAGE_STD) for v in variances)
-
-
-def feature_statistics(name: str, table: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each column of (N, F) float32; 1 for a constant column."""
-    columns = table.double()
-    if not columns.isfinite().all():
-        raise DataError(f"{name} holds values that are not finite (NaN or infinite)")
-    mean, std = columns.mean(0), columns.std(0, correction=0)
-    std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
-    return tuple(mean.tolist()), tuple(std.tolist())
+def _columns(train: Split, target: str, class_names: Sequence[str]) -> dict[str, Column]:
+    """Of one input, and of a target of that kind."""
+    stored = train.take(torch.arange(1))[INPUTS]
+    columns: dict[str, Column] = {INPUTS: Image() if stored.dtype == torch.uint8 else Numbers()}
+    if target == "classes":
+        columns[TARGETS] = Classes(tuple(class_names))
+    elif target == "values":
+        columns[TARGETS] = Values()
+    return columns

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from trainwright.data.batches import Batch, Batches
+from trainwright.data.batches import Batches
+from trainwright.data.dataset import Batch
 
 STEPS_AT_ONCE = 32  # whose indices are found in one go
 
@@ -23,19 +24,14 @@ class StackedBatches:
         self._indices = torch.empty(0)  # of them, (K, steps, B)
 
     def at(self, step: int) -> Batch:
-        """The batches of a step: inputs (K, B, ...), targets (K, B)."""
+        """The batches of a step, each column (K, B, ...)."""
         if not self._is_shared:
             parts = [batches.at(step) for batches in self._several]
-            inputs = torch.stack([part.inputs for part in parts])
-            found = [part.targets for part in parts if part.targets is not None]
-            return Batch(inputs, torch.stack(found) if found else None)
+            return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
         if step not in self._known:
             self._known = range(step, step + STEPS_AT_ONCE)
             of_each = [batches.indices(step, STEPS_AT_ONCE) for batches in self._several]
             self._indices = torch.stack(of_each).view(len(of_each), STEPS_AT_ONCE, -1)
         indices = self._indices[:, step - self._known.start]  # (K, B)
-        inputs, targets = self._several[0].taken(indices.flatten())
-        return Batch(
-            inputs.view(*indices.shape, *inputs.shape[1:]),
-            None if targets is None else targets.view(indices.shape),
-        )
+        taken = self._several[0].taken(indices.flatten())  # each (K * B, ...)
+        return {name: t.view(*indices.shape, *t.shape[1:]) for name, t in taken.items()}

@@ -5,6 +5,7 @@ import torch
 from trainwright.data.batches import Batches
 from trainwright.engine.device.device import Placement
 from trainwright.seeds import reseed_global
+from trainwright.tasks.metrics.metric import Measurement
 from trainwright.tasks.task import Task
 
 
@@ -17,22 +18,21 @@ def evaluate(
     placement: Placement,
     seed: int,
     limit: int | None = None,
-) -> dict[str, torch.Tensor]:
-    """The task's values for every example of the split, each (N, ...), in the split's order.
+) -> Measurement:
+    """What is measured on the split, in the split's order, batch by batch.
 
-    Beside them is what the task generates, where it has a judge. `limit`: look at so many examples
-    instead of as many as the task wants.
+    `limit`: look at so many examples instead of as many as the task wants.
 
     Drawn with a seed of its own: the same weights give the same values whenever they are asked.
     """
     reseed_global(seed, "evaluate", device=placement.device)
     was_training = task.training
     task.eval()
-    parts: list[dict[str, torch.Tensor]] = []
+    with placement.autocast():
+        measurement = task.measurement()
     for batch in batches.in_order(batch_size, limit=limit or task.evaluated_examples):
         with placement.autocast():
-            parts.append(task.evaluate(batch))
-    with placement.autocast():
-        generated = task.generate()
+            answers = task.evaluate(batch)
+        measurement.update(batch, answers)
     task.train(was_training)
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} | generated
+    return measurement

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainwright.data.batches import Batch
+from trainwright.data.dataset import Batch
 from trainwright.engine.device.device import Placement
-from trainwright.tasks.task import Handed, Task
+from trainwright.tasks.task import Carry, Task
 
 
 def gradients(
@@ -16,7 +16,7 @@ def gradients(
     player: str,
     parameters: Sequence[Tensor],
     batches: Sequence[Batch],
-    handed: Sequence[Handed],
+    handed: Sequence[Carry],
     placement: Placement,
     loss_scale: float = 1.0,
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -61,5 +61,5 @@ def in_parts(batch: Batch, num_parts: int) -> list[Batch]:
     """The batch in equal parts, for gradient accumulation."""
     if num_parts == 1:
         return [batch]
-    targets = [None] * num_parts if batch.targets is None else batch.targets.chunk(num_parts)
-    return [Batch(i, t) for i, t in zip(batch.inputs.chunk(num_parts), targets, strict=True)]
+    chunks = {name: column.chunk(num_parts) for name, column in batch.items()}
+    return [{name: parts[i] for name, parts in chunks.items()} for i in range(num_parts)]

@@ -34,7 +34,7 @@ def refused_move(
     step: int,
     task: Task,
     player: str,
-    inputs: Tensor,
+    batch: Mapping[str, Tensor],
     loss: Tensor,
     gradients: Sequence[Tensor],
     norm: float,
@@ -47,7 +47,7 @@ def refused_move(
     named = [name for name, p in network.named_parameters() if p.requires_grad]
     grads = dict(zip((f"the gradient of {name}" for name in named), gradients, strict=True))
     blame = (
-        first_nonfinite({"the batch's inputs": inputs})
+        first_nonfinite({f"the batch's {name}": column for name, column in batch.items()})
         or first_nonfinite(task.state_dict())
         or (None if math.isfinite(float(loss)) else f"the loss is {float(loss):g}")
         or first_nonfinite(grads)

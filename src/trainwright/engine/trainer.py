@@ -7,7 +7,8 @@ from inspect import GEN_CLOSED, getgeneratorstate
 import torch
 from torch import Tensor
 
-from trainwright.data.batches import Batch, Batches
+from trainwright.data.batches import Batches
+from trainwright.data.dataset import Batch
 from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 from trainwright.engine.gradients import clip_, global_norm, gradients, in_parts
 from trainwright.engine.hook import Hook
@@ -18,7 +19,7 @@ from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.skipping import skipping
 from trainwright.engine.state import TrainState
 from trainwright.seeds import reseed_global
-from trainwright.tasks.task import Handed
+from trainwright.tasks.task import Carry
 
 
 def fit(
@@ -99,7 +100,7 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
     reseed_global(state.seed, "step", state.step, device=state.placement.device)
     parts = in_parts(batch, settings.accumulate)
     progress = state.step / state.clock.total_steps
-    handed: list[Handed] = [{"step": state.step, "progress": progress} for _ in parts]
+    handed: list[Carry] = [{"step": state.step, "progress": progress} for _ in parts]
     factor = state.schedule.factor(state.step) * state.recovery.lr_scale
     seen: dict[str, Tensor] = {}
     for player in state.task.turns(state.step):
@@ -122,9 +123,7 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
             if state.scale.is_dynamic and state.scale.value > 1:
                 state.scale.overflowed()
                 break
-            raise refused_move(
-                state.step, state.task, player, batch.inputs, metrics["loss"], grads, norm
-            )
+            raise refused_move(state.step, state.task, player, batch, metrics["loss"], grads, norm)
         if state.scale.value != 1:
             torch._foreach_mul_(grads, 1 / state.scale.value)
             norm = norm / state.scale.value

@@ -55,10 +55,10 @@ class EarlyStop(Hook):
         if self._objective == state.task.objective:
             return
         task = state.evaluated_task
-        values = evaluate(
+        measured = evaluate(
             task, validation, batch_size=2, placement=state.placement, seed=state.seed, limit=2
         )
-        self._check_known(task.score(values))
+        self._check_known(measured.compute())
 
     def _check_known(self, scores: Mapping[str, float]) -> None:
         if self._objective.metric not in scores:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -11,16 +12,28 @@ from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.interruption import can_be_cut_short
 from trainwright.engine.nonfinite import refuse_nonfinite
 from trainwright.engine.state import Evaluation, TrainState
+from trainwright.tasks.metrics.metric import Measurement
 from trainwright.wording import evaluation_line
 
 log = logging.getLogger(__name__)
 
 
 class Evaluate(Hook):
-    """Evaluates with averaged weights where there are any, and tells the schedule."""
+    """Evaluates with averaged weights where there are any, and tells the schedule.
 
-    def __init__(self, batches: Batches, *, every: float, batch_size: int) -> None:
+    `further`: other splits that are measured too, by the names under which their metrics appear.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        *,
+        every: float,
+        batch_size: int,
+        further: Mapping[str, Batches] | None = None,
+    ) -> None:
         self._batches = batches
+        self._further = dict(further or {})
         self._every = every
         self._batch_size = batch_size
 
@@ -35,16 +48,13 @@ class Evaluate(Hook):
         """
         task = state.evaluated_task
         with can_be_cut_short(state):
-            values = evaluate(
-                task,
-                self._batches,
-                batch_size=self._batch_size,
-                placement=state.placement,
-                seed=state.seed,
-            )
-            scores = task.score(values)
-        state.last = Evaluation(state.step, scores)
-        state.signs = task.vital_signs(values, scores)
+            measured = self._measured(state, self._batches)
+            scores = measured.compute()
+            signs = measured.main.signs(scores)
+            for name, batches in self._further.items():
+                others = self._measured(state, batches).compute()
+                scores |= {f"{name}/{metric}": value for metric, value in others.items()}
+        state.last, state.signs = Evaluation(state.step, scores), signs
         objective = task.objective
         best = None if state.best is None else state.best.metrics.get(objective.metric)
         value = scores[objective.metric]
@@ -65,4 +75,13 @@ class Evaluate(Hook):
                 objective=objective.metric,
                 is_best=state.best is state.last,
             )
+        )
+
+    def _measured(self, state: TrainState, batches: Batches) -> Measurement:
+        return evaluate(
+            state.evaluated_task,
+            batches,
+            batch_size=self._batch_size,
+            placement=state.placement,
+            seed=state.seed,
         )

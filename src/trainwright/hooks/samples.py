@@ -1,5 +1,6 @@
-"""Sample grids along the way: the same latents each time, so that progress shows."""
+"""What a task has to show along the way: of the same latents each time, so that progress shows."""
 
+import csv
 import io
 
 import torch
@@ -7,13 +8,14 @@ from torch import Tensor
 
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
-from trainwright.files import disk_error
+from trainwright.files import disk_error, write_text
 from trainwright.report.plots.grid import image_grid, save_image
 from trainwright.runs.folder import RunFolder
+from trainwright.tasks.show import Images, Shown, Table
 
 
 class Samples(Hook):
-    """Writes samples/<step>.png for tasks that have something to show."""
+    """Writes samples/<step>.png, .txt or .csv for tasks that have something to show."""
 
     def __init__(self, folder: RunFolder, *, every: float) -> None:
         self._folder = folder
@@ -25,19 +27,33 @@ class Samples(Hook):
 
     @torch.no_grad()
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
-        """Draw the showcase of the task that is evaluated."""
+        """Write the showcase of the task that is evaluated."""
         task = state.evaluated_task
         task.eval()
         with state.placement.autocast():
-            images = task.showcase()
+            shown = task.showcase()
         task.train()
-        if images is None:
+        if shown is not None:
+            self._write(shown, f"{state.step:06d}")
+
+    def _write(self, shown: Shown, name: str) -> None:
+        if not isinstance(shown, Images):
+            text = _as_csv(shown) if isinstance(shown, Table) else shown.text.rstrip() + "\n"
+            suffix = "csv" if isinstance(shown, Table) else "txt"
+            self._folder.samples.mkdir(exist_ok=True)
+            write_text(self._folder.samples / f"{name}.{suffix}", text)
             return
-        path = self._folder.samples / f"{state.step:06d}.png"
-        picture = image_grid(images.cpu(), columns=task.showcase_columns)
+        path = self._folder.samples / f"{name}.png"
+        picture = image_grid(shown.images.cpu(), columns=shown.columns)
         try:
             save_image(picture, path)
         except OSError as error:
             in_memory = io.BytesIO()
             picture.save(in_memory, "PNG")
             raise disk_error(path, in_memory.tell(), error) from error
+
+
+def _as_csv(table: Table) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    return text.getvalue()

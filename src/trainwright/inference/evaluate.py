@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from trainwright.data.batches import Batches
-from trainwright.data.dataset import Dataset, Split
+from trainwright.data.dataset import Dataset
 from trainwright.engine.evaluate import evaluate
-from trainwright.errors import DataError
+from trainwright.errors import ConfigError, DataError
 from trainwright.inference.intervals import NUM_RESAMPLES, Interval, bootstrap, wilson
 from trainwright.inference.trained import Trained
-from trainwright.run.finish_gan import score_summary
 from trainwright.run.judging.attach import attach_judge, final_judge
-from trainwright.tasks.calibration import Bin, brier_score, expected_calibration_error, reliability
-from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
+from trainwright.tasks.metrics.calibration import Bin, expected_calibration_error
+from trainwright.tasks.metrics.formulas import per_class_metrics
+from trainwright.tasks.metrics.metric import ByClass
+from trainwright.wording import nearest, printable
 
 WILSON, BOOTSTRAP = "Wilson score", "bootstrap percentile"
 
@@ -55,21 +55,23 @@ class Evaluated:
 def evaluate_trained(
     trained: Trained, dataset: Dataset, split_name: str, *, num_resamples: int = NUM_RESAMPLES
 ) -> Evaluated:
-    """Measure the task on the split `train`, `validation` or `test`, as a run does at its end.
+    """Measure the task on a split by its name, as a run does at its end.
 
-    Raises DataError for an empty split.
+    Raises ConfigError for a split that there is not, DataError for an empty one.
     """
-    split: Split = {
-        "train": dataset.train,
-        "validation": dataset.validation,
-        "test": dataset.test,
-    }[split_name]
+    splits = dataset.splits
+    if split_name not in splits:
+        raise ConfigError(
+            f"split={printable(split_name)}: {dataset.info.name} has no such split"
+            f"{nearest(split_name, splits)}\n  it has {', '.join(splits)}"
+        )
+    split = splits[split_name]
     if len(split) == 0:
         raise DataError(f"the {split_name} split of {dataset.info.name} is empty")
     task, placement, seed = trained.task, trained.placement, int(trained.config.seed)
     batches = Batches(
         split,
-        task.normalisation,
+        task.columns,
         batch_size=trained.settings.batch_size,
         seed=seed,
         device=placement.device,
@@ -83,55 +85,50 @@ def evaluate_trained(
     )
     if judge is not None and split_name == "test":
         task.be_judged_by(final_judge(judge, dataset, placement.device))
-    values = evaluate(
+    measured = evaluate(
         task,
         batches,
         batch_size=trained.settings.evaluate_batch_size,
         placement=placement,
         seed=seed,
     )
-    num_examples = len(next(iter(values.values())))
-    scores = task.score(values)
-    if task.judge is not None:
+    metric, scores = measured.main, measured.compute()
+    num_examples = metric.num_examples
+    details = task.details(metric, scores)
+    if "score" in details:
         # The figures of a score come with their own errors and floors.
-        score = score_summary(task.judge, values, scores, dataset.info.class_names)
-        figures = {end for name in score["figures"] for end in (name, f"{name}_error")}
-        others = {name: Measured(scores[name]) for name in scores if name not in figures}
-        return Evaluated(num_examples, others, None, score)
-    values = {name: value.cpu() for name, value in values.items()}
-    metrics = {name: Measured(number) for name, number in scores.items()}
-    # Where there is a target for each example, the examples can be drawn again. The distance
-    # between two sets of images is another matter: drawing with replacement biases it.
-    if "targets" in values and num_resamples:
-        intervals = bootstrap(task.score, values, seed=seed, num_resamples=num_resamples)
-        metrics = {
-            name: Measured(measured.value, intervals[name], BOOTSTRAP)
-            for name, measured in metrics.items()
-        }
-    if "logits" not in values or dataset.info.target != "classes":
-        return Evaluated(num_examples, metrics, None)
-    for name, measured in metrics.items():
-        if name == "accuracy" or name.endswith("_accuracy"):
-            hits = round(measured.value * num_examples)
-            metrics[name] = Measured(measured.value, wilson(hits, num_examples), WILSON)
-    return Evaluated(num_examples, metrics, _classes(values, dataset.info.class_names))
+        figures = {end for name in details["score"]["figures"] for end in (name, f"{name}_error")}
+        scores = {name: value for name, value in scores.items() if name not in figures}
+    intervals: dict[str, Interval] = {}
+    if num_resamples:
+        intervals = bootstrap(
+            metric.resampled, num_examples, seed=seed, num_resamples=num_resamples
+        )
+    metrics = {
+        name: Measured(value, intervals.get(name), BOOTSTRAP if name in intervals else None)
+        for name, value in scores.items()
+    }
+    by_class = metric.by_class()
+    if by_class is not None:
+        for name, value in scores.items():
+            if name == "accuracy" or name.endswith("_accuracy"):
+                interval = wilson(round(value * num_examples), num_examples)
+                metrics[name] = Measured(value, interval, WILSON)
+    classes = None if by_class is None else _classes(by_class)
+    return Evaluated(num_examples, metrics, classes, details.get("score"))
 
 
-def _classes(values: dict[str, Tensor], names: tuple[str, ...]) -> Classes:
-    logits, targets = values["logits"], values["targets"]
-    confusion = confusion_matrix(logits.argmax(dim=1), targets, len(names))
-    support = confusion.sum(dim=1).tolist()
-    hits = confusion.diagonal().tolist()
-    probabilities = torch.softmax(logits.double(), dim=1)
-    bins = reliability(probabilities, targets)
+def _classes(found: ByClass) -> Classes:
+    support = found.confusion.sum(dim=1).tolist()
+    hits = found.confusion.diagonal().tolist()
     return Classes(
-        names=names,
-        confusion=confusion,
-        per_class=per_class_metrics(confusion),
+        names=found.names,
+        confusion=found.confusion,
+        per_class=per_class_metrics(found.confusion),
         recall_intervals=[wilson(h, n) for h, n in zip(hits, support, strict=True)],
-        bins=bins,
-        calibration_error=expected_calibration_error(bins),
-        brier=brier_score(probabilities, targets),
+        bins=found.bins,
+        calibration_error=expected_calibration_error(found.bins),
+        brier=found.brier,
     )
 
 

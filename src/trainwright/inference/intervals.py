@@ -31,8 +31,8 @@ def wilson(hits: int, trials: int, *, level: float = LEVEL) -> Interval:
 
 
 def bootstrap(
-    score: Callable[[dict[str, Tensor]], dict[str, float]],
-    values: dict[str, Tensor],
+    measure: Callable[[Tensor], dict[str, float]],
+    num_examples: int,
     *,
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
@@ -40,17 +40,17 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """Percentile intervals of all metrics of a split, by drawing its examples with replacement.
 
-    `values` are per example, each (N, ...), and `score` makes the metrics of a split from them.
-    Efron 1979, "Bootstrap methods: another look at the jackknife". Says how much the numbers
-    depend on which examples are in the split, not on the seed of the training.
+    `measure` gives the metrics of examples by their places in the split, (n,) int64; none where it
+    cannot. Efron 1979, "Bootstrap methods: another look at the jackknife". Says how much the
+    numbers depend on which examples are in the split, not on the seed of the training.
     """
-    num_examples = len(next(iter(values.values())))
     generator = generator_for(seed, "bootstrap")
     drawn: dict[str, list[float]] = {}
     for _ in range(num_resamples):
-        indices = torch.randint(num_examples, (num_examples,), generator=generator)
-        resample = {name: value[indices] for name, value in values.items()}
-        for name, number in score(resample).items():
+        found_now = measure(torch.randint(num_examples, (num_examples,), generator=generator))
+        if not found_now:
+            return {}
+        for name, number in found_now.items():
             drawn.setdefault(name, []).append(number)
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     found = {}

@@ -1,17 +1,18 @@
 """The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from trainwright.config.build import build, section
 from trainwright.config.compose import register_schema
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
-from trainwright.data.dataset import DataInfo, Dataset, Split
+from trainwright.data.columns import Classes, Column, Labels, Numbers
+from trainwright.data.dataset import Batch, DataInfo, Dataset, Split
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
 from trainwright.run.resume.same_data import is_changed
@@ -81,7 +82,7 @@ def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
 def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
     """The dataset with the facts that the task was trained with. Raises ConfigError."""
     other = dataset.info
-    if other.input_shape != info.input_shape:
+    if other.input_shape != info.input_shape or set(other.inputs) != set(info.inputs):
         raise ConfigError(
             f"data: examples of {other.name} are {_sizes(other)}, and this run has learned "
             f"{_sizes(info)}" + ("\n  a folder of images is brought to a size by data.size=... and "
@@ -92,41 +93,72 @@ def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
             f"data: the targets of {other.name} are {other.target}, and this run has learned "
             f"{info.target}"
         )
-    splits = [
-        _numbered(_in_columns(split, other, info), other, info)
-        for split in (dataset.train, dataset.validation, dataset.test)
-    ]
-    return Dataset(info, *splits)
+    places = {}
+    for name, column in info.columns.items():
+        found = _renumbered(column, other.columns[name], other.name)
+        if found is not None:
+            places[name] = found
+    splits = {name: _Fitted(split, places) if places else split
+              for name, split in dataset.splits.items()}  # fmt: skip
+    return dataset.changed(info, splits)
 
 
-def _in_columns(split: Split, other: DataInfo, info: DataInfo) -> Split:
-    """With the columns of a table in the order in which they were learned, by their names."""
-    if other.feature_names == info.feature_names or not (
-        other.feature_names and info.feature_names
-    ):
-        return split
-    for name in info.feature_names:
-        if name not in other.feature_names:
+Renumber = Callable[[Tensor], Tensor]
+
+
+class _Fitted(Split):
+    """A split of other data, with columns and numbers as the run has learned them."""
+
+    def __init__(self, split: Split, changes: Mapping[str, Renumber]) -> None:
+        self._split, self._changes, self.device = split, changes, split.device
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def take(self, indices: Tensor) -> Batch:
+        taken = self._split.take(indices)
+        return {name: self._changes.get(name, _as_it_is)(column) for name, column in taken.items()}
+
+
+def _as_it_is(stored: Tensor) -> Tensor:
+    return stored
+
+
+def _renumbered(column: Column, other: Column, name: str) -> Renumber | None:
+    """What makes of the other column, as stored, this one; None where they are stored alike."""
+    if isinstance(column, Numbers) and isinstance(other, Numbers):
+        return _reordered(column.names, other.names, name)
+    if isinstance(column, Classes | Labels) and isinstance(other, Classes | Labels):
+        number = _numbers_of(column.names, other.names, name)
+        return None if number is None else lambda stored: number[stored]
+    return None
+
+
+def _reordered(names: Sequence[str], others: Sequence[str], data: str) -> Renumber | None:
+    """The columns of a table in the order in which they were learned, by their names."""
+    if names == others or not (names and others):
+        return None
+    for name in names:
+        if name not in others:
             raise ConfigError(
-                f"data: {other.name} lacks the column {printable(name)}, which this run has "
-                f"learned from{nearest(name, other.feature_names)}"
+                f"data: {data} lacks the column {printable(name)}, which this run has "
+                f"learned from{nearest(name, others)}"
             )
-    places = [other.feature_names.index(name) for name in info.feature_names]
-    return replace(split, inputs=split.inputs[:, places], mapping=None)
+    places = [others.index(name) for name in names]
+    return lambda stored: stored[:, places]
 
 
-def _numbered(split: Split, other: DataInfo, info: DataInfo) -> Split:
-    """With targets numbered as the classes that were learned, by their names."""
-    if other.class_names == info.class_names or split.targets is None:
-        return split
-    unknown = [name for name in other.class_names if name not in info.class_names]
+def _numbers_of(names: Sequence[str], others: Sequence[str], data: str) -> Tensor | None:
+    """The learned number of each of the other classes, by their names; None: the same."""
+    if names == others:
+        return None
+    unknown = [name for name in others if name not in names]
     if unknown:
         raise ConfigError(
-            f"data: {other.name} has the class {unknown[0]}, which this run has not learned\n"
-            f"  its classes are: {', '.join(info.class_names[:20])}"
+            f"data: {data} has the class {unknown[0]}, which this run has not learned\n"
+            f"  its classes are: {', '.join(names[:20])}"
         )
-    number = torch.tensor([info.class_names.index(name) for name in other.class_names])
-    return replace(split, targets=number[split.targets])
+    return torch.tensor([names.index(name) for name in others])
 
 
 def _sizes(info: DataInfo) -> str:

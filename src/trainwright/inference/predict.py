@@ -1,7 +1,7 @@
-"""What a trained task says of image files or of a table's rows, prepared as in training."""
+"""What a trained task says of files of a person's: images, texts, the rows of a table."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -9,124 +9,134 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainwright.data.images.decode import BadImageError, Fit, decode_image
+from trainwright.data.columns import BadInputError, Column, Image, Numbers, Target
+from trainwright.data.dataset import DataInfo
 from trainwright.data.sources.csv_rows import BadTableError, read_rows
 from trainwright.errors import ConfigError
-from trainwright.inference.trained import Trained
-from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.regression import Regression
+from trainwright.inference.trained import Trained, ability
 
 BATCH = 128  # examples in memory at once
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is said of one example: probabilities of the classes (C,), a value, or what is wrong.
+    """What is said of one example, for each target by name, or what is wrong with it.
 
     `line`: where it stands in its file, for a row of a table.
     """
 
     path: Path
     line: int | None = None
-    probabilities: Tensor | None = None
-    value: float | None = None
+    answers: dict[str, Tensor] = field(default_factory=dict)
     problem: str | None = None
 
 
 @dataclass(frozen=True)
 class _Example:
-    """What a file or a row was read as: inputs (C, H, W) uint8 or (F,) float32, or a problem."""
+    """The columns of one example as stored, each (...), or a problem."""
 
     path: Path
     line: int | None = None
-    inputs: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
     problem: str | None = None
 
 
 def predict(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
     """Predictions in the order of the files, what is bad among them.
 
-    An image gets the size, channels and normalisation of the training data, and is cropped, padded
-    or stretched as its config says. A table's columns are found by their names. Raises ConfigError
-    for a run that does not predict from files.
+    An image gets the size, channels and scaling of the training data, and is cropped, padded or
+    stretched as they were. A table's columns are found by their names. Raises ConfigError for a
+    run that does not predict from files.
     """
     require_files(trained)
-    examples = _images(trained, files) if trained.info.is_image else _rows(trained, files)
+    inputs = {name: trained.info.columns[name] for name in trained.info.inputs}
+    examples = _files(inputs, files) if reads_files(trained.info) else _rows(inputs, files)
     while window := list(islice(examples, BATCH)):
-        arrays = [example.inputs for example in window if example.inputs is not None]
-        outputs = iter(_outputs(trained, np.stack(arrays)) if arrays else ())
+        good = [example for example in window if example.problem is None]
+        answers = iter(_answers(trained, good) if good else ())
         for example in window:
-            if example.inputs is None:
+            if example.problem is not None:
                 yield Prediction(example.path, example.line, problem=example.problem)
-            elif isinstance(trained.task, Regression):
-                yield Prediction(example.path, example.line, value=float(next(outputs)))
             else:
-                yield Prediction(example.path, example.line, probabilities=next(outputs))
+                yield Prediction(example.path, example.line, next(answers))
+
+
+def targets_of(trained: Trained) -> dict[str, Target]:
+    """What is predicted, by name."""
+    columns = {name: trained.info.columns[name] for name in trained.info.targets}
+    return {name: column for name, column in columns.items() if isinstance(column, Target)}
+
+
+def reads_files(info: DataInfo) -> bool:
+    """Whether an example is a file, such as an image, and not a row of a table."""
+    return len(info.inputs) == 1 and info.input.read_from == "file"
 
 
 def require_files(trained: Trained) -> None:
-    """Raise ConfigError for a task that says nothing of an image file or a table."""
-    if not isinstance(trained.task, Classifier | Regression):
-        kind = type(trained.task).__name__.removesuffix("Task")
-        raise ConfigError(
-            f"this run does not predict: it is a {kind}\n"
-            "  try: runs sample RUN, or runs evaluate RUN"
-        )
-    shape = trained.info.input_shape
-    if len(shape) != 1 and not (trained.info.is_image and shape[0] in (1, 3)):
-        sizes = "x".join(map(str, shape))
-        raise ConfigError(
-            f"this run has learned examples of {sizes}, which neither image files nor rows are\n"
-            "  it can be measured on data of its own kind: runs evaluate RUN data=..."
-        )
+    """Raise ConfigError for a task that says nothing of files, or of no such files."""
+    ability(trained, "predict", "predict")
+    for name in trained.info.inputs:
+        column = trained.info.columns[name]
+        if isinstance(column, Image) and column.size[0] not in (1, 3):
+            sizes = "x".join(map(str, column.shape))
+            raise ConfigError(
+                f"this run has learned examples of {sizes}, which neither image files nor rows are"
+                "\n  it can be measured on data of its own kind: runs evaluate RUN data=..."
+            )
 
 
-def _images(trained: Trained, files: Sequence[Path]) -> Iterator[_Example]:
-    channels, height, width = trained.info.input_shape
+def _files(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[_Example]:
+    ((name, column),) = inputs.items()
     for path in files:
         try:
-            image = decode_image(path, size=(height, width), channels=channels, fit=fit_of(trained))
-        except BadImageError as error:
+            yield _Example(path, columns={name: column.read([path.name], path.parent)})
+        except BadInputError as error:
             yield _Example(path, problem=str(error))
-        else:
-            yield _Example(path, inputs=image)
 
 
-def _rows(trained: Trained, files: Sequence[Path]) -> Iterator[_Example]:
-    (num_features,), names = trained.info.input_shape, trained.info.feature_names
+def _rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[_Example]:
+    wanted = {name: column.cell_names(name) for name, column in inputs.items()}
+    cells = [cell for names in wanted.values() for cell in names]
+    is_named = not any(isinstance(c, Numbers) and not c.names for c in inputs.values())
     for path in files:
         try:
-            for row in read_rows(path, num_features=num_features, names=names):
-                if row.features is None:
-                    yield _Example(path, row.line, problem=row.problem)
-                else:
-                    yield _Example(path, row.line, np.array(row.features, dtype=np.float32))
+            for row in read_rows(path, cells, is_named=is_named):
+                yield _example(path, row.line, row.cells, row.problem, inputs)
         except BadTableError as error:
             yield _Example(path, problem=str(error))
         except OSError as error:
             yield _Example(path, problem=error.strerror or "cannot be read")
 
 
+def _example(
+    path: Path, line: int, cells: Sequence[str], problem: str, inputs: dict[str, Column]
+) -> _Example:
+    if problem:
+        return _Example(path, line, problem=problem)
+    columns, left = {}, list(cells)
+    try:
+        for name, column in inputs.items():
+            num = len(column.cell_names(name))
+            columns[name] = column.read(left[:num], path.parent)
+            left = left[num:]
+    except BadInputError as error:
+        return _Example(path, line, problem=str(error))
+    return _Example(path, line, columns)
+
+
 @torch.no_grad()
-def _outputs(trained: Trained, inputs: np.ndarray) -> Tensor:
-    """Probabilities (B, C) or values (B,) float32 of images (B, C, H, W) or rows (B, F)."""
+def _answers(trained: Trained, examples: Sequence[_Example]) -> Iterator[dict[str, Tensor]]:
+    """What the task says of each example, by target, (...) float32."""
     task, placement = trained.task, trained.placement
-    assert isinstance(task, Classifier | Regression)
-    scale, shift = task.normalisation.tensors(inputs.ndim, placement.device)
-    examples = torch.from_numpy(inputs).to(placement.device).float()
-    examples = torch.addcmul(shift, examples, scale)
-    if examples.dim() == 4 and examples.shape[1] > 1:
-        examples = examples.contiguous(memory_format=placement.memory_format)
+    batch = {}
+    for name in examples[0].columns:
+        stored = torch.from_numpy(np.stack([example.columns[name] for example in examples]))
+        column = task.columns[name]
+        batch[name] = column.preparation(placement.device)(stored.to(placement.device))
+        if isinstance(column, Image) and column.shape[0] > 1:
+            batch[name] = batch[name].contiguous(memory_format=placement.memory_format)
     with placement.autocast():
-        outputs = task.predict(examples) if isinstance(task, Classifier) else task.model(examples)
-    outputs = outputs.float().cpu()
-    if isinstance(task, Regression):
-        values: Tensor = outputs.squeeze(1) * task.target_std + task.target_mean
-        return values
-    return torch.softmax(outputs, dim=1)
-
-
-def fit_of(trained: Trained) -> Fit:
-    """How images that are not of the run's size are brought to it."""
-    wanted = trained.config.data.get("fit")
-    return wanted if wanted in ("crop", "pad", "stretch") else "crop"
+        answers = ability(trained, "predict", "predict")(batch)
+    answers = {name: answer.float().cpu() for name, answer in answers.items()}
+    for i in range(len(examples)):
+        yield {name: answer[i] for name, answer in answers.items()}

@@ -1,14 +1,12 @@
 """What a run has learned, rebuilt from a checkpoint alone: no dataset, no folder, no optimizer."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from pydantic import TypeAdapter, ValidationError
 
 from trainwright.config.build import settings
 from trainwright.config.stored import stored_config, trusted_targets
@@ -20,11 +18,8 @@ from trainwright.errors import CheckpointError, ConfigError
 from trainwright.run.assemble.assemble import build_task, move_task, place_task
 from trainwright.run.assemble.rehearsal import check_network
 from trainwright.run.resume.recover import read
-from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.task import Task
-from trainwright.tasks.views import TestTimeAugmentation, check_views
-
-MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
+from trainwright.tasks.task import Task, can, kind_of
+from trainwright.tasks.views import TestTimeAugmentation
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     tensors, metadata = found.tensors, found.metadata
     config = stored_config(path, metadata)
     allow = trusted_targets(config, trust)
-    info = _data_info(path, metadata.get("data"))
+    info = stored_info(path, metadata)
     options = settings(TrainerSettings, config.trainer, key="trainer")
     # Where it computed then is no matter now: a run may come from another machine.
     precision = "auto" if options.precision == "fp16" else options.precision
@@ -81,38 +76,41 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
 def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:
     """Let the task say the mean over these views of each image, whatever it was trained with.
 
-    Raises ConfigError for a task that is no classifier, and for data that hold no images.
+    Raises ConfigError for a task that has no such views, and for data that hold no images.
     """
-    if not isinstance(trained.task, Classifier):
-        kind = type(trained.task).__name__.removesuffix("Task")
-        raise ConfigError(f"tta={tta} is for classifiers, and this run is a {kind}: leave it out")
+    if not can(trained.task, "take_views"):
+        raise ConfigError(
+            f"tta={tta} is for classifiers, and this run is a {kind_of(trained.task)}: leave it out"
+        )
     try:
-        check_views(tta, trained.info.input_shape)
+        trained.task.take_views(tta)  # type: ignore[operator]
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    trained.task.tta = tta
 
 
-def _data_info(path: Path, stored: Any) -> DataInfo:
+def ability(trained: Trained, name: str, does: str) -> Any:
+    """A method of the task that not every one has; `does`: what it is for, as a verb.
+
+    Raises ConfigError for a task without it.
+    """
+    if not can(trained.task, name):
+        others = [command for ability, command in ABILITIES.items() if can(trained.task, ability)]
+        raise ConfigError(
+            f"this run does not {does}: it is a {kind_of(trained.task)}\n"
+            f"  try: {', or '.join([*others, 'runs evaluate RUN'])}"
+        )
+    return getattr(trained.task, name)
+
+
+ABILITIES = {
+    "predict": "runs predict RUN FILES...",
+    "generate": "runs sample RUN",
+}
+
+
+def stored_info(path: Path, metadata: Mapping[str, Any]) -> DataInfo:
     """The facts about the data, as the checkpoint has them. Raises CheckpointError."""
     try:
-        info = TypeAdapter(DataInfo).validate_python(_known(stored))
-    except (ValidationError, TypeError) as error:
-        raise CheckpointError(f"{path} lacks the facts about its data") from error
-    num_channels = info.input_shape[0] if info.input_shape else 0
-    sizes_fit = (
-        all(size > 0 for size in info.input_shape)
-        and 0 < math.prod(info.input_shape) <= MOST_NUMBERS
-        and len(info.mean) == len(info.std) == num_channels
-    )
-    if not sizes_fit or (info.target == "classes") != bool(info.class_names):
-        raise CheckpointError(f"{path} has facts about its data that do not fit each other")
-    return info
-
-
-def _known(stored: Any) -> Mapping[str, Any]:
-    """Those facts that this version knows; a later one may have more."""
-    if not isinstance(stored, dict):
-        raise TypeError("no facts")
-    names = {field.name for field in dataclasses.fields(DataInfo)}
-    return {name: value for name, value in stored.items() if name in names}
+        return DataInfo.of_plain(metadata.get("data"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} lacks the facts about its data\n  {error}") from error

@@ -81,7 +81,7 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
     rate = f"{summary['examples_per_second']:,.0f} examples/s"
     trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
     log.info("time: %s training at %s, %s in all", trained, rate, total)
-    grids = sorted(folder.samples.glob("*.png"))
+    grids = sorted(folder.samples.glob("[0-9]*.*"))
     if grids:
         log.info("samples: %s", grids[-1])
     else:

@@ -96,6 +96,10 @@ class Course:
                 assembly.make_batches(assembly.dataset.validation),
                 every=clock.steps(settings.evaluate_every),
                 batch_size=settings.evaluate_batch_size,
+                further={
+                    name: assembly.make_batches(split)
+                    for name, split in assembly.dataset.measured_with("validation")
+                },
             ),
             *self.stopping,
             *([] if self.request.prune is None else [self.request.prune]),

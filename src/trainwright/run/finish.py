@@ -4,23 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.files import disk_error
 from trainwright.hooks.log import read_rows
 from trainwright.report.plots.drawing import Drawing
-from trainwright.report.plots.grid import save_image
-from trainwright.report.plots.predictions import prediction_grid
 from trainwright.run.assemble.assemble import Assembly
-from trainwright.run.finish_gan import draw_gan, score_summary
 from trainwright.run.judging.attach import final_judge
 from trainwright.runs.folder import RunFolder
-from trainwright.tasks.gan.task import GANTask
-from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
-
-NUM_PREDICTIONS = 64  # examples in the grid of predictions
+from trainwright.tasks.task import Ending
 
 
 def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> dict[str, Any]:
@@ -28,83 +21,48 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
 
     `drawing`: None where no pictures are wanted.
 
-    Returns the metrics for summary.json, for classes also per class and the confusion matrix.
-    Raises CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
+    Returns the metrics for summary.json and what else the task has to say of the split. Raises
+    CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
     """
     rows = [] if drawing is None else read_rows(folder.metrics)
     if drawing is not None:  # it takes longest, and is drawn beside what follows
         drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
     tensors, _ = checkpoint.load(folder.best)
-    checkpoint.restore_evaluated(assembly.state, tensors)
-    task = assembly.state.evaluated_task
+    state, dataset = assembly.state, assembly.dataset
+    checkpoint.restore_evaluated(state, tensors)
+    task = state.evaluated_task
     if task.judge is not None:
-        device = assembly.state.placement.device
-        task.be_judged_by(final_judge(task.judge, assembly.dataset, device))
-    test = assembly.dataset.test
-    values = evaluate(
-        task,
-        assembly.make_batches(test),
-        batch_size=assembly.settings.evaluate_batch_size,
-        placement=assembly.state.placement,
-        seed=assembly.state.seed,
+        task.be_judged_by(final_judge(task.judge, dataset, state.placement.device))
+    found = {}
+    for name, split in (("", dataset.test), *dataset.measured_with("test")):
+        found[name] = evaluate(
+            task,
+            assembly.make_batches(split),
+            batch_size=assembly.settings.evaluate_batch_size,
+            placement=state.placement,
+            seed=state.seed,
+        )
+    metrics: dict[str, Any] = {}
+    for name, measured in found.items():
+        prefix = f"{name}/" if name else ""
+        metrics |= {f"{prefix}{key}": value for key, value in measured.compute().items()}
+    ending = Ending(
+        dataset=dataset,
+        metric=found[""].main,
+        metrics=dict(metrics),
+        judge=assembly.judge,
+        rows=rows,
+        plots=folder.plots,
+        drawing=drawing,
+        seed=state.seed,
     )
-    metrics: dict[str, Any] = dict(task.score(values))
-    if task.judge is not None:
-        class_names = assembly.dataset.info.class_names
-        metrics["score"] = score_summary(task.judge, values, metrics, class_names)
-    if assembly.dataset.info.target == "classes" and "logits" in values:
-        targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
-        confusion = confusion_matrix(predicted, targets, len(assembly.dataset.info.class_names))
-        metrics |= {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
-    if drawing is not None:
-        try:
-            _draw_test(assembly, folder, values, drawing)
+    task.eval()
+    try:
+        with torch.no_grad(), state.placement.autocast():
+            metrics |= task.finish(ending)
+        if drawing is not None:
             drawing.plot("plot_learning_rate", rows, str(folder.plots / "lr.png"))
             drawing.finish()
-        except OSError as error:
-            raise disk_error(Path(error.filename or folder.plots), None, error) from error
+    except OSError as error:
+        raise disk_error(Path(error.filename or folder.plots), None, error) from error
     return metrics
-
-
-def _draw_test(
-    assembly: Assembly, folder: RunFolder, values: dict[str, Tensor], drawing: Drawing
-) -> None:
-    """Draw what the test split has to show. Raises OSError."""
-    if assembly.dataset.info.target == "classes" and "logits" in values:
-        _draw_classes(assembly, folder, values, drawing)
-    if isinstance(assembly.state.evaluated_task, GANTask):
-        draw_gan(assembly, folder, values, drawing)
-
-
-def _draw_classes(
-    assembly: Assembly, folder: RunFolder, values: dict[str, Tensor], drawing: Drawing
-) -> None:
-    """Draw the confusion matrix and, of images, a grid of predictions."""
-    names = assembly.dataset.info.class_names
-    targets, predicted = values["targets"].cpu(), values["logits"].argmax(dim=1).cpu()
-    confusion = confusion_matrix(predicted, targets, len(names))
-    drawing.plot("plot_confusion", confusion.tolist(), names, str(folder.plots / "confusion.png"))
-    if assembly.dataset.info.is_image:
-        shown = _worth_showing(predicted == targets)
-        grid = prediction_grid(
-            assembly.dataset.test.inputs[shown],
-            [names[i] for i in predicted[shown].tolist()],
-            [names[i] for i in targets[shown].tolist()],
-            (predicted == targets)[shown].tolist(),
-        )
-        save_image(grid, folder.plots / "predictions.png")
-
-
-def _worth_showing(correct: Tensor) -> Tensor:
-    """Indices (n,) of test examples for the grid: errors for up to half of it, then others.
-
-    Both from all over the split, which may be sorted by its classes.
-    """
-    wrong = _spread(torch.nonzero(~correct).flatten(), NUM_PREDICTIONS // 2)
-    right = _spread(torch.nonzero(correct).flatten(), NUM_PREDICTIONS - len(wrong))
-    return torch.cat([wrong, right])
-
-
-def _spread(indices: Tensor, most: int) -> Tensor:
-    num = min(len(indices), most)
-    return indices[torch.arange(num) * len(indices) // max(num, 1)]

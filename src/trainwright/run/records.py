@@ -27,11 +27,7 @@ def facts(name: str, kept_config: DictConfig, assembly: Assembly) -> dict[str, A
         **_lineage(assembly),
         "name": name,
         "config": OmegaConf.to_container(kept_config),
-        "data": asdict(assembly.dataset.info),
-        "normalisation": {
-            "scale": state.task.normalisation.scale,
-            "shift": state.task.normalisation.shift,
-        },
+        "data": assembly.dataset.info.plain(),
         "total_steps": state.clock.total_steps,
         "versions": _versions(),
         "environment": environment(state.placement, assembly.dataset),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from trainwright.errors import CheckpointError
+from trainwright.runs.older import as_now
 from trainwright.wording import printable
 
 LARGEST_HEADER = 16 * 2**20  # bytes: some hundred thousand tensors
@@ -85,7 +86,10 @@ def check_header(path: Path) -> Header:
 
 
 def read_metadata(path: Path, text: str) -> dict[str, Any]:
-    """A checkpoint's JSON. Raises CheckpointError where it is damaged, ambiguous or too deep."""
+    """A checkpoint's JSON, as this version writes it.
+
+    Raises CheckpointError where it is damaged, ambiguous or too deep.
+    """
     try:
         metadata = _parsed(text)
     except (ValueError, RecursionError) as error:
@@ -98,7 +102,7 @@ def read_metadata(path: Path, text: str) -> dict[str, Any]:
         level = [w for v in inner for w in (v.values() if isinstance(v, dict) else v)]
     if level:
         raise damaged(path, f"its metadata is nested more than {DEEPEST} levels deep")
-    return metadata
+    return as_now(metadata)
 
 
 def _place(path: Path, name: str, entry: Any) -> Place:

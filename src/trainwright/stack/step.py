@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainwright.data.batches import Batch
+from trainwright.data.dataset import Batch
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.moves import Metrics, Move
 from trainwright.engine.nonfinite import refused_move
@@ -27,7 +27,7 @@ from trainwright.stack.rows import Row, stack_, unstack_
 from trainwright.stack.weights import give_weights
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.gan.task import GANTask
-from trainwright.tasks.task import Handed, Task
+from trainwright.tasks.task import Carry, Task
 
 Result = Metrics | Exception
 
@@ -94,7 +94,7 @@ class Stack:
         self._step = step + 1
         batch = self._batches.at(step)
         factors = [s.schedule.factor(step) * s.recovery.lr_scale for s in self._states]
-        handed: Handed = {}
+        handed: Carry = {}
         seen: dict[str, Tensor] = {}
         errors: dict[int, Exception] = {}
         self._draws.begin(step)
@@ -117,29 +117,26 @@ class Stack:
             for tensor in stacked:
                 tensor.requires_grad_(player in players)
 
-    def _turn(self, player: str, batch: Batch, handed: Handed) -> tuple[Tensor, Metrics, Handed]:
+    def _turn(self, player: str, batch: Batch, handed: Carry) -> tuple[Tensor, Metrics, Carry]:
         """Losses (K,), what is to be logged, (K, ...), and what the next turn is handed."""
         first = self._states[0]
         known = {"step": first.step, "progress": first.step / first.clock.total_steps}
         if not self._needs_vmap:
             with Apart(), first.placement.autocast():
                 return *self._template(player, batch, known), {}
-        targets = None if batch.targets is None else 0
 
         def one(
-            lane: Tensor, tensors: dict[str, Tensor], batch: Batch, handed: Handed
-        ) -> tuple[Tensor, Metrics, Handed]:
+            lane: Tensor, tensors: dict[str, Tensor], batch: Batch, handed: Carry
+        ) -> tuple[Tensor, Metrics, Carry]:
             self._draws.lane = lane
             notes = {**known, **handed}
             with first.placement.autocast():
                 loss, seen = functional_call(self._template, tensors, (player, batch, notes))
             return loss, seen, {k: v for k, v in notes.items() if isinstance(v, Tensor)}
 
-        mapped = vmap(one, in_dims=(0, 0, Batch(0, targets), 0), randomness="same")  # type: ignore[arg-type]
+        mapped = vmap(one, in_dims=(0, 0, 0, 0), randomness="same")
         with self._draws:
-            found: tuple[Tensor, Metrics, Handed] = mapped(
-                self._lanes, self._by_vmap, batch, handed
-            )
+            found: tuple[Tensor, Metrics, Carry] = mapped(self._lanes, self._by_vmap, batch, handed)
         return found
 
     def _move(
@@ -165,7 +162,7 @@ class Stack:
                     self._states[k].step,
                     self._states[k].task,
                     player,
-                    batch.inputs[k],
+                    {name: column[k] for name, column in batch.items()},
                     losses[k],
                     own,
                     read[1][k],

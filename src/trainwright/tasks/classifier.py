@@ -1,21 +1,32 @@
 """Classification: one of `num_classes` for each example; two classes are no special case."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.data.batches import Batch, Normalisation
-from trainwright.data.dataset import DataInfo
-from trainwright.nn.gan import GAN
-from trainwright.tasks.metrics import classification_metrics
-from trainwright.tasks.task import Handed, Objective, Task
+from trainwright.data.columns import Classes
+from trainwright.data.dataset import Batch, DataInfo, all_of
+from trainwright.report.plots.grid import save_image
+from trainwright.report.plots.predictions import prediction_grid
+from trainwright.tasks.metrics.classification import ClassificationMetrics
+from trainwright.tasks.metrics.formulas import per_class_metrics
+from trainwright.tasks.metrics.metric import Answers
+from trainwright.tasks.one_network import OneNetwork
+from trainwright.tasks.ports import Port, Predictor
+from trainwright.tasks.task import Carry, Ending, Objective
 from trainwright.tasks.views import TestTimeAugmentation, check_views, mean_over_views
 from trainwright.wording import printable
 
+NUM_PREDICTIONS = 64  # examples in the grid of predictions
+WHERE = (
+    "inside model.pt2 and model.onnx, whose logits are the mean over the views; "
+    "for model.safetensors views.py has them"
+)
 
-class Classifier(Task):
+
+class Classifier(OneNetwork):
     """Learns classes by cross-entropy, with `label_smoothing` where asked (Szegedy et al. 2016).
 
     `top_k`: also report how often the true class is among the k likeliest. `tta`: what is said of
@@ -24,6 +35,7 @@ class Classifier(Task):
 
     objective: Objective = Objective("accuracy", higher_is_better=True)
     is_one_loss: ClassVar[bool] = True
+    learns: ClassVar[str] = "classes"
 
     def __init__(
         self,
@@ -34,58 +46,98 @@ class Classifier(Task):
         top_k: int = 5,
         tta: TestTimeAugmentation = "none",
     ) -> None:
-        super().__init__()
-        if info.target != "classes":
-            raise ValueError(
-                f"task=classifier needs classes to learn, and {info.name} has none; "
-                + ("use task=regression" if info.target == "values" else "use model=gan")
-            )
+        super().__init__(model, info)
         if info.num_classes == 1:
             raise ValueError(
                 f"task=classifier needs classes to tell apart, and {info.name} has but one: "
                 + printable(info.class_names[0])
             )
-        if isinstance(model, GAN):
-            raise ValueError("task=classifier needs a model with one player, not two: use task=gan")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing} is not in 0 <= value < 1")
         if top_k < 1:
             raise ValueError(f"top_k={top_k} is not at least 1")
-        check_views(tta, info.input_shape)
-        self.model = model
-        self.normalisation = Normalisation.standard(info)
         self.label_smoothing = label_smoothing
         self.top_k = top_k
+        self.take_views(tta)
+
+    def take_views(self, tta: TestTimeAugmentation) -> None:
+        """Say the mean over these views of each image from now on. Raises ValueError."""
+        check_views(tta, self.columns[self.inputs[0]].shape if len(self.inputs) == 1 else ())
         self.tta = tta
 
-    @property
-    def players(self) -> Mapping[str, nn.Module]:
-        """The one network."""
-        return {"model": self.model}
-
-    def forward(
-        self, player: str, batch: Batch, handed: Handed
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross-entropy of the batch, and which examples it gets right (B,)."""
-        assert batch.targets is not None
-        logits = self.model(batch.inputs).float()  # (B, classes)
-        loss = functional.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
-        correct = logits.detach().argmax(dim=-1) == batch.targets
+        logits, targets = self.answer(batch), batch[self.target]  # (B, classes), (B,)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        correct = logits.detach().argmax(dim=-1) == targets
         return loss, {"loss": loss.detach(), "accuracy": correct.float()}
 
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Logits (B, classes) float32 of inputs (B, ...), over the views that `tta` names."""
-        return mean_over_views(self.model, inputs, self.tta)
+    def logits(self, batch: Batch) -> Tensor:
+        """Logits (B, classes) float32, over the views that `tta` names."""
+        if self.tta == "none":
+            return self.answer(batch)
+        return mean_over_views(self.model, batch[self.inputs[0]], self.tta)
 
-    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy without smoothing (B,), logits (B, classes), targets (B,)."""
-        assert batch.targets is not None
-        logits = self.predict(batch.inputs)
-        loss = functional.cross_entropy(logits, batch.targets, reduction="none")
-        return {"loss": loss, "logits": logits, "targets": batch.targets}
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """The probabilities of the classes (B, classes)."""
+        return {self.target: self.logits(batch).softmax(dim=1)}
 
-    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
+    def evaluate(self, batch: Batch) -> Answers:
+        """Cross-entropy without smoothing (B,), and logits (B, classes)."""
+        logits = self.logits(batch)
+        loss = functional.cross_entropy(logits, batch[self.target], reduction="none")
+        return {"loss": loss, "logits": logits}
+
+    def metrics(self) -> ClassificationMetrics:
         """Loss, accuracy, top-k accuracy, and macro precision, recall and F1."""
-        return classification_metrics(
-            values["loss"], values["logits"], values["targets"], top_k=self.top_k
+        return ClassificationMetrics(self.target, self._names, top_k=self.top_k)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        column = self.columns[self.target]
+        assert isinstance(column, Classes)
+        return column.names
+
+    def portable(self) -> Predictor:
+        """Raw inputs in, logits out."""
+        output = Port("logits", (len(self._names),), torch.float32, "softmax of it: probabilities")
+        facts = {} if self.tta == "none" else {"tta": {"views": self.tta, "where": WHERE}}
+        return self.predictor(output, does="classifier", answer=self.logits, facts=facts)
+
+    def finish(self, ending: Ending) -> dict[str, Any]:
+        """The confusion of classes, drawn too; and, of images, a grid of predictions."""
+        metric = ending.metric
+        assert isinstance(metric, ClassificationMetrics)
+        confusion = metric.by_class().confusion
+        if ending.drawing is not None:
+            path = str(ending.plots / "confusion.png")
+            ending.drawing.plot("plot_confusion", confusion.tolist(), self._names, path)
+            if ending.dataset.info.is_image:
+                self._draw_predictions(metric, ending)
+        return {"confusion": confusion.tolist(), "per_class": per_class_metrics(confusion)}
+
+    def _draw_predictions(self, metric: ClassificationMetrics, ending: Ending) -> None:
+        predicted, targets = metric.predicted, metric.targets
+        shown = _worth_showing(predicted == targets)
+        grid = prediction_grid(
+            all_of(ending.dataset.test, self.inputs[0], shown),
+            [self._names[i] for i in predicted[shown].tolist()],
+            [self._names[i] for i in targets[shown].tolist()],
+            (predicted == targets)[shown].tolist(),
         )
+        save_image(grid, ending.plots / "predictions.png")
+
+
+def _worth_showing(correct: Tensor) -> Tensor:
+    """Indices (n,) of test examples for the grid: errors for up to half of it, then others.
+
+    Both from all over the split, which may be sorted by its classes.
+    """
+    wrong = _spread(torch.nonzero(~correct).flatten(), NUM_PREDICTIONS // 2)
+    right = _spread(torch.nonzero(correct).flatten(), NUM_PREDICTIONS - len(wrong))
+    return torch.cat([wrong, right])
+
+
+def _spread(indices: Tensor, most: int) -> Tensor:
+    num = min(len(indices), most)
+    return indices[torch.arange(num) * len(indices) // max(num, 1)]

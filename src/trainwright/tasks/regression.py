@@ -1,18 +1,21 @@
-"""Regression: one number for each example."""
+"""Regression: one value for each example, or several."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.data.batches import Batch, Normalisation
-from trainwright.data.dataset import DataInfo
-from trainwright.tasks.metrics import regression_metrics
-from trainwright.tasks.task import Handed, Objective, Task
+from trainwright.data.columns import Values
+from trainwright.data.dataset import Batch, DataInfo
+from trainwright.tasks.metrics.metric import Answers
+from trainwright.tasks.metrics.values import ValueMetrics
+from trainwright.tasks.one_network import OneNetwork
+from trainwright.tasks.ports import Port, Predictor
+from trainwright.tasks.task import Carry, Objective
 
 
-class Regression(Task):
+class Regression(OneNetwork):
     """Learns values by mean squared error.
 
     The network predicts in units of the training targets' standard deviation about their mean, so
@@ -23,42 +26,48 @@ class Regression(Task):
     objective: Objective = Objective("mse", higher_is_better=False)
     wants_fp32: ClassVar[bool] = True
     is_one_loss: ClassVar[bool] = True
+    learns: ClassVar[str] = "values"
 
     def __init__(self, *, model: nn.Module, info: DataInfo) -> None:
-        super().__init__()
-        if info.target != "values":
-            raise ValueError(
-                f"task=regression needs values to learn, and {info.name} has {info.target}; "
-                + ("use task=classifier" if info.target == "classes" else "use model=gan")
-            )
-        self.model = model
-        self.normalisation = Normalisation.standard(info)
-        self.target_mean, self.target_std = info.target_mean, info.target_std
+        super().__init__(model, info)
+        values = self.columns[self.target]
+        assert isinstance(values, Values)
+        self._values = values
 
-    @property
-    def players(self) -> Mapping[str, nn.Module]:
-        """The one network."""
-        return {"model": self.model}
-
-    def forward(
-        self, player: str, batch: Batch, handed: Handed
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the batch, in standard deviations squared."""
-        assert batch.targets is not None
-        standardised = (batch.targets - self.target_mean) / self.target_std
-        loss = functional.mse_loss(self.model(batch.inputs).float().squeeze(-1), standardised)
+        wanted = self._values.standardised(batch[self.target])
+        loss = functional.mse_loss(self._answer(batch), wanted)
         return loss, {"loss": loss.detach()}
 
-    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Predictions (B,) and targets (B,), both in the targets' own unit."""
-        assert batch.targets is not None
-        outputs = self.model(batch.inputs).float().squeeze(1)
-        return {
-            "predictions": outputs * self.target_std + self.target_mean,
-            "targets": batch.targets,
-        }
+    def _answer(self, batch: Batch) -> Tensor:
+        """(B,), or (B, K) of several values; standardised."""
+        outputs = self.answer(batch)
+        return outputs if self._values.names else outputs.squeeze(-1)
 
-    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
+    def values(self, batch: Batch) -> Tensor:
+        """What is predicted, (B,) or (B, K), in the targets' own units."""
+        return self._values.in_units(self._answer(batch))
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """The values."""
+        return {self.target: self.values(batch)}
+
+    def evaluate(self, batch: Batch) -> Answers:
+        """Predictions, in the targets' own units."""
+        return {"predictions": self.values(batch)}
+
+    def metrics(self) -> ValueMetrics:
         """Mean squared and absolute error and R²; the loss in the units of the training loss."""
-        metrics = regression_metrics(values["predictions"], values["targets"])
-        return {"loss": metrics["mse"] / self.target_std**2, **metrics}
+        return ValueMetrics(self.target, self._values.std, self._values.names)
+
+    def portable(self) -> Predictor:
+        """Raw inputs in, values out."""
+        output = Port("values", self._values.shape, torch.float32, "in the unit of the targets")
+        mean, std = self._values.mean, self._values.std
+        several = bool(self._values.names)
+        unit = (
+            {"std": list(std), "mean": list(mean)} if several else {"std": std[0], "mean": mean[0]}
+        )
+        facts = {"target_unit": unit}
+        return self.predictor(output, does="regression", answer=self.values, facts=facts)

@@ -1,19 +1,30 @@
-"""The contract between what is learned (a task) and how (the engine)."""
+"""The contract between what is learned (a task) and how (the engine).
+
+What a task cannot do it does not have: a task that predicts has `predict`, one that makes up
+examples has `generate` and perhaps `interpolate`, one that other programs can use has `portable`.
+Commands ask for these by name (`can`), and say in words what is missing.
+"""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from trainwright.data.batches import Batch, Normalisation
+from trainwright.data.columns import Column
+from trainwright.data.dataset import Batch, Dataset
+from trainwright.report.plots.drawing import Drawing
 from trainwright.score.judge import Judge
 from trainwright.tasks.health import Health, Signs
+from trainwright.tasks.metrics.metric import Answers, Measurement, Metric
+from trainwright.tasks.show import Shown
 
-# What the turns of one step hand on to each other (a GAN's fakes); it lives for that step. It
+# What the turns of one step carry on to each other (a GAN's fakes); it lives for that step. It
 # begins with what the trainer knows: "step", and "progress", the share of the run that is done.
-Handed = dict[str, Any]
+Carry = dict[str, Any]
 
 
 class Objective(NamedTuple):
@@ -31,6 +42,24 @@ class Objective(NamedTuple):
         return value > than if self.higher_is_better else value < than
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What a task has at hand at the end of a run: the test split, measured with the best weights.
+
+    `rows` are those of metrics.jsonl. Pictures go to `plots`: by Pillow at once, or by matplotlib
+    through `drawing`, which is None where no pictures are wanted.
+    """
+
+    dataset: Dataset
+    metric: Metric  # the task's own, of the test split
+    metrics: Mapping[str, float]  # what it has computed, and those that the config adds
+    judge: Judge | None  # of the evaluations on the way
+    rows: Sequence[Mapping[str, Any]]
+    plots: Path
+    drawing: Drawing | None
+    seed: int
+
+
 class Task(nn.Module, ABC):
     """A game of one or more players, each a submodule that learns with its own optimizer.
 
@@ -38,13 +67,14 @@ class Task(nn.Module, ABC):
     """
 
     objective: Objective
+    columns: Mapping[str, Column]  # how its networks see those of the dataset that it uses
     wants_fp32: ClassVar[bool] = False  # `precision=auto` must not choose fewer bits
     evaluated_examples: ClassVar[int | None] = None  # at most so many; None: the whole split
     # Whether `forward` is one mean loss by torch, and else treats each example by itself, whatever
     # the dimensions before it: a stack calls it once for the batches (K, B, ...) of K members.
     is_one_loss: ClassVar[bool] = False
 
-    normalisation: Normalisation
+    own_metrics: Mapping[str, Metric] = {}  # those that the config adds, by name
     judge: Judge | None = None  # of what the task generates; given by who puts a run together
 
     @property
@@ -76,37 +106,45 @@ class Task(nn.Module, ABC):
         return self.players
 
     @abstractmethod
-    def forward(
-        self, player: str, batch: Batch, handed: Handed
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the player's scalar loss on the batch, and detached tensors to be logged.
 
         Who logs them takes their mean, so a value per example is as good as a scalar.
 
-        Pure but for `handed`: no optimizer, no logging, no read of a value.
+        Pure but for `carry`: no optimizer, no logging, no read of a value.
         """
 
     @abstractmethod
-    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Values per example, each (B, ...), from which `score` makes the metrics of a split."""
+    def evaluate(self, batch: Batch) -> Answers:
+        """What is said of a batch, each (B, ...), from which metrics are made."""
 
     @abstractmethod
-    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """The metrics of a split, from the values of all its examples, each (N, ...)."""
+    def metrics(self) -> Metric:
+        """A metric that has seen nothing yet, for one split."""
+
+    def measurement(self) -> Measurement:
+        """The task's own metric, and those that the config adds."""
+        return Measurement(self.metrics(), self.own_metrics)
+
+    @property
+    def checked_network(self) -> tuple[nn.Module, int, tuple[str, ...]] | None:
+        """A network, how many numbers it must answer an example with, and what it is given.
+
+        Of one column it is given that, of several each by its name. None: any network will do.
+
+        One of the user's own is tried on two examples before a run begins.
+        """
+        return None
 
     def describe(self) -> str:
         """What was chosen for how it is learned where the config leaves that open, for a person."""
         return ""
 
-    def vital_signs(self, values: dict[str, Tensor], scores: dict[str, float]) -> dict[str, float]:
-        """What the values of a split, each (N, ...), and their scores say of the run's health."""
-        return {}
-
     def diagnose(self, history: Sequence[Signs]) -> Health | None:
         """Say how the run is doing, from the vital signs of its evaluations so far, oldest first.
 
-        None: this task has no opinion on that. Beside its own signs it is given the `objective`
-        and the gradient norms of the training step before.
+        None: this task has no opinion on that. Beside its metric's signs it is given the
+        `objective` and the gradient norms of the training step before.
         """
         return None
 
@@ -122,15 +160,27 @@ class Task(nn.Module, ABC):
         """Score what the task generates by `judge` from now on, and rank checkpoints by that."""
         raise NotImplementedError(f"{type(self).__name__} has score_features, but no be_judged_by")
 
-    def generate(self) -> dict[str, Tensor]:
-        """What the task makes up for its judge, each (N, ...): more values for `score`."""
-        return {}
-
-    def showcase(self) -> Tensor | None:
-        """Images (N, C, H, W) in [0, 1] that show how far learning is; None: there are none."""
+    def showcase(self) -> Shown | None:
+        """Images, text or a table that show how far learning is; None: there is nothing to show."""
         return None
 
-    @property
-    def showcase_columns(self) -> int:
-        """How many of the showcase's images make a row."""
-        return 8
+    def details(self, metric: Metric, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """More about a split than numbers, as plain JSON types; `score`: of what was generated."""
+        return {}
+
+    def finish(self, ending: Ending) -> dict[str, Any]:
+        """Draw what there is to see at the end; return more for the summary, as plain JSON types.
+
+        Raises OSError where a picture cannot be written.
+        """
+        return {}
+
+
+def can(task: Task, ability: str) -> bool:
+    """Whether a task has a method of that name, such as `predict` or `generate`."""
+    return callable(getattr(task, ability, None))
+
+
+def kind_of(task: Task) -> str:
+    """What a task is, in a word for a message: `classifier`, `gan`."""
+    return type(task).__name__.removesuffix("Task").lower()

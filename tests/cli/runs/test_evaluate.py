@@ -13,7 +13,11 @@ from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
 
 from trainwright.inference.intervals import bootstrap as our_bootstrap
 from trainwright.inference.intervals import wilson
-from trainwright.tasks.calibration import brier_score, expected_calibration_error, reliability
+from trainwright.tasks.metrics.calibration import (
+    brier_score,
+    expected_calibration_error,
+    reliability,
+)
 
 
 @pytest.fixture
@@ -142,11 +146,11 @@ def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
     from trainwright.data.sources.digits import load_digits_dataset
 
     test = load_digits_dataset().test
-    for number, label in enumerate(test.targets.tolist()):
+    for number, label in enumerate(test.columns["targets"].tolist()):
         if label in (3, 7):
             folder = tmp_path / "photos" / str(label)
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(test.inputs[number, 0].numpy()).save(folder / f"{number}.png")
+            Image.fromarray(test.columns["inputs"][number, 0].numpy()).save(folder / f"{number}.png")
     found = measured(
         "mlp", "data=folder", f"data.path={tmp_path / 'photos'}", "data.size=8", "data.channels=1",
         "data.test=0.9", "data.validation=1", f"data.root={tmp_path / 'cache'}", "resamples=0",
@@ -224,7 +228,7 @@ from trainwright.data.sources.tabular import load_tabular
 def backwards(**options) -> Dataset:
     table = load_tabular(**options)
     splits = (table.train, table.validation, table.test)
-    splits = [replace(split, inputs=split.inputs.flip(1)) for split in splits]
+    splits = [replace(split, inputs=split.columns["inputs"].flip(1)) for split in splits]
     return Dataset(replace(table.info, feature_names=table.info.feature_names[::-1]), *splits)
 
 

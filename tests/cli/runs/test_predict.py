@@ -19,7 +19,7 @@ def photos(tmp_path_factory):
     """Twenty test digits as PNG files, in two folders."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "deeper").mkdir()
-    for number, image in enumerate(load_digits_dataset().test.inputs[:20]):
+    for number, image in enumerate(load_digits_dataset().test.columns["inputs"][:20]):
         where = folder / "deeper" if number >= 15 else folder
         Image.fromarray(image[0].numpy()).save(where / f"{number:02d}.png")
     (folder / "notes.txt").write_text("no image")
@@ -35,7 +35,7 @@ def test_the_probabilities_are_those_of_the_batches_of_training(call, real_root,
     trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
     split = load_digits_dataset().test
     batches = Batches(
-        split, trained.task.normalisation, batch_size=64, seed=0, device=torch.device("cpu")
+        split, trained.task.columns, batch_size=64, seed=0, device=torch.device("cpu")
     )
     batch = next(batches.in_order(20))
     with torch.no_grad(), trained.placement.autocast():
@@ -47,8 +47,8 @@ def test_the_probabilities_are_those_of_the_batches_of_training(call, real_root,
 def test_views_asked_for_are_averaged_whatever_the_run_was_trained_with(call, real_root, photos):
     words = ("predict", "mlp", photos, "--csv", f"--root={real_root}")
     trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
-    images = load_digits_dataset().test.inputs[:20].float()
-    scale, shift = trained.task.normalisation.tensors(4, torch.device("cpu"))
+    images = load_digits_dataset().test.columns["inputs"][:20].float()
+    scale, shift = trained.task.columns.tensors(4, torch.device("cpu"))
     with torch.no_grad():
         logits = [trained.task.model(x * scale + shift) for x in (images, images.flip(3))]
     tables = [call(*words, *more)[1] for more in ((), ("tta=none",), ("tta=mirror",))]

@@ -181,7 +181,7 @@ def test_a_run_of_pictures_that_are_not_square_predicts(call, assembled, real_ro
     Image.fromarray(pixels).save(tmp_path / "x.png")
     code, out, _ = call("predict", run, tmp_path / "x.png", "--csv")
     assert code == 0
-    facts = DataInfo(**{k: tuple(v) if isinstance(v, list) else v
+    facts = DataInfo.of_one_input(**{k: tuple(v) if isinstance(v, list) else v
                         for k, v in metadata["data"].items()})  # fmt: skip
     layers = {n: t.float() for n, t in tensors.items()}
     layers |= {f"task.{n.removeprefix('averaged.')}": t for n, t in tensors.items()

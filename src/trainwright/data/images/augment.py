@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainwright.data.columns import Column, Image
 from trainwright.errors import ConfigError
 from trainwright.wording import nearest
 
@@ -75,6 +76,21 @@ def _number(
         kind = "a whole number of pixels"
         limits = limits if number > high else f"of at least {low}"
     raise ConfigError(f"data.augment.{key} is {value!r}; it must be {kind} {limits}")
+
+
+def augment_for(
+    settings: Mapping[str, object] | None, columns: Mapping[str, Column], device: torch.device
+) -> "Augment | None":
+    """The augmentation of the images among these columns, or None; black as they are prepared.
+
+    Raises ConfigError as `make_augment` does, which it is for data without images.
+    """
+    images = [column for column in columns.values() if isinstance(column, Image)]
+    if not images:
+        return make_augment(settings, input_shape=())
+    # On the device, so that no batch has to wait for it.
+    fill = torch.tensor(images[0].numbers.shift, device=device)
+    return make_augment(settings, input_shape=images[0].shape, fill=fill)
 
 
 class Augment:

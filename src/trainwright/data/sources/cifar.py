@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainwright.data.dataset import Dataset, Split
+from trainwright.data.dataset import INPUTS, TARGETS, Arrays, Dataset
 from trainwright.data.sources.fetch import data_root, fetch
-from trainwright.data.splits import make_dataset, split_indices, split_sizes, take
+from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
 from trainwright.errors import DataError
 
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -58,36 +58,37 @@ def load_cifar10(
         URLS, data_root(root) / "cifar10" / ARCHIVE, sha256=ARCHIVE_SHA256, size=ARCHIVE_SIZE
     )
     batches = read_archive(path)
-    both = Split(
-        torch.cat([batches[member].inputs for member in TRAIN_MEMBERS]),
-        torch.cat([_classes(batches[member]) for member in TRAIN_MEMBERS]),
+    images, classes = (
+        torch.cat([batches[member].columns[name] for member in TRAIN_MEMBERS])
+        for name in (INPUTS, TARGETS)
     )
+    both = split_of(images, classes)
     train, held_out, _ = split_indices(
         num_train,
         validation=validation,
         test=0,
         seed=split_seed,
-        classes=both.targets,
+        classes=classes,
         limit=limit,
     )
     return make_dataset(
         "cifar10",
-        train=take(both.inputs, both.targets, train),
-        validation=take(both.inputs, both.targets, held_out),
+        train=both.taken(train),
+        validation=both.taken(held_out),
         test=batches[TEST_MEMBER],
         target="classes",
         class_names=CLASS_NAMES,
     )
 
 
-def read_archive(path: Path) -> dict[str, Split]:
+def read_archive(path: Path) -> dict[str, Arrays]:
     """The six batches of the archive by the names of its members, 10,000 images each.
 
     Only those six are read, by exact name and size, into memory: nothing is extracted to disk
     and no link is followed. Raises DataError for any other archive.
     """
     wanted = {*TRAIN_MEMBERS, TEST_MEMBER}
-    batches: dict[str, Split] = {}
+    batches: dict[str, Arrays] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
             num_bytes = 0
@@ -108,7 +109,7 @@ def read_archive(path: Path) -> dict[str, Split]:
     raise DataError(f"{path} lacks {', '.join(sorted(wanted - batches.keys()))}")
 
 
-def _read_batch(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Split:
+def _read_batch(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> Arrays:
     expected = BATCH_SIZE * (1 + IMAGE_BYTES)
     file = archive.extractfile(member) if member.isreg() and member.size == expected else None
     if file is None:
@@ -121,9 +122,4 @@ def _read_batch(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -
     classes = rows[:, 0].long()
     if classes.max() >= len(CLASS_NAMES):
         raise DataError(f"{path}: {member.name} has a class {classes.max()}; right would be 0 to 9")
-    return Split(rows[:, 1:].reshape(BATCH_SIZE, 3, 32, 32), classes)
-
-
-def _classes(split: Split) -> torch.Tensor:
-    assert split.targets is not None
-    return split.targets
+    return split_of(rows[:, 1:].reshape(BATCH_SIZE, 3, 32, 32), classes)

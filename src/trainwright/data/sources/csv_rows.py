@@ -1,4 +1,4 @@
-"""Rows of a CSV file, as the features that a network was trained on."""
+"""Rows of a CSV file, by the names of their columns."""
 
 import csv
 import math
@@ -16,84 +16,84 @@ class BadTableError(Exception):
 
 
 class Row(NamedTuple):
-    """The features of one row (F,), or what is wrong with it; `line` counts from 1."""
+    """The cells of one row that are wanted, or what is wrong with it; `line` counts from 1."""
 
     line: int
-    features: list[float] | None = None
+    cells: Sequence[str] = ()
     problem: str = ""
 
 
-def read_rows(path: Path, *, num_features: int, names: Sequence[str] = ()) -> Iterator[Row]:
+def read_rows(path: Path, wanted: Sequence[str], *, is_named: bool) -> Iterator[Row]:
     """The rows of a CSV file, one at a time; commas, semicolons or tabs divide.
 
     With a first line of names the columns are found by those, in any order and among others.
-    Without, or where the training data had no `names`, they are taken in their order. Raises
-    BadTableError for a file that is no such table, OSError where it cannot be read.
+    Without, or where what was learned had no names (`is_named`), they are taken in their order.
+    Raises BadTableError for a file that is no such table, OSError where it cannot be read.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from _rows(file, num_features, names)
+            yield from _rows(file, wanted, is_named)
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadTableError("no CSV file of UTF-8 text") from error
 
 
-def _rows(file: TextIO, num_features: int, names: Sequence[str]) -> Iterator[Row]:
-    first = file.readline()
+def _rows(file: TextIO, wanted: Sequence[str], is_named: bool) -> Iterator[Row]:
+    first = next((line for line in file if line.strip()), "")
     file.seek(0)
     delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
-    head = [cell.strip() for cell in next(reader, [])]
+    filled = (cells for cells in reader if any(cell.strip() for cell in cells))
+    head = [cell.strip() for cell in next(filled, [])]
     if not head:
         raise BadTableError("empty")
-    if all(_number(cell) is not None for cell in head):
-        places = _in_order(head, num_features)
-        yield _row(1, head, places, names)
+    if _is_header(head, wanted, is_named):
+        places = _by_name(head, wanted) if is_named else _in_order(head, wanted)
     else:
-        places = _by_name(head, names) if names else _in_order(head, num_features)
-    for cells in reader:
+        places = _in_order(head, wanted)
+        yield _row(reader.line_num, head, places, wanted)
+    for cells in filled:
         if any(cell.strip() for cell in cells[len(head) :]):
             # A decimal comma, perhaps: what stands where is anyone's guess.
             problem = f"{len(cells)} cells, and the first line has {len(head)}"
             yield Row(reader.line_num, problem=problem)
-        elif cells:
-            yield _row(reader.line_num, cells, places, names)
+        else:
+            yield _row(reader.line_num, cells, places, wanted)
 
 
-def _in_order(head: Sequence[str], num_features: int) -> list[int]:
-    if len(head) != num_features:
+def _is_header(head: Sequence[str], wanted: Sequence[str], is_named: bool) -> bool:
+    """Whether the first line holds names: those that are wanted, or at least no numbers."""
+    if is_named and set(wanted) <= set(head):
+        return True
+    return not all(map(_is_number, head)) if is_named else not any(map(_is_number, head))
+
+
+def _in_order(head: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    if len(head) != len(wanted):
         raise BadTableError(
-            f"{len(head)} columns, and the run has learned from {num_features}"
-            + (" (name them in a first line)" if len(head) > num_features else "")
+            f"{len(head)} columns, and the run has learned from {len(wanted)}"
+            + (" (name them in a first line)" if len(head) > len(wanted) else "")
         )
-    return list(range(num_features))
+    return list(range(len(wanted)))
 
 
-def _by_name(head: Sequence[str], names: Sequence[str]) -> list[int]:
-    for name in names:
+def _by_name(head: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    for name in wanted:
         if head.count(name) > 1:
             raise BadTableError(f"two columns are called {printable(name)}")
         if name not in head:
             raise BadTableError(f"no column {printable(name)}{nearest(name, head)}")
-    return [head.index(name) for name in names]
+    return [head.index(name) for name in wanted]
 
 
-def _row(line: int, cells: Sequence[str], places: Sequence[int], names: Sequence[str]) -> Row:
-    features = []
-    for number, place in enumerate(places):
-        name = names[number] if names else f"column {place + 1}"
+def _row(line: int, cells: Sequence[str], places: Sequence[int], wanted: Sequence[str]) -> Row:
+    for place, name in zip(places, wanted, strict=True):
         if place >= len(cells):
             return Row(line, problem=f"{printable(name)} is missing")
-        value = _number(cells[place])
-        if value is None:
-            return Row(line, problem=f"{printable(name)} is {printable(cells[place])[:40]!r}")
-        features.append(value)
-    return Row(line, features)
+    return Row(line, [cells[place].strip() for place in places])
 
 
-def _number(cell: str) -> float | None:
-    """The number in a cell; None where there is none, or one that float32 does not have."""
+def _is_number(cell: str) -> bool:
     try:
-        value = float(cell)
+        return math.isfinite(float(cell))
     except ValueError:
-        return None
-    return value if math.isfinite(value) and abs(value) < 3e38 else None
+        return False

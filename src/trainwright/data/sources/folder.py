@@ -8,11 +8,12 @@ from typing import Literal
 
 import torch
 
-from trainwright.data.dataset import Dataset, Split
+from trainwright.data.columns import Classes, Image
+from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.images.image_cache import open_images, write_images
 from trainwright.data.images.listing import ImageFile, Listing, list_images
 from trainwright.data.sources.fetch import data_root
-from trainwright.data.splits import make_dataset, split_indices, split_sizes
+from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
 from trainwright.errors import ConfigError
 
 CACHE_VERSION = 2  # raise when the same files would be decoded to other pixels
@@ -69,21 +70,22 @@ def load_folder(
         )
     cached = open_images(cache, channels=channels, size=size)
     targets = cached.labels if listing.class_names else None
+    named = {TARGETS: Classes(listing.class_names)} if listing.class_names else {}
     parts = {}
     start = 0
     for split, count in cached.counts.items():
         kept = count if limit is None or split != "train" else min(limit, count)
         window = slice(start, start + kept)  # slices of a mapped array stay on disk
         labels = None if targets is None else targets[window]
-        parts[split] = Split(cached.images[window], labels, cached.mapping)
+        parts[split] = split_of(cached.images[window], labels, cached.mapping)
         start += count
     return make_dataset(
         folder.name,
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
-        target="classes" if listing.class_names else "none",
-        class_names=listing.class_names,
+        columns={INPUTS: Image(fit=fit), **named},
+        targets=tuple(named),
     )
 
 

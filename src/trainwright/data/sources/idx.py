@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainwright.data.dataset import Dataset, Split
+from trainwright.data.dataset import Dataset
 from trainwright.data.sources.fetch import data_root, fetch
-from trainwright.data.splits import make_dataset, split_indices, split_sizes, take
+from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
 from trainwright.errors import DataError
 
 NUM_TRAIN, NUM_TEST, IMAGE_SIZE = 60_000, 10_000, 28
@@ -146,14 +146,15 @@ def load_idx(
         arrays[file] = read_idx(fetch(urls, folder / file, sha256=sha256, size=size))
     images = arrays[TRAIN_IMAGES][:, None]  # (N, 28, 28) -> (N, 1, 28, 28)
     classes = arrays[TRAIN_LABELS].long()
+    both = split_of(images, classes)
     train, held_out, _ = split_indices(
         len(images), validation=validation, test=0, seed=split_seed, classes=classes, limit=limit
     )
     return make_dataset(
         name,
-        train=take(images, classes, train),
-        validation=take(images, classes, held_out),
-        test=Split(arrays[TEST_IMAGES][:, None], arrays[TEST_LABELS].long()),
+        train=both.taken(train),
+        validation=both.taken(held_out),
+        test=split_of(arrays[TEST_IMAGES][:, None], arrays[TEST_LABELS].long()),
         target="classes",
         class_names=source.class_names,
     )

@@ -1,6 +1,5 @@
 """The small tables that ship with scikit-learn: no download."""
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -34,15 +33,14 @@ def load_tabular(
     is_classes = name != "diabetes"
     targets = torch.from_numpy(bunch.target)
     targets = targets.long() if is_classes else targets.float()
-    dataset = split_arrays(
+    return split_arrays(
         name,
         inputs,
         targets,
+        feature_names=[str(feature) for feature in bunch.feature_names],
         class_names=[str(label) for label in bunch.target_names] if is_classes else (),
         validation=validation,
         test=test,
         split_seed=split_seed,
         limit=limit,
     )
-    names = tuple(str(feature) for feature in bunch.feature_names)
-    return replace(dataset, info=replace(dataset.info, feature_names=names))

@@ -24,9 +24,9 @@ from trainwright.engine.state import Evaluation, TrainState
 from trainwright.errors import CheckpointError
 from trainwright.files import disk_error, replacing
 from trainwright.runs.header import check_header, read_metadata
+from trainwright.runs.older import FORMAT
 from trainwright.wording import printable
 
-FORMAT = 2  # 1 named the state of an optimizer by numbers
 Metadata = dict[str, Any]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainwright.data.dataset import DataInfo
 from trainwright.errors import CheckpointError
 
 Check = Callable[[Any], bool]
@@ -77,23 +78,20 @@ def _is_evaluation(value: Any) -> bool:
     )
 
 
+def _are_facts(value: Any) -> bool:
+    try:
+        DataInfo.of_plain(value)
+    except ValueError:
+        return False
+    return True
+
+
 _FIELDS: dict[str, Any] = {
     "name": _is_text,
     "config": {},
     "placement": _is_text,
     "versions": _map_of(_is_text),
-    "data": {
-        "name": _is_text,
-        "input_shape": _are(_is_count),
-        "target": lambda value: value in ("classes", "values", "none"),
-        "class_names": _are(_is_text),
-        "feature_names": _are(_is_text),
-        "mean": _are(_is_number),
-        "std": _are(_is_number),
-        "target_mean": _is_number,
-        "target_std": _is_number,
-    },
-    "normalisation": {"scale": _are(_is_number), "shift": _are(_is_number)},
+    "data": _are_facts,
     "progress": {
         "step": _is_count,
         "to_be_done": lambda value: value is None or _are(_is_named_number)(value),

@@ -33,7 +33,8 @@ class StaticStep:
         # As tensors have it: `cuda` alone is a device too.
         self.device = device = torch.empty(0, device=state.placement.device).device
         self._first_step = state.step
-        self._material = [t.clone() for t in self._batches.material(state.step)]
+        material = self._batches.material(state.step)
+        self._material = {name: tensor.clone() for name, tensor in material.items()}
         self.generator = self._batches.reseeded(None, state.step)
         # 1 from the first move on that went wrong, in the type that the kernels read.
         self._found_inf = torch.zeros((), dtype=torch.float32, device=device)
@@ -51,8 +52,8 @@ class StaticStep:
         state = self._state
         reseed_global(state.seed, "step", step, device=state.placement.device)
         self._batches.reseeded(self.generator, step)
-        for mine, new in zip(self._material, self._batches.material(step), strict=True):
-            mine.copy_(new)
+        for name, new in self._batches.material(step).items():
+            self._material[name].copy_(new)
         factor = state.schedule.factor(step) * state.recovery.lr_scale
         for player in state.task.turns(step):
             self._movers[player].set_rate(factor)
@@ -123,7 +124,7 @@ class StaticStep:
                 state.task, player, parameters, parts, handed, state.placement
             )
         norm = global_norm(grads)
-        return refused_move(step, state.task, player, batch.inputs, metrics["loss"], grads, norm)
+        return refused_move(step, state.task, player, batch, metrics["loss"], grads, norm)
 
 
 class _Handed(dict[str, Any]):

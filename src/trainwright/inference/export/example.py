@@ -22,7 +22,7 @@ _ROW = """\
 inputs = np.array([[float(word) for word in sys.argv[1:]]], dtype=np.float32)  # (1, F)
 """
 _ARRAY = """\
-inputs = np.load(sys.argv[1])[None]  # (1, C, H, W), 0 to 255
+{name} = np.load(sys.argv[{place}])[None]  # as model.json says of it
 """
 _LATENTS = """\
 latents = np.random.default_rng(seed=0).standard_normal((16, {size}), dtype=np.float32)
@@ -53,7 +53,9 @@ def example_script(facts: dict[str, Any], form: str) -> str:
     if facts["task"] == "gan":
         body = _load(facts, form) + _latents(facts) + _drawn(facts, form)
     else:
-        told = _classified if facts["task"] == "classifier" else _valued
+        known = {"classifier": _classified, "regression": _valued}
+        is_known = facts["task"] in known and len(facts["inputs"]) == 1
+        told = known[facts["task"]] if is_known else _printed
         body = _load(facts, form) + _inputs(facts) + told(facts, form)
     if "facts" in body:
         body = _FACTS + body
@@ -72,7 +74,8 @@ def _usage(facts: dict[str, Any]) -> str:
         return ""
     if "image" in facts:
         return " IMAGE"
-    return " FEATURE ..." if _is_table(facts) else " ARRAY.npy"
+    names = [port["name"] for port in facts["inputs"]]
+    return " FEATURE ..." if _is_table(facts) else "".join(f" {name}.npy" for name in names)
 
 
 def _shows(facts: dict[str, Any]) -> bool:
@@ -80,7 +83,8 @@ def _shows(facts: dict[str, Any]) -> bool:
 
 
 def _is_table(facts: dict[str, Any]) -> bool:
-    return len(facts["inputs"][0]["shape"]) == 2
+    first, *others = facts["inputs"]
+    return not others and len(first["shape"]) == 2 and first["dtype"] == "float32"
 
 
 def _imports(facts: dict[str, Any], body: str) -> list[str]:
@@ -109,8 +113,15 @@ def _load(facts: dict[str, Any], form: str) -> str:
 
 
 def _inputs(facts: dict[str, Any]) -> str:
+    names = [port["name"] for port in facts["inputs"]]
+    if len(names) > 1 or (not _is_table(facts) and "image" not in facts):
+        return "".join(_ARRAY.format(name=name, place=i) for i, name in enumerate(names, 1))
+    return _input(facts).replace("inputs = ", f"{names[0]} = ", 1)
+
+
+def _input(facts: dict[str, Any]) -> str:
     if "image" not in facts:
-        return _ROW if _is_table(facts) else _ARRAY
+        return _ROW
     _, channels, *size = facts["inputs"][0]["shape"]
     return _IMAGE.format(channels=channels, size=tuple(size), fit=facts["image"]["fit"])
 
@@ -135,6 +146,11 @@ def _valued(facts: dict[str, Any], form: str) -> str:
         return f"print({outputs}.item())\n"
     unit = facts["target_unit"]
     return f"{normalised}print({outputs}.item() * {unit['std']!r} + {unit['mean']!r})\n"
+
+
+def _printed(facts: dict[str, Any], form: str) -> str:
+    _, outputs = _outputs(facts, form)
+    return f"print({outputs})\n"
 
 
 def _drawn(facts: dict[str, Any], form: str) -> str:

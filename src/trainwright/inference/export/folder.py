@@ -5,22 +5,21 @@ import inspect
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainwright import __version__
 from trainwright.config.build import plain
+from trainwright.data.columns import Column, Image, Numbers
+from trainwright.data.dataset import DataInfo
 from trainwright.errors import ConfigError, DiskError
 from trainwright.inference.export.example import example_script
 from trainwright.inference.export.formats import FILES, write
-from trainwright.inference.export.network import Portable, portable
 from trainwright.inference.export.source import IMAGE, VIEWS, write_module, write_source
-from trainwright.inference.predict import fit_of
 from trainwright.inference.trained import Trained
-from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.gan.task import GANTask
-from trainwright.tasks.regression import Regression
+from trainwright.tasks.ports import Portable
+from trainwright.tasks.task import can, kind_of
 
 FORMAT = 1
 
@@ -55,56 +54,66 @@ def export(trained: Trained, name: str, forms: Sequence[str], folder: Path) -> d
     return differences
 
 
+def portable(trained: Trained) -> Portable:
+    """What of a run is worth taking elsewhere. Raises ConfigError for a task without ports."""
+    if not can(trained.task, "portable"):
+        raise ConfigError(
+            f"this run cannot be exported: {kind_of(trained.task)} says nothing of its inputs and "
+            "outputs\n  a task that can has a method `portable`; the weights are in the "
+            "checkpoint, a safetensors file"
+        )
+    made: Portable = trained.task.portable()  # type: ignore[operator]
+    for parameter in made.parameters():
+        parameter.data = parameter.data.float().contiguous()
+    return made.eval()
+
+
 def describe(
     trained: Trained, network: Portable, name: str, forms: Sequence[str]
 ) -> dict[str, Any]:
     """What model.json says: inputs, output, preprocessing, classes, where it comes from."""
-    info, task = trained.info, trained.task
+    info = trained.info
     model = plain(trained.config.model)
     target = model.pop("_target_")
-    sizes = {
-        "input_shape": list(info.input_shape),
-        "num_outputs": info.num_outputs,
-        "num_classes": info.num_classes,
-    }
     facts: dict[str, Any] = {
         "format": FORMAT,
         "name": name,
-        "task": "gan" if isinstance(task, GANTask) else type(task).__name__.lower(),
+        "task": network.does,
         "data": info.name,
         "class_names": list(info.class_names),
-        "num_classes": task.model.num_classes if isinstance(task, GANTask) else info.num_classes,
+        "num_classes": info.num_classes,
         "inputs": [port.describe() for port in network.inputs],
         "output": network.output.describe(),
         "normalisation": {
-            "scale": list(task.normalisation.scale),
-            "shift": list(task.normalisation.shift),
+            **_normalisation(trained.task.columns, info.inputs),
             "where": "inside model.pt2 and model.onnx; model.safetensors is the bare network, "
             "which takes inputs * scale + shift, channel by channel",
         },
         "files": {form: FILES[form] for form in forms},
-        "network": {"target": target, "arguments": {**_wanted(target, sizes), **model}},
+        "network": {"target": target, "arguments": {**_wanted(target, _sizes(info)), **model}},
         "step": trained.step,
         "trainwright": __version__,
     }
-    if info.is_image and info.input_shape[0] in (1, 3) and not isinstance(task, GANTask):
-        facts["image"] = {
-            "mode": "L" if info.input_shape[0] == 1 else "RGB",
-            "height": info.input_shape[1],
-            "width": info.input_shape[2],
-            "fit": fit_of(trained),
-        }
     if info.feature_names:
         facts["feature_names"] = list(info.feature_names)
-    if isinstance(task, Classifier) and task.tta != "none":
-        facts["tta"] = {
-            "views": task.tta,
-            "where": "inside model.pt2 and model.onnx, whose logits are the mean over the views; "
-            "for model.safetensors views.py has them",
-        }
-    if isinstance(task, Regression):
-        facts["target_unit"] = {"std": info.target_std, "mean": info.target_mean}
-    return facts
+    return {**facts, **network.facts}
+
+
+def _normalisation(columns: Mapping[str, Column], inputs: Sequence[str]) -> dict[str, Any]:
+    """Scale and shift of the input, of several of each by name; of tokens there are none."""
+    found = {}
+    for name in inputs:
+        column = columns[name]
+        if isinstance(column, Image | Numbers):
+            scale, shift = column.numbers
+            found[name] = {"scale": list(scale), "shift": list(shift)}
+    return next(iter(found.values()), {}) if len(inputs) == 1 else found
+
+
+def _sizes(info: DataInfo) -> dict[str, Any]:
+    """The facts that a network may be sized from, as plain JSON types."""
+    facts = {name: value for name, value in info.facts.items() if name != "columns"}
+    return {**facts, "input_shape": list(info.input_shape)}
 
 
 def _wanted(target: str, sizes: dict[str, Any]) -> dict[str, Any]:

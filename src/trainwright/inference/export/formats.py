@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainwright.errors import ConfigError, TrainwrightError
-from trainwright.inference.export.network import Portable
+from trainwright.tasks.ports import Portable
 
 FILES = {"safetensors": "model.safetensors", "pt2": "model.pt2", "onnx": "model.onnx"}
 SIZES = (1, 2, 5)  # batches that are tried; what is traced has two examples

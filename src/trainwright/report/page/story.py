@@ -199,8 +199,9 @@ def _names(record: Record, size: int) -> list[str]:
         try:
             path = record.checkpoint(which)
             metadata = read_metadata(path, check_header(path).labels["trainwright"])
-            names = metadata["data"]["class_names"]
-        except (CheckpointError, KeyError, TypeError):
+            data = metadata["data"]
+            names = data["columns"][data["targets"][0]]["names"]
+        except (CheckpointError, LookupError, TypeError):
             continue
         if isinstance(names, list) and len(names) == size:
             return [str(name) for name in names]

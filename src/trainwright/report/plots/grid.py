@@ -23,7 +23,7 @@ def image_grid(
 ) -> Image.Image:
     """Lay images out row by row on white, the first at the top left.
 
-    `images` is (N, C, H, W) with C 1 or 3, uint8 or floats in [0, 1] (see `tiles`). `padding` is
+    `images` is (N, C, H, W), uint8 or floats in [0, 1] (see `tiles`). `padding` is
     the number of pixels between tiles and around all of them. Small images are enlarged by the
     integer factor `scale`, or by one that makes them at least 48 pixels long. The picture has
     min(columns, N) tiles a row and is RGB. Raises ValueError for shapes or numbers that do not fit.
@@ -36,14 +36,15 @@ def tiles(
 ) -> list[Image.Image]:
     """Turn each of (N, C, H, W) images into an RGB picture, `scale` times as large.
 
-    Floats are clipped to [0, 1] and rounded to 256 levels; NaN becomes black. Without a `scale`
+    Of two channels the first is shown, of more than three the first three. Floats are clipped to
+    [0, 1] and rounded to 256 levels; NaN becomes black. Without a `scale`
     it is the smallest integer that makes the longer side at least `min_side` pixels. Enlarging
     repeats pixels: nothing is blurred that the model drew sharp.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(
-            f"expected images (N, C, H, W) with C 1 or 3, none of them 0, got {tuple(images.shape)}"
-        )
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"expected images (N, C, H, W), none of them 0, got {tuple(images.shape)}")
+    # Of two channels a screen can show one, of more than three the first three.
+    images = images[:, : 1 if images.shape[1] < 3 else 3]
     if scale is None:
         scale = math.ceil(min_side / max(images.shape[2:]))
     if scale < 1:

@@ -1,6 +1,5 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,8 +12,8 @@ from torch.optim import Optimizer
 
 from trainwright.config.build import build, check, section, settings
 from trainwright.data.batches import Batches, train_examples
-from trainwright.data.dataset import DataInfo, Dataset, Split
-from trainwright.data.images.augment import make_augment
+from trainwright.data.dataset import FACTS, DataInfo, Dataset, Split
+from trainwright.data.images.augment import augment_for
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, place
@@ -37,6 +36,7 @@ from trainwright.run.judging.attach import attach_judge
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
 from trainwright.targets import TRUSTED_TARGETS
+from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Task
 
 
@@ -110,22 +110,19 @@ def assemble(
         compile_networks(task)
 
     def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
-        # What black becomes; on the device, so that no batch has to wait for it.
-        shift = torch.tensor(task.normalisation.shift, device=placement.device)
-        augment = make_augment(augment_node, input_shape=dataset.info.input_shape, fill=shift)
         return Batches(
             split,
-            task.normalisation,
+            task.columns,
             batch_size=options.batch_size,
             seed=seed,
             device=placement.device,
             memory_format=placement.memory_format,
-            augment=augment,
+            augment=augment_for(augment_node, task.columns, placement.device),
         )
 
     train = make_batches(dataset.train, reserved["augment"])
     if config.model.get("_target_") not in TRUSTED_TARGETS:
-        check_outputs(task, train, placement, dataset.info.num_outputs)
+        check_outputs(task, train, placement)
     # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
     # judge of this data whoever generates: what a fork is normalised by is no concern of its.
     judged = (task, state.evaluated_task)
@@ -189,9 +186,13 @@ def _check_splits(dataset: Dataset) -> None:
 
 def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None) -> None:
     """Find wrong keys and types in every section before the data is fetched and read."""
-    facts = ("input_shape", "num_outputs", "num_classes", "train_inputs")
+    facts = (*FACTS, "train_inputs")
     check(nn.Module, config["model"], key="model", given=facts, allow=allow)
-    check(Task, config["task"], key="task", given=(*facts, "model", "info", "seed"), allow=allow)
+    node, reserved = section(config, "task", "metrics")
+    given = (*facts, "model", "info", "seed")
+    check(Task, node, key="task", given=given, allow=allow)
+    for name, metric in (reserved["metrics"] or {}).items():
+        check(Metric, metric, key=f"task.metrics.{name}", given=given, allow=allow)
     check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
     node, _ = section(config, "optimizer", "players")
     others = node.pop("others", None)
@@ -230,15 +231,17 @@ def build_task(
     where a checkpoint brings that.
     """
     torch.manual_seed(derive_seed(seed, "initialisation"))
-    facts = {
-        "input_shape": info.input_shape,
-        "num_outputs": info.num_outputs,
-        "num_classes": info.num_classes,
-        "train_inputs": train_inputs,
-    }
+    facts = {**info.facts, "train_inputs": train_inputs}
     model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
     facts = {**facts, "model": model, "info": info, "seed": seed}
-    return build(Task, config.task, key="task", facts=facts, allow=allow)
+    node, reserved = section(config, "task", "metrics")
+    task = build(Task, node, key="task", facts=facts, allow=allow)
+    own = {
+        str(name): build(Metric, metric, key=f"task.metrics.{name}", facts=facts, allow=allow)
+        for name, metric in (reserved["metrics"] or {}).items()
+    }
+    task.own_metrics = own
+    return task
 
 
 def _check_parts(options: TrainerSettings, task: Task) -> None:
@@ -278,7 +281,7 @@ def place_task(options: TrainerSettings, task: Task, info: DataInfo) -> Placemen
             options,
             wants_fp32=task.wants_fp32,
             has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
-            num_values=math.prod(info.input_shape),
+            num_values=info.num_values,
             num_weights=sum(p.numel() for p in task.parameters()),
         )
     except ValueError as error:

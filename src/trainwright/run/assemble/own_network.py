@@ -12,8 +12,6 @@ from trainwright.data.batches import Batches
 from trainwright.engine.device.device import Placement
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.errors import ConfigError, TrainwrightError
-from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.regression import Regression
 from trainwright.tasks.task import Task
 
 _NOT_THEIRS = tuple(str(Path(str(module.__file__)).parent) for module in (torch, trainwright))
@@ -35,41 +33,44 @@ def check_learnable(task: Task) -> None:
             )
 
 
-def check_outputs(task: Task, batches: Batches, placement: Placement, num_outputs: int) -> None:
+def check_outputs(task: Task, batches: Batches, placement: Placement) -> None:
     """Try a network on two examples, where the task says what it must answer.
 
     Raises ConfigError where it fails, or answers with something else than (2, num_outputs).
     """
-    if not isinstance(task, Classifier | Regression):
+    if task.checked_network is None:
         return
     (batch,) = batches.in_order(2, limit=2)
-    network, was_training = task.model, task.model.training
+    network, num_outputs, inputs = task.checked_network
+    given = [batch[name] for name in inputs]
+    was_training = network.training
     network.eval()
     try:
         with torch.no_grad(), placement.autocast():
-            outputs = network(batch.inputs)
+            named = dict(zip(inputs, given, strict=True))
+            outputs = network(*given) if len(given) == 1 else network(**named)
     except Exception as error:
         if isinstance(error, TrainwrightError) or is_out_of_memory(error):
             raise
-        raise _failed(network, batch.inputs, error) from error
+        raise _failed(network, given, error) from error
     network.train(was_training)
-    expected = (len(batch.inputs), num_outputs)
+    expected = (len(given[0]), num_outputs)
     found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
     if found != expected:
         raise ConfigError(
-            f"model: {_name(network)} answers {len(batch.inputs)} examples with {found}\n"
+            f"model: {_name(network)} answers {len(given[0])} examples with {found}\n"
             f"  it must be a tensor of shape {expected}: num_outputs is {num_outputs}"
         )
 
 
-def _failed(network: nn.Module, inputs: Tensor, error: Exception) -> ConfigError:
-    shape = tuple(inputs.shape[1:])
+def _failed(network: nn.Module, inputs: list[Tensor], error: Exception) -> ConfigError:
+    shapes = " and ".join(str(tuple(given.shape[1:])) for given in inputs)
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
     where = [f"  {Path(f.filename).name}:{f.lineno}: {f.line}" for f in theirs[-1:]]
     first = (str(error).strip().splitlines() or [""])[0]
     lines = [
-        f"model: {_name(network)} fails with {len(inputs)} examples of shape {shape}",
+        f"model: {_name(network)} fails with {len(inputs[0])} examples of shape {shapes}",
         *where,
         f"  {type(error).__name__}: {first}",
         "  with --debug the whole traceback is shown",

@@ -92,11 +92,9 @@ def check_network(
     if not (_is_ours(config.model) and _is_ours(config.task)):
         return
     try:
-        facts: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in metadata["data"].items()
-        }
+        info = DataInfo.of_plain(metadata["data"])
         with torch.device("meta"), _Undrawn():
-            task = build_task(config, DataInfo(**facts), 0, allow)
+            task = build_task(config, info, 0, allow)
         check_fit(task.state_dict(), under("task", tensors))
     except NotImplementedError:  # something that the meta device can't do
         return
@@ -200,4 +198,4 @@ def _stand_ins() -> Iterator[DataInfo]:
         for target in ("classes", "values", "none"):
             names = tuple("0123456789") if target == "classes" else ()
             ones = (1.0,) * channels
-            yield DataInfo("the data", shape, target, names, ones, ones)
+            yield DataInfo.of_one_input("the data", shape, target, names, ones, ones)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from trainwright.config.build import settings
+from trainwright.data.columns import Classes, Labels
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.engine.checkpoint.checkpoint import under
 from trainwright.engine.settings import ForkSettings
@@ -32,7 +33,7 @@ class Fork:
     """A fork that is being put together, or put together again because it goes on."""
 
     settings: ForkSettings
-    facts: Mapping[str, Any]  # about the data, as the weights have seen it
+    facts: DataInfo  # about the data, as the weights have seen it
     lineage: Lineage
     tensors: Mapping[str, Tensor] | None  # of the other run; None where this one goes on
 
@@ -42,13 +43,11 @@ class Fork:
         Another number of channels, or other features of a table, are normalised their own way.
         """
         info = dataset.info
-        kept: dict[str, Any] = {}
-        is_alike = tuple(self.facts.get("feature_names", ())) == info.feature_names
-        if is_alike and len(self.facts["mean"]) == len(info.mean):
-            kept |= {name: tuple(self.facts[name]) for name in ("mean", "std")}
-        if self.facts["target"] == info.target == "values":
-            kept |= {name: self.facts[name] for name in ("target_mean", "target_std")}
-        return dataclasses.replace(dataset, info=dataclasses.replace(info, **kept))
+        for name, column in info.columns.items():
+            theirs = self.facts.columns.get(name)
+            if theirs is not None and column.is_like(theirs):
+                info = info.with_column(name, column.normalised_as(theirs))
+        return dataclasses.replace(dataset, info=info)
 
     def begin(self, task: Task, info: DataInfo, build: Callable[[DataInfo], Task]) -> None:
         """Give a new task the other run's weights where they fit, and freeze what is to be.
@@ -78,9 +77,12 @@ class Fork:
 
         They are those that would be larger with one more class.
         """
-        if tuple(self.facts["class_names"]) == info.class_names or not info.class_names:
+        if self.facts.class_names == info.class_names or not info.class_names:
             return set()
-        larger = dataclasses.replace(info, class_names=(*info.class_names, "one more"))
+        classes = info.target_column
+        assert isinstance(classes, Classes | Labels)
+        more = dataclasses.replace(classes, names=(*classes.names, "one more"))
+        larger = info.with_column(info.targets[0], more)
         with torch.random.fork_rng(devices=[]):
             shapes = {name: tensor.shape for name, tensor in _tensors(build(larger))}
         return {layer_of(name) for name in network if shapes.get(name) != network[name].shape}
@@ -142,7 +144,9 @@ def fork_of(config: DictConfig, again: Mapping[str, Any] | None) -> Fork | None:
         return None
     wanted = settings(ForkSettings, config.fork, key="fork")
     if again is not None:
-        return Fork(wanted, again["data"], Lineage.stored(again.get("lineage")), None)
+        return Fork(
+            wanted, DataInfo.of_plain(again["data"]), Lineage.stored(again.get("lineage")), None
+        )
     path = Path(wanted.checkpoint)
     if not path.is_file():
         raise CheckpointError(f"fork.checkpoint={path}: the run to begin with is not there")
@@ -152,9 +156,10 @@ def fork_of(config: DictConfig, again: Mapping[str, Any] | None) -> Fork | None:
             "  the run has gone on; fork it as it is now: runs fork RUN"
         )
     found = read(path)
-    facts = found.metadata.get("data")
-    if not isinstance(facts, dict) or not {"mean", "std", "target", "class_names"} <= facts.keys():
-        raise CheckpointError(f"{path} lacks the facts about its data")
+    try:
+        facts = DataInfo.of_plain(found.metadata.get("data"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} lacks the facts about its data\n  {error}") from error
     lineage = Lineage.of(found, wanted.sha256)
     return Fork(wanted, facts, lineage, found.tensors)
 

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.batches import Normalisation
-from trainwright.data.dataset import DataInfo, Dataset, Split
+from trainwright.data.columns import Scaling
+from trainwright.data.dataset import Arrays, DataInfo, Dataset, Split
 from trainwright.data.progress import progress_bar
 from trainwright.errors import ConfigError
 from trainwright.run.judging.network import (
@@ -80,16 +80,17 @@ def judge_of(
     that learns from the training images, once, and is kept. Raises ValueError where there are too
     few images.
     """
+    info = dataset.info
     train, _ = _shuffled(dataset.train, MAX_REFERENCE)
     if features == "own":
-        name, eye = _own_eye(train, dataset.info, device)
+        name, eye = _own_eye(train, info, device)
     else:
-        name, eye = _plugged_eye(features, train, device)
+        name, eye = _plugged_eye(features, train.columns[info.inputs[0]], device)
     return Judge(
         name=name,
         look=eye.look,
-        reference=_real(name, eye.look, dataset.train, MAX_REFERENCE, device),
-        held_out=_real(name, eye.look, dataset.validation, MAX_HELD_OUT, device),
+        reference=_real(name, eye.look, dataset.train, info, MAX_REFERENCE, device),
+        held_out=_real(name, eye.look, dataset.validation, info, MAX_HELD_OUT, device),
         num_samples=num_samples,
     )
 
@@ -100,16 +101,17 @@ def final_judge(judge: Judge, dataset: Dataset, device: torch.device) -> Judge:
         name=judge.name,
         look=judge.look,
         reference=judge.reference,
-        held_out=_real(judge.name, judge.look, dataset.test, MAX_HELD_OUT, device),
+        held_out=_real(judge.name, judge.look, dataset.test, dataset.info, MAX_HELD_OUT, device),
         num_samples=FINAL_SAMPLES,
         purpose="final",
     )
 
 
-def _own_eye(train: Split, info: DataInfo, device: torch.device) -> tuple[str, Eye]:
+def _own_eye(train: Arrays, info: DataInfo, device: torch.device) -> tuple[str, Eye]:
     recipe = Recipe()
     has_classes = learns_classes(info)
-    learned = train.targets if has_classes else None
+    images = train.columns[info.inputs[0]]
+    learned = train.columns[info.targets[0]] if has_classes else None
 
     def make() -> dict[str, Tensor]:
         label = f"training the feature network of {info.name} for its score, once"
@@ -118,7 +120,7 @@ def _own_eye(train: Split, info: DataInfo, device: torch.device) -> tuple[str, E
             train_network(task, train, info, recipe, device, advance)
         return {name: value.cpu().contiguous() for name, value in task.state_dict().items()}
 
-    state = kept(f"network-{digest(str(asdict(recipe)), train.inputs, learned)}", make)
+    state = kept(f"network-{digest(str(asdict(recipe)), images, learned)}", make)
     # Built anew even after training: who finds the weights kept must see the same, to the bit.
     task = make_task(info, recipe)
     task.load_state_dict(state)
@@ -128,38 +130,42 @@ def _own_eye(train: Split, info: DataInfo, device: torch.device) -> tuple[str, E
     return name, eye_of(task, knows_classes=has_classes)
 
 
-def _plugged_eye(network: nn.Module, train: Split, device: torch.device) -> tuple[str, Eye]:
-    num_channels = train.inputs.shape[1]
-    plain = Normalisation(scale=(1 / 255,) * num_channels, shift=(0.0,) * num_channels)
+def _plugged_eye(network: nn.Module, images: Tensor, device: torch.device) -> tuple[str, Eye]:
+    num_channels = images.shape[1]
+    plain = Scaling(scale=(1 / 255,) * num_channels, shift=(0.0,) * num_channels)
     eye = Eye(network.to(device), None, plain)
     # Its code may change as well as its weights: what it makes of some images tells either.
-    seen = eye.look(train.inputs[:16]).features
+    seen = eye.look(images[:16]).features
     return f"{type(network).__name__}-{digest(seen.half())[:6]}", eye
 
 
 def _real(
-    name: str, look: Callable[[Tensor], Seen], split: Split, limit: int, device: torch.device
+    name: str,
+    look: Callable[[Tensor], Seen],
+    split: Split,
+    info: DataInfo,
+    limit: int,
+    device: torch.device,
 ) -> RealImages:
     """What the network of that name sees in real images: kept, or looked at now."""
     chosen, indices = _shuffled(split, limit)
+    images = chosen.columns[info.inputs[0]]
 
     def make() -> dict[str, Tensor]:
-        seen = look(chosen.inputs)
+        seen = look(images)
         tensors = {"features": seen.features.cpu()}
         if seen.probabilities is not None:
             tensors["probabilities"] = seen.probabilities.cpu()
         return tensors
 
-    stored = kept(f"features-{digest(name, chosen.inputs)}", make)
+    stored = kept(f"features-{digest(name, images)}", make)
     # Features go to where distances are computed; probabilities are only counted.
     seen = Seen(stored["features"].to(device), stored.get("probabilities"))
-    targets = chosen.targets
-    classes = None if targets is None or targets.is_floating_point() else targets
+    classes = chosen.columns[info.targets[0]] if info.target == "classes" else None
     return RealImages(seen, classes, indices)
 
 
-def _shuffled(split: Split, limit: int) -> tuple[Split, Tensor]:
+def _shuffled(split: Split, limit: int) -> tuple[Arrays, Tensor]:
     """At most `limit` examples in an order that says nothing, always the same, and their places."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:limit]
-    targets = None if split.targets is None else split.targets[order]
-    return Split(split.inputs[order], targets), order
+    return Arrays(split.take(order)), order

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.batches import Batches, Normalisation
-from trainwright.data.dataset import DataInfo, Split
-from trainwright.data.images.augment import make_augment
+from trainwright.data.batches import Batches
+from trainwright.data.columns import Classes, Image, Scaling
+from trainwright.data.dataset import TARGETS, Arrays, DataInfo
+from trainwright.data.images.augment import augment_for
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
 from trainwright.engine.hook import Hook
@@ -49,12 +50,10 @@ class Recipe:
 class Eye:
     """A network that sees features, and class probabilities where it has learned classes."""
 
-    def __init__(
-        self, features: nn.Module, classes: nn.Module | None, normalisation: Normalisation
-    ) -> None:
+    def __init__(self, features: nn.Module, classes: nn.Module | None, scaling: Scaling) -> None:
         self.features = features.eval()
         self.classes = None if classes is None else classes.eval()
-        self._normalisation = normalisation
+        self._scaling = scaling
 
     @torch.no_grad()
     def look(self, images: Tensor) -> Seen:
@@ -67,7 +66,7 @@ class Eye:
             return self._look(images, device)
 
     def _look(self, images: Tensor, device: torch.device) -> Seen:
-        scale, shift = self._normalisation.tensors(4, device)
+        scale, shift = self._scaling.tensors(4, device)
         features, probabilities = [], []
         for start in range(0, len(images), LOOK_BATCH):
             batch = images[start : start + LOOK_BATCH]
@@ -85,7 +84,7 @@ class Eye:
 
 def train_network(
     task: Classifier,
-    train: Split,
+    train: Arrays,
     info: DataInfo,
     recipe: Recipe,
     device: torch.device,
@@ -97,7 +96,7 @@ def train_network(
     not on the run that happens to need it first.
     """
     if not learns_classes(info):
-        train = turned(train.inputs)
+        train = turned(train, info)
     with _one_thread(device):
         placement = Placement(device, "fp32", torch.channels_last, 1)
         task.to(device, memory_format=placement.memory_format)  # type: ignore[call-overload]
@@ -114,16 +113,12 @@ def train_network(
         )
         batches = Batches(
             train,
-            task.normalisation,
+            task.columns,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             device=device,
             memory_format=placement.memory_format,
-            augment=make_augment(
-                {"shift": recipe.shift},
-                input_shape=info.input_shape,
-                fill=torch.tensor(task.normalisation.shift),
-            ),
+            augment=augment_for({"shift": recipe.shift}, task.columns, torch.device("cpu")),
         )
         settings = TrainerSettings(epochs=None, steps=recipe.steps, batch_size=recipe.batch_size)
         fit(state, batches, [_Advance(advance)], settings)
@@ -138,7 +133,7 @@ def make_task(info: DataInfo, recipe: Recipe) -> Classifier:
     """The network before training, drawn by the recipe's seed, and what it has to learn."""
     if not learns_classes(info):
         turns = tuple(str(90 * quarter) for quarter in quarters(info.input_shape))
-        info = replace(info, target="classes", class_names=turns)
+        info = replace(info.with_column(TARGETS, Classes(turns)), targets=(TARGETS,))
     torch.manual_seed(derive_seed(recipe.seed, "initialisation"))
     network = CNN(
         input_shape=info.input_shape,
@@ -155,7 +150,9 @@ def eye_of(task: Classifier, *, knows_classes: bool) -> Eye:
     network = task.model
     assert isinstance(network, CNN)
     features = nn.Sequential(network.features, network.head[:-1])
-    return Eye(features, network.head[-1] if knows_classes else None, task.normalisation)
+    image = task.columns[task.inputs[0]]
+    assert isinstance(image, Image)
+    return Eye(features, network.head[-1] if knows_classes else None, image.numbers)
 
 
 def quarters(input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -163,12 +160,14 @@ def quarters(input_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (0, 1, 2, 3) if input_shape[1] == input_shape[2] else (0, 2)
 
 
-def turned(images: Tensor) -> Split:
+def turned(split: Arrays, info: DataInfo) -> Arrays:
     """Every image in each of its turns, with the turn for a class, as many images as before."""
+    images = split.columns[info.inputs[0]]
     turns = quarters(tuple(images.shape[1:]))
     each = images[: max(1, len(images) // len(turns))]
     inputs = torch.cat([torch.rot90(each, quarter, (2, 3)) for quarter in turns])
-    return Split(inputs.contiguous(), torch.arange(len(turns)).repeat_interleave(len(each)))
+    classes = torch.arange(len(turns)).repeat_interleave(len(each))
+    return Arrays({info.inputs[0]: inputs.contiguous(), TARGETS: classes})
 
 
 class _Advance(Hook):

@@ -7,6 +7,7 @@ from trainwright.data.dataset import DataInfo, Dataset, fingerprint
 from trainwright.errors import DataError
 from trainwright.wording import printable
 
+FACTS = ("inputs", "input_shape", "target", "class_names", "feature_names", "vocabulary")
 # Files that come or go, or another seed of the split, draw all three splits anew.
 REDRAWN = "what it was trained on may be among the validation and test examples now"
 
@@ -17,11 +18,12 @@ def require_same_kind(metadata: Mapping[str, Any], info: DataInfo) -> None:
     A network knows classes and columns by their places alone: with others it would go on to learn
     and say the wrong names.
     """
-    then = metadata.get("data")
-    known = then if isinstance(then, dict) else {}
-    for fact in ("input_shape", "target", "class_names", "feature_names"):
-        before, now = (_plain(value) for value in (known.get(fact), getattr(info, fact)))
-        if fact in known and before != now:
+    if "data" not in metadata:
+        return
+    then = DataInfo.of_plain(metadata["data"])
+    for fact in FACTS:
+        before, now = (_plain(getattr(facts, fact)) for facts in (then, info))
+        if before != now:
             raise DataError(
                 f"data: {info.name} has other {fact.replace('_', ' ')} than this run was trained "
                 f"with: {_difference(before, now)}\n"

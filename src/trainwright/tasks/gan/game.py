@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from trainwright.tasks.gan.losses import RELATIVE_ALREADY, GANLoss
+from torch import Tensor
+
+from trainwright.tasks.gan.losses import (
+    RELATIVE_ALREADY,
+    GANLoss,
+    discriminator_loss,
+    generator_loss,
+    relativistic_loss,
+)
 
 # What came closest to MNIST of what was tried (docs/gan-recipes.md); the pair of the two is that
 # of Huang et al. 2024, "The GAN is dead; long live the GAN!" (arXiv:2501.05441).
@@ -25,6 +33,23 @@ class Game:
         often = f" in every {self.r1_every} steps" if self.r1_every > 1 else ""
         penalty = f", R1 penalty {self.r1:g}{often}" if self.r1 else ""
         return f"{self.loss} loss{pairs}{penalty}"
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """The discriminator's loss, from logits (B,)."""
+        if self.relativistic:
+            return relativistic_loss(self.loss, real_logits, fake_logits)
+        return discriminator_loss(self.loss, real_logits, fake_logits)
+
+    def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
+        """The generator's loss; real logits are needed where images are judged in pairs."""
+        if self.relativistic and real_logits is not None:
+            return relativistic_loss(self.loss, fake_logits, real_logits)
+        return generator_loss(self.loss, fake_logits)
+
+    def belief(self, logits: Tensor) -> Tensor:
+        """How real the discriminator holds images to be: D(x) of the paper, or a plain score."""
+        is_probability = self.loss == "non_saturating" and not self.relativistic
+        return (logits.detach().sigmoid() if is_probability else logits.detach()).mean()
 
 
 def settle_game(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainwright.nn.gan import GAN
 from trainwright.score.classes import in_proportion
@@ -90,24 +89,3 @@ def as_metrics(figures: dict[str, Figure]) -> dict[str, float]:
     """Each figure under its name, its standard error under `<name>_error`."""
     metrics = {name: figure.value for name, figure in figures.items()}
     return metrics | {f"{name}_error": figure.error for name, figure in figures.items()}
-
-
-def interpolated(model: GAN, num_steps: int, seed: int) -> Tensor:
-    """Images (rows * steps, C, H, W) in 0..1 on ways between two latents, a way a row.
-
-    A conditional GAN has a row for each of its first ten classes, others have eight. The ways are
-    great circles (White 2016, arXiv:1609.04468): on a straight line the latents would be shorter
-    in the middle than any that the generator has seen.
-    """
-    num_rows = min(model.num_classes, 10) if model.num_classes else 8
-    generator = generator_for(seed, "interpolation")
-    first, last = torch.randn(2, num_rows, 1, model.latent_dim, generator=generator)
-    angle = torch.acos(functional.cosine_similarity(first, last, dim=-1))[..., None]  # (R, 1, 1)
-    share = torch.linspace(0, 1, num_steps)[None, :, None]  # (1, S, 1)
-    latents = ((1 - share) * angle).sin() * first + (share * angle).sin() * last
-    latents = (latents / angle.sin()).flatten(0, 1)  # (R * S, Z)
-    device = next(model.generator.parameters()).device
-    classes = torch.arange(num_rows).repeat_interleave(num_steps) if model.num_classes else None
-    asked = None if classes is None else classes.to(device)
-    images: Tensor = model.generator(latents.to(device), asked)
-    return ((images.float() + 1) / 2).clamp(0, 1)

@@ -1,33 +1,31 @@
 """Generative adversarial networks: a discriminator and a generator that move in turn."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from trainwright.data.batches import Batch, Normalisation
-from trainwright.data.dataset import DataInfo
+from trainwright.data.columns import Column, Image
+from trainwright.data.dataset import Batch, DataInfo
 from trainwright.nn.gan import GAN
 from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
+from trainwright.tasks.gan.draw import draw, interpolate
+from trainwright.tasks.gan.ending import draw_gan, score_summary
 from trainwright.tasks.gan.game import settle_game
 from trainwright.tasks.gan.health import diagnose
-from trainwright.tasks.gan.losses import (
-    GANLoss,
-    discriminator_loss,
-    generator_loss,
-    gradient_penalty,
-    r1_penalty,
-    relativistic_loss,
-)
-from trainwright.tasks.gan.score import class_shares, score_metrics, shown_to
-from trainwright.tasks.gan.signs import class_diversity, diversity, separation
+from trainwright.tasks.gan.losses import GANLoss, gradient_penalty, r1_penalty
+from trainwright.tasks.gan.metrics import GANMetrics
+from trainwright.tasks.gan.portable import Sampler
+from trainwright.tasks.gan.score import shown_to
 from trainwright.tasks.gan.views import DiffAugment, View
 from trainwright.tasks.health import Health, Signs
-from trainwright.tasks.metrics import sliced_wasserstein
-from trainwright.tasks.task import Handed, Objective, Task
+from trainwright.tasks.metrics.metric import Answers, Metric
+from trainwright.tasks.show import Images, Samples
+from trainwright.tasks.task import Carry, Ending, Objective, Task
 
 MAX_CLASS_ROWS = 10
 
@@ -88,7 +86,8 @@ class GANTask(Task):
         self.game = settle_game(loss, relativistic, r1, r1_every)
         self.model = model
         self.class_names = info.class_names
-        self.normalisation = Normalisation.symmetric(info)
+        self.image, self.classes = info.inputs[0], next(iter(info.targets), "")
+        self.columns = _columns(info)
         self.critic_steps = critic_steps
         self.penalty_weight = penalty_weight
         self.top_k = top_k
@@ -100,11 +99,11 @@ class GANTask(Task):
         # The same latents at every look, so that progress shows; kept in the checkpoint.
         num_rows = min(info.num_classes, MAX_CLASS_ROWS) if model.num_classes else 8
         latents = torch.randn(
-            num_rows * self.showcase_columns,
+            num_rows * self._columns_shown,
             model.latent_dim,
             generator=generator_for(seed, "showcase"),
         )
-        classes = torch.arange(num_rows).repeat_interleave(self.showcase_columns)
+        classes = torch.arange(num_rows).repeat_interleave(self._columns_shown)
         self.register_buffer("fixed_latents", latents)
         self.register_buffer("fixed_classes", classes if model.num_classes else None)
 
@@ -135,35 +134,37 @@ class GANTask(Task):
     def _pays_r1(self, step: int) -> bool:
         return bool(self.game.r1) and step % self.game.r1_every == 0
 
-    def forward(
-        self, player: str, batch: Batch, handed: Handed
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the player's loss on real images (B, C, H, W) and as many fakes."""
-        classes = batch.targets if self.model.num_classes else None
+        classes = self._classes_of(batch)
         if player == "discriminator":
-            return self._discriminator_turn(batch.inputs, classes, handed)
-        return self._generator_turn(classes, handed)
+            return self._discriminator_turn(batch[self.image], classes, carry)
+        return self._generator_turn(classes, carry)
+
+    def _classes_of(self, batch: Batch) -> Tensor | None:
+        """The classes (B,), where the GAN knows them."""
+        return batch[self.classes] if self.model.num_classes else None
 
     def _discriminator_turn(
-        self, real: Tensor, classes: Tensor | None, handed: Handed
+        self, real: Tensor, classes: Tensor | None, carry: Carry
     ) -> tuple[Tensor, dict[str, Tensor]]:
         latents = torch.randn(len(real), self.model.latent_dim, device=real.device)
-        handed["fakes"] = self.model.generator(latents, classes)
-        progress = handed.get("progress", 0.0)
-        real = handed["real"] = self.view(real, progress)
-        fakes = self.view(handed["fakes"].detach().to(real.dtype), progress)
+        carry["fakes"] = self.model.generator(latents, classes)
+        progress = carry.get("progress", 0.0)
+        real = carry["real"] = self.view(real, progress)
+        fakes = self.view(carry["fakes"].detach().to(real.dtype), progress)
         # One pass for both halves; no layer of a discriminator mixes the examples of a batch.
         both = torch.cat([real, fakes])  # (2B, C, H, W)
         twice = None if classes is None else classes.repeat(2)
         logits, class_logits = self.model.discriminator.judge(both, twice)
         real_logits, fake_logits = logits.chunk(2)
-        loss = self._discriminator_loss(real_logits, fake_logits)
-        seen = {"real": self._belief(real_logits), "fake": self._belief(fake_logits)}
+        loss = self.game.discriminator_loss(real_logits, fake_logits)
+        seen = {"real": self.game.belief(real_logits), "fake": self.game.belief(fake_logits)}
         if self.game.loss == "wasserstein_gp":
             penalty = gradient_penalty(self.model.discriminator, real, fakes, classes)
             loss = loss + self.penalty_weight * penalty
             seen["penalty"] = penalty.detach()
-        if self._pays_r1(handed.get("step", 0)):
+        if self._pays_r1(carry.get("step", 0)):
             penalty = r1_penalty(self.model.discriminator, real, classes)
             loss = loss + self.game.r1_every * self.game.r1 / 2 * penalty
             seen["r1"] = penalty.detach()
@@ -173,16 +174,16 @@ class GANTask(Task):
         return loss, {"loss": loss.detach(), **seen}
 
     def _generator_turn(
-        self, classes: Tensor | None, handed: Handed
+        self, classes: Tensor | None, carry: Carry
     ) -> tuple[Tensor, dict[str, Tensor]]:
         # The generator stands as it stood in the discriminator's turn: its fakes are the same.
-        progress = handed.get("progress", 0.0)
-        fakes = self.view(handed["fakes"], progress)
+        progress = carry.get("progress", 0.0)
+        fakes = self.view(carry["fakes"], progress)
         logits, class_logits = self.model.discriminator.judge(fakes, classes)
         real_logits = None
         if self.game.relativistic:
             with torch.no_grad():
-                real_logits = self.model.discriminator(handed["real"], classes)
+                real_logits = self.model.discriminator(carry["real"], classes)
         if self.top_k < 1:
             share = 1 - (1 - self.top_k) * min(1.0, 2 * progress)
             kept = logits.detach().topk(max(1, round(share * len(logits)))).indices
@@ -190,42 +191,37 @@ class GANTask(Task):
             real_logits = None if real_logits is None else real_logits[kept]
             class_logits = None if class_logits is None else class_logits[kept]
             classes = None if classes is None else classes[kept]
-        loss = self._generator_loss(logits, real_logits)
+        loss = self.game.generator_loss(logits, real_logits)
         if class_logits is not None and classes is not None:
             loss = loss + self.auxiliary_weight * F.cross_entropy(class_logits, classes)
         return loss, {"loss": loss.detach()}
-
-    def _discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        if self.game.relativistic:
-            return relativistic_loss(self.game.loss, real_logits, fake_logits)
-        return discriminator_loss(self.game.loss, real_logits, fake_logits)
-
-    def _generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
-        if self.game.relativistic and real_logits is not None:
-            return relativistic_loss(self.game.loss, fake_logits, real_logits)
-        return generator_loss(self.game.loss, fake_logits)
-
-    def _belief(self, logits: Tensor) -> Tensor:
-        """How real the discriminator holds images to be: D(x) of the paper, or a plain score."""
-        is_probability = self.game.loss == "non_saturating" and not self.game.relativistic
-        return (logits.detach().sigmoid() if is_probability else logits.detach()).mean()
 
     def describe(self) -> str:
         """Which game is played."""
         return str(self.game)
 
-    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Real images, fakes of the same classes (each B, C, H, W), and the logits of both (B,)."""
-        classes = batch.targets if self.model.num_classes else None
-        latents = torch.randn(len(batch.inputs), self.model.latent_dim, device=batch.inputs.device)
+    def evaluate(self, batch: Batch) -> Answers:
+        """Fakes of the classes of the batch (B, C, H, W), and the logits of both (B,)."""
+        real, classes = batch[self.image], self._classes_of(batch)
+        latents = torch.randn(len(real), self.model.latent_dim, device=real.device)
         fakes = self.model.generator(latents, classes).float()
-        values = {} if classes is None else {"classes": classes}
-        return values | {
-            "real": batch.inputs,
+        return {
             "fake": fakes,
-            "real_logits": self.model.discriminator(batch.inputs, classes),
+            "real_logits": self.model.discriminator(real, classes),
             "fake_logits": self.model.discriminator(fakes, classes),
         }
+
+    def metrics(self) -> GANMetrics:
+        """Both losses, what the discriminator believes, and how far fakes are from real images."""
+        judged = {} if self.judge is None else shown_to(self.judge, self.model, self._seed)
+        return GANMetrics(
+            self.game,
+            self.image,
+            self.classes if self.model.num_classes else None,
+            self.class_names,
+            self.judge,
+            judged,
+        )
 
     @property
     def score_features(self) -> Literal["own"] | nn.Module | None:
@@ -238,52 +234,58 @@ class GANTask(Task):
         self.judge = judge
         self.objective = Objective("frechet", higher_is_better=False)
 
-    def generate(self) -> dict[str, Tensor]:
-        """As many images as the judge asks for, always of the same latents, and what it sees."""
-        return {} if self.judge is None else shown_to(self.judge, self.model, self._seed)
+    def generate(self, num: int, *, seed: int, classes: Sequence[int] = ()) -> Samples:
+        """`num` images; of these classes in turn, or of all, where it knows classes."""
+        return draw(self.model, num, seed=seed, classes=classes)
 
-    def score(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Both losses, what the discriminator believes, and what the judge says, if there is one.
+    def interpolate(
+        self, num: int, *, frames: int, seed: int, classes: Sequence[int] = ()
+    ) -> Samples:
+        """`num` strips of `frames` images from one latent to another."""
+        return interpolate(self.model, num, frames=frames, seed=seed, classes=classes)
 
-        Without a judge the sliced Wasserstein distance, between as many fakes as real images of
-        the split, as pixels, ranks the checkpoints of one run; the losses of a game do not.
-        """
-        real_logits, fake_logits = values["real_logits"], values["fake_logits"]
-        metrics = {
-            "discriminator/loss": float(self._discriminator_loss(real_logits, fake_logits)),
-            "generator/loss": float(self._generator_loss(fake_logits, real_logits)),
-            "discriminator/real": float(self._belief(real_logits)),
-            "discriminator/fake": float(self._belief(fake_logits)),
-            "sliced_wasserstein": sliced_wasserstein(
-                values["fake"], values["real"], generator=generator_for("sliced_wasserstein")
-            ),
-        }
-        return metrics if self.judge is None else metrics | score_metrics(self.judge, values)
+    @property
+    def generated_classes(self) -> tuple[str, ...]:
+        """The classes that can be asked for."""
+        return self.class_names if self.model.num_classes else ()
 
-    def vital_signs(self, values: dict[str, Tensor], scores: dict[str, float]) -> dict[str, float]:
-        """How well the discriminator tells the players apart, and how varied the samples are."""
-        fake, real = values["fake"], values["real"]
-        signs = {
-            "separation": separation(values["real_logits"], values["fake_logits"]),
-            "diversity": diversity(fake, real),
-        }
-        if "classes" in values:
-            varied = class_diversity(fake, real, values["classes"], self.class_names)
-            signs |= {f"diversity/{name}": value for name, value in varied.items()}
-        if self.judge is not None:
-            signs |= class_shares(self.judge, values, self.class_names)
-        return signs
+    def portable(self) -> Sampler:
+        """Latents in, images out."""
+        return Sampler(self.model)
+
+    def finish(self, ending: Ending) -> dict[str, Any]:
+        """The full score beside that of real test images, and the pictures that only a GAN has."""
+        metric = ending.metric
+        assert isinstance(metric, GANMetrics)
+        if ending.drawing is not None:
+            draw_gan(self.model, metric, ending, ending.drawing)
+        return self.details(metric, ending.metrics)
+
+    def details(self, metric: Metric, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """The judge's figures and their floors, as summary.json has them; nothing without one."""
+        if self.judge is None or not isinstance(metric, GANMetrics):
+            return {}
+        return {"score": score_summary(self.judge, metric.judged, metrics, self.class_names)}
 
     def diagnose(self, history: Sequence[Signs]) -> Health:
         """Healthy, or which player wins, whether samples grow alike, whether all is lost."""
         return diagnose(history, is_critic=self.game.loss == "wasserstein_gp")
 
-    def showcase(self) -> Tensor:
-        """Images of the fixed latents in [0, 1], a row a class where the GAN is conditional."""
+    def showcase(self) -> Images:
+        """Images of the fixed latents, a row a class where the GAN is conditional."""
         images: Tensor = self.model.generator(self.fixed_latents, self.fixed_classes)
-        return ((images.float() + 1) / 2).clamp(0, 1)
+        return Images(((images.float() + 1) / 2).clamp(0, 1), self._columns_shown)
 
     @property
-    def showcase_columns(self) -> int:
+    def _columns_shown(self) -> int:
         """Ten a row for class rows, eight where there are none."""
         return 10 if self.model.num_classes else 8
+
+
+def _columns(info: DataInfo) -> dict[str, Column]:
+    """Images from -1 to 1, the range of a generator's tanh; and classes, where there are any."""
+    image = info.input
+    if not isinstance(image, Image) or len(info.inputs) > 1:
+        raise ValueError(f"task=gan makes images, and {info.name} has other examples")
+    classes = {name: info.columns[name] for name in info.targets}
+    return {info.inputs[0]: replace(image, scaling="symmetric"), **classes}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, add_settings, open_run
-from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, text, whole
+from trainwright.cli.terminal.keys import Key, parse_keys, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import DiskError
 from trainwright.files import write_text
@@ -25,7 +25,7 @@ MOST_CONFUSED = 5
 SPLITS = ("test", "validation", "train")
 
 KEYS = (
-    Key("split", OneOf("test", "validation", "train"), "test", "test (default), validation, train"),
+    Key("split", text, "test", "test (default), validation, train, or a further one of the data"),
     Key("resamples", whole(0, 100_000), 1000, "how often examples are drawn anew (1000); 0: never"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
     TTA,

@@ -2,9 +2,10 @@
 
 import argparse
 import csv
+import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,10 @@ from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, whole
 from trainwright.cli.terminal.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
 from trainwright.runs.find import find_run
-from trainwright.wording import format_number, printable
+from trainwright.wording import printable
 
 if TYPE_CHECKING:
-    from trainwright.data.dataset import DataInfo
+    from trainwright.data.columns import Target
     from trainwright.inference.predict import Prediction
 
 IMAGES, TABLES = "PNG, JPEG or WebP images", "CSV files"
@@ -65,13 +66,14 @@ def execute(arguments: argparse.Namespace) -> int:
     values = parse_keys([word for word, of_key in words if of_key], KEYS)
     named = _named([word for word, of_key in words if not of_key])
     trained = open_run(find_run(arguments.run, arguments.root), values)
-    from trainwright.inference.predict import predict, require_files
+    from trainwright.inference.predict import predict, reads_files, require_files, targets_of
 
     require_files(trained)
-    files = list(_files(named, IMAGES if trained.info.is_image else TABLES))
+    of_files = reads_files(trained.info)
+    files = list(_files(named, IMAGES if of_files else TABLES))
     seen = _Seen()
     show = _print_csv if arguments.csv else _print_lines if arguments.jsonl else _print_table
-    show(seen.good(predict(trained, files)), trained.info, values["top"])
+    show(seen.good(predict(trained, files)), targets_of(trained), of_files, values["top"])
     sys.stdout.flush()
     if seen.bad and values["on_bad"] == "error":
         raise seen.error()
@@ -144,58 +146,44 @@ def _label(prediction: "Prediction") -> str:
     return str(prediction.path) + ("" if prediction.line is None else f":{prediction.line}")
 
 
-def _likeliest(
-    prediction: "Prediction", names: tuple[str, ...], top: int
-) -> list[tuple[str, float]]:
-    assert prediction.probabilities is not None
-    shares, indices = prediction.probabilities.topk(min(top, len(names)))
-    pairs = zip(shares.tolist(), indices.tolist(), strict=True)
-    return [(names[index], share) for share, index in pairs]
-
-
-def _print_table(found: Iterable["Prediction"], info: "DataInfo", top: int) -> None:
+def _print_table(
+    found: Iterable["Prediction"], targets: Mapping[str, "Target"], of_files: bool, top: int
+) -> None:
+    header = ["FILE" if of_files else "ROW"]
+    for name, target in targets.items():
+        header += target.headings(name)
     rows = []
     for prediction in found:
-        if prediction.value is not None:
-            rows.append([_label(prediction), format_number(prediction.value)])
-            continue
-        (best, share), *others = _likeliest(prediction, info.class_names, top)
-        rest = "  ".join(f"{name} {other:.3f}" for name, other in others)
-        rows.append([_label(prediction), best, f"{share:.3f}", rest])
-    first = "FILE" if info.is_image else "ROW"
-    if rows and len(rows[0]) == 2:
-        print("\n".join(text_table([first, "VALUE"], rows, right=["VALUE"])))
-    elif rows:
-        print("\n".join(text_table([first, "CLASS", "PROBABILITY", "NEXT"], rows)))
+        told = [t.line(prediction.answers[name], top) for name, t in targets.items()]
+        rows.append([_label(prediction), *itertools.chain(*told)])
+    if rows:
+        right = [heading for heading in header if heading == "VALUE"]
+        print("\n".join(text_table(header, rows, right=right)))
 
 
-def _print_csv(found: Iterable["Prediction"], info: "DataInfo", top: int) -> None:
+def _print_csv(
+    found: Iterable["Prediction"], targets: Mapping[str, "Target"], of_files: bool, top: int
+) -> None:
     """All probabilities, whatever `top` is: columns must not depend on the row."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    names = info.class_names
-    told = ["class", "probability", *names] if names else ["value"]
-    writer.writerow(["file", *([] if info.is_image else ["line"]), *told])
+    told = [
+        heading if len(targets) == 1 else f"{name} {heading}"
+        for name, target in targets.items()
+        for heading in target.csv_header()
+    ]
+    writer.writerow(["file", *([] if of_files else ["line"]), *told])
     for prediction in found:
+        cells = [c for name, t in targets.items() for c in t.csv_cells(prediction.answers[name])]
         where: list[Any] = [shown(str(prediction.path))]
-        where += [] if info.is_image else [prediction.line]
-        if prediction.probabilities is None:
-            writer.writerow([*where, prediction.value])
-        else:
-            [(best, share)] = _likeliest(prediction, names, 1)
-            shares = (f"{p:.6g}" for p in prediction.probabilities.tolist())
-            writer.writerow([*where, best, f"{share:.6g}", *shares])
+        writer.writerow([*where, *([] if of_files else [prediction.line]), *cells])
 
 
-def _print_lines(found: Iterable["Prediction"], info: "DataInfo", top: int) -> None:
-    names = info.class_names
+def _print_lines(
+    found: Iterable["Prediction"], targets: Mapping[str, "Target"], of_files: bool, top: int
+) -> None:
     for prediction in found:
         row: dict[str, Any] = {"file": str(prediction.path)}
         if prediction.line is not None:
             row["line"] = prediction.line
-        if prediction.value is not None:
-            row["value"] = prediction.value
-        else:
-            likeliest = _likeliest(prediction, names, top)
-            row |= {"class": likeliest[0][0], "probability": round(likeliest[0][1], 6)}
-            row["top"] = {name: round(share, 6) for name, share in likeliest}
-        print(json.dumps(row))
+        told = {n: target.told(prediction.answers[n], top) for n, target in targets.items()}
+        print(json.dumps(row | (next(iter(told.values())) if len(told) == 1 else told)))

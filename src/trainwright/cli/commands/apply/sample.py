@@ -13,8 +13,8 @@ from trainwright.runs.find import find_run
 from trainwright.runs.record import Record
 
 if TYPE_CHECKING:
-    from trainwright.inference.generate import Samples
     from trainwright.inference.trained import Trained
+    from trainwright.tasks.show import Samples
 
 MOST_IN_A_GRID = 10_000
 OTHER_PICTURES = {".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".mp4"}
@@ -104,24 +104,21 @@ def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
     trained = open_run(record, values)
     from trainwright.inference.generate import (
         class_indices,
-        columns_of,
         draw,
-        generator_of,
         interpolate,
+        require_generator,
     )
 
-    generator_of(trained)
+    require_generator(trained)
     classes = class_indices(values["class"], trained) if values["class"] else []
     if strips:
         frames = values["interpolate"]
         samples = interpolate(trained, num, frames=frames, seed=values["seed"], classes=classes)
-        columns = frames
     else:
         samples = draw(trained, num, seed=values["seed"], classes=classes)
-        columns = columns_of(trained, num, classes)
     stem = _stem(trained, num, values)
     try:
-        return _write(samples, place, stem, values["format"], columns)
+        return _write(samples, place, stem, values["format"])
     except OSError as error:
         raise DiskError(f"could not write to {place.path}\n  {error.strerror or error}") from error
 
@@ -137,15 +134,13 @@ def _stem(trained: "Trained", num: int, values: dict[str, Any]) -> str:
     return "-".join(parts)
 
 
-def _write(
-    samples: "Samples", place: "_Place", stem: str, formats: tuple[str, ...], columns: int
-) -> list[Path]:
+def _write(samples: "Samples", place: "_Place", stem: str, formats: tuple[str, ...]) -> list[Path]:
     from trainwright.report.plots.grid import image_grid, save_image, tiles
 
     written = []
     if "png" in formats:
         written.append(place.file(f"{stem}.png"))
-        save_image(image_grid(samples.images, columns=columns), written[-1])
+        save_image(image_grid(samples.images, columns=samples.columns), written[-1])
     if "npy" in formats:
         written.append(place.file(f"{stem}.npy"))
         _save_array(written[-1], samples.images.numpy())

@@ -16,13 +16,12 @@ class Bin(NamedTuple):
     accuracy: float  # 0 where there are none
 
 
-def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -> list[Bin]:
-    """Sort examples into bins of equal width by the probability of their likeliest class.
+def reliability(confidence: Tensor, correct: Tensor, *, num_bins: int = 15) -> list[Bin]:
+    """Sort examples into bins of equal width by how sure the classifier is of its answer.
 
-    `probabilities` is (N, C), rows summing to 1; `targets` is (N,) int64.
+    `confidence` (N,) is the probability of the likeliest class, `correct` (N,) whether that is it.
     """
-    confidence, predicted = probabilities.cpu().double().max(dim=1)  # (N,), (N,)
-    correct = (predicted == targets.cpu()).double()
+    confidence, correct = confidence.cpu().double(), correct.cpu().double()
     edges = torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)
     # Of a value on an edge the bin below has it; rounding may make a probability a hair over 1.
     place = (torch.bucketize(confidence, edges) - 1).clamp(0, num_bins - 1)
@@ -44,11 +43,10 @@ def expected_calibration_error(bins: list[Bin]) -> float:
     return sum(b.num_examples * abs(b.confidence - b.accuracy) for b in bins) / max(total, 1)
 
 
-def brier_score(probabilities: Tensor, targets: Tensor) -> float:
-    """The mean squared distance from the probabilities (N, C) to the truth; 0 to 2.
+def brier_scores(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """The squared distance (N,) from probabilities (N, C) to the truth (N,); 0 to 2.
 
     Brier 1950, "Verification of forecasts expressed in terms of probability".
     """
-    exact = probabilities.cpu().double()
-    truth = torch.nn.functional.one_hot(targets.cpu(), exact.shape[1]).double()
-    return float((exact - truth).square().sum(dim=1).mean())
+    truth = torch.nn.functional.one_hot(targets, probabilities.shape[1]).to(probabilities.dtype)
+    return (probabilities - truth).square().sum(dim=1)

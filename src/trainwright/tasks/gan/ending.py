@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainwright.data.dataset import Dataset
-from trainwright.hooks.log import read_rows
+from trainwright.data.dataset import Dataset, all_of
+from trainwright.nn.gan import GAN
 from trainwright.report.plots.drawing import Drawing
 from trainwright.report.plots.grid import image_grid, neighbour_grid, save_image
-from trainwright.run.assemble.assemble import Assembly
-from trainwright.runs.folder import RunFolder
 from trainwright.score.judge import MAX_COMPARED, Judge, Seen
 from trainwright.score.neighbours import squared_distances
-from trainwright.tasks.gan.score import interpolated, seen_in
-from trainwright.tasks.gan.task import GANTask
+from trainwright.tasks.gan.draw import interpolate
+from trainwright.tasks.gan.metrics import GANMetrics
+from trainwright.tasks.gan.score import seen_in
+from trainwright.tasks.task import Ending
 
 INTERPOLATION_STEPS = 10
 NUM_NEIGHBOURS = 5
@@ -24,17 +24,17 @@ NUM_SHOWN = 5  # samples beside their neighbours: so many as they come, and so m
 
 def score_summary(
     judge: Judge,
-    values: Mapping[str, Tensor],
+    judged: Mapping[str, Tensor],
     metrics: Mapping[str, float],
     class_names: tuple[str, ...],
 ) -> dict[str, Any]:
-    """The judge's figures of the samples among a task's values and their floors, as plain types.
+    """The judge's figures of what was shown to it and their floors, as plain types.
 
-    `metrics` are those of `task.score(values)`, the figures among them. Where there are fewer real
+    `metrics` has the figures by name. Where there are fewer real
     images than samples, `at_floor_samples` has what can be compared with the floor. For a
     conditional GAN `per_class` has the score of each class.
     """
-    seen, asked = seen_in(dict(values))
+    seen, asked = seen_in(dict(judged))
     summary: dict[str, Any] = {
         "features": judge.name,
         "num_samples": len(seen.features),
@@ -61,39 +61,42 @@ def score_summary(
     return summary
 
 
-def draw_gan(
-    assembly: Assembly, folder: RunFolder, values: Mapping[str, Tensor], drawing: Drawing
-) -> None:
+def draw_gan(model: GAN, metric: GANMetrics, ending: Ending, drawing: Drawing) -> None:
     """Write the pictures that only a GAN has. Raises OSError."""
-    task = assembly.state.evaluated_task
-    assert isinstance(task, GANTask)
-    logits = (values[f"{which}_logits"].float().tolist() for which in ("real", "fake"))
-    drawing.plot("plot_logits", *logits, str(folder.plots / "discriminator.png"))
-    task.eval()
-    with torch.no_grad(), assembly.state.placement.autocast():
-        images = interpolated(task.model, INTERPOLATION_STEPS, assembly.state.seed)
-    grid = image_grid(images.cpu(), columns=INTERPOLATION_STEPS)
-    save_image(grid, folder.plots / "interpolation.png")
+    logits = (metric.values[f"{which}_logits"].float().tolist() for which in ("real", "fake"))
+    drawing.plot("plot_logits", *logits, str(ending.plots / "discriminator.png"))
+    num_rows = min(model.num_classes, 10) or 8
+    strips = interpolate(
+        model,
+        num_rows,
+        frames=INTERPOLATION_STEPS,
+        seed=ending.seed,
+        classes=range(num_rows) if model.num_classes else (),
+        purpose="interpolation",
+    )
+    save_image(
+        image_grid(strips.images, columns=strips.columns), ending.plots / "interpolation.png"
+    )
     # The curves are of validation images, and so is their floor; the task's own judge has moved on.
-    judge = assembly.judge
+    judge = ending.judge
     if judge is None:
         return
     floors = {name: (figure.value, figure.error) for name, figure in judge.floor.items()}
     drawing.plot(
         "plot_scores",
-        read_rows(folder.metrics),
+        ending.rows,
         floors,
-        str(folder.plots / "scores.png"),
+        str(ending.plots / "scores.png"),
         num_samples=judge.num_samples,
         num_real=judge.num_floor,
     )
-    picture = _neighbours(judge, assembly.dataset, values)
-    save_image(picture, folder.plots / "neighbours.png")
+    picture = _neighbours(judge, ending.dataset, metric.judged)
+    save_image(picture, ending.plots / "neighbours.png")
 
 
-def _neighbours(judge: Judge, dataset: Dataset, values: Mapping[str, Tensor]) -> Any:
+def _neighbours(judge: Judge, dataset: Dataset, judged: Mapping[str, Tensor]) -> Any:
     """Some samples as they come, then those that are nearest to a training image of a thousand."""
-    features = values["sample_features"][:MAX_COMPARED]
+    features = judged["sample_features"][:MAX_COMPARED]
     found = [
         block.topk(NUM_NEIGHBOURS, dim=1, largest=False)
         for _, block in squared_distances(features, judge.reference.seen.features)
@@ -103,8 +106,9 @@ def _neighbours(judge: Judge, dataset: Dataset, values: Mapping[str, Tensor]) ->
     suspects = distances.argsort()[:NUM_SHOWN]
     shown = torch.cat([torch.arange(NUM_SHOWN, device=suspects.device), suspects])
     order = judge.reference.indices[indices[shown].cpu()]  # (n, K) into the training split
-    neighbours = dataset.train.inputs[order]  # (n, K, C, H, W)
-    return neighbour_grid(values["samples"][shown].cpu(), neighbours)
+    images = all_of(dataset.train, dataset.info.inputs[0], order.flatten())
+    neighbours = images.view(*order.shape, *images.shape[1:])  # (n, K, C, H, W)
+    return neighbour_grid(judged["samples"][shown].cpu(), neighbours)
 
 
 def _per_class(

@@ -5,6 +5,8 @@ mean of those of its batches. They return Python floats, so they wait for the de
 when evaluating, not in the training loop.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -27,23 +29,69 @@ def classification_metrics(
             f"{tuple(loss.shape)}, {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
     _require_examples(len(targets))
-    num_classes = logits.shape[1]
-    predicted = logits.argmax(dim=1)  # (N,)
-    metrics = {
-        "loss": loss.detach().cpu().double().mean().item(),
-        "accuracy": (predicted == targets).cpu().double().mean().item(),
-    }
-    if num_classes > top_k:
+    hits = {}
+    if logits.shape[1] > top_k:
         best = logits.topk(top_k, dim=1).indices  # (N, top_k)
-        hit = (best == targets[:, None]).any(dim=1)  # (N,)
-        metrics[f"top{top_k}_accuracy"] = hit.cpu().double().mean().item()
+        hits[f"top{top_k}_accuracy"] = (best == targets[:, None]).any(dim=1)  # (N,)
+    predicted = logits.argmax(dim=1)  # (N,)
+    return metrics_of_predictions(loss, predicted, targets, num_classes=logits.shape[1], hits=hits)
 
+
+def metrics_of_predictions(
+    loss: Tensor,
+    predicted: Tensor,
+    targets: Tensor,
+    *,
+    num_classes: int,
+    hits: Mapping[str, Tensor],
+) -> dict[str, float]:
+    """The same from what was predicted (N,); `hits`: other shares of right answers, (N,) bool."""
+    metrics = {"loss": loss.detach().cpu().double().mean().item()}
+    for name, hit in {"accuracy": predicted == targets, **hits}.items():
+        metrics[name] = hit.cpu().double().mean().item()
     confusion = confusion_matrix(predicted, targets, num_classes)
     occurs = (confusion.sum(dim=0) + confusion.sum(dim=1) > 0).tolist()
     for name, values in per_class_metrics(confusion).items():
         if name != "support":
             metrics[name] = sum(values) / sum(occurs)  # a class that never occurs adds 0
     return metrics
+
+
+def label_metrics(loss: Tensor, probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """Of any number of classes at once: loss, shares of right answers, F1, average precision.
+
+    `loss` is (N,), `probabilities` and `labels` (N, C), a class taken from 1/2 on. `accuracy` is
+    the share of examples of which every label is right, `label_accuracy` that of single labels.
+    `f1_micro` counts all labels alike and `f1` is the mean over the classes, 0/0 being 0.
+    `average_precision` is the mean over the classes that occur (scikit-learn's definition).
+    """
+    truth, taken = labels.cpu().bool(), probabilities.cpu() >= 0.5
+    right = truth == taken
+    both = (truth & taken).sum(dim=0).double()  # (C,)
+    either = truth.sum(dim=0).double() + taken.sum(dim=0).double()
+    return {
+        "loss": loss.cpu().double().mean().item(),
+        "accuracy": right.all(dim=1).double().mean().item(),
+        "label_accuracy": right.double().mean().item(),
+        "f1": float(_ratio(2 * both, either).mean()),
+        "f1_micro": float(_ratio(2 * both.sum(), either.sum())),
+        "average_precision": _average_precision(probabilities.cpu().double(), truth),
+    }
+
+
+def _average_precision(scores: Tensor, truth: Tensor) -> float:
+    """The mean over classes of sum (recall step x precision); equal scores make one step."""
+    found = []
+    for score, true in zip(scores.T, truth.T, strict=True):
+        if not true.any():
+            continue
+        order = score.argsort(descending=True, stable=True)
+        hits = true[order].double().cumsum(0)
+        last = torch.cat([score[order].diff() != 0, torch.tensor([True])])  # of equal scores
+        ranks = torch.arange(1, len(score) + 1, dtype=torch.float64)
+        recall = torch.cat([torch.zeros(1, dtype=torch.float64), hits[last] / hits[-1]])
+        found.append(float((recall.diff() * hits[last] / ranks[last]).sum()))
+    return sum(found) / len(found) if found else 0.0
 
 
 def confusion_matrix(predicted: Tensor, targets: Tensor, num_classes: int) -> Tensor:

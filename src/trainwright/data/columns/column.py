@@ -1,0 +1,128 @@
+"""The contract of a column, and what several kinds share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwright.wording import nearest, printable
+
+Prepare = Callable[[Tensor], Tensor]
+MOST_FLOAT = 3e38  # beyond it float32 has no number
+
+
+class BadInputError(Exception):
+    """Why a person's input is none of this column; the message is half a line."""
+
+
+class Scaling(NamedTuple):
+    """What a network sees of stored numbers: `stored * scale + shift`, a number each a channel."""
+
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+
+    def tensors(self, num_dims: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Scale and shift, shaped to broadcast over a batch of `num_dims` dimensions."""
+        shape = (1, -1) + (1,) * (num_dims - 2)  # (1, C, 1, 1) for images, (1, F) for tables
+        scale = torch.tensor(self.scale, device=device).reshape(shape)
+        shift = torch.tensor(self.shift, device=device).reshape(shape)
+        return scale, shift
+
+    def prepare(self, shape: tuple[int, ...], device: torch.device) -> Prepare:
+        """A function of stored examples (B, *shape) of any type, to float32."""
+        # As large as an example: what is broadcast within one is walked through number by number,
+        # which takes three times as long.
+        scale, shift = (
+            tensor.expand(1, *shape).contiguous() for tensor in self.tensors(len(shape) + 1, device)
+        )
+
+        def scaled(stored: Tensor) -> Tensor:
+            values = stored.to(scale.dtype, copy=True)
+            return torch.addcmul(shift, values, scale, out=values)
+
+        return scaled
+
+
+class Column(ABC):
+    """The spec of one column. A kind is a frozen dataclass of plain values."""
+
+    kind: ClassVar[str]
+    read_from: ClassVar[Literal["file", "cells"]] = "cells"  # where a person's input comes from
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example of it, as a network sees it."""
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a network puts out that predicts this column."""
+        raise ValueError(f"a column of {self.kind} is no target")
+
+    @property
+    def num_options(self) -> int:
+        """Below which all whole numbers are that may be stored, where such are stored."""
+        return 2
+
+    def fitted(self, name: str, read: Callable[[], Tensor]) -> Self:
+        """With what is to be known of the training examples, such as mean and deviation.
+
+        `read` gives them as stored, (N, ...); `name` is for messages. Raises DataError for what no
+        network can learn from.
+        """
+        return self
+
+    def is_like(self, other: "Column") -> bool:
+        """Whether a network that has learned the other can be given this one, normalised alike."""
+        return False
+
+    def normalised_as(self, other: "Column") -> Self:
+        """With the mean and deviation of one that `is_like` it."""
+        return replace(self, mean=other.mean, std=other.std)  # type: ignore[attr-defined, type-var]
+
+    def preparation(self, device: torch.device) -> Prepare:
+        """What makes of stored examples (B, ...) on the device what a network sees."""
+        return lambda stored: stored
+
+    def cell_names(self, name: str) -> tuple[str, ...]:
+        """The cells of a table's row that it is read from; `name` is its own."""
+        return (name,)
+
+    def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
+        """An example as stored, from the text of its cells; paths in it begin in `folder`.
+
+        Raises BadInputError.
+        """
+        raise BadInputError(f"{self.kind} cannot be read from text")
+
+    @abstractmethod
+    def text(self, value: Tensor) -> str:
+        """One stored example for a line of a table."""
+
+    def plain(self) -> dict[str, Any]:
+        """What a checkpoint remembers, as plain JSON types; `column_of` makes it of that."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+
+def number_in(cell: str, name: str) -> float:
+    """The number in the cell of that name. Raises BadInputError where float32 has none such."""
+    try:
+        value = float(cell)
+    except ValueError:
+        value = np.nan
+    if not abs(value) < MOST_FLOAT:
+        raise BadInputError(f"{printable(name)} is {printable(cell)[:40]!r}")
+    return value
+
+
+def place_of(text: str, options: Sequence[str], name: str) -> int:
+    """The number of an option. Raises BadInputError for one that was never seen."""
+    if text not in options:
+        known = nearest(text, options)
+        raise BadInputError(f"{printable(name)} is {printable(text)[:40]!r}, which is new{known}")
+    return options.index(text)

@@ -1,0 +1,64 @@
+"""A column from what a checkpoint remembers of it, which may come from anyone."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from trainwright.data.columns.column import MOST_FLOAT, Column
+from trainwright.data.columns.inputs import Categories, Image, Numbers, Tokens
+from trainwright.data.columns.targets import Classes, Labels, Values
+from trainwright.wording import printable
+
+MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
+
+_KINDS: Mapping[str, type[Column]] = {
+    column.kind: column for column in (Image, Numbers, Categories, Tokens, Classes, Labels, Values)
+}
+
+
+def column_of(plain: Any) -> Column:
+    """The column that `Column.plain` has written. Raises ValueError for what it never writes."""
+    kind = plain.get("kind") if isinstance(plain, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError(f"{printable(str(kind))[:40]} is no kind of column")
+    known = {field.name for field in fields(_KINDS[kind])}  # type: ignore[arg-type]
+    values = {name: _checked(name, value) for name, value in plain.items() if name in known}
+    column = _KINDS[kind](**values)
+    if isinstance(column, Image | Numbers | Values) and len(column.mean) != len(column.std):
+        raise ValueError("there are not as many deviations as means")
+    if isinstance(column, Image) and len(column.mean) != column.size[0]:
+        raise ValueError("there are not as many means as channels")
+    return column
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A field of a column from JSON; lists become tuples. Raises ValueError."""
+    if name in ("scaling", "fit"):
+        is_right = value in ("standard", "symmetric", "unit", "crop", "pad", "stretch")
+    elif name == "length":
+        is_right = _is_size(value)
+    elif not isinstance(value, list):
+        is_right = False
+    elif name == "size":
+        is_right = len(value) == 3 and all(map(_is_size, value))
+    elif name in ("mean", "std"):
+        is_right = all(map(_is_finite, value)) and (name == "mean" or all(v > 0 for v in value))
+    elif name == "options":
+        is_right = all(isinstance(v, list) and all(isinstance(w, str) for w in v) for v in value)
+    else:
+        is_right = all(isinstance(v, str) for v in value)
+    if not is_right:
+        raise ValueError(f"its {name} is of a wrong kind")
+    return _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MOST_NUMBERS
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < MOST_FLOAT

@@ -1,0 +1,74 @@
+"""What tasks have in common that are one network for one target."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from trainwright.data.dataset import Batch, DataInfo
+from trainwright.nn.gan import GAN
+from trainwright.tasks.ports import Port, Predictor
+from trainwright.tasks.task import Task
+
+# Which task learns what kind of target.
+TASKS = {
+    "classes": "use task=classifier",
+    "values": "use task=regression",
+    "labels": "use task=multilabel",
+    "none": "use model=gan",
+}
+
+
+class OneNetwork(Task):
+    """Learns one target by one network, which is given one input, or several by name."""
+
+    learns: ClassVar[str]  # the kind of target
+
+    def __init__(self, model: nn.Module, info: DataInfo) -> None:
+        super().__init__()
+        named = f"task={type(self).__name__.lower()}"
+        if info.target != self.learns:
+            hint = TASKS.get(info.target, "a task of your own learns these")
+            raise ValueError(
+                f"{named} needs {self.learns} to learn, and {info.name} has {info.target}; {hint}"
+            )
+        if isinstance(model, GAN):
+            raise ValueError(f"{named} needs a model with one player, not two: use task=gan")
+        self.model = model
+        self.inputs = info.inputs
+        (self.target,) = info.targets
+        self.columns = {name: info.columns[name] for name in (*info.inputs, *info.targets)}
+        self._num_outputs = info.num_outputs
+
+    @property
+    def players(self) -> Mapping[str, nn.Module]:
+        """The one network."""
+        return {"model": self.model}
+
+    @property
+    def checked_network(self) -> tuple[nn.Module, int, tuple[str, ...]]:
+        """It answers with a number a class, or a number a value."""
+        return self.model, self._num_outputs, self.inputs
+
+    def answer(self, batch: Batch) -> Tensor:
+        """What the network says of a batch, (B, outputs) float32.
+
+        It is given its one input; of several each by its name.
+        """
+        if len(self.inputs) == 1:
+            outputs: Tensor = self.model(batch[self.inputs[0]])
+        else:
+            outputs = self.model(**{name: batch[name] for name in self.inputs})
+        return outputs.float()
+
+    def predictor(
+        self,
+        output: Port,
+        *,
+        does: str,
+        answer: Callable[[Batch], Tensor],
+        facts: Mapping[str, Any] | None = None,
+    ) -> Predictor:
+        """The network for other programs, with raw inputs."""
+        inputs = {name: self.columns[name] for name in self.inputs}
+        return Predictor(self.model, inputs, output, does=does, answer=answer, facts=facts or {})
