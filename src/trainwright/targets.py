@@ -34,6 +34,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.resnet.ResNet",
         "trainwright.tasks.classifier.Classifier",
         "trainwright.tasks.gan.task.GANTask",
+        "trainwright.tasks.multilabel.MultiLabel",
         "trainwright.tasks.regression.Regression",
     }
 )

@@ -39,7 +39,9 @@ def both(composed, photographs):
     )  # fmt: skip
     ours = assemble(config, dataset=photographs)
     split = photographs.train
-    theirs = Airbench(split.columns["inputs"], split.columns["targets"], batch_size=BATCH, widths=WIDTHS)
+    theirs = Airbench(
+        split.columns["inputs"], split.columns["targets"], batch_size=BATCH, widths=WIDTHS
+    )
     theirs.dtype = torch.float32
     with torch.no_grad():
         for mine, other, scale in pairs(ours.state.task.model, theirs.net):

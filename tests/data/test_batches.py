@@ -6,14 +6,19 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from trainwright.data.batches import Batches
-from trainwright.data.dataset import DataInfo
+from trainwright.data.columns import Classes, Image, Numbers
 from trainwright.data.images.augment import make_augment
 from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.data.sources.tabular import load_tabular
 from trainwright.data.splits import make_dataset, split_indices, split_of
 
 CPU = torch.device("cpu")
-AS_IS = Normalisation(scale=(1.0,), shift=(0.0,))
+AS_IS = {"inputs": Numbers((0.0,), (1.0,)), "targets": Classes()}
+
+
+def as_is(*size):
+    """Images of this size (C, H, W) whose pixels stay what they are."""
+    return {"inputs": Image(size, (0.0,) * size[0], (1 / 255,) * size[0]), "targets": Classes()}
 
 
 def numbered(num_examples, **options):
@@ -45,7 +50,7 @@ def test_every_pass_holds_every_example_once_in_batches_of_one_size(num_examples
 def test_inputs_and_targets_stay_together():
     batches = numbered(50)
     for step in range(20):
-        inputs, targets = batches.at(step)
+        inputs, targets = batches.at(step).values()
         assert inputs[:, 0].long().equal(targets)
 
 
@@ -54,9 +59,8 @@ def test_a_batch_is_a_function_of_seed_and_step_in_whatever_order_it_is_asked():
     augment = make_augment({"shift": 2, "rotate": 10}, input_shape=(1, 8, 8))
 
     def fresh():
-        normalisation = Normalisation.standard(dataset.info)
         options = {"batch_size": 32, "seed": 5, "device": CPU, "augment": augment}
-        return Batches(dataset.train, normalisation, **options)
+        return Batches(dataset.train, dataset.info.columns, **options)
 
     forwards = fresh()
     expected = {step: forwards.at(step) for step in range(15)}
@@ -64,9 +68,9 @@ def test_a_batch_is_a_function_of_seed_and_step_in_whatever_order_it_is_asked():
     for step in random.Random(0).sample(range(15), 15):
         torch.rand(3)  # what others draw must not matter
         batch = shuffled.at(step)
-        assert torch.equal(batch["inputs"], expected[step].inputs)
-        assert torch.equal(batch["targets"], expected[step].targets)
-    assert torch.equal(fresh().at(11)["inputs"], expected[11].inputs)
+        assert torch.equal(batch["inputs"], expected[step]["inputs"])
+        assert torch.equal(batch["targets"], expected[step]["targets"])
+    assert torch.equal(fresh().at(11)["inputs"], expected[11]["inputs"])
 
 
 def test_augmentation_is_drawn_anew_for_every_step_and_seed():
@@ -75,7 +79,7 @@ def test_augmentation_is_drawn_anew_for_every_step_and_seed():
     split = split_of(image.repeat(16, 1, 1, 1), None)
     augment = make_augment({"shift": 3}, input_shape=(1, 8, 8))
     streams = [
-        Batches(split, AS_IS, batch_size=16, seed=seed, device=CPU, augment=augment)
+        Batches(split, as_is(1, 8, 8), batch_size=16, seed=seed, device=CPU, augment=augment)
         for seed in (0, 1)
     ]
     drawn = [batches.at(step)["inputs"] for batches in streams for step in range(4)]
@@ -96,7 +100,7 @@ def test_a_batch_is_made_of_its_material_to_the_bit(tmp_path, is_mapped):
     split = split_of(inputs, torch.arange(40), mapping if is_mapped else None)
     batches = Batches(
         split,
-        Normalisation(scale=(1.0, 2.0, 3.0), shift=(0.0, 1.0, 2.0)),
+        {"inputs": Image((3, 8, 8), (0.1, 0.2, 0.3), (1.0, 0.5, 0.2)), "targets": Classes()},
         batch_size=7,
         seed=0,
         device=CPU,
@@ -106,19 +110,22 @@ def test_a_batch_is_made_of_its_material_to_the_bit(tmp_path, is_mapped):
     generator = batches.reseeded(None, 0)
     for step in (0, 3, 11):  # the last runs on from one pass into the next
         material = batches.material(step)
-        assert [t.shape for t in material] == ([(7, 3, 8, 8), (7,)] if is_mapped else [(7,)])
+        assert [t.shape for t in material.values()] == (
+            [(7, 3, 8, 8), (7,)] if is_mapped else [(7,)]
+        )
         made = batches.made_of(material, batches.reseeded(generator, step))
         expected = batches.at(step)
-        assert torch.equal(made.inputs, expected.inputs)
-        assert made.inputs.stride() == expected.inputs.stride()
-        assert torch.equal(made.targets, expected.targets)
+        assert made.keys() == expected.keys()
+        for name, column in expected.items():
+            assert torch.equal(made[name], column)
+            assert made[name].stride() == column.stride()
 
 
 def flipped_in(batches, num_steps):
     """For each step which examples came mirrored, as pairs of their number and that."""
     found = []
     for step in range(num_steps):
-        inputs, targets = batches.at(step)
+        inputs, targets = batches.at(step).values()
         first, last = inputs[:, 0, 0, 0], inputs[:, 0, 0, -1]  # 0 and 1 as stored
         assert ((first == 1) ^ (last == 1)).all()
         found.append(list(zip(targets.tolist(), (first == 1).tolist(), strict=True)))
@@ -130,7 +137,8 @@ def alternating(seed=3, num_examples=50):
     images[..., -1] = 1
     augment = make_augment({"flip": "alternating"}, input_shape=(1, 2, 4))
     split = split_of(images, torch.arange(num_examples))
-    return Batches(split, AS_IS, batch_size=7, seed=seed, device=CPU, augment=augment)
+    columns = as_is(1, 2, 4)
+    return Batches(split, columns, batch_size=7, seed=seed, device=CPU, augment=augment)
 
 
 def test_alternating_flips_show_every_example_both_ways_in_any_two_passes():
@@ -149,7 +157,7 @@ def test_alternating_flips_are_a_function_of_seed_and_step_in_whatever_order_the
     fresh = alternating()
     backwards = {step: fresh.at(step) for step in reversed(range(20))}
     for step, pairs in enumerate(whole):
-        inputs, targets = backwards[step]
+        inputs, targets = backwards[step].values()
         flips = (inputs[:, 0, 0, 0] == 1).tolist()
         assert list(zip(targets.tolist(), flips, strict=True)) == pairs
     coins = [dict(pair for step in flipped_in(alternating(s), 7) for pair in step) for s in (3, 4)]
@@ -178,15 +186,15 @@ def test_so_many_in_order_are_spread_over_a_split_that_may_be_sorted(batch_size,
         assert abs(share - len(found) / 4) < 1
 
 
-def everything(dataset, normalisation):
+def everything(dataset):
     settings = {"batch_size": 8, "seed": 0, "device": CPU}
-    batches = Batches(dataset.train, normalisation, **settings).in_order(500)
+    batches = Batches(dataset.train, dataset.info.columns, **settings).in_order(500)
     return torch.cat([batch["inputs"] for batch in batches]).double()
 
 
 def test_standard_normalisation_of_a_table_is_scikit_learn_s_scaler():
     dataset = load_tabular(name="breast_cancer")
-    ours = everything(dataset, Normalisation.standard(dataset.info))
+    ours = everything(dataset)
     theirs = StandardScaler().fit_transform(dataset.train.columns["inputs"].double().numpy())
     torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=1e-4, atol=1e-5)
 
@@ -201,7 +209,7 @@ def colours():
 
 def test_standard_normalisation_of_images_gives_each_channel_mean_0_and_std_1():
     for dataset in (colours(), load_digits_dataset()):
-        pixels = everything(dataset, Normalisation.standard(dataset.info))
+        pixels = everything(dataset)
         zeros = torch.zeros(pixels.shape[1], dtype=torch.float64)
         torch.testing.assert_close(pixels.mean((0, 2, 3)), zeros, rtol=0, atol=1e-5)
         std = pixels.std((0, 2, 3), correction=0)
@@ -210,12 +218,11 @@ def test_standard_normalisation_of_images_gives_each_channel_mean_0_and_std_1():
 
 def test_symmetric_normalisation_spans_minus_1_to_1():
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
-    info = DataInfo.of_one_input("ramp", (1, 16, 16), "none", (), (0.5,), (0.3,))
-    batches = Batches(
-        split_of(images, None), Normalisation.symmetric(info), batch_size=1, seed=0, device=CPU
-    )
+    columns = {"inputs": Image((1, 16, 16), (0.5,), (0.3,), scaling="symmetric")}
+    batches = Batches(split_of(images, None), columns, batch_size=1, seed=0, device=CPU)
     expected = torch.linspace(-1, 1, 256, dtype=torch.float64)
-    torch.testing.assert_close(batches.at(0)["inputs"].flatten().double(), expected, rtol=0, atol=1e-6)
+    pixels = batches.at(0)["inputs"].flatten().double()
+    torch.testing.assert_close(pixels, expected, rtol=0, atol=1e-6)
 
 
 AUGMENTS = [{"shift": 3}, {"rotate": 40}, {"scale": 0.5}, {"cutout": 4}]
@@ -225,7 +232,7 @@ AUGMENTS = [{"shift": 3}, {"rotate": 40}, {"scale": 0.5}, {"cutout": 4}]
 def test_black_stays_black_under_augmentation(assembled, model):
     """What comes in at the border is the background of the normalised images, not grey."""
     assembly = assembled(*model, "data.limit=100", "trainer.batch_size=50")
-    black = assembly.state.task.columns.shift[0]
+    black = assembly.state.task.columns["inputs"].numbers.shift[0]
     split = split_of(torch.zeros(100, 1, 8, 8, dtype=torch.uint8), torch.zeros(100).long())
     for augment in AUGMENTS:
         inputs = assembly.make_batches(split, augment).at(0)["inputs"]
@@ -235,13 +242,13 @@ def test_black_stays_black_under_augmentation(assembled, model):
 def test_channels_last_changes_the_layout_and_no_value():
     dataset = colours()
     plain, last = (
-        Batches(dataset.train, Normalisation.standard(dataset.info), batch_size=8, seed=0,
+        Batches(dataset.train, dataset.info.columns, batch_size=8, seed=0,
                 device=CPU, memory_format=memory_format)
         for memory_format in (torch.contiguous_format, torch.channels_last)
     )  # fmt: skip
     assert torch.equal(plain.at(3)["inputs"], last.at(3)["inputs"])
     assert last.at(3)["inputs"].is_contiguous(memory_format=torch.channels_last)
-    assert last.at(3)["targets"] is None
+    assert "targets" not in last.at(3)
 
 
 def test_no_digit_is_in_two_splits():

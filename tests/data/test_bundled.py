@@ -44,7 +44,9 @@ def test_digits_of_another_split_seed_are_other_examples():
     first = load_digits_dataset(split_seed=0)
     second = load_digits_dataset(split_seed=1)
     assert not torch.equal(first.test.columns["inputs"], second.test.columns["inputs"])
-    assert torch.equal(first.test.columns["inputs"], load_digits_dataset(limit=10).test.columns["inputs"])
+    assert torch.equal(
+        first.test.columns["inputs"], load_digits_dataset(limit=10).test.columns["inputs"]
+    )
     assert len(load_digits_dataset(limit=10).train) == 10
 
 
@@ -54,7 +56,7 @@ def test_tables_are_the_source_in_its_own_units(name):
     parts = (dataset.train, dataset.validation, dataset.test)
     arguments = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(datasets, f"load_{name}")(**arguments)
-    rows = np.concatenate([torch.column_stack((p.inputs, p.targets)).numpy() for p in parts])
+    rows = np.concatenate([torch.column_stack(tuple(p.columns.values())).numpy() for p in parts])
     source = np.column_stack((bunch.data, bunch.target)).astype(np.float32)
     assert np.array_equal(rows[np.lexsort(rows.T)], source[np.lexsort(source.T)])
     assert len(source) == NUM_ROWS[name]

@@ -48,9 +48,11 @@ def test_batches_are_read_by_name_and_other_members_ignored(tmp_path):
     for seed, name in enumerate(MEMBERS):
         rows = records(seed)
         # Byte 1 + c * 1024 + y * 32 + x of a record is channel c of pixel (x, y).
-        assert batches[name].inputs[2, 1, 5, 7] == rows[2, 1 + 1024 + 5 * 32 + 7]
-        assert np.array_equal(batches[name].inputs.numpy().reshape(RECORDS, -1), rows[:, 1:])
-        assert batches[name].targets.tolist() == rows[:, 0].tolist()
+        assert batches[name].columns["inputs"][2, 1, 5, 7] == rows[2, 1 + 1024 + 5 * 32 + 7]
+        assert np.array_equal(
+            batches[name].columns["inputs"].numpy().reshape(RECORDS, -1), rows[:, 1:]
+        )
+        assert batches[name].columns["targets"].tolist() == rows[:, 0].tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["c.tar.gz"]
 
 

@@ -124,5 +124,5 @@ def test_mnist_has_its_published_counts_and_mean():
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert torch.bincount(both).tolist() == counts
     assert dataset.info.input_shape == (1, 28, 28)
-    assert dataset.info.mean[0] == pytest.approx(0.1307, abs=3e-4)
-    assert dataset.info.std[0] == pytest.approx(0.3081, abs=3e-4)
+    assert dataset.info.input.mean[0] == pytest.approx(0.1307, abs=3e-4)
+    assert dataset.info.input.std[0] == pytest.approx(0.3081, abs=3e-4)

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from trainwright.data.batches import Batches
+from trainwright.data.columns import Numbers
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.data.splits import split_of
 from trainwright.data.stacked import StackedBatches
 
 NUM, FIRST, BYTES, BATCH = 1200, 100, 3 * 64 * 64, 50  # the split begins at FIRST
-AS_IS = Normalisation(scale=(1.0,), shift=(0.0,))
+AS_IS = {"inputs": Numbers((0.0,) * BYTES, (1.0,) * BYTES)}
 
 
 class OnDisk:

@@ -65,9 +65,9 @@ def test_image_statistics_equal_numpy_in_double_precision():
     split = split_of(images, None)
     info = make_dataset("x", train=split, validation=split, test=split, target="none").info
     pixels = images.numpy().astype(np.float64) / 255
-    assert info.mean == pytest.approx(pixels.mean((0, 2, 3)), rel=1e-12)
-    assert info.std[:2] == pytest.approx(pixels.std((0, 2, 3))[:2], rel=1e-12)
-    assert info.std[2] == pytest.approx(1 / 255)
+    assert info.input.mean == pytest.approx(pixels.mean((0, 2, 3)), rel=1e-12)
+    assert info.input.std[:2] == pytest.approx(pixels.std((0, 2, 3))[:2], rel=1e-12)
+    assert info.input.std[2] == pytest.approx(1 / 255)
     assert info.input_shape == (3, 7, 5)
 
 
@@ -75,7 +75,7 @@ def test_image_statistics_do_not_depend_on_the_size_of_a_chunk(monkeypatch):
     images = torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8)
     split = split_of(images, None)
     whole = make_dataset("x", train=split, validation=split, test=split, target="none").info
-    monkeypatch.setattr("trainwright.data.splits.CHUNK_VALUES", 100)
+    monkeypatch.setattr("trainwright.data.statistics.CHUNK_VALUES", 100)
     parts = make_dataset("x", train=split, validation=split, test=split, target="none").info
     assert parts == whole
 
@@ -84,8 +84,10 @@ def test_a_constant_feature_has_a_std_that_can_be_divided_by():
     table = torch.stack((torch.full((10,), 1e7), torch.arange(10.0), torch.zeros(10)), 1)
     split = split_of(table, torch.arange(10.0))
     info = make_dataset("x", train=split, validation=split, test=split, target="values").info
-    assert info.std == pytest.approx((1.0, np.arange(10).std(), 1.0))
-    assert (info.target_mean, info.target_std) == pytest.approx((4.5, np.arange(10).std()))
+    assert info.input.std == pytest.approx((1.0, np.arange(10).std(), 1.0))
+    assert (*info.target_column.mean, *info.target_column.std) == pytest.approx(
+        (4.5, np.arange(10).std())
+    )
     assert info.num_outputs == 1
 
 

@@ -123,7 +123,7 @@ def test_another_format_is_refused_with_the_one_that_is_read(tmp_path, monkeypat
     monkeypatch.setattr(checkpoint, "FORMAT", 99)
     checkpoint.save([path], TENSORS, METADATA)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="has format 99; this version reads format 2"):
+    with pytest.raises(CheckpointError, match="has format 99; this version reads format 3"):
         checkpoint.load(path)
 
 

@@ -35,7 +35,7 @@ class Duel(Task):
     def evaluate(self, batch):
         raise NotImplementedError
 
-    def score(self, values):
+    def metrics(self):
         raise NotImplementedError
 
 
@@ -47,12 +47,15 @@ def duel():
 def batch(size=12):
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(size, 4, generator=generator, dtype=torch.float64)
-    return Batch(inputs, torch.randn(size, generator=generator, dtype=torch.float64))
+    return {
+        "inputs": inputs,
+        "targets": torch.randn(size, generator=generator, dtype=torch.float64),
+    }
 
 
 def parts(whole, num):
-    chunks = zip(whole.inputs.chunk(num), whole.targets.chunk(num), strict=True)
-    return [Batch(i, t) for i, t in chunks]
+    chunks = zip(whole["inputs"].chunk(num), whole["targets"].chunk(num), strict=True)
+    return [{"inputs": i, "targets": t} for i, t in chunks]
 
 
 @pytest.mark.parametrize("player", ["first", "second"])

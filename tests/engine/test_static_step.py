@@ -140,9 +140,9 @@ def test_a_step_that_goes_wrong_leaves_all_as_it_was_and_raises_what_a_plain_one
     for static in (False, True):
         assembly, hooks = made(assembled, RUNS[kind], static=static)
         batches = assembly.train
-        stored = batches._inputs.float()
+        stored = batches._split.columns["inputs"].float()
         spoilt = batches.indices(7)[3]
-        batches._inputs = stored
+        batches._split = batches._split.with_columns({"inputs": stored})
 
         class Spoil(Note):
             def due(self, step, total, stored=stored, spoilt=spoilt):
@@ -174,16 +174,17 @@ def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled, same
     run, _ = made(assembled, MLP, static=True)
     tensors = {k: v.clone() for k, v in checkpoint.state_tensors(run.state).items()}
     progress = checkpoint.progress_metadata(run.state)
-    good, bad = run.train._scale, torch.full_like(run.train._scale, float("nan"))
+    good = run.train._prepare["inputs"]
 
     class Spoil(Note):
         def due(self, step, total):
-            run.train._scale = bad if step == 7 else run.train._scale
+            if step == 7:
+                run.train._prepare["inputs"] = lambda stored: good(stored) * float("nan")
             return step == 10
 
     with pytest.raises(NonFiniteError, match="step 8"):
         fit(run.state, run.train, [Spoil()], run.settings)
-    run.train._scale = good
+    run.train._prepare["inputs"] = good
     checkpoint.restore(run.state, tensors, progress)
 
     class Always(Note):
@@ -196,7 +197,8 @@ def test_a_run_that_went_wrong_can_begin_again_from_a_checkpoint(assembled, same
 
 def test_a_run_that_ends_or_is_stopped_is_looked_at_even_if_no_hook_is_due(assembled):
     assembly, _ = made(assembled, MLP, static=True)
-    assembly.train._scale.fill_(float("nan"))
+    good = assembly.train._prepare["inputs"]
+    assembly.train._prepare["inputs"] = lambda stored: good(stored) * float("nan")
     with pytest.raises(NonFiniteError, match="step 1"):
         fit(assembly.state, assembly.train, [], assembly.settings)
 
@@ -294,9 +296,9 @@ def on_meta(assembled, monkeypatch, overrides):
     for tensor in {id(tensor): tensor for tensor in tensors}.values():
         moved = tensor.detach().to(meta).requires_grad_(tensor.requires_grad)
         torch.utils.swap_tensors(tensor, moved)
-    for name in ("_inputs", "_targets", "_scale", "_shift"):
-        if isinstance(value := getattr(batches, name), torch.Tensor):
-            setattr(batches, name, value.to(meta))
+    batches._split = batches._split.on(meta)
+    columns = state.task.columns.items()
+    batches._prepare = {name: column.preparation(meta) for name, column in columns}
     batches._orders.clear()
     if batches._augment is not None:
         batches._augment.fill = batches._augment.fill.to(meta)
@@ -365,7 +367,7 @@ def test_what_a_static_step_reads_and_writes_stays_where_it_is(assembled, name):
             train_step(state, assembly.train.at(step), assembly.settings)
             continue
         static = steps._static
-        held = [*static._material, static._found_inf, static._num_good, static._average]
+        held = [*static._material.values(), static._found_inf, static._num_good, static._average]
         held += [rate for mover in static._movers.values() for rate in mover._rates]
         modules = [state.task] if state.averaged is None else [state.task, state.averaged.task]
         held += [t for module in modules for t in (*module.parameters(), *module.buffers())]

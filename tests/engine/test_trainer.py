@@ -53,7 +53,7 @@ class Fit(Task):
     def evaluate(self, batch):
         raise NotImplementedError
 
-    def score(self, values):
+    def metrics(self):
         raise NotImplementedError
 
 
@@ -83,7 +83,7 @@ class Pair(Task):
     def evaluate(self, batch):
         raise NotImplementedError
 
-    def score(self, values):
+    def metrics(self):
         raise NotImplementedError
 
 
@@ -105,7 +105,7 @@ class Stream:
     def at(self, step):
         generator = torch.Generator().manual_seed(step)
         inputs = torch.randn(8, 5, generator=generator)
-        return Batch(inputs, inputs.sum(dim=1) + 0.1)
+        return {"inputs": inputs, "targets": inputs.sum(dim=1) + 0.1}
 
 
 BATCHES = Stream()
@@ -183,7 +183,9 @@ def test_a_gan_step_is_two_moves_with_the_fakes_computed_for_each(assembled, mod
         torch.manual_seed(derive_seed(0, "step", step))
         latents = torch.randn(32, gan.latent_dim)
         real = gan.discriminator(batch["inputs"], batch["targets"])
-        fake = gan.discriminator(gan.generator(latents, batch["targets"]).detach(), batch["targets"])
+        fake = gan.discriminator(
+            gan.generator(latents, batch["targets"]).detach(), batch["targets"]
+        )
         moves["d"].zero_grad()
         discriminator_loss(loss, real, fake).backward()
         moves["d"].step()

@@ -87,10 +87,13 @@ def own_outputs(trained, inputs):
     raw = inputs["inputs"].float()
     shape = (1, -1, *(1 for _ in info.input_shape[1:]))
     unit = 255 if info.is_image else 1
-    mean, std = torch.tensor(info.mean).view(shape), torch.tensor(info.std).view(shape)
-    batch = Batch((raw / unit - mean) / std, torch.zeros(len(raw), dtype=torch.int64))
+    mean, std = (torch.tensor(n).view(shape) for n in (info.input.mean, info.input.std))
+    batch = {
+        "inputs": (raw / unit - mean) / std,
+        "targets": torch.zeros(len(raw), dtype=torch.int64),
+    }
     if info.target == "values":
-        batch = batch._replace(targets=batch["targets"].float())
+        batch = {**batch, "targets": batch["targets"].float()}
         return task.evaluate(batch)["predictions"]
     return task.evaluate(batch)["logits"]
 
@@ -108,7 +111,7 @@ def drawn(trained, kind, num):
         shape = (num, *info.input_shape)
         return {"inputs": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)}
     noise = torch.randn(num, *info.input_shape, generator=generator)
-    return {"inputs": noise * torch.tensor(info.std) + torch.tensor(info.mean)}
+    return {"inputs": noise * torch.tensor(info.input.std) + torch.tensor(info.input.mean)}
 
 
 @pytest.mark.parametrize(("kind", "form"), pairs(forms=("onnx", "pt2")))
@@ -186,7 +189,7 @@ def test_the_example_says_what_the_run_says_in_twenty_lines(exported, kind, form
     if trained.info.target == "values":
         assert float(printed) == pytest.approx(prediction.value, rel=1e-4)
         return
-    shares, indices = prediction.probabilities.topk(2)
+    shares, indices = prediction.answers["targets"].topk(2)
     for line, share, index in zip(printed.splitlines(), shares, indices, strict=False):
         told, name = line.split()
         assert name == trained.info.class_names[index]
@@ -235,12 +238,13 @@ def test_the_example_prepares_an_image_and_takes_its_views_as_the_run_does(kind,
     (prediction,) = predict(trained, [file])
     images = torch.from_numpy(decode_image(file, size=8, channels=1, fit="crop"))[None]
     assert trained.task.tta == "mirror"
-    one_view = trained.task.model((images - 255 * trained.info.mean[0]) / 255 / trained.info.std[0])
-    assert not torch.allclose(one_view.softmax(1)[0], prediction.probabilities, atol=1e-3)
+    (mean,), (std,) = trained.info.input.mean, trained.info.input.std
+    one_view = trained.task.model((images - 255 * mean) / 255 / std)
+    assert not torch.allclose(one_view.softmax(1)[0], prediction.answers["targets"], atol=1e-3)
     told = dict(line.split()[::-1] for line in run_example(folder, file).splitlines())
     assert len(told) == 3
     for name, share in told.items():
-        expected = float(prediction.probabilities[trained.info.class_names.index(name)])
+        expected = float(prediction.answers["targets"][trained.info.class_names.index(name)])
         assert float(share.strip("%")) == pytest.approx(100 * expected, abs=0.02)
 
 

@@ -196,7 +196,7 @@ def kill_at_random(
 def tensors_digest(path: Path) -> str:
     """SHA-256 over a checkpoint's tensors, progress and hook state; raises if it is damaged."""
     tensors, metadata = checkpoint.load(path)
-    rest = {key: metadata[key] for key in ("progress", "hooks", "data", "normalisation")}
+    rest = {key: metadata[key] for key in ("progress", "hooks", "data")}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
     for name in sorted(tensors):
         value = tensors[name].contiguous().reshape(-1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.report.plots.grid import image_grid, save_image
+from trainwright.report.plots.grid import image_grid, save_image, tiles
 
 WHITE = (255, 255, 255)
 
@@ -62,7 +62,6 @@ def test_a_grid_is_no_wider_than_its_images():
     ("images", "settings"),
     [
         (torch.zeros(4, 8, 8), {}),
-        (torch.zeros(4, 2, 8, 8), {}),
         (torch.zeros(0, 1, 8, 8), {}),
         (torch.zeros(1, 1, 8, 8, dtype=torch.int64), {}),
         (torch.zeros(1, 1, 8, 8), {"columns": 0}),
@@ -100,3 +99,10 @@ def test_a_save_that_fails_leaves_the_old_picture(tmp_path, monkeypatch):
         save_image(Image.new("RGB", (3, 3)), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.png"]
+
+
+@pytest.mark.parametrize(("num", "shown"), [(2, [0]), (4, [0, 1, 2]), (5, [0, 1, 2])])
+def test_of_images_of_any_number_of_channels_some_are_shown(num, shown):
+    """As of a satellite: of two the first, in grey; of more than three the first three."""
+    images = torch.rand(3, num, 8, 8)
+    assert tiles(images)[1].tobytes() == tiles(images[:, shown])[1].tobytes()

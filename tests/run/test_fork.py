@@ -1,6 +1,5 @@
 """A run that begins with another's weights, beside fine-tuning that is written by hand."""
 
-import dataclasses
 import json
 import shutil
 
@@ -100,7 +99,7 @@ def few_classes(assembled):
         return split_of(split.columns["inputs"][kept] // 2, split.columns["targets"][kept])
 
     def named(*names):
-        info = digits.info.__class__(
+        info = DataInfo.of_one_input(
             "few", digits.info.input_shape, "classes", names, (0.1,), (0.2,)
         )
         return Dataset(info, some(digits.train), some(digits.validation), some(digits.test))
@@ -166,7 +165,7 @@ def test_it_computes_what_the_run_computed_whatever_it_is_shown(parent, forked, 
     trained = load_trained(parent / "checkpoints" / "best.safetensors").task
     inputs = torch.randn(5, 1, 8, 8)
     assert torch.equal(task.model(inputs), trained.model(inputs))
-    assert task.columns == trained.normalisation
+    assert task.columns == trained.columns
 
 
 def test_as_many_other_classes_begin_anew(parent, forked, few_classes):
@@ -201,15 +200,19 @@ def test_it_goes_on_to_the_same_bit_without_the_run_that_it_began_with(
 @pytest.mark.parametrize(("columns", "is_kept"), [(("a", "b"), True), (("b", "a"), False)])
 def test_other_columns_are_normalised_their_own_way(columns, is_kept):
     """Mean and standard deviation belong to a column, not to its place."""
-    facts = {"mean": [1.0, 20.0], "std": [1.0, 9.0], "target": "classes"}
-    facts |= {"feature_names": ["a", "b"]}
-    info = DataInfo.of_one_input("table", (2,), "classes", ("x", "y"), (5.0, 6.0), (7.0, 8.0))
+    facts, info = (
+        DataInfo.of_one_input("table", (2,), "classes", ("x", "y"), mean, std, feature_names=names)
+        for mean, std, names in (
+            ((1.0, 20.0), (1.0, 9.0), ("a", "b")),
+            ((5.0, 6.0), (7.0, 8.0), columns),
+        )
+    )
     nothing = split_of(torch.zeros(0, 2), torch.zeros(0))
-    dataset = Dataset(dataclasses.replace(info, feature_names=columns), nothing, nothing, nothing)
+    dataset = Dataset(info, nothing, nothing, nothing)
     lineage = Lineage("parent", 1, "parent.safetensors", "0", averaged=False)
     found = Fork(ForkSettings("parent.safetensors", "0"), facts, lineage, None).normalised(dataset)
-    assert found.info.mean == ((1.0, 20.0) if is_kept else (5.0, 6.0))
-    assert found.info.std == ((1.0, 9.0) if is_kept else (7.0, 8.0))
+    assert found.info.input.mean == ((1.0, 20.0) if is_kept else (5.0, 6.0))
+    assert found.info.input.std == ((1.0, 9.0) if is_kept else (7.0, 8.0))
 
 
 def test_a_gan_of_other_classes_takes_all_but_what_names_them(gan, forked, few_classes):

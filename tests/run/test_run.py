@@ -227,7 +227,9 @@ def test_the_test_split_is_seen_once_at_the_end_with_the_best_weights(train, ass
     )
     dataset = assembled(*overrides).dataset
     pixels = dataset.train.columns["inputs"].double() / 255
-    inputs = (dataset.test.columns["inputs"].double() / 255 - pixels.mean()) / pixels.std(correction=0)
+    inputs = (dataset.test.columns["inputs"].double() / 255 - pixels.mean()) / pixels.std(
+        correction=0
+    )
     with torch.no_grad():
         probabilities = net(inputs.float()).softmax(1).double().numpy()
     targets, predicted = dataset.test.columns["targets"].numpy(), probabilities.argmax(1)
@@ -299,8 +301,9 @@ def test_a_run_says_again_what_it_was_made_of(train, tmp_path, composed):
     assert text.splitlines() == ["trainer=smoke", "model=cnn", "model.channels=[4]"]
     _, metadata = checkpoint.load(folder / "checkpoints" / "last.safetensors")
     assert metadata["config"]["model"]["channels"] == [4]
-    assert metadata["data"]["class_names"] == [str(digit) for digit in range(10)]
-    assert metadata["data"]["input_shape"] == [1, 8, 8]
+    columns = metadata["data"]["columns"]
+    assert columns["targets"]["names"] == [str(digit) for digit in range(10)]
+    assert columns["inputs"]["size"] == [1, 8, 8]
 
 
 def test_without_plots_a_run_draws_none_and_finds_the_same(train, tmp_path):

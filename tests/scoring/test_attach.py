@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainwright.data.columns import Classes
 from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.data.splits import make_dataset, split_arrays, split_of
 from trainwright.errors import ConfigError
@@ -23,7 +24,9 @@ def digits():
     """The digits, with all that is held out for validation: the network is the usual one."""
     usual = load_digits_dataset()
     parts = (usual.validation, usual.test)
-    held_out = split_of(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts]))
+    held_out = split_of(
+        *(torch.cat([p.columns[name] for p in parts]) for name in ("inputs", "targets"))
+    )
     return make_dataset(
         "digits",
         train=usual.train,
@@ -48,7 +51,10 @@ def test_the_network_reads_digits_that_it_has_never_seen(judge, digits):
     assert judge.num_floor == len(digits.validation) == 360
     assert floor["as_asked"].value > 0.95
     assert floor["confident"].value > 0.9
-    right = judge.look(digits.test.columns["inputs"]).probabilities.argmax(1) == digits.test.columns["targets"]
+    right = (
+        judge.look(digits.test.columns["inputs"]).probabilities.argmax(1)
+        == digits.test.columns["targets"]
+    )
     assert right.double().mean() > 0.95
 
 
@@ -68,7 +74,10 @@ def test_real_images_are_at_the_floor_and_worse_ones_further_off_the_worse_they_
 
 def test_a_missing_class_shows_in_recall_entropy_and_the_smallest_share(judge, digits):
     kept = digits.validation.columns["targets"] != 3
-    images, classes = digits.validation.columns["inputs"][kept], digits.validation.columns["targets"][kept]
+    images, classes = (
+        digits.validation.columns["inputs"][kept],
+        digits.validation.columns["targets"][kept],
+    )
     figures = figures_of(judge, images, classes)
     assert figures["smallest_class"].value < 0.2
     assert figures["class_entropy"].value < judge.floor["class_entropy"].value - 0.02
@@ -127,7 +136,10 @@ def test_groups_of_the_floors_size_are_compared_with_it(judge, digits):
 
 
 def test_a_bad_class_is_found_by_its_own_distance(judge, digits):
-    images, classes = digits.validation.columns["inputs"].clone(), digits.validation.columns["targets"]
+    images, classes = (
+        digits.validation.columns["inputs"].clone(),
+        digits.validation.columns["targets"],
+    )
     images[classes == 4] = images[classes == 4].flip(3)
     real = judge.class_distances(judge.look(digits.validation.columns["inputs"]), classes)
     worse = judge.class_distances(judge.look(images), classes)
@@ -206,20 +218,23 @@ def test_without_classes_the_network_learns_which_way_up_an_image_is(digits, num
 
 @pytest.mark.parametrize(("classes", "outputs"), [((), 4), (("face",), 4), (("a", "b"), 2)])
 def test_the_network_has_something_to_tell_apart(digits, classes, outputs):
-    target = "classes" if classes else "none"
-    info = dataclasses.replace(digits.info, target=target, class_names=classes)
+    targets = {"targets": Classes(classes)} if classes else {}
+    columns = {"inputs": digits.info.input, **targets}
+    info = dataclasses.replace(digits.info, columns=columns, targets=tuple(targets))
     assert make_task(info, Recipe()).model(torch.zeros(2, 1, 8, 8)).shape == (2, outputs)
 
 
-def test_turned_images_have_their_turn_for_a_class():
+def test_turned_images_have_their_turn_for_a_class(digits):
     images = torch.arange(24, dtype=torch.uint8).view(8, 1, 1, 3)
-    split = turned(images)  # a quarter turn would change their shape
+    split = turned(split_of(images, None), digits.info)  # a quarter turn would change their shape
     assert quarters((1, 1, 3)) == (0, 2)
     assert torch.equal(split.columns["inputs"][:4], images[:4])
     assert torch.equal(split.columns["inputs"][4:], images[:4].flip(3))
     assert split.columns["targets"].tolist() == [0] * 4 + [1] * 4
-    square = turned(torch.arange(16, dtype=torch.uint8).view(4, 1, 2, 2))
-    assert square.inputs[:, 0].tolist() == [
+    square = turned(
+        split_of(torch.arange(16, dtype=torch.uint8).view(4, 1, 2, 2), None), digits.info
+    )
+    assert square.columns["inputs"][:, 0].tolist() == [
         [[0, 1], [2, 3]], [[1, 3], [0, 2]], [[3, 2], [1, 0]], [[2, 0], [3, 1]]
     ]  # fmt: skip
 

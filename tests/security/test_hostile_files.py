@@ -179,7 +179,10 @@ def a_network_of_another_size(attack):
 
 
 def an_image_shape_beyond_all_memory(attack):
-    return attack.signed(lambda m: m["data"].update(input_shape=[2**20, 2**20, 2**10]))
+    def enlarge(metadata):
+        metadata["data"]["columns"]["inputs"]["size"] = [2**20, 2**20, 2**10]
+
+    return attack.signed(enlarge)
 
 
 def endless_steps(attack):

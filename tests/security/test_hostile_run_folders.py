@@ -152,7 +152,8 @@ def test_nor_are_names_of_classes(folder, resume):
     last = folder / "checkpoints" / "last.safetensors"
     tensors, metadata = checkpoint.load(last)
     metadata.pop("format")
-    metadata["data"]["class_names"] = [f"\x1b[31m{n}" for n in metadata["data"]["class_names"]]
+    classes = metadata["data"]["columns"]["targets"]
+    classes["names"] = [f"\x1b[31m{name}" for name in classes["names"]]
     checkpoint.save([last], tensors, metadata)
     with pytest.raises(DataError, match=r"number 0 was .*31m0, and is 0 now") as error:
         resume(folder, LONGER)

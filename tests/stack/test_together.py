@@ -184,9 +184,9 @@ def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):
         stacked = StackedBatches(runs)
         for step in (0, 7, 31, 32, 90, 8):  # at 90 one pass over the 1,437 examples ends
             together_, each = stacked.at(step), [batches.at(step) for batches in runs]
-            assert torch.equal(together_.inputs, torch.stack([b.inputs for b in each]))
-            assert torch.equal(together_.targets, torch.stack([b.targets for b in each]))
-        assert not torch.equal(each[0].inputs, each[1].inputs)
+            for name, column in together_.items():
+                assert torch.equal(column, torch.stack([b[name] for b in each]))
+        assert not torch.equal(each[0]["inputs"], each[1]["inputs"])
 
 
 @pytest.mark.parametrize(

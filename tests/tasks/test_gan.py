@@ -8,7 +8,9 @@ from trainwright.tasks.gan.task import GANTask
 
 CLASSES = DataInfo.of_one_input("ten", (1, 8, 8), "classes", tuple("0123456789"), (0.5,), (0.3,))
 NO_CLASSES = DataInfo.of_one_input("none", (1, 8, 8), "none", (), (0.5,), (0.3,))
-MANY = DataInfo.of_one_input("many", (1, 8, 8), "classes", tuple(map(str, range(37))), (0.5,), (0.3,))
+MANY = DataInfo.of_one_input(
+    "many", (1, 8, 8), "classes", tuple(map(str, range(37))), (0.5,), (0.3,)
+)
 
 
 def gan(info=CLASSES, *, seed=0, conditional="auto", **options):
@@ -36,7 +38,7 @@ def test_the_players_are_told_of_classes_where_there_are_any_unless_forbidden(
     task = gan(info, conditional=conditional).eval()
     assert task.model.num_classes == num_classes
     assert (task.fixed_classes is not None) == bool(num_classes)
-    images = task.showcase()
+    images = task.showcase().images
     assert images.shape == (len(task.fixed_latents), 1, 8, 8)
 
 
@@ -57,20 +59,20 @@ def test_the_latents_on_show_are_those_of_the_seed_in_every_instance():
 def test_a_row_of_the_showcase_is_a_class_and_ten_rows_are_the_most():
     for info, num_rows in ((CLASSES, 10), (MANY, 10)):
         task = gan(info)
-        rows = task.fixed_classes.view(-1, task.showcase_columns)
+        rows = task.fixed_classes.view(-1, task.showcase().columns)
         assert rows.tolist() == [[row] * 10 for row in range(num_rows)]
     assert len(gan(NO_CLASSES).fixed_latents) == 64
-    assert gan(NO_CLASSES).showcase_columns == 8
+    assert gan(NO_CLASSES).showcase().columns == 8
 
 
 def test_the_showcase_is_what_the_generator_draws_from_minus_1_to_1_moved_to_0_to_1():
     task = gan().eval()
-    images = task.showcase()
+    images = task.showcase().images
     assert images.min() >= 0
     assert images.max() <= 1
     drawn = task.model.generator(task.fixed_latents, task.fixed_classes)
     torch.testing.assert_close(images, drawn / 2 + 0.5)
-    assert torch.equal(images, task.showcase())
+    assert torch.equal(images, task.showcase().images)
 
 
 def test_conditional_showcases_differ_by_class_with_the_same_latents():
@@ -105,4 +107,4 @@ def test_a_model_with_one_player_is_refused_with_those_that_have_two():
 def test_a_loss_of_another_name_is_refused():
     task = gan(loss="nope")
     with pytest.raises(ValueError, match="non_saturating, least_squares, hinge, wasserstein_gp"):
-        task.score({"real_logits": torch.zeros(2), "fake_logits": torch.zeros(2)})
+        task.game.discriminator_loss(torch.zeros(2), torch.zeros(2))

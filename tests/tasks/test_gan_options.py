@@ -55,7 +55,7 @@ def play(task, num_steps):
     state = TrainState(task, optimizers, Constant(clock=CLOCK), CLOCK, CPU, seed=0)
     classes = torch.arange(8) % 3
     for _ in range(num_steps):
-        batch = Batch(torch.rand(8, 1, 8, 8) * 2 - 1, classes)
+        batch = {"inputs": torch.rand(8, 1, 8, 8) * 2 - 1, "targets": classes}
         seen = train_step(state, batch, TrainerSettings(steps=20))
         state.step += 1
     return seen
@@ -146,7 +146,7 @@ def test_auto_plays_in_pairs_with_r1_and_leaves_both_out_of_wasserstein():
 def turns(task, carry, seed=0):
     """The losses of both players from the same batch, latents and changes."""
     torch.manual_seed(seed)
-    batch = Batch(torch.rand(8, 1, 8, 8) * 2 - 1, torch.arange(8) % 3)
+    batch = {"inputs": torch.rand(8, 1, 8, 8) * 2 - 1, "targets": torch.arange(8) % 3}
     return {player: task(player, batch, carry) for player in ("discriminator", "generator")}
 
 

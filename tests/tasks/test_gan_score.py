@@ -6,7 +6,8 @@ import torch
 
 from trainwright.engine.evaluate import evaluate
 from trainwright.score.figure import Figure
-from trainwright.tasks.gan.score import draw_images, interpolated
+from trainwright.tasks.gan.draw import interpolate
+from trainwright.tasks.gan.score import draw_images
 
 SMALL = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9",
          "trainer.score_samples=200")  # fmt: skip
@@ -17,7 +18,7 @@ def game(assembled):
     return assembled(*SMALL)
 
 
-def values_of(game, task):
+def measured(game, task):
     return evaluate(
         task,
         game.make_batches(game.dataset.validation),
@@ -55,8 +56,8 @@ def test_an_evaluation_has_the_judges_figures_of_the_averaged_generator_with_err
     task = game.state.evaluated_task
     assert task is not game.state.task
     assert task.judge is game.judge is game.state.task.judge
-    values = values_of(game, task)
-    metrics = task.score(values)
+    found = measured(game, task)
+    metrics, values = found.compute(), found.main.judged
     expected = game.judge.figures(game.judge.look(values["samples"]), values["sample_classes"])
     for name, figure in expected.items():
         assert Figure(metrics[name], metrics[f"{name}_error"]) == pytest.approx(figure), name
@@ -67,8 +68,8 @@ def test_an_evaluation_has_the_judges_figures_of_the_averaged_generator_with_err
     with torch.no_grad():
         for parameter in task.model.generator.parameters():
             parameter.zero_()
-    assert values_of(game, task)["samples"].unique().numel() == 1
-    assert values_of(game, game.state.task)["samples"].unique().numel() > 1
+    assert measured(game, task).main.judged["samples"].unique().numel() == 1
+    assert measured(game, game.state.task).main.judged["samples"].unique().numel() > 1
 
 
 def test_without_a_score_pixels_rank_the_checkpoints(assembled):
@@ -77,14 +78,14 @@ def test_without_a_score_pixels_rank_the_checkpoints(assembled):
         task = game.state.evaluated_task
         assert game.judge is None
         assert task.objective.metric == "sliced_wasserstein"
-        values = values_of(game, task)
-        assert "samples" not in values
-        assert "frechet" not in task.score(values)
+        found = measured(game, task)
+        assert found.main.judged == {}
+        assert "frechet" not in found.compute()
 
 
 def test_an_unconditional_gan_asks_for_no_classes(assembled):
     game = assembled(*SMALL, "model.conditional=false")
-    metrics = game.state.task.score(values_of(game, game.state.task))
+    metrics = measured(game, game.state.task).compute()
     assert "as_asked" not in metrics
     assert "class_entropy" in metrics
 
@@ -101,9 +102,9 @@ def test_an_interpolation_runs_between_two_latents_at_their_length(assembled, co
     model = game.state.task.eval().model
     seen = []
     model.generator.register_forward_hook(lambda _, inputs, __: seen.append(inputs))
-    with torch.no_grad():
-        images = interpolated(model, 5, seed=0)
     num_rows = 10 if conditional == "auto" else 8
+    with torch.no_grad():
+        images = interpolate(model, num_rows, frames=5, seed=0).images
     assert images.shape == (num_rows * 5, 1, 8, 8)
     assert images.min() >= 0
     assert images.max() <= 1

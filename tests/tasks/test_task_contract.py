@@ -104,10 +104,12 @@ def test_an_evaluation_has_a_row_an_example_and_scores_the_objective(game):
     task = game.state.task.eval()
     batch = next(iter(game.make_batches(game.dataset.validation).in_order(10)))
     with torch.no_grad():
-        values = task.evaluate(batch)
-        generated = task.generate()
-    assert all(len(value) == 10 for value in values.values())
-    scores = task.score(values | generated)
+        answers = task.evaluate(batch)
+        metric = task.metrics()
+    assert all(len(value) == 10 for value in answers.values())
+    metric.update(batch, answers)
+    assert metric.num_examples == 10
+    scores = metric.compute()
     assert all(type(value) is float and math.isfinite(value) for value in scores.values())
     assert task.objective.metric in scores
     assert task.objective.is_better(scores[task.objective.metric], None)
@@ -120,8 +122,8 @@ def test_a_validation_score_does_not_depend_on_when_it_is_asked_for_or_change_an
 
     def scores():
         torch.rand(7)
-        values = evaluate(state.task, split, batch_size=50, placement=state.placement, seed=0)
-        return state.task.score(values)
+        measured = evaluate(state.task, split, batch_size=50, placement=state.placement, seed=0)
+        return measured.compute()
 
     assert scores() == scores()
     assert state.task.training

@@ -65,10 +65,10 @@ def info(shape=(2, HEIGHT, WIDTH)):
 def test_a_classifier_is_measured_and_asked_over_its_views_and_trained_without():
     network = Pixels()
     task = Classifier(model=network, info=info(), tta="mirror_shift")
-    batch = Batch(IMAGES, torch.tensor([0, 1, 2]))
+    batch = {"inputs": IMAGES, "targets": torch.tensor([0, 1, 2])}
     expected = by_hand(network, "mirror_shift")
     torch.testing.assert_close(task.evaluate(batch)["logits"], expected)
-    torch.testing.assert_close(task.predict(IMAGES), expected)
+    torch.testing.assert_close(task.predict(batch)["targets"], expected.softmax(dim=1))
     loss, _ = task("model", batch, {})
     plain = nn.functional.cross_entropy(network(IMAGES), batch["targets"])
     torch.testing.assert_close(loss, plain)

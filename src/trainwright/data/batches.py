@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from trainwright.data.columns import Column, Image
-from trainwright.data.dataset import Batch, Dataset, Split, first_of
+from trainwright.data.dataset import Dataset
+from trainwright.data.examples import Batch, Split, first_of
 from trainwright.data.images.augment import Augment
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed

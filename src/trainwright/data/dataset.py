@@ -2,15 +2,12 @@
 
 import hashlib
 import math
-import mmap
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor
 
 from trainwright.data.columns import (
     MOST_NUMBERS,
@@ -22,8 +19,8 @@ from trainwright.data.columns import (
     Values,
     column_of,
 )
+from trainwright.data.examples import Split
 
-Batch = dict[str, Tensor]  # columns by name, each (B, ...): as stored, or as a network sees them
 Target = Literal["classes", "values", "labels", "tokens", "none", "several"]
 
 INPUTS, TARGETS = "inputs", "targets"  # the columns of a dataset with one of each
@@ -172,115 +169,6 @@ class DataInfo:
 FACTS = ("input_shape", "num_outputs", "num_classes", "vocab_size", "columns")
 
 
-class MappedColumn(NamedTuple):
-    """A column (N, ...) that lies in a mapped file, an example after the other."""
-
-    mapping: mmap.mmap
-    examples: Tensor
-
-
-class Split(ABC):
-    """One part of a dataset: some examples, of which any can be taken."""
-
-    device: torch.device = torch.device("cpu")  # where its examples are
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """How many examples there are."""
-
-    @abstractmethod
-    def take(self, indices: Tensor) -> Batch:
-        """The examples at `indices` (B,) int64 as they are stored, each column (B, ...).
-
-        `indices` and what is taken are on the device of the split.
-        """
-
-    def on(self, device: torch.device) -> "Split":
-        """The split with its examples on that device, where they fit; else as it is."""
-        return self
-
-    @property
-    def mapped(self) -> MappedColumn | None:
-        """The largest column where it is mapped from a file, which may be larger than memory."""
-        return None
-
-
-class Arrays(Split):
-    """Examples in memory, or mapped from a file: a tensor (N, ...) a column.
-
-    `mapping` is that of the file in which the first column lies, where it is mapped from one.
-    """
-
-    def __init__(self, columns: Mapping[str, Tensor], mapping: mmap.mmap | None = None) -> None:
-        self.columns = dict(columns)
-        self._mapping = mapping
-        first = next(iter(self.columns.values()))
-        self.device = first.device
-        assert all(len(column) == len(first) for column in self.columns.values())
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def take(self, indices: Tensor) -> Batch:
-        """Copies of the examples."""
-        return {name: column.index_select(0, indices) for name, column in self.columns.items()}
-
-    def on(self, device: torch.device) -> Split:
-        """On a GPU with room for the whole split beside the model: half of what is free."""
-        if device.type == "cpu":
-            return self
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            if sum(column.nbytes for column in self.columns.values()) >= free // 2:
-                return self
-        return Arrays({name: column.to(device) for name, column in self.columns.items()})
-
-    @property
-    def mapped(self) -> MappedColumn | None:
-        """The first column, where there is a mapping."""
-        if self._mapping is None:
-            return None
-        return MappedColumn(self._mapping, next(iter(self.columns.values())))
-
-    def taken(self, indices: Tensor) -> "Arrays":
-        """The examples at `indices` as a split of their own: a copy."""
-        return Arrays(self.take(indices))
-
-    def with_columns(self, columns: Mapping[str, Tensor]) -> "Arrays":
-        """The same examples with some columns replaced."""
-        return Arrays({**self.columns, **columns}, self._mapping)
-
-
-class Windows(Split):
-    """Windows of a stream of tokens (L,), one after the other, as a column (N, length).
-
-    Each begins where the one before ends but for `overlap` tokens, so that with an overlap of one
-    every token but the first is once the next one to be predicted. The stream may be mapped from
-    a file; `dtype` is its own.
-    """
-
-    def __init__(self, name: str, stream: Tensor, *, length: int, overlap: int = 1) -> None:
-        self._name, self._stream, self._length = name, stream, length
-        self._stride = length - overlap
-        self._size = max(0, (len(stream) - overlap) // self._stride)
-        self.device = stream.device
-
-    def __len__(self) -> int:
-        return self._size
-
-    def take(self, indices: Tensor) -> Batch:
-        """The windows that begin at `indices` times the stride."""
-        offsets = torch.arange(self._length, device=indices.device)
-        places = indices[:, None] * self._stride + offsets  # (B, T)
-        return {self._name: self._stream[places]}
-
-    def on(self, device: torch.device) -> Split:
-        """On that device: a token takes one byte, or two."""
-        stream = self._stream.to(device)
-        overlap = self._length - self._stride
-        return Windows(self._name, stream, length=self._length, overlap=overlap)
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Disjoint splits and the facts about them.
@@ -327,16 +215,3 @@ def fingerprint(dataset: Dataset, num_examples: int = 64) -> str:
             digest.update(f"{shape} {values.dtype}".encode())
             digest.update(values.contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def first_of(split: Split, num: int) -> Batch:
-    """The first `num` examples, fewer where there are fewer, as stored."""
-    return split.take(torch.arange(min(num, len(split)), device=split.device))
-
-
-def all_of(split: Split, name: str, indices: Tensor | Sequence[int] | None = None) -> Tensor:
-    """One column of all examples, or of those at `indices`, as stored, on the CPU."""
-    if indices is None and isinstance(split, Arrays):
-        return split.columns[name]
-    chosen = torch.arange(len(split)) if indices is None else torch.as_tensor(indices)
-    return split.take(chosen.to(split.device))[name].cpu()

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from trainwright.data.arrays import input_column, target_column
 from trainwright.data.columns import Classes, Column, Image, Numbers, Values
-from trainwright.data.dataset import INPUTS, TARGETS, Arrays, DataInfo, Dataset, Split, all_of
+from trainwright.data.dataset import INPUTS, TARGETS, DataInfo, Dataset
+from trainwright.data.examples import Arrays, Split, all_of
 from trainwright.errors import ConfigError, DataError
 
 

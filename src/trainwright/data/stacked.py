@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from trainwright.data.batches import Batches
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 
 STEPS_AT_ONCE = 32  # whose indices are found in one go
 

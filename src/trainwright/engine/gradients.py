@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 from trainwright.engine.device.device import Placement
 from trainwright.tasks.task import Carry, Task
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainwright.data.batches import Batches
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 from trainwright.engine.gradients import clip_, global_norm, gradients, in_parts
 from trainwright.engine.hook import Hook

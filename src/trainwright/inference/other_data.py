@@ -12,7 +12,8 @@ from trainwright.config.compose import register_schema
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
 from trainwright.data.columns import Classes, Column, Labels, Numbers
-from trainwright.data.dataset import Batch, DataInfo, Dataset, Split
+from trainwright.data.dataset import DataInfo, Dataset
+from trainwright.data.examples import Batch, Split
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
 from trainwright.run.resume.same_data import is_changed

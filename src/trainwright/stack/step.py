@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.moves import Metrics, Move
 from trainwright.engine.nonfinite import refused_move

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainwright.data.columns import Classes
-from trainwright.data.dataset import Batch, DataInfo, all_of
+from trainwright.data.dataset import DataInfo
+from trainwright.data.examples import Batch, all_of
 from trainwright.report.plots.grid import save_image
 from trainwright.report.plots.predictions import prediction_grid
 from trainwright.tasks.metrics.classification import ClassificationMetrics

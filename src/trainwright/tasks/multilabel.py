@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.data.dataset import Batch, DataInfo
+from trainwright.data.dataset import DataInfo
+from trainwright.data.examples import Batch
 from trainwright.tasks.metrics.classification import LabelMetrics
 from trainwright.tasks.metrics.metric import Answers
 from trainwright.tasks.one_network import OneNetwork

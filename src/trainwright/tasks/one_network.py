@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from trainwright.data.dataset import Batch, DataInfo
+from trainwright.data.dataset import DataInfo
+from trainwright.data.examples import Batch
 from trainwright.nn.gan import GAN
 from trainwright.tasks.ports import Port, Predictor
 from trainwright.tasks.task import Task

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.data.columns import Column, Image, Numbers
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Portable(nn.Module, ABC):
     inputs: tuple[Port, ...]
     output: Port
     network: nn.Module
+
+    def of_any_size(self, batch: Any) -> Any:
+        """Which dimensions of the arguments of `forward` are those of a batch, for an exporter."""
+        return [{0: batch} for _ in self.inputs]
 
     @abstractmethod
     def example(self, num_examples: int) -> tuple[Tensor, ...]:
@@ -85,6 +89,10 @@ class Predictor(Portable):
             else:
                 batch[name] = column.preparation(values.device)(values)
         return self._answer(batch)
+
+    def of_any_size(self, batch: Any) -> Any:
+        """All inputs are one argument, which takes any number of them."""
+        return [tuple(super().of_any_size(batch))]
 
     def example(self, num_examples: int) -> tuple[Tensor, ...]:
         """Random pixels, features as far from zero as the data's are, or whole numbers."""

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainwright.data.columns import Values
-from trainwright.data.dataset import Batch, DataInfo
+from trainwright.data.dataset import DataInfo
+from trainwright.data.examples import Batch
 from trainwright.tasks.metrics.metric import Answers
 from trainwright.tasks.metrics.values import ValueMetrics
 from trainwright.tasks.one_network import OneNetwork

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from torch import Tensor, nn
 
 from trainwright.data.columns import Column
-from trainwright.data.dataset import Batch, Dataset
+from trainwright.data.dataset import Dataset
+from trainwright.data.examples import Batch
 from trainwright.report.plots.drawing import Drawing
 from trainwright.score.judge import Judge
 from trainwright.tasks.health import Health, Signs

@@ -14,7 +14,7 @@ from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
 from trainwright.inference.intervals import bootstrap as our_bootstrap
 from trainwright.inference.intervals import wilson
 from trainwright.tasks.metrics.calibration import (
-    brier_score,
+    brier_scores,
     expected_calibration_error,
     reliability,
 )
@@ -66,8 +66,8 @@ def test_wilsons_interval_is_scipys(hits, trials):
 def test_the_bootstrap_interval_is_scipys():
     numbers = torch.randn(200, generator=torch.Generator().manual_seed(0)).double() ** 2
     ours = our_bootstrap(
-        lambda values: {"mean": float(values["x"].mean())},
-        {"x": numbers},
+        lambda indices: {"mean": float(numbers[indices].mean())},
+        len(numbers),
         seed=0,
         num_resamples=4000,
     )["mean"]
@@ -83,8 +83,8 @@ def test_calibration_is_that_of_scikit_learn():
     logits = 2 * torch.randn(500, 4, generator=generator)
     targets = torch.multinomial(torch.softmax(logits, 1), 1, generator=generator)[:, 0]
     probabilities = torch.softmax(3 * logits.double(), dim=1)  # too sure of itself
-    bins = reliability(probabilities, targets, num_bins=15)
     confidence, predicted = probabilities.max(dim=1)
+    bins = reliability(confidence, predicted == targets, num_bins=15)
     correct = (predicted == targets).numpy()
     share, mean = calibration_curve(correct, confidence.numpy(), n_bins=15)
     filled = [b for b in bins if b.num_examples]
@@ -95,12 +95,13 @@ def test_calibration_is_that_of_scikit_learn():
     assert error == pytest.approx(float((weights * np.abs(share - mean)).sum()))
     assert error > 0.05
     theirs = brier_score_loss(targets.numpy(), probabilities.numpy(), scale_by_half=False)
-    assert brier_score(probabilities, targets) == pytest.approx(theirs)
+    assert float(brier_scores(probabilities, targets).mean()) == pytest.approx(theirs)
 
 
 def test_two_examples_calibrated_by_hand():
     probabilities = torch.tensor([[0.9, 0.1], [0.4, 0.6]], dtype=torch.float64)
-    bins = reliability(probabilities, torch.tensor([0, 0]), num_bins=2)
+    confidence, predicted = probabilities.max(dim=1)
+    bins = reliability(confidence, predicted == torch.tensor([0, 0]), num_bins=2)
     assert [b.num_examples for b in bins] == [0, 2]
     assert expected_calibration_error(bins) == pytest.approx(abs(0.75 - 0.5))
 
@@ -150,7 +151,9 @@ def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
         if label in (3, 7):
             folder = tmp_path / "photos" / str(label)
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(test.columns["inputs"][number, 0].numpy()).save(folder / f"{number}.png")
+            Image.fromarray(test.columns["inputs"][number, 0].numpy()).save(
+                folder / f"{number}.png"
+            )
     found = measured(
         "mlp", "data=folder", f"data.path={tmp_path / 'photos'}", "data.size=8", "data.channels=1",
         "data.test=0.9", "data.validation=1", f"data.root={tmp_path / 'cache'}", "resamples=0",

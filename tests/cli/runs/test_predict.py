@@ -48,7 +48,7 @@ def test_views_asked_for_are_averaged_whatever_the_run_was_trained_with(call, re
     words = ("predict", "mlp", photos, "--csv", f"--root={real_root}")
     trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
     images = load_digits_dataset().test.columns["inputs"][:20].float()
-    scale, shift = trained.task.columns.tensors(4, torch.device("cpu"))
+    scale, shift = trained.task.columns["inputs"].numbers.tensors(4, torch.device("cpu"))
     with torch.no_grad():
         logits = [trained.task.model(x * scale + shift) for x in (images, images.flip(3))]
     tables = [call(*words, *more)[1] for more in ((), ("tta=none",), ("tta=mirror",))]

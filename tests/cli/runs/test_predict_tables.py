@@ -39,13 +39,13 @@ def by_hand(root, name, rows):
     """The network's outputs by plain torch, from the checkpoint's tensors and facts alone."""
     path = root / name / "checkpoints" / "best.safetensors"
     tensors, metadata = checkpoint.load(path)
-    facts = metadata["data"]
+    facts = metadata["data"]["columns"]["inputs"]
     outputs = (torch.tensor(rows) - torch.tensor(facts["mean"])) / torch.tensor(facts["std"])
     for number in (1, 3):
         weight, bias = (tensors[f"task.model.layers.{number}.{k}"] for k in ("weight", "bias"))
         outputs = nn.functional.linear(outputs, weight, bias)
         outputs = outputs.relu() if number == 1 else outputs
-    return outputs, facts
+    return outputs, metadata["data"]["columns"].get("targets")
 
 
 def test_columns_are_found_by_name_whatever_their_order(call, tables, tmp_path):
@@ -60,9 +60,9 @@ def test_columns_are_found_by_name_whatever_their_order(call, tables, tmp_path):
     assert [row["line"] for row in found] == ["2", "3", "4"]
     outputs, facts = by_hand(tables, "wine", wine.data[[0, 70, 150]].astype(np.float32))
     shares = outputs.softmax(dim=1)
-    told = [[float(row[name]) for name in facts["class_names"]] for row in found]
+    told = [[float(row[name]) for name in facts["names"]] for row in found]
     np.testing.assert_allclose(told, shares.numpy(), rtol=1e-4, atol=1e-6)
-    names = [facts["class_names"][i] for i in shares.argmax(dim=1)]
+    names = [facts["names"][i] for i in shares.argmax(dim=1)]
     assert [row["class"] for row in found] == names
 
 
@@ -72,7 +72,7 @@ def test_values_come_in_their_own_unit_and_bare_rows_in_their_order(call, tables
     code, out, _ = call("predict", "diabetes", path, "--jsonl", f"--root={tables}")
     assert code == 0
     outputs, facts = by_hand(tables, "diabetes", data)
-    expected = outputs[:, 0] * facts["target_std"] + facts["target_mean"]
+    expected = outputs[:, 0] * facts["std"][0] + facts["mean"][0]
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["line"] for row in rows] == [1, 2, 3]
     np.testing.assert_allclose([row["value"] for row in rows], expected.numpy(), rtol=1e-4)
@@ -115,7 +115,7 @@ def test_what_is_no_such_table_is_said(text, problem, tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(BadTableError) as refused:
-        list(read_rows(path, num_features=3, names=("a", "b", "c")))
+        list(read_rows(path, ("a", "b", "c"), is_named=True))
     assert problem.split("; did")[0] in str(refused.value)
 
 
@@ -123,8 +123,8 @@ def test_what_spreadsheets_write_is_read(tmp_path):
     """A mark before the first name, quoted cells, empty lines, and numbers with blanks around."""
     path = tmp_path / "x.csv"
     path.write_bytes(b'\xef\xbb\xbf"a";"b"\r\n\r\n" 1";2e0 \r\n')
-    (row,) = read_rows(path, num_features=2, names=("b", "a"))
-    assert (row.line, row.features) == (3, [2.0, 1.0])
+    (row,) = read_rows(path, ("b", "a"), is_named=True)
+    assert (row.line, row.cells) == (3, ["2e0", "1"])
 
 
 @pytest.mark.parametrize("head", ["a,b\n", "", "b,c,a\n"], ids=["names", "none", "more names"])
@@ -134,8 +134,8 @@ def test_a_row_of_more_cells_than_the_first_line_is_not_guessed_at(head, tmp_pat
     width = head.count(",") + 1 if head else 2
     good = ",".join("1234"[:width])
     path.write_text(f"{head}{good}\n{good},\n{good},5\n")
-    found = list(read_rows(path, num_features=2, names=("a", "b") if head else ()))
-    assert [row.features is not None for row in found] == [True, True, False]
+    found = list(read_rows(path, ("a", "b"), is_named=bool(head)))
+    assert [not row.problem for row in found] == [True, True, False]
     assert found[2].problem == f"{width + 1} cells, and the first line has {width}"
 
 
@@ -172,7 +172,7 @@ def test_a_run_of_pictures_that_are_not_square_predicts(call, assembled, real_ro
         if tensor.shape[-1:] == (64,):
             tensors[name] = tensor[:, :48].contiguous()
     metadata.pop("format")
-    metadata["data"] |= {"input_shape": [1, 6, 8]}
+    metadata["data"]["columns"]["inputs"] |= {"size": [1, 6, 8]}
     run = tmp_path / "outputs" / "flat"
     (run / "checkpoints").mkdir(parents=True)
     (run / "summary.json").write_text("{}")
@@ -181,8 +181,7 @@ def test_a_run_of_pictures_that_are_not_square_predicts(call, assembled, real_ro
     Image.fromarray(pixels).save(tmp_path / "x.png")
     code, out, _ = call("predict", run, tmp_path / "x.png", "--csv")
     assert code == 0
-    facts = DataInfo.of_one_input(**{k: tuple(v) if isinstance(v, list) else v
-                        for k, v in metadata["data"].items()})  # fmt: skip
+    facts = DataInfo.of_plain(metadata["data"]).input
     layers = {n: t.float() for n, t in tensors.items()}
     layers |= {f"task.{n.removeprefix('averaged.')}": t for n, t in tensors.items()
                if n.startswith("averaged.")}  # fmt: skip

@@ -73,7 +73,7 @@ def test_a_checkpoint_of_an_older_format_is_refused_by_name(command, call, words
     arguments = ["fork", copies[0], "seed=1"] if command == "fork" else words(command, *copies)
     code, _, err = call(*arguments)
     assert code == 4
-    assert "has format 1; this version reads format 2" in err
+    assert "has format 1; this version reads format 3" in err
 
 
 def test_a_summary_of_an_older_version_is_read_as_far_as_it_goes(call, moved, tmp_path):

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from trainwright.engine.checkpoint import checkpoint
-from trainwright.inference.generate import slerp
 from trainwright.report.plots.animation import animate
+from trainwright.tasks.gan.draw import slerp
 
 
 def files_of(folder):
@@ -208,11 +208,14 @@ def test_a_damaged_checkpoint_and_none_end_with_4(call, real_root, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"input_shape": [1, 10**6, 10**6]},
-        {"input_shape": []},
-        {"mean": []},
-        {"class_names": 7},
-        {"class_names": []},
+        {"inputs": {"size": [1, 10**6, 10**6]}},
+        {"inputs": {"size": []}},
+        {"inputs": {"mean": []}},
+        {"inputs": {"std": [0.0]}},
+        {"inputs": {"mean": [10**400]}},
+        {"inputs": {"kind": "other"}},
+        {"targets": {"names": 7}},
+        {"targets": {"names": []}},
         None,
     ],
     ids=str,
@@ -224,7 +227,10 @@ def test_facts_that_do_not_fit_are_refused(change, call, real_root, tmp_path, mo
     path = folder / "checkpoints" / "best.safetensors"
     tensors, metadata = checkpoint.load(path)
     metadata.pop("format")
-    metadata["data"] = None if change is None else {**metadata["data"], **change}
+    if change is None:
+        metadata["data"] = None
+    for column, fields in (change or {}).items():
+        metadata["data"]["columns"][column] |= fields
     checkpoint.save([path], tensors, metadata)
     code, _, err = call("sample", folder)
     assert code == 4, err

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainwright.data.dataset import INPUTS, TARGETS, Arrays, Dataset
+from trainwright.data.dataset import INPUTS, TARGETS, Dataset
+from trainwright.data.examples import Arrays
 from trainwright.data.sources.fetch import data_root, fetch
 from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
 from trainwright.errors import DataError

@@ -76,7 +76,7 @@ def _write_pt2(network: Portable, path: Path) -> None:
     batch = torch.export.Dim("batch", min=1)
     with _quiet():
         program = torch.export.export(
-            network, network.example(2), dynamic_shapes=[{0: batch} for _ in network.inputs]
+            network, network.example(2), dynamic_shapes=network.of_any_size(batch)
         )
         torch.export.save(program, path)
 
@@ -90,7 +90,7 @@ def _write_onnx(network: Portable, path: Path) -> None:
             dynamo=True,
             input_names=[port.name for port in network.inputs],
             output_names=[network.output.name],
-            dynamic_shapes=[{0: batch} for _ in network.inputs],
+            dynamic_shapes=network.of_any_size(batch),
             verbose=False,
         )
         assert program is not None

@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from trainwright.config.build import build, check, section, settings
 from trainwright.data.batches import Batches, train_examples
-from trainwright.data.dataset import FACTS, DataInfo, Dataset, Split
+from trainwright.data.dataset import FACTS, DataInfo, Dataset
+from trainwright.data.examples import Split
 from trainwright.data.images.augment import augment_for
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock

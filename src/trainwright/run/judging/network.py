@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from trainwright.data.batches import Batches
 from trainwright.data.columns import Classes, Image, Scaling
-from trainwright.data.dataset import TARGETS, Arrays, DataInfo
+from trainwright.data.dataset import TARGETS, DataInfo
+from trainwright.data.examples import Arrays
 from trainwright.data.images.augment import augment_for
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainwright.data.dataset import Dataset, all_of
+from trainwright.data.dataset import Dataset
+from trainwright.data.examples import all_of
 from trainwright.nn.gan import GAN
 from trainwright.report.plots.drawing import Drawing
 from trainwright.report.plots.grid import image_grid, neighbour_grid, save_image

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
 from trainwright.tasks.gan.game import Game

@@ -9,7 +9,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from trainwright.data.columns import Column, Image
-from trainwright.data.dataset import Batch, DataInfo
+from trainwright.data.dataset import DataInfo
+from trainwright.data.examples import Batch
 from trainwright.nn.gan import GAN
 from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for

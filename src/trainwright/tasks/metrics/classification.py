@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 from trainwright.tasks.metrics.calibration import brier_scores, reliability
 from trainwright.tasks.metrics.formulas import (
     confusion_matrix,

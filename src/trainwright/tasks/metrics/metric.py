@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 from trainwright.tasks.metrics.calibration import Bin
 
 Answers = dict[str, Tensor]  # what a task says of a batch, by name, each (B, ...)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from trainwright.data.dataset import Batch
+from trainwright.data.examples import Batch
 from trainwright.tasks.metrics.formulas import regression_metrics
 from trainwright.tasks.metrics.metric import Answers, Gathered
 
