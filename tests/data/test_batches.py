@@ -12,6 +12,7 @@ from trainwright.data.digits import load_digits_dataset
 from trainwright.data.splits import make_dataset, split_indices
 from trainwright.data.tabular import load_tabular
 
+pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
 AS_IS = Normalisation(scale=(1.0,), shift=(0.0,))
 

@@ -9,6 +9,7 @@ from trainwright.engine.device import Placement
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.tasks.task import Objective, Task
 
+pytestmark = pytest.mark.numeric
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)
 
 

@@ -9,6 +9,8 @@ from torch.func import functional_call, vmap
 
 from trainwright.engine.image_convolutions import quicken_image_convolutions
 
+pytestmark = pytest.mark.numeric
+
 
 def quick(module):
     """A copy that trains in blocks where it can."""

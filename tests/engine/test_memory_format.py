@@ -8,6 +8,8 @@ from torch.nn import functional
 from trainwright.engine.device import in_format
 from trainwright.engine.layout import keep_channels_last
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_a_convolution_of_a_weight_that_is_channels_last_gives_maps_that_are(num_channels):

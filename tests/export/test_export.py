@@ -18,6 +18,7 @@ from trainwright.export.folder import export
 from trainwright.inference.prediction import predict
 from trainwright.inference.trained import load_trained
 
+pytestmark = pytest.mark.numeric
 SMOKE = ("trainer=smoke", "trainer.precision=fp32")
 RUNS = {
     "cnn": ("model=cnn", "model.channels=[4]", "model.dense=[8]", "model.norm=batch"),

@@ -5,6 +5,8 @@ import torch
 from trainwright.nn.airbench import AirbenchNet
 from trainwright.nn.whitening import Whitening
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
+
 
 def photographs(num=60, channels=3, size=10):
     """Images of mean 0 in which neighbours are alike, as in photographs."""

@@ -7,6 +7,7 @@ from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.gan import GAN
 from trainwright.nn.mlp_gan import mlp_gan
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 IMAGE_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 16, 24), (3, 20, 40)]
 
 

@@ -16,6 +16,7 @@ from trainwright.scoring.attach import attach_judge, final_judge, judge_of
 from trainwright.scoring.network import Recipe, make_task, quarters, turned
 from trainwright.scoring.store import store_folder
 
+pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
 
 

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from trainwright.tasks.gan_health import diagnose
 from trainwright.tasks.gan_signs import class_diversity, diversity, separation
 
+pytestmark = pytest.mark.numeric
 GOOD = {
     "objective": 1.0,
     "separation": 0.75,

@@ -13,6 +13,7 @@ from trainwright.tasks.gan_losses import (
     relativistic_loss,
 )
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 KINDS = ["non_saturating", "least_squares", "hinge", "wasserstein_gp"]
 REAL = [2.5, -0.5, 0.25, 7.0]
 FAKE = [-3.0, 0.75, -0.125, 1.5]

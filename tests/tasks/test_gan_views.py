@@ -3,6 +3,8 @@ import torch
 
 from trainwright.tasks.gan_views import View, color, cutout, translation
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
+
 
 @pytest.mark.parametrize("change", [color, translation, cutout])
 @pytest.mark.parametrize("shape", [(64, 1, 8, 8), (64, 3, 12, 10)])

@@ -14,6 +14,8 @@ from trainwright.tasks.metrics import (
     sliced_wasserstein,
 )
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
+
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)

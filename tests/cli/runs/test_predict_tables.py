@@ -16,6 +16,8 @@ from trainwright.data.decode import decode_image
 from trainwright.data.rows import BadTableError, read_rows
 from trainwright.engine import checkpoint
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def tables(train, tmp_path_factory):

@@ -14,6 +14,8 @@ from trainwright.engine import checkpoint
 from trainwright.inference.sampling import slerp
 from trainwright.report.animation import animate
 
+pytestmark = pytest.mark.numeric
+
 
 def files_of(folder):
     return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
