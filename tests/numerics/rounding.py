@@ -35,4 +35,4 @@ def as_exact(found, plain, exact, *, times=4):
             sum((t.detach().double() - e.detach()).square().sum().item() for t, e in pairs) ** 0.5
         )
 
-    return 0 < error(plain) and error(found) <= times * error(plain)
+    return error(plain) > 0 and error(found) <= times * error(plain)
