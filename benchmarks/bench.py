@@ -155,8 +155,8 @@ def _data(work: Work, mnist: Path | None) -> str:
 
 def _mnist(root: str | None) -> Path | None:
     """The folder of MNIST's files, downloaded where there is a network; None without them."""
-    from trainwright.data.fetch import data_root
-    from trainwright.data.idx import load_idx
+    from trainwright.data.sources.fetch import data_root
+    from trainwright.data.sources.idx import load_idx
     from trainwright.errors import TrainwrightError
 
     try:

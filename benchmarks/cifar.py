@@ -30,7 +30,7 @@ from peers.airbench import Airbench
 from trainwright.config.build import build, section
 from trainwright.data.dataset import Dataset
 from trainwright.engine.trainer import train_step
-from trainwright.run.assemble import assemble
+from trainwright.run.assemble.assemble import assemble
 
 EXPERIMENT = "experiment=cifar10_fast"
 

@@ -21,7 +21,7 @@ import torch
 from composed import ready
 
 from trainwright.engine.trainer import train_step
-from trainwright.run.assemble import Assembly
+from trainwright.run.assemble.assemble import Assembly
 
 TURN = 0.5  # seconds
 WORKS = {

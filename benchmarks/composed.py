@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from trainwright.config.compose import register_schema, settle_length
 from trainwright.config_folder import config_folder
-from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.assemble.assemble import Assembly, assemble
 
 
 def composed(*typed: str) -> DictConfig:

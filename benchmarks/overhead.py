@@ -23,7 +23,7 @@ from composed import composed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.data.idx import load_idx
+from trainwright.data.sources.idx import load_idx
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
 from trainwright.run import course

@@ -23,7 +23,7 @@ from composed import ready
 from generated import draw
 
 from trainwright.engine.trainer import train_step
-from trainwright.run.assemble import Assembly
+from trainwright.run.assemble.assemble import Assembly
 
 SHAPE = (1, 28, 28)
 TURN, NUM_TURNS = 50, 12

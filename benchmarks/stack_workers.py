@@ -14,7 +14,7 @@ from measure import REST
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.data.dataset import Dataset
-from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.assemble.assemble import Assembly, assemble
 from trainwright.stack.measure import step_alone, steps_together
 
 WORKS = {

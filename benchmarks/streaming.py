@@ -24,7 +24,7 @@ from generated import draw
 from scaling import on_stored
 
 from trainwright.engine.trainer import train_step
-from trainwright.run.assemble import Assembly
+from trainwright.run.assemble.assemble import Assembly
 
 SHAPE = (3, 32, 32)
 PART, IN_MEMORY = 10_000, 10_000

@@ -142,14 +142,14 @@ def plan(args: argparse.Namespace) -> None:
 
 def _scheduling() -> float:
     """Seconds of the scheduler for a job that takes no time in a process that takes none either."""
-    from trainwright.sweep.crews import Crews
     from trainwright.sweep.job import Job
-    from trainwright.sweep.scheduler import Scheduler
+    from trainwright.sweep.schedule.crews import Crews
+    from trainwright.sweep.schedule.scheduler import Scheduler
+    from trainwright.sweep.schedule.show import Show
+    from trainwright.sweep.schedule.source import Listed
     from trainwright.sweep.settings import SweepSettings
-    from trainwright.sweep.show import Show
-    from trainwright.sweep.slots import Slot
-    from trainwright.sweep.source import Listed
     from trainwright.sweep.store import Store
+    from trainwright.sweep.workers.slots import Slot
 
     class Instantly:
         """Stands in for the process that starts jobs: each has ended when it is asked about."""

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainwright.config.compose import register_schema, settle_length
 from trainwright.config_folder import GROUPS, config_folder, own_config_folder
-from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.assemble.assemble import Assembly, assemble
 from trainwright.run.request import Outcome, Request
-from trainwright.run.resume import resume_request
+from trainwright.run.resume.resume import resume_request
 from trainwright.run.run import run
 
 

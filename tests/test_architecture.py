@@ -13,27 +13,26 @@ LAYERS = (
     "cli",
     "sweep",
     "stack",
-    "export",
     "inference",
     "run",
-    "scoring",
     "config",
     "hooks",
     "engine",
     "tasks",
+    "score",
     "nn",
+    "data",
+    "report",
+    "runs",
 )
-# What anyone may call, and which calls nothing but each other's foundations.
-LEAVES = {"catalogue", "data", "loggers", "report", "score"}
+# What all may import, and which import nothing but each other.
 FOUNDATIONS = {
     "config_folder",
     "errors",
     "files",
-    "intervals",
-    "lock",
     "own_process",
-    "runfolder",
     "seeds",
+    "targets",
     "wording",
     "__init__",
 }
@@ -68,23 +67,21 @@ def own_imports(path):
 
 def test_every_part_of_the_package_has_a_place_in_these_rules():
     parts = {part_of(path) for path in FILES}
-    assert parts == set(LAYERS) | LEAVES | FOUNDATIONS
+    assert parts == set(LAYERS) | FOUNDATIONS
 
 
 def places(part):
     """What the files of a part may import of the package."""
     if part in FOUNDATIONS:
         return FOUNDATIONS
-    if part in LEAVES:
-        return FOUNDATIONS | {part}
-    return set(LAYERS[LAYERS.index(part) :]) | LEAVES | FOUNDATIONS
+    return set(LAYERS[LAYERS.index(part) :]) | FOUNDATIONS
 
 
 def of_hydra(path):
     """What a file may import of Hydra and what comes with it."""
     if path == PACKAGE / "engine" / "settings.py":
         return {"pydantic"}
-    if path == PACKAGE / "catalogue" / "stored.py":
+    if path == PACKAGE / "runs" / "stored.py":
         return {"yaml"}  # only the safe loader: it reads a stored config
     return HYDRA if part_of(path) in MAY_IMPORT_HYDRA else set()
 
@@ -103,7 +100,7 @@ def test_the_engine_knows_no_particular_task():
     allowed = {"trainwright.tasks.task", "trainwright.tasks.health"}
     of_tasks = {
         path: [name for name in imports(path) if name.startswith("trainwright.tasks")]
-        for path in (PACKAGE / "engine").glob("*.py")
+        for path in (PACKAGE / "engine").rglob("*.py")
     }
     assert of_tasks
     assert refused((path, found, allowed) for path, found in of_tasks.items()) == {}
@@ -121,3 +118,41 @@ def test_a_file_is_about_one_thing_and_says_first_what_it_is():
     assert [path for path in FILES if path.stem in vague] == []
     assert [path for path in FILES if len(path.read_text().splitlines()) > 300] == []
     assert [path for path in FILES if not ast.get_docstring(ast.parse(path.read_text()))] == []
+
+
+def test_a_folder_has_at_most_a_dozen_files():
+    folders = {path.parent for path in FILES}
+    full = {f: len([p for p in f.glob("*.py") if p.stem != "__init__"]) for f in folders}
+    assert {str(f.relative_to(PACKAGE)): n for f, n in full.items() if n > 12} == {}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    names = {path: module_of(path) for path in FILES}
+    paths = {name: path for path, name in names.items()}
+    arrows = {
+        path: {paths[name] for name in imports_at_once(path) if name in paths} for path in FILES
+    }
+    done, on_the_way = set(), []
+
+    def visit(path):
+        assert path not in on_the_way, " -> ".join(names[p] for p in [*on_the_way, path])
+        if path not in done:
+            on_the_way.append(path)
+            for other in sorted(arrows[path] - {path}):
+                visit(other)
+            done.add(on_the_way.pop())
+
+    for path in FILES:
+        visit(path)
+
+
+def module_of(path):
+    return ".".join(("trainwright", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def imports_at_once(path):
+    """The modules of ours that a file imports, and `from a import b` as `a.b` too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

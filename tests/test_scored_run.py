@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from trainwright.data.digits import load_digits_dataset
-from trainwright.engine import checkpoint
-from trainwright.inference.evaluation import evaluate_trained
+from trainwright.data.sources.digits import load_digits_dataset
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.inference.evaluate import evaluate_trained
 from trainwright.inference.trained import load_trained
 
 pytestmark = pytest.mark.numeric

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainwright.errors import DiskError
+from trainwright.wording import format_bytes
 
 
 def flush(path: Path) -> None:
@@ -84,12 +85,3 @@ def leftovers(folder: Path) -> list[Path]:
     # A picture keeps its suffix, so that its format is known: `.000500.<process>.png`.
     found += [p for p in folder.rglob(".*.png") if p.stem.rpartition(".")[2].isdigit()]
     return sorted({path for path in found if path.is_file()})
-
-
-def format_bytes(number: float) -> str:
-    """1536000 as `1.5 MB`."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

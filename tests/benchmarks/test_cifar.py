@@ -7,7 +7,7 @@ from torch.nn.functional import cosine_similarity
 from trainwright.data.splits import split_arrays
 from trainwright.engine.trainer import train_step
 from trainwright.nn.airbench import LOGIT_SCALE
-from trainwright.run.assemble import assemble
+from trainwright.run.assemble.assemble import assemble
 
 BATCH = 64
 WIDTHS = (8, 16, 16)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 
 RUNS = Path(sys.executable).with_name("runs")
 

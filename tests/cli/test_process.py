@@ -78,7 +78,7 @@ def test_what_cannot_be_written_at_the_end_is_told():
 def test_the_collector_does_not_look_at_what_importing_torch_leaves_and_goes_on_after_it():
     program = """
 import gc
-from trainwright.cli.process import imports_of_torch
+from trainwright.cli.torch_library import imports_of_torch
 runs = []
 gc.callbacks.append(lambda phase, info: runs.append(phase))
 with imports_of_torch():

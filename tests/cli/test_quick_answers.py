@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from trainwright import __version__
-from trainwright.cli.help import help_text
+from trainwright.cli.terminal.help import help_text
 from trainwright.config_folder import GROUPS, config_folder
 
 SECONDS = 0.7

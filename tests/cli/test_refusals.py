@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from trainwright.cli.failure import similar_key
+from trainwright.cli.terminal.failure import similar_key
 
 # What is typed; the exit code; what the message must name.
 WRONG = [

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 
 RUN = ("trainer=smoke", "model.widths=[8]", "run.dir=run")
 STRETCHED = "trainer.schedule_until=100%"

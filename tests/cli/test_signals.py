@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import ListConfig
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 
 # Blocks in its third step until something is written into `gate`: no clock is needed.
 GATED = """

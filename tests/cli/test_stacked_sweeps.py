@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 
 SMALL = ("model.widths=[16]", "trainer.precision=fp32", "trainer.threads=1")
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from trainwright.cli import runs
-from trainwright.cli.commands.sweep import find_sweep
-from trainwright.engine import checkpoint
+from trainwright.cli.commands.inspect.sweep import find_sweep
+from trainwright.engine.checkpoint import checkpoint
 
 pytestmark = pytest.mark.timeout(1800)  # for a machine that is busy with other things
 TRAIN = Path(sys.executable).with_name("train")

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.config.build import TRUSTED_TARGETS, build, plain, settings
+from trainwright.config.build import build, plain, settings
 from trainwright.data.dataset import Dataset
 from trainwright.engine.clock import Clock
 from trainwright.engine.schedule import Cosine, Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import ConfigError
 from trainwright.nn.mlp import MLP
-from trainwright.run.assemble import assemble
+from trainwright.run.assemble.assemble import assemble
+from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.task import Task
 
 SHAPE = {"input_shape": (4,), "num_outputs": 2, "num_classes": 2}
@@ -126,7 +127,7 @@ def test_a_target_of_another_kind_is_refused_before_it_is_called(target, kind, t
 
 
 def test_no_alias_is_followed_not_even_to_what_would_be_of_the_right_kind():
-    for target in ("trainwright.run.assemble.nn.Linear", "trainwright.nn.mlp.nn.Linear"):
+    for target in ("trainwright.run.assemble.assemble.nn.Linear", "trainwright.nn.mlp.nn.Linear"):
         refused("cannot import", node={"_target_": target, "in_features": 1, "out_features": 1})
 
 

@@ -8,11 +8,11 @@ import torch
 import yaml
 from PIL import Image
 
-from trainwright.config.build import TRUSTED_TARGETS
 from trainwright.config.compose import settle_length
 from trainwright.config_folder import config_folder
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.trainer import train_step
+from trainwright.targets import TRUSTED_TARGETS
 
 FILES = sorted(config_folder().glob("*/*.yaml"))
 OPTIONS = [(path.parent.name, path.stem) for path in FILES]

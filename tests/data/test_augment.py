@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.data.augment import Augment, make_augment
+from trainwright.data.images.augment import Augment, make_augment
 from trainwright.errors import ConfigError
 
 pytestmark = pytest.mark.numeric

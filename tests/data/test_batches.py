@@ -5,12 +5,12 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from trainwright.data.augment import make_augment
 from trainwright.data.batches import Batches, Normalisation
 from trainwright.data.dataset import DataInfo, Split
-from trainwright.data.digits import load_digits_dataset
+from trainwright.data.images.augment import make_augment
+from trainwright.data.sources.digits import load_digits_dataset
+from trainwright.data.sources.tabular import load_tabular
 from trainwright.data.splits import make_dataset, split_indices
-from trainwright.data.tabular import load_tabular
 
 pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")

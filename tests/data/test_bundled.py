@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn import datasets
 
-from trainwright.data import digits
-from trainwright.data.digits import load_digits_dataset
-from trainwright.data.tabular import NUM_ROWS, load_tabular
+from trainwright.data.sources import digits
+from trainwright.data.sources.digits import load_digits_dataset
+from trainwright.data.sources.tabular import NUM_ROWS, load_tabular
 from trainwright.errors import ConfigError
 
 

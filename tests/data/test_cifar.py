@@ -5,8 +5,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from trainwright.data import cifar
-from trainwright.data.cifar import load_cifar10, read_archive
+from trainwright.data.sources import cifar
+from trainwright.data.sources.cifar import load_cifar10, read_archive
 from trainwright.errors import DataError
 
 MEMBERS = (*cifar.TRAIN_MEMBERS, cifar.TEST_MEMBER)

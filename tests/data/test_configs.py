@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainwright.data.augment import make_augment
 from trainwright.data.dataset import Dataset
+from trainwright.data.images.augment import make_augment
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
 

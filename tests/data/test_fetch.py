@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trainwright.data.fetch import data_root, fetch
+from trainwright.data.sources.fetch import data_root, fetch
 from trainwright.errors import DataError, DiskError
 
 CONTENT = bytes(range(256)) * 4000

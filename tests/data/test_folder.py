@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.data.decode import BadImageError, decode_image
-from trainwright.data.folder import load_folder
+from trainwright.data.images.decode import BadImageError, decode_image
+from trainwright.data.sources.folder import load_folder
 from trainwright.errors import ConfigError, DataError, DiskError
 
 
@@ -319,7 +319,7 @@ def test_what_a_killed_run_left_is_no_cache_and_is_removed_in_time(tmp_path):
 
 def start_loading(tmp_path, before=""):
     code = f"""
-from trainwright.data.folder import load_folder
+from trainwright.data.sources.folder import load_folder
 {before}
 load_folder(path={str(tmp_path / "images")!r}, root={str(tmp_path / "root")!r}, size=8)
 """
@@ -330,7 +330,7 @@ load_folder(path={str(tmp_path / "images")!r}, root={str(tmp_path / "root")!r}, 
 def test_a_process_killed_while_decoding_leaves_no_cache_and_the_next_run_is_whole(tmp_path):
     fill_class(tmp_path / "images" / "a", 40, size=(600, 600))
     process = start_loading(
-        tmp_path, before="import trainwright.data.image_cache as c; c.BATCH = 1"
+        tmp_path, before="import trainwright.data.images.image_cache as c; c.BATCH = 1"
     )
     cache = tmp_path / "root" / "folder-cache"
     while process.poll() is None and not list(cache.glob(".*/images.bin")):

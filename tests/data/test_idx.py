@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainwright.data import idx
-from trainwright.data.idx import load_idx, read_idx
+from trainwright.data.sources import idx
+from trainwright.data.sources.idx import load_idx, read_idx
 from trainwright.errors import ConfigError, DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
-from trainwright.run.assemble import Assembly
+from trainwright.run.assemble.assemble import Assembly
 
 
 class Stop(Hook):

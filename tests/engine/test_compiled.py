@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.engine import checkpoint
-from trainwright.engine.device import Placement
-from trainwright.engine.environment import differences, environment
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.device.device import Placement
+from trainwright.engine.device.environment import differences, environment
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.trainer import fit
 from trainwright.errors import ConfigError

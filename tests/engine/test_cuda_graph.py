@@ -13,17 +13,17 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainwright.engine import checkpoint
-from trainwright.engine.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
-from trainwright.engine.device import Placement
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.device.device import Placement
+from trainwright.engine.fast.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
+from trainwright.engine.fast.static_step import StaticStep
 from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
-from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
-from trainwright.engine.static_step import StaticStep
 from trainwright.engine.trainer import fit
 from trainwright.errors import ConfigError
-from trainwright.run.cuda_graph import with_graph
+from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.sweep.stacking import against
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -66,7 +66,7 @@ def test_captured_steps_give_the_bits_of_the_same_steps_uncaptured(
     captured = on_gpu(assembled, RUNS[name], "on")
     fit(captured.state, captured.train, [], captured.settings)
     assert captured.state.unread is not None
-    monkeypatch.setattr("trainwright.engine.cuda_graph.WARM_UPS", 10**9)  # never captured
+    monkeypatch.setattr("trainwright.engine.fast.cuda_graph.WARM_UPS", 10**9)  # never captured
     uncaptured = on_gpu(assembled, RUNS[name], "on")
     fit(uncaptured.state, uncaptured.train, [], uncaptured.settings)
     same_bits(uncaptured.state, captured.state)
@@ -384,7 +384,7 @@ def test_launches_of_what_was_recorded_give_the_bits_of_steps_made_one_by_one(
     """On a CPU, with a tape for a graph: no number of one step is repeated in the next."""
     found = []
     for is_captured in (False, True):
-        monkeypatch.setattr("trainwright.engine.cuda_graph.WARM_UPS", 2 if is_captured else 99)
+        monkeypatch.setattr("trainwright.engine.fast.cuda_graph.WARM_UPS", 2 if is_captured else 99)
         graphs = graphs_of(assembled, (*RUNS[name], "schedule=cosine"))
         static = graphs._static
         state = static._state

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainwright.engine import device
+from trainwright.engine.device import device
 from trainwright.engine.settings import TrainerSettings
 
 SMALL_MLP, LARGE_MLP = 784 * 64 + 64 * 64 + 64 * 10, 784 * 512 + 512 * 256 + 256 * 10

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.engine.fused import fused_kernels
-from trainwright.engine.optim import PlayerOptimizer, decay_groups
+from trainwright.engine.optim.fused import fused_kernels
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer, decay_groups
 
 pytestmark = pytest.mark.numeric
 OPTIMIZERS = {

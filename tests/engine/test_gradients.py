@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from trainwright.data.batches import Batch
-from trainwright.engine.device import Placement
+from trainwright.engine.device.device import Placement
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.tasks.task import Objective, Task
 

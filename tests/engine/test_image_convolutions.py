@@ -8,7 +8,7 @@ from rounding import rounding
 from torch import nn
 from torch.func import functional_call, vmap
 
-from trainwright.engine.image_convolutions import quicken_image_convolutions
+from trainwright.engine.fast.image_convolutions import quicken_image_convolutions
 
 pytestmark = pytest.mark.numeric
 

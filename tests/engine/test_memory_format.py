@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainwright.engine.device import in_format
-from trainwright.engine.layout import keep_channels_last
+from trainwright.engine.device.device import in_format
+from trainwright.engine.fast.layout import keep_channels_last
 
 pytestmark = pytest.mark.numeric
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.engine.muon import Muon, orthogonalised
+from trainwright.engine.optim.muon import Muon, orthogonalised
 
 pytestmark = pytest.mark.numeric
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
-from trainwright.engine.no_compiler import leave_compiler_unloaded, step_by_torch
+from trainwright.engine.optim.no_compiler import leave_compiler_unloaded, step_by_torch
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.engine.muon import Muon
-from trainwright.engine.optim import PlayerOptimizer, decay_groups
+from trainwright.engine.optim.muon import Muon
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer, decay_groups
 
 pytestmark = pytest.mark.numeric
 FACTORIES = {

@@ -11,12 +11,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainwright.data.augment import Augment
-from trainwright.engine import checkpoint
-from trainwright.engine.cuda_graph import OnDeviceSteps
+from trainwright.data.images.augment import Augment
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.fast.cuda_graph import OnDeviceSteps
+from trainwright.engine.fast.static_step import StaticStep
 from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Move
-from trainwright.engine.static_step import StaticStep
 from trainwright.engine.trainer import fit, train_step
 from trainwright.errors import ConfigError, NonFiniteError
 from trainwright.hooks.log import metrics_row
@@ -209,7 +209,7 @@ def test_a_whole_run_leaves_the_same_folder(train, monkeypatch, tmp_path, growth
     for static in (False, True):
         folder = tmp_path / f"{static}"
         monkeypatch.setattr(
-            "trainwright.run.assemble.with_graph",
+            "trainwright.run.assemble.assemble.with_graph",
             lambda placement, *_, static=static: replace(placement, static=static),
         )
         typed = [*MLP, *COMMON, "schedule=exponential", f"schedule.gamma={growth}"]

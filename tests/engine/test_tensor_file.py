@@ -5,10 +5,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from trainwright.engine import tensor_file
-from trainwright.engine.header import check_header
-from trainwright.engine.tensor_file import DTYPES, read_tensors, write_tensors
+from trainwright.engine.checkpoint import tensor_file
+from trainwright.engine.checkpoint.tensor_file import DTYPES, read_tensors, write_tensors
 from trainwright.errors import CheckpointError
+from trainwright.runs.header import check_header
 
 LABELS = {"trainwright": '{"a": "ä\\n"}', "sha256": "0"}
 

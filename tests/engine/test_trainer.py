@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 from trainwright.data.batches import Batch
-from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
-from trainwright.engine.device import Placement
-from trainwright.engine.optim import PlayerOptimizer
-from trainwright.engine.scaling import LossScale
+from trainwright.engine.device.device import Placement
+from trainwright.engine.optim.averages import AveragedTask
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
+from trainwright.engine.optim.scaling import LossScale
 from trainwright.engine.schedule import Constant, Cosine
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit, train_step
 from trainwright.errors import NonFiniteError
 from trainwright.seeds import derive_seed
-from trainwright.tasks.gan_losses import discriminator_loss, generator_loss
+from trainwright.tasks.gan.losses import discriminator_loss, generator_loss
 from trainwright.tasks.task import Objective, Task
 
 pytestmark = pytest.mark.numeric

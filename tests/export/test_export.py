@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from trainwright.config_folder import group_options
 from trainwright.data.batches import Batch
-from trainwright.data.decode import decode_image
+from trainwright.data.images.decode import decode_image
 from trainwright.errors import ConfigError
-from trainwright.export.folder import export
-from trainwright.inference.prediction import predict
+from trainwright.inference.export.folder import export
+from trainwright.inference.predict import predict
 from trainwright.inference.trained import load_trained
 
 pytestmark = pytest.mark.numeric

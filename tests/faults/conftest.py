@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from harness import fingerprint, seconds_of, start
 
-from trainwright.runfolder import RunFolder
-from trainwright.scoring import attach
+from trainwright.run.judging import attach
+from trainwright.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,10 +23,11 @@ from typing import Any
 
 import torch
 
-from trainwright.cli.failure import was_interrupted
+from trainwright.cli.terminal.failure import was_interrupted
 from trainwright.cli.train import _log_to_console
 from trainwright.data.progress import own_progress_lock
-from trainwright.engine import checkpoint, trainer
+from trainwright.engine import trainer
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import TrainwrightError
 from trainwright.run.request import Outcome
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainwright.data import decode
-from trainwright.data.decode import decode_image
-from trainwright.data.folder import load_folder
+from trainwright.data.images import decode
+from trainwright.data.images.decode import decode_image
+from trainwright.data.sources.folder import load_folder
 from trainwright.errors import DataError
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from harness import in_place, start
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import CheckpointError
 from trainwright.files import leftovers
-from trainwright.run.recover import go_back_to, newest_whole
-from trainwright.runfolder import RunFolder
+from trainwright.run.resume.recover import go_back_to, newest_whole
+from trainwright.runs.folder import RunFolder
 
 CALLS = ("write", "fsync", "rename", "renameat", "link", "ftruncate", "openat", "unlink", "chmod")
 TRACED = "openat,write,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,ftruncate,chmod"

@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 
-from trainwright.engine import checkpoint, header, tensor_file
+from trainwright.engine.checkpoint import checkpoint, tensor_file
 from trainwright.errors import CheckpointError, ConfigError
+from trainwright.runs import header
 
 NUM_FLIPS = NUM_TRUNCATIONS = 1000
 RUN = (

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainwright.data import cifar, image_cache
-from trainwright.data.decode import BadImageError, decode_image
-from trainwright.data.fetch import fetch
-from trainwright.data.folder import load_folder
-from trainwright.data.idx import read_idx
+from trainwright.data.images import image_cache
+from trainwright.data.images.decode import BadImageError, decode_image
+from trainwright.data.sources import cifar
+from trainwright.data.sources.fetch import fetch
+from trainwright.data.sources.folder import load_folder
+from trainwright.data.sources.idx import read_idx
 from trainwright.errors import DataError
 
 NUM = 200  # damaged versions of each format
@@ -203,7 +204,7 @@ server.serve_forever()
 CLIENT = """
 import ssl, sys
 from pathlib import Path
-from trainwright.data.fetch import fetch
+from trainwright.data.sources.fetch import fetch
 stop, path, port, sha256, size, certificate = sys.argv[1:]
 fetch([f"https://localhost:{port}/{stop}"], Path(path), sha256=sha256, size=int(size),
       context=ssl.create_default_context(cafile=certificate))

@@ -23,12 +23,13 @@ from harness import (
 )
 from PIL import Image
 
-from trainwright.engine import checkpoint, trainer
+from trainwright.engine import trainer
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import CheckpointError
 from trainwright.files import append_line, leftovers
 from trainwright.hooks import log as log_hook
-from trainwright.run.recover import read
-from trainwright.runfolder import RunFolder
+from trainwright.run.resume.recover import read
+from trainwright.runs.folder import RunFolder
 
 RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "data.limit=200",

@@ -19,11 +19,12 @@ from harness import (
 )
 
 from trainwright.data.batches import Batches
-from trainwright.engine import checkpoint, trainer
-from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine import trainer
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.schedule import Schedule
 from trainwright.errors import CheckpointError
-from trainwright.run import recover
+from trainwright.run.resume import recover
 
 SMALL = (
     "trainer.batch_size=16", "trainer.log_every=3", "trainer.evaluate_every=8",

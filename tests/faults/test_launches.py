@@ -15,10 +15,10 @@ from harness import start
 from tqdm import tqdm
 
 from trainwright.engine import trainer
-from trainwright.lock import RunLock, holder
 from trainwright.run.request import Request
 from trainwright.run.run import run
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
+from trainwright.runs.lock import RunLock, holder
 
 RUN = ("model=mlp", "model.widths=[8]", "trainer.steps=3", "trainer.batch_size=16", "data.limit=64")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from harness import fingerprint, start
 
-from trainwright.cli.commands import clean
+from trainwright.cli.commands.manage import clean
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
 from trainwright.run.request import Request
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
 
 RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.steps=9", "data.limit=200",

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.engine import checkpoint, trainer
+from trainwright.engine import trainer
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import ConfigError, NonFiniteError
 from trainwright.tasks.task import Task
 
@@ -432,7 +433,7 @@ def test_an_evaluation_that_is_no_number_ranks_no_checkpoint_and_is_null_on_disk
     train, tmp_path, monkeypatch
 ):
     """Finite weights, and a validation split whose own numbers are not."""
-    from trainwright.data import tabular
+    from trainwright.data.sources import tabular
 
     original = tabular.split_arrays
 

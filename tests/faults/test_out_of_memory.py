@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from trainwright.engine import checkpoint
-from trainwright.engine.memory import is_out_of_memory
-from trainwright.engine.tensor_file import write_tensors
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.tensor_file import write_tensors
+from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.errors import OutOfMemoryError
 from trainwright.files import leftovers
 from trainwright.tasks.task import Task

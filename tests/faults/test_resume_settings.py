@@ -9,14 +9,14 @@ import pytest
 import torch
 from harness import damage, fingerprint
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import CheckpointError, ConfigError
-from trainwright.run import continuing
 from trainwright.run.announce import log as announcements
-from trainwright.run.changes import apply_changes
-from trainwright.run.recover import read
-from trainwright.run.resume import resume_request
-from trainwright.runfolder import RunFolder
+from trainwright.run.resume import continuing
+from trainwright.run.resume.changes import apply_changes
+from trainwright.run.resume.recover import read
+from trainwright.run.resume.resume import resume_request
+from trainwright.runs.folder import RunFolder
 
 RUN = (
     "model=mlp", "model.widths=[16]", "data.limit=200", "trainer.batch_size=16",
@@ -281,7 +281,7 @@ def test_a_key_that_the_configs_of_today_do_not_have_needs_no_plus(
     train, composed, tmp_path, monkeypatch
 ):
     """`data.path` is no key of `data=digits`, with which the command line composes."""
-    from trainwright.cli.arguments import in_order
+    from trainwright.cli.terminal.arguments import in_order
 
     assert in_order(["trainer.resume=run", "data.path=there", "model=cnn"]) == [
         "++trainer.resume=run", "++data.path=there", "model=cnn",

@@ -11,16 +11,16 @@ from torch import nn
 
 from trainwright.data.batches import Batches, Normalisation
 from trainwright.data.dataset import Split
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.clock import Clock
-from trainwright.engine.device import Placement
-from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.device.device import Placement
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.schedule import Constant
 from trainwright.engine.state import TrainState
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.save import Save
-from trainwright.run.recover import go_back_to, mend_best, newest_whole
-from trainwright.runfolder import RunFolder
+from trainwright.run.resume.recover import go_back_to, mend_best, newest_whole
+from trainwright.runs.folder import RunFolder
 from trainwright.tasks.task import Objective, Task
 
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)

@@ -17,18 +17,19 @@ from harness import Steps, assert_comes_to, fingerprint, in_place, let_run, pict
 from torch import nn
 
 from trainwright.data.dataset import Dataset
-from trainwright.engine import checkpoint, trainer
-from trainwright.engine.tensor_file import write_tensors
+from trainwright.engine import trainer
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.tensor_file import write_tensors
 from trainwright.errors import CheckpointError
 from trainwright.hooks import evaluate as evaluate_hook
 from trainwright.hooks.log import read_rows
 from trainwright.hooks.save import Save
-from trainwright.run import assemble as assemble_module
+from trainwright.run.assemble import assemble as assemble_module
 from trainwright.run import course as course_module
-from trainwright.run.recover import newest_whole
-from trainwright.run.verify import verify
-from trainwright.runfolder import RunFolder
-from trainwright.tasks.gan import GANTask
+from trainwright.run.resume.recover import newest_whole
+from trainwright.run.resume.verify import verify
+from trainwright.runs.folder import RunFolder
+from trainwright.tasks.gan.task import GANTask
 
 RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=24",

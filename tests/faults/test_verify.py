@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from trainwright.cli.runs import main
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import CheckpointError
-from trainwright.run.recover import read
-from trainwright.run.verify import verify
-from trainwright.runfolder import RunFolder
+from trainwright.run.resume.recover import read
+from trainwright.run.resume.verify import verify
+from trainwright.runs.folder import RunFolder
 
 GAN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=12",

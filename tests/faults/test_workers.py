@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainwright.data.decode import LARGE_PIXELS, decode_image
-from trainwright.data.decoding import Decoders
+from trainwright.data.images.decode import LARGE_PIXELS, decode_image
+from trainwright.data.images.decoding import Decoders
 from trainwright.errors import DataError
 
 TRAIN = "import sys; from trainwright.cli.train import main; sys.argv = ['train']; main({!r})"
@@ -36,7 +36,7 @@ def decoder_of_this_process():
 
 
 def is_decoder(pid):
-    return b"trainwright.data.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"trainwright.data.images.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def children(pid):
@@ -184,7 +184,7 @@ def test_a_run_whose_decoder_is_killed_or_stopped_ends_with_3_and_says_which(tmp
 @pytest.mark.slow
 def test_control_a_decoder_that_does_not_ask_to_end_with_its_run_is_left_behind(tmp_path):
     """The same process, stopped, but for the request to the kernel."""
-    decoder = "import trainwright.data.decoder as d; d.sys.platform = 'elsewhere'; d.main()"
+    decoder = "import trainwright.data.images.decoder as d; d.sys.platform = 'elsewhere'; d.main()"
     run = (
         "import subprocess, sys\n"
         f"command = [sys.executable, '-c', {decoder!r}]\n"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from trainwright.loggers.mlflow import metric_name
+from trainwright.hooks.loggers.mlflow import metric_name
 
 VALID = r"^[/\w.\- :]*$"  # mlflow.utils.validation.validate_param_and_metric_name of MLflow 3
 

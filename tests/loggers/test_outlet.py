@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from trainwright.loggers import outlet as outlet_module
-from trainwright.loggers.logger import LoggedRun, Logger
-from trainwright.loggers.outlet import Outlet
+from trainwright.hooks.loggers import outlet as outlet_module
+from trainwright.hooks.loggers.logger import LoggedRun, Logger
+from trainwright.hooks.loggers.outlet import Outlet
 
 
 class Remembering(Logger):

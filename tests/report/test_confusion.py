@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.report.confusion import plot_confusion
+from trainwright.report.plots.confusion import plot_confusion
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import sys
 import pytest
 from PIL import Image, ImageColor
 
-from trainwright.report.curves import plot_curves, plot_learning_rate
-from trainwright.report.figures import CLASS_PALETTE
+from trainwright.report.plots.curves import plot_curves, plot_learning_rate
+from trainwright.report.plots.figures import CLASS_PALETTE
 
 
 def row(step, phase, **scores):
@@ -112,7 +112,8 @@ def test_the_same_rows_give_the_same_file(tmp_path):
 def test_plots_leave_matplotlib_as_it_was_and_importing_them_loads_neither_it_nor_torch(tmp_path):
     code = (
         "import sys\n"
-        "from trainwright.report import confusion, curves, figures, grid, predictions, series\n"
+        "from trainwright.report.plots import confusion, curves, figures, grid, predictions\n"
+        "from trainwright.report.plots import series\n"
         "assert 'matplotlib' not in sys.modules\n"
         "assert 'torch' not in sys.modules\n"
         f"curves.plot_learning_rate([{{'step': 1, 'lr': 0.1}}], {str(tmp_path / 'lr.png')!r})\n"

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from trainwright.report.confusion import plot_confusion
-from trainwright.report.curves import plot_curves
-from trainwright.report.drawing import Artist, Drawing
-from trainwright.report.scores import plot_logits
+from trainwright.report.plots.confusion import plot_confusion
+from trainwright.report.plots.curves import plot_curves
+from trainwright.report.plots.drawing import Artist, Drawing
+from trainwright.report.plots.scores import plot_logits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="lists processes as Linux does")
 
@@ -47,7 +47,7 @@ def children():
         text=True,
         check=True,
     ).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "report.artist" in line]
+    return [int(line.split()[0]) for line in listed.splitlines() if "plots.artist" in line]
 
 
 def test_the_artist_draws_the_same_files_and_has_gone_after_that(here, tmp_path):
@@ -91,7 +91,7 @@ def test_the_artist_draws_what_it_has_before_it_goes_with_who_has_ordered_it(tmp
     arguments = [COUNTS, ["a", "b"], str(tmp_path / "c.png")]
     order = {"plot": "plot_confusion", "arguments": arguments, "named": {}}
     ended = subprocess.run(
-        [sys.executable, "-m", "trainwright.report.artist"],
+        [sys.executable, "-m", "trainwright.report.plots.artist"],
         input=json.dumps(order) + "\n",
         text=True,
         timeout=60,

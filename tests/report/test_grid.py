@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.report.grid import image_grid, save_image
+from trainwright.report.plots.grid import image_grid, save_image
 
 WHITE = (255, 255, 255)
 

@@ -6,15 +6,15 @@ import random
 import pytest
 from PIL import Image
 
-from trainwright.catalogue.record import Record
-from trainwright.cli.report_story import report_story
-from trainwright.cli.story import Pictures, run_story
-from trainwright.cli.sweep_story import told_sweep
-from trainwright.report.page import render
+from trainwright.report.page.page import render
+from trainwright.report.page.report_story import report_story
+from trainwright.report.page.story import Pictures, run_story
+from trainwright.report.page.sweep_story import told_sweep
+from trainwright.runs.record import Record
 from trainwright.sweep.job import Job
 from trainwright.sweep.store import Store
-from trainwright.sweep.verdict import judge_sweep
-from trainwright.sweep.written import write_json
+from trainwright.sweep.verdict.verdict import judge_sweep
+from trainwright.sweep.verdict.written import write_json
 
 EVIL = '</script><script>window.sung=1</script><img src=x onerror="window.sung=1">'
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import ImageFont
 
-from trainwright.report.predictions import FONT_SIZE, FRAME, RED, _caption, prediction_grid
+from trainwright.report.plots.predictions import FONT_SIZE, FRAME, RED, _caption, prediction_grid
 
 PADDING = 6
 

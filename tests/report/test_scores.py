@@ -3,10 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.report.neighbours import GAP, neighbour_grid
+from trainwright.report.plots.grid import GAP, neighbour_grid
+from trainwright.report.plots.scores import plot_logits, plot_scores
+from trainwright.report.plots.series import collect, panels
 from trainwright.report.score_table import class_table, score_table
-from trainwright.report.scores import plot_logits, plot_scores
-from trainwright.report.series import collect, panels
 
 SCORE = {
     "features": "digits-cnn-123456",

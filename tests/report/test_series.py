@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainwright.report.series import collect, kind_names, panels, smoothed
+from trainwright.report.plots.series import collect, kind_names, panels, smoothed
 
 GAN_ROW = {
     "step": 50,

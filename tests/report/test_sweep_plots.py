@@ -5,8 +5,8 @@ import random
 import pytest
 from PIL import Image
 
-from trainwright.report.figures import PALETTE
-from trainwright.report.sweeps import Trial, importance, plot_curves_of_all, plot_values
+from trainwright.report.plots.figures import PALETTE
+from trainwright.report.plots.sweeps import Trial, importance, plot_curves_of_all, plot_values
 
 
 @pytest.mark.slow

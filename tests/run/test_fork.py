@@ -12,15 +12,15 @@ from safetensors import safe_open
 from torch import nn
 
 from trainwright.data.dataset import DataInfo, Dataset, Split
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.settings import ForkSettings
 from trainwright.engine.trainer import fit
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.inference.trained import load_trained
-from trainwright.run.assemble import assemble
-from trainwright.run.fork import Fork
-from trainwright.run.lineage import Lineage
+from trainwright.run.assemble.assemble import assemble
+from trainwright.run.fork.fork import Fork
+from trainwright.run.fork.lineage import Lineage
 from trainwright.run.records import facts
 from trainwright.run.request import Request
 from trainwright.run.run import run

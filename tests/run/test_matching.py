@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trainwright.run.matching import in_short, layers_of, match
+from trainwright.run.fork.matching import in_short, layers_of, match
 
 
 def matched(network: nn.Module, other: nn.Module):

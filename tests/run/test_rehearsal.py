@@ -5,7 +5,7 @@ import re
 import pytest
 
 from trainwright.errors import ConfigError
-from trainwright.run.rehearsal import rehearse
+from trainwright.run.assemble.rehearsal import rehearse
 
 
 @pytest.mark.parametrize(

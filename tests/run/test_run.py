@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from torch import nn
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import ConfigError, NonFiniteError
 from trainwright.tasks.task import Task
 

@@ -5,8 +5,8 @@ import torch
 from omegaconf import OmegaConf
 
 from trainwright.data.batches import MOST_VALUES, Normalisation, train_examples
-from trainwright.data.digits import load_digits_dataset
-from trainwright.engine import checkpoint
+from trainwright.data.sources.digits import load_digits_dataset
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.inference.trained import load_trained
 from trainwright.nn.whitening import Whitening
 
@@ -52,7 +52,7 @@ def test_a_checkpoint_rebuilds_the_network_where_the_data_is_gone(train, tmp_pat
     train(tmp_path / "run", *TINY)
     path = tmp_path / "run" / "checkpoints" / "last.safetensors"
     monkeypatch.setattr(Whitening, "fit", pytest.fail)
-    monkeypatch.setattr("trainwright.data.digits.load_digits_dataset", pytest.fail)
+    monkeypatch.setattr("trainwright.data.sources.digits.load_digits_dataset", pytest.fail)
     trained = load_trained(path)
     tensors, _ = checkpoint.load(path)
     kept = tensors["task.model.whitening.weight"]

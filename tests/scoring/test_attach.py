@@ -9,13 +9,13 @@ from rounding import rounding
 from torch import nn
 
 from trainwright.data.dataset import Split
-from trainwright.data.digits import load_digits_dataset
+from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.data.splits import make_dataset, split_arrays
 from trainwright.errors import ConfigError
+from trainwright.run.judging.attach import attach_judge, final_judge, judge_of
+from trainwright.run.judging.network import Recipe, make_task, quarters, turned
+from trainwright.run.judging.store import store_folder
 from trainwright.score.judge import MIN_EXAMPLES, Judge
-from trainwright.scoring.attach import attach_judge, final_judge, judge_of
-from trainwright.scoring.network import Recipe, make_task, quarters, turned
-from trainwright.scoring.store import store_folder
 
 pytestmark = pytest.mark.numeric
 # In another batch an image has other last digits: sums of a layer have some 1,000 products.

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from trainwright.scoring.store import digest, kept, store_folder
+from trainwright.run.judging.store import digest, kept, store_folder
 
 
 def test_one_of_several_that_want_the_same_makes_it_and_all_have_it(tmp_path, monkeypatch):

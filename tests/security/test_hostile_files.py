@@ -21,13 +21,13 @@ from omegaconf import OmegaConf
 from PIL import Image, PngImagePlugin
 
 from trainwright.config.compose import check_sections
-from trainwright.data import cifar, idx
-from trainwright.data.decode import BadImageError, decode_image
-from trainwright.data.folder import load_folder
-from trainwright.engine import checkpoint
+from trainwright.data.images.decode import BadImageError, decode_image
+from trainwright.data.sources import cifar, idx
+from trainwright.data.sources.folder import load_folder
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import TrainwrightError
 from trainwright.inference.trained import load_trained
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
 
 FORBIDDEN = {
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
@@ -39,7 +39,7 @@ RUN = (
     "trainer.evaluate_every=1", "trainer.save_every=1", "trainer.sample_every=0",
     "schedule=constant",
 )  # fmt: skip
-OUR_DECODER = ["-P", "-m", "trainwright.data.decoder"]  # what images are decoded in
+OUR_DECODER = ["-P", "-m", "trainwright.data.images.decoder"]  # what images are decoded in
 SECRET = "canary-of-the-environment"
 seen: list[str] = []
 watching = False

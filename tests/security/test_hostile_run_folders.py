@@ -14,10 +14,10 @@ import pytest
 from torch import nn
 
 from trainwright.config.stored import resume_command
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import CheckpointError, ConfigError, DataError
-from trainwright.lock import holder
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
+from trainwright.runs.lock import holder
 
 RUN = (
     "model=mlp", "model.widths=[8]", "trainer.steps=4", "trainer.batch_size=8", "data.limit=40",
@@ -176,7 +176,7 @@ def sending(folder, outside):
         tensors, metadata = checkpoint.load(last)
         metadata.pop("format")
         targets = {"mlflow": "mlflow.MLflow", "wandb": "wandb.WeightsAndBiases"}
-        target = f"trainwright.loggers.{targets.get(name, 'tensorboard.TensorBoard')}"
+        target = f"trainwright.hooks.loggers.{targets.get(name, 'tensorboard.TensorBoard')}"
         metadata["config"]["logger"] = {name: {"_target_": target, argument: value}}
         checkpoint.save([last], tensors, metadata)
         return folder

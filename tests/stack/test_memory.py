@@ -10,15 +10,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from trainwright.engine import checkpoint
-from trainwright.run.assemble import assemble
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.run.assemble.assemble import assemble
 from trainwright.stack.measure import gain
-from trainwright.sweep.attempt import work_together
-from trainwright.sweep.crews import Crews
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.job import Job
+from trainwright.sweep.schedule.crews import Crews
 from trainwright.sweep.store import Store
-from trainwright.sweep.tasks import TOO_LARGE, stack_task
+from trainwright.sweep.workers.attempt import work_together
+from trainwright.sweep.workers.tasks import TOO_LARGE, stack_task
 
 pytestmark = pytest.mark.numeric
 # Four million weights: a run in a stack has seven times as many numbers in memory, 115 MB.

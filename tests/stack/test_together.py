@@ -8,11 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 from rounding import as_exact
 
 from trainwright.data.stacked import StackedBatches
-from trainwright.engine.checkpoint import state_tensors
+from trainwright.engine.checkpoint.checkpoint import state_tensors
 from trainwright.engine.moves import Move
 from trainwright.engine.trainer import fit, fitting
 from trainwright.errors import NonFiniteError
-from trainwright.run.assemble import assemble
+from trainwright.run.assemble.assemble import assemble
 from trainwright.stack.step import Stack
 from trainwright.stack.together import together
 

@@ -9,9 +9,9 @@ import torch
 from omegaconf import OmegaConf
 from rounding import rounding
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import NonFiniteError
-from trainwright.run.assemble import assemble
+from trainwright.run.assemble.assemble import assemble
 from trainwright.run.request import Request
 from trainwright.run.run import run, running
 from trainwright.stack.together import together

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from trainwright.config.compose import register_schema, settle_length
 from trainwright.config_folder import config_folder
 from trainwright.errors import ConfigError
-from trainwright.sweep.composer import Composer
+from trainwright.sweep.points.composer import Composer
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import json
 
-from trainwright.sweep.incumbent import takes_the_lead
-from trainwright.sweep.ranking import Ranked
+from trainwright.sweep.verdict.incumbent import takes_the_lead
+from trainwright.sweep.verdict.ranking import Ranked
 
 LOSS = Ranked("validation/loss", False)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.sweep.store import DONE, Store
 
 TRAIN = Path(sys.executable).with_name("train")

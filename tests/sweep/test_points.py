@@ -7,8 +7,8 @@ from hydra.core.global_hydra import GlobalHydra
 from trainwright.config.compose import register_schema
 from trainwright.config_folder import config_folder
 from trainwright.errors import ConfigError
-from trainwright.sweep.axes import Axis, Interval, Swept, take_apart
-from trainwright.sweep.points import drawn, grid, union, zipped
+from trainwright.sweep.points.axes import Axis, Interval, Swept, take_apart
+from trainwright.sweep.points.points import drawn, grid, union, zipped
 
 
 @pytest.fixture(scope="module")

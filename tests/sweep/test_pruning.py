@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from trainwright.engine.clock import Clock
-from trainwright.sweep.pruning import Pruning, Report, SweepJudge
+from trainwright.sweep.verdict.pruning import Pruning, Report, SweepJudge
 
 
 def pruning(kind, *, factor=3, higher=True, path="reports"):

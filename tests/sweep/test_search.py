@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from trainwright.errors import ConfigError
-from trainwright.sweep.axes import Axis, Interval, Swept
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job
+from trainwright.sweep.points.axes import Axis, Interval, Swept
 from trainwright.sweep.store import Store
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
-from trainwright.sweep.search import Search, open_study
+from trainwright.sweep.schedule.search import Search, open_study
 
 RATE = Axis("rate", interval=Interval(1e-4, 1.0, log=True))
 KIND = Axis("kind", values=("a", "b"))

@@ -6,17 +6,17 @@ from collections import Counter
 import pytest
 from omegaconf import OmegaConf
 
-from trainwright.sweep import slots
-from trainwright.sweep.crews import Crews
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.job import Job
-from trainwright.sweep.scheduler import Scheduler
+from trainwright.sweep.schedule.crews import Crews
+from trainwright.sweep.schedule.scheduler import Scheduler
+from trainwright.sweep.schedule.show import Show
+from trainwright.sweep.schedule.source import Listed
 from trainwright.sweep.settings import SweepSettings
-from trainwright.sweep.show import Show
-from trainwright.sweep.slots import Gpu, Slot, make_slots, visible_gpus
-from trainwright.sweep.source import Listed
 from trainwright.sweep.store import Store
-from trainwright.sweep.workers import Workers
+from trainwright.sweep.workers import slots
+from trainwright.sweep.workers.slots import Gpu, Slot, make_slots, visible_gpus
+from trainwright.sweep.workers.workers import Workers
 
 GB = 2**30
 

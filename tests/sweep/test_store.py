@@ -8,10 +8,10 @@ import pytest
 from trainwright.errors import DiskError
 from trainwright.sweep.job import Job, short
 from trainwright.sweep.lines import read_lines
-from trainwright.sweep.ranking import Ranked
-from trainwright.sweep.report import report
 from trainwright.sweep.store import Store
-from trainwright.sweep.verdict import judge_sweep
+from trainwright.sweep.verdict.ranking import Ranked
+from trainwright.sweep.verdict.report import report
+from trainwright.sweep.verdict.verdict import judge_sweep
 
 
 @pytest.fixture

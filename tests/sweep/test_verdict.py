@@ -6,10 +6,10 @@ import random
 import pytest
 from scipy import stats
 
-from trainwright.sweep.ranking import Ranked, values_of
-from trainwright.sweep.significance import holm, welch
 from trainwright.sweep.store import JobLine
-from trainwright.sweep.verdict import Row, Setting, compare, pareto_front
+from trainwright.sweep.verdict.ranking import Ranked, values_of
+from trainwright.sweep.verdict.significance import holm, welch
+from trainwright.sweep.verdict.verdict import Row, Setting, compare, pareto_front
 
 ACCURACY, LOSS = Ranked("validation/accuracy", True), Ranked("validation/loss", False)
 SIZE = Ranked("parameters", False)

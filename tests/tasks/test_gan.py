@@ -4,7 +4,7 @@ import torch
 from trainwright.data.dataset import DataInfo
 from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.mlp import MLP
-from trainwright.tasks.gan import GANTask
+from trainwright.tasks.gan.task import GANTask
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 CLASSES = DataInfo("ten", (1, 8, 8), "classes", tuple("0123456789"), (0.5,), (0.3,))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from trainwright.tasks.gan_health import diagnose
-from trainwright.tasks.gan_signs import class_diversity, diversity, separation
+from trainwright.tasks.gan.health import diagnose
+from trainwright.tasks.gan.signs import class_diversity, diversity, separation
 
 pytestmark = pytest.mark.numeric
 GOOD = {

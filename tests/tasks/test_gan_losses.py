@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trainwright.nn.conv_gan import conv_gan
-from trainwright.tasks.gan_losses import (
+from trainwright.tasks.gan.losses import (
     discriminator_loss,
     generator_loss,
     gradient_penalty,

@@ -8,16 +8,16 @@ import torch
 from trainwright.data.batches import Batch
 from trainwright.data.dataset import DataInfo
 from trainwright.engine.clock import Clock
-from trainwright.engine.device import Placement
-from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.device.device import Placement
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.schedule import Constant
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import train_step
 from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.mlp_gan import mlp_gan
-from trainwright.tasks.gan import GANTask
-from trainwright.tasks.gan_game import Game
+from trainwright.tasks.gan.game import Game
+from trainwright.tasks.gan.task import GANTask
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 INFO = DataInfo("three", (1, 8, 8), "classes", tuple("abc"), (0.5,), (0.3,))

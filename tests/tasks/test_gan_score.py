@@ -6,7 +6,7 @@ import torch
 
 from trainwright.engine.evaluate import evaluate
 from trainwright.score.figure import Figure
-from trainwright.tasks.gan_score import draw_images, interpolated
+from trainwright.tasks.gan.score import draw_images, interpolated
 
 pytestmark = pytest.mark.numeric
 SMALL = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainwright.tasks.gan_views import View, color, cutout, translation
+from trainwright.tasks.gan.views import View, color, cutout, translation
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 

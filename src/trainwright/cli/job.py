@@ -15,13 +15,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainwright.cli.process import imports_of_torch
+from trainwright.cli.torch_library import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.stored import refuse_trust
 from trainwright.errors import ConfigError
-from trainwright.report.drawing import Artist
-from trainwright.sweep.slots import num_cores
+from trainwright.report.plots.drawing import Artist
+from trainwright.sweep.workers.slots import num_cores
 
 if TYPE_CHECKING:
     from trainwright.run.request import Request
@@ -53,7 +53,7 @@ def _train(
 ) -> float:
     """Run, or go on with a run. Returns and exits as `run_job` does."""
     with imports_of_torch():
-        from trainwright.run.resume import finished, resume_request
+        from trainwright.run.resume.resume import finished, resume_request
         from trainwright.run.run import run
 
     if config.trainer.resume is not None:
@@ -99,8 +99,8 @@ def _run_frozen(path: str) -> float:
 
     Returns its objective. Exits with the code of a job that fails or is stopped.
     """
-    from trainwright.sweep.attempt import work
-    from trainwright.sweep.launching import read_task
+    from trainwright.sweep.schedule.launching import read_task
+    from trainwright.sweep.workers.attempt import work
 
     task = read_task(path)
     code = work(task)

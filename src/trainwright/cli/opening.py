@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainwright.catalogue.record import Record
-from trainwright.cli.keys import Key, OneOf, listed, text
-from trainwright.cli.process import imports_of_torch
+from trainwright.cli.terminal.keys import Key, OneOf, listed, text
+from trainwright.cli.torch_library import imports_of_torch
+from trainwright.runs.record import Record
 
 if TYPE_CHECKING:
     from trainwright.inference.trained import Trained

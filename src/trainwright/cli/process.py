@@ -6,10 +6,9 @@ The scripts `train` and `runs` begin here. What is called from other programs is
 
 import atexit
 import contextlib
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 
 def train() -> None:
@@ -24,23 +23,6 @@ def runs() -> None:
     from trainwright.cli.runs import main
 
     live(main)
-
-
-@contextlib.contextmanager
-def imports_of_torch() -> Iterator[None]:
-    """Where torch is imported for the first time: no search for garbage among what will stay.
-
-    There are half a million objects, and nothing of them is searched again later.
-    """
-    if "torch" in sys.modules or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def live(main: Callable[[], None]) -> None:

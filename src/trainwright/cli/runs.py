@@ -8,29 +8,36 @@ from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
 from trainwright import __version__
-from trainwright.catalogue.find import DEFAULT_ROOT
-from trainwright.cli.keys import Key, keys_help
-from trainwright.cli.pipe import nobody_reads
-from trainwright.cli.shells import ASK, INSTALL, answer, completion_script
+from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
+from trainwright.cli.terminal.keys import Key, keys_help
+from trainwright.cli.terminal.pipe import nobody_reads
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.runs.find import DEFAULT_ROOT
 from trainwright.wording import nearest, printable
 
-# Each is a module of that name in cli/commands, which is imported when it is called for.
-COMMANDS = {
-    "list": "a table of runs; filter and sort by any config key or metric",
-    "show": "one run: config, how it went, curves, files",
-    "resume": "go on with a run, exactly or longer",
-    "fork": "a new run that begins with the weights of another: fine-tuning, other data or classes",
-    "diff": "in what two runs differ, and what came of it",
-    "evaluate": "measure a run on its test split or on other data, with confidence intervals",
-    "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
-    "predict": "classes and probabilities, or values, for image files or a table's rows",
-    "clean": "what could be deleted; deletes only with a yes",
-    "sweep": "the verdict on a sweep: which setting won, and is that more than luck?",
-    "verify": "train the steps before the last checkpoint again, and compare every bit",
-    "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
-    "report": "one run, several, or a sweep as one HTML page that needs no network",
+# Each is a module of that name in a folder of cli/commands, imported when it is called for.
+_FOLDERS = {
+    "inspect": {
+        "list": "a table of runs; filter and sort by any config key or metric",
+        "show": "one run: config, how it went, curves, files",
+        "diff": "in what two runs differ, and what came of it",
+        "sweep": "the verdict on a sweep: which setting won, and is that more than luck?",
+        "report": "one run, several, or a sweep as one HTML page that needs no network",
+    },
+    "apply": {
+        "evaluate": "measure a run on its test split or on other data, with confidence intervals",
+        "predict": "classes and probabilities, or values, for image files or a table's rows",
+        "sample": "images from a run's generator: grids, files, arrays, interpolations, progress",
+        "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
+    },
+    "manage": {
+        "resume": "go on with a run, exactly or longer",
+        "fork": "a new run with the weights of another: fine-tuning, other data or classes",
+        "verify": "train the steps before the last checkpoint again, and compare every bit",
+        "clean": "what could be deleted; deletes only with a yes",
+    },
 }
+COMMANDS = {name: what for commands in _FOLDERS.values() for name, what in commands.items()}
 
 _USAGE = """\
 runs: work with what `train` has made.
@@ -112,11 +119,12 @@ def _load(name: str) -> Command:
             f"runs {printable(name)}: there is no such command{nearest(name, COMMANDS)}\n"
             f"  commands are: {', '.join(COMMANDS)}"
         )
-    return cast(Command, importlib.import_module(f"trainwright.cli.commands.{name}"))
+    folder = next(folder for folder, commands in _FOLDERS.items() if name in commands)
+    return cast(Command, importlib.import_module(f"trainwright.cli.commands.{folder}.{name}"))
 
 
 def _explain(error: Exception, *, debug: bool) -> int:
-    from trainwright.cli.failure import explain
+    from trainwright.cli.terminal.failure import explain
 
     if isinstance(error, TrainwrightError):  # a name in it may be a stranger's
         error.args = ("\n".join(printable(line) for line in str(error).splitlines()),)
@@ -162,7 +170,7 @@ def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:
 
 
 def _offered(before: Sequence[str], word: str) -> Sequence[str]:
-    from trainwright.cli.runs_completion import offered
+    from trainwright.cli.completion.runs_completion import offered
 
     return offered(before, word, COMMANDS, _parser_of)
 

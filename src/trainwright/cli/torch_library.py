@@ -4,11 +4,14 @@ It has 400 MB, and links itself for a fifth of a second, in which no interpreter
 torch` then finds it loaded. Where something is different here, it is loaded then, as ever.
 """
 
+import contextlib
 import ctypes
+import gc
 import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 # As `torch/__init__.py` loads them: first what is to be seen by all, then its own.
@@ -35,3 +38,20 @@ def _load(folder: Path) -> None:
     dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
     for name, scope in _LIBRARIES:
         dlopen(os.fsencode(folder / name), os.RTLD_NOW | scope)
+
+
+@contextlib.contextmanager
+def imports_of_torch() -> Iterator[None]:
+    """Where torch is imported for the first time: no search for garbage among what will stay.
+
+    There are half a million objects, and nothing of them is searched again later.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainwright import __version__
-from trainwright.cli.help import help_text
-from trainwright.cli.pipe import nobody_reads
-from trainwright.cli.shells import ASK, INSTALL, answer, completion_script
-from trainwright.cli.train_completion import offered
+from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
+from trainwright.cli.completion.train_completion import offered
+from trainwright.cli.terminal.help import help_text
+from trainwright.cli.terminal.pipe import nobody_reads
 from trainwright.config_folder import config_folder
 from trainwright.errors import TrainwrightError
 
@@ -54,7 +54,7 @@ def _print_script(words: Sequence[str]) -> int:
     try:
         print(completion_script("train", words))
     except TrainwrightError as error:
-        from trainwright.cli.failure import explain
+        from trainwright.cli.terminal.failure import explain
 
         return explain(error, words, debug=False)
     return 0
@@ -71,9 +71,9 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
-    from trainwright.cli.arguments import in_order
-    from trainwright.cli.failure import explain, was_interrupted
     from trainwright.cli.sweep_folder import SweepFolder
+    from trainwright.cli.terminal.arguments import in_order
+    from trainwright.cli.terminal.failure import explain, was_interrupted
     from trainwright.cli.torch_library import begin_loading
     from trainwright.config.compose import register_schema
 
@@ -112,8 +112,8 @@ class _Jobs:
 
     def run(self, config: "DictConfig") -> float:
         """Run one job. Returns the objective for sweepers, not a number where it has failed."""
-        from trainwright.cli.failure import explain, was_interrupted
         from trainwright.cli.job import job_label, run_job
+        from trainwright.cli.terminal.failure import explain, was_interrupted
 
         _log_to_console()
         try:

@@ -21,45 +21,10 @@ from trainwright.config.validation import (
     unknown_key,
 )
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.targets import named_as_now
 from trainwright.wording import nearest
 
 T = TypeVar("T")
-
-# What a config that was read back from a run folder may build; a test compares it with configs/.
-TRUSTED_TARGETS = frozenset(
-    {
-        "torch.optim.Adagrad",
-        "torch.optim.Adam",
-        "torch.optim.AdamW",
-        "torch.optim.RMSprop",
-        "torch.optim.SGD",
-        "trainwright.data.cifar.load_cifar10",
-        "trainwright.data.digits.load_digits_dataset",
-        "trainwright.data.folder.load_folder",
-        "trainwright.data.idx.load_idx",
-        "trainwright.data.tabular.load_tabular",
-        "trainwright.engine.muon.Muon",
-        "trainwright.engine.schedule.Constant",
-        "trainwright.engine.schedule.Cosine",
-        "trainwright.engine.schedule.Exponential",
-        "trainwright.engine.schedule.Linear",
-        "trainwright.engine.schedule.OneCycle",
-        "trainwright.engine.schedule.Plateau",
-        "trainwright.engine.schedule.Step",
-        "trainwright.loggers.mlflow.MLflow",
-        "trainwright.loggers.tensorboard.TensorBoard",
-        "trainwright.loggers.wandb.WeightsAndBiases",
-        "trainwright.nn.airbench.AirbenchNet",
-        "trainwright.nn.cnn.CNN",
-        "trainwright.nn.conv_gan.conv_gan",
-        "trainwright.nn.mlp_gan.mlp_gan",
-        "trainwright.nn.mlp.MLP",
-        "trainwright.nn.resnet.ResNet",
-        "trainwright.tasks.classifier.Classifier",
-        "trainwright.tasks.gan.GANTask",
-        "trainwright.tasks.regression.Regression",
-    }
-)
 
 
 def plain(node: Any) -> Any:
@@ -105,7 +70,7 @@ def check(
     is found before any data is fetched. Returns what to call and its arguments, converted. Raises
     ConfigError as `build` does.
     """
-    arguments = dict(plain(node) or {})
+    arguments = dict(named_as_now(plain(node)) or {})
     target = arguments.pop("_target_", None)
     if not isinstance(target, str):
         raise ConfigError(

@@ -8,9 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.config.build import TRUSTED_TARGETS
 from trainwright.config.compose import check_sections
 from trainwright.errors import CheckpointError, ConfigError
+from trainwright.targets import TRUSTED_TARGETS, named_as_now
 from trainwright.wording import nearest, printable
 
 
@@ -23,7 +23,7 @@ def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
     # What we write is resolved; an interpolation would let a file read the environment.
     if not isinstance(config, dict) or "${" in json.dumps(config):
         raise CheckpointError(f"{path} is not a checkpoint of a run that can be used")
-    stored = DictConfig(config)
+    stored = DictConfig(named_as_now(config))
     try:
         check_sections(stored)
     except ConfigError as error:

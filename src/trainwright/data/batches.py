@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainwright.data.augment import Augment
 from trainwright.data.dataset import DataInfo, Dataset, Split
+from trainwright.data.images.augment import Augment
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed
 

@@ -3,7 +3,7 @@
 import torch
 
 from trainwright.data.batches import Batches
-from trainwright.engine.device import Placement
+from trainwright.engine.device.device import Placement
 from trainwright.seeds import reseed_global
 from trainwright.tasks.task import Task
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trainwright.data.batches import Batch
-from trainwright.engine.device import Placement
+from trainwright.engine.device.device import Placement
 from trainwright.tasks.task import Handed, Task
 
 

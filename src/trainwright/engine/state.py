@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trainwright.engine.averages import AveragedTask
 from trainwright.engine.clock import Clock
-from trainwright.engine.device import Placement
-from trainwright.engine.optim import PlayerOptimizer
-from trainwright.engine.recovery import Recovery
-from trainwright.engine.scaling import LossScale
+from trainwright.engine.device.device import Placement
+from trainwright.engine.optim.averages import AveragedTask
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
+from trainwright.engine.optim.recovery import Recovery
+from trainwright.engine.optim.scaling import LossScale
 from trainwright.engine.schedule import Schedule
 from trainwright.tasks.health import Health
 from trainwright.tasks.task import Task

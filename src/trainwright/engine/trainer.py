@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from trainwright.data.batches import Batch, Batches
-from trainwright.engine.cuda_graph import OnDeviceSteps
-from trainwright.engine.finite import refused_move
+from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 from trainwright.engine.gradients import clip_, global_norm, gradients, in_parts
 from trainwright.engine.hook import Hook
 from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
 from trainwright.engine.moves import Metrics, Move, Outcome, Training
+from trainwright.engine.nonfinite import refused_move
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.skipping import skipping
 from trainwright.engine.state import TrainState

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from trainwright.data.batches import Batches
 from trainwright.engine.evaluate import evaluate
-from trainwright.engine.finite import refuse_nonfinite
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.interruption import can_be_cut_short
+from trainwright.engine.nonfinite import refuse_nonfinite
 from trainwright.engine.state import Evaluation, TrainState
-from trainwright.report.text import evaluation_line
+from trainwright.wording import evaluation_line
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
-from trainwright.report.text import format_number
+from trainwright.wording import format_number
 
 SHOWN = {"loss": "loss", "discriminator/loss": "D loss", "generator/loss": "G loss"}
 SMOOTHING = 0.7  # weight of the past in the rate that is shown

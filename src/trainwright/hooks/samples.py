@@ -8,8 +8,8 @@ from torch import Tensor
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
 from trainwright.files import disk_error
-from trainwright.report.grid import image_grid, save_image
-from trainwright.runfolder import RunFolder
+from trainwright.report.plots.grid import image_grid, save_image
+from trainwright.runs.folder import RunFolder
 
 
 class Samples(Hook):

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
 from trainwright.files import flush
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
 
 
 class Save(Hook):

@@ -9,8 +9,8 @@ from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.hooks.log import metrics_row
-from trainwright.loggers.outlet import Outlet
-from trainwright.runfolder import RunFolder
+from trainwright.hooks.loggers.outlet import Outlet
+from trainwright.runs.folder import RunFolder
 
 
 class Send(Hook):

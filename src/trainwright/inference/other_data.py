@@ -14,7 +14,7 @@ from trainwright.config_folder import config_folder
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
-from trainwright.run.same_data import is_changed
+from trainwright.run.resume.same_data import is_changed
 from trainwright.wording import nearest, printable
 
 SPLITTING = {"data.validation", "data.test", "data.split_seed"}

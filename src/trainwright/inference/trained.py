@@ -13,13 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from trainwright.config.build import settings
 from trainwright.config.stored import stored_config, trusted_targets
 from trainwright.data.dataset import DataInfo
-from trainwright.engine import checkpoint
-from trainwright.engine.device import Placement
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.device.device import Placement
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError, ConfigError
-from trainwright.run.assemble import build_task, move_task, place_task
-from trainwright.run.recover import read
-from trainwright.run.rehearsal import check_network
+from trainwright.run.assemble.assemble import build_task, move_task, place_task
+from trainwright.run.assemble.rehearsal import check_network
+from trainwright.run.resume.recover import read
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.task import Task
 from trainwright.tasks.views import TestTimeAugmentation, check_views

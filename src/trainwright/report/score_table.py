@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainwright.report.text import format_count, format_figure
+from trainwright.wording import format_count, format_figure
 
 # What each figure is called, in the order of reading, and what is better.
 FIGURES = {

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.report.score_table import score_table
-from trainwright.report.text import format_count, format_duration, format_number, metrics_text
-from trainwright.run.assemble import Assembly
-from trainwright.runfolder import RunFolder
+from trainwright.run.assemble.assemble import Assembly
+from trainwright.runs.folder import RunFolder
+from trainwright.wording import format_count, format_duration, format_number, metrics_text
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from omegaconf import DictConfig
 
 from trainwright.config.build import build, plain
 from trainwright.errors import ConfigError
+from trainwright.hooks.loggers.logger import LoggedRun, Logger
+from trainwright.hooks.loggers.outlet import Outlet
 from trainwright.hooks.send import Send
-from trainwright.loggers.logger import LoggedRun, Logger
-from trainwright.loggers.outlet import Outlet
-from trainwright.run.assemble import Assembly
+from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.records import read_summary
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
 
 
 def connect_loggers(config: DictConfig, *, allow: Collection[str] | None = None) -> list[Logger]:

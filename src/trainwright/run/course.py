@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainwright.config.stored import resume_command
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Training
 from trainwright.engine.trainer import fitting
@@ -21,17 +21,17 @@ from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
 from trainwright.hooks.send import Send
-from trainwright.report.drawing import Drawing
+from trainwright.report.plots.drawing import Drawing
 from trainwright.run.announce import report
-from trainwright.run.assemble import Assembly
-from trainwright.run.changes import begin_anew
+from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.finish import finish
 from trainwright.run.records import Summary, facts, progress
 from trainwright.run.request import Outcome, Request
-from trainwright.run.rollback import Rollback
+from trainwright.run.resume.changes import begin_anew
+from trainwright.run.resume.rollback import Rollback
 from trainwright.run.signals import StopRequests
 from trainwright.run.translate import in_our_words
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -6,18 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.files import disk_error
 from trainwright.hooks.log import read_rows
-from trainwright.report.drawing import Drawing
-from trainwright.report.grid import save_image
-from trainwright.report.predictions import prediction_grid
-from trainwright.run.assemble import Assembly
+from trainwright.report.plots.drawing import Drawing
+from trainwright.report.plots.grid import save_image
+from trainwright.report.plots.predictions import prediction_grid
+from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.finish_gan import draw_gan, score_summary
-from trainwright.runfolder import RunFolder
-from trainwright.scoring.attach import final_judge
-from trainwright.tasks.gan import GANTask
+from trainwright.run.judging.attach import final_judge
+from trainwright.runs.folder import RunFolder
+from trainwright.tasks.gan.task import GANTask
 from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
 
 NUM_PREDICTIONS = 64  # examples in the grid of predictions

@@ -8,15 +8,14 @@ from torch import Tensor
 
 from trainwright.data.dataset import Dataset
 from trainwright.hooks.log import read_rows
-from trainwright.report.drawing import Drawing
-from trainwright.report.grid import image_grid, save_image
-from trainwright.report.neighbours import neighbour_grid
-from trainwright.run.assemble import Assembly
-from trainwright.runfolder import RunFolder
+from trainwright.report.plots.drawing import Drawing
+from trainwright.report.plots.grid import image_grid, neighbour_grid, save_image
+from trainwright.run.assemble.assemble import Assembly
+from trainwright.runs.folder import RunFolder
 from trainwright.score.judge import MAX_COMPARED, Judge, Seen
 from trainwright.score.neighbours import squared_distances
-from trainwright.tasks.gan import GANTask
-from trainwright.tasks.gan_score import interpolated, seen_in
+from trainwright.tasks.gan.score import interpolated, seen_in
+from trainwright.tasks.gan.task import GANTask
 
 INTERPOLATION_STEPS = 10
 NUM_NEIGHBOURS = 5

@@ -11,11 +11,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright import __version__
-from trainwright.engine.environment import environment
+from trainwright.engine.device.environment import environment
 from trainwright.engine.state import Evaluation
 from trainwright.run.announce import parameter_counts
-from trainwright.run.assemble import Assembly
-from trainwright.runfolder import RunFolder
+from trainwright.run.assemble.assemble import Assembly
+from trainwright.runs.folder import RunFolder
 
 Summary = dict[str, Any]
 

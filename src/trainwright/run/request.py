@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from trainwright.config.from_environment import without_environment
 from trainwright.data.dataset import Dataset
 from trainwright.hooks.prune import Prune
-from trainwright.report.drawing import Artist
-from trainwright.run.continuing import Resume
+from trainwright.report.plots.drawing import Artist
+from trainwright.run.resume.continuing import Resume
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,24 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from trainwright.engine.memory import is_out_of_memory
+from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.moves import Training
 from trainwright.engine.trainer import drive
 from trainwright.errors import DiskError, OutOfMemoryError
 from trainwright.files import write_text
-from trainwright.lock import RunLock
 from trainwright.run.announce import announce, lineage_lines
-from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.assemble.assemble import Assembly, assemble
+from trainwright.run.assemble.rehearsal import check_network, rehearse
 from trainwright.run.connect import connect_loggers, sending
-from trainwright.run.continuing import put_back
 from trainwright.run.course import Course
 from trainwright.run.logfile import logged_to
 from trainwright.run.records import first_summary, read_summary
-from trainwright.run.rehearsal import check_network, rehearse
 from trainwright.run.request import Outcome, Request
+from trainwright.run.resume.continuing import put_back
 from trainwright.run.signals import StopRequests
 from trainwright.run.stopping import stopping_hooks
-from trainwright.runfolder import RunFolder
+from trainwright.runs.folder import RunFolder
+from trainwright.runs.lock import RunLock
 
 
 def run(request: Request) -> Outcome:

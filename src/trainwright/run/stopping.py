@@ -4,7 +4,7 @@ from trainwright.engine.hook import Hook
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
 from trainwright.hooks.health import HealthCheck
-from trainwright.run.assemble import Assembly
+from trainwright.run.assemble.assemble import Assembly
 from trainwright.tasks.task import Task
 
 

@@ -1,10 +1,10 @@
 """What goes wrong in the middle of a run and is the user's to mend, with the way out of it."""
 
-from trainwright.engine import checkpoint
-from trainwright.engine.memory import is_out_of_memory
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.errors import ConfigError, DiskError, OutOfMemoryError, TrainwrightError
-from trainwright.run.assemble import Assembly
-from trainwright.runfolder import RunFolder
+from trainwright.run.assemble.assemble import Assembly
+from trainwright.runs.folder import RunFolder
 
 
 def in_our_words(

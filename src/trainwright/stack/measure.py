@@ -13,13 +13,13 @@ import torch
 from platformdirs import user_cache_path
 from torch import nn
 
-from trainwright.engine.environment import environment
-from trainwright.engine.memory import is_out_of_memory
+from trainwright.engine.device.environment import environment
+from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.moves import Move
 from trainwright.engine.trainer import train_step
 from trainwright.errors import DiskError, NonFiniteError
 from trainwright.files import write_text
-from trainwright.run.assemble import Assembly
+from trainwright.run.assemble.assemble import Assembly
 from trainwright.stack.step import Stack
 
 CHANGED = 3  # how often stacks have become faster: what was measured before that is not asked for

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-from trainwright.engine.fused import fused_kernels
-from trainwright.engine.no_compiler import step_by_torch
-from trainwright.engine.optim import PlayerOptimizer
+from trainwright.engine.optim.fused import fused_kernels
+from trainwright.engine.optim.no_compiler import step_by_torch
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.stack.rows import stack_
 
 # Those that treat every element by itself, and whose settings are all in their groups.

@@ -17,8 +17,8 @@ from torch.func import functional_call, vmap
 
 from trainwright.data.batches import Batch
 from trainwright.data.stacked import StackedBatches
-from trainwright.engine.finite import refused_move
 from trainwright.engine.moves import Metrics, Move
+from trainwright.engine.nonfinite import refused_move
 from trainwright.stack.draws import Draws, Each
 from trainwright.stack.layers import by_hand
 from trainwright.stack.losses import Apart
@@ -26,7 +26,7 @@ from trainwright.stack.optimizer import StackedOptimizer
 from trainwright.stack.rows import Row, stack_, unstack_
 from trainwright.stack.weights import give_weights
 from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.gan import GANTask
+from trainwright.tasks.gan.task import GANTask
 from trainwright.tasks.task import Handed, Task
 
 Result = Metrics | Exception

@@ -4,7 +4,7 @@ import contextvars
 from collections.abc import Callable, Sequence
 from typing import Generic
 
-from trainwright.engine.memory import is_out_of_memory
+from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.moves import Metrics, Move, Outcome, Training
 from trainwright.stack.step import Stack
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from trainwright.stack.draws import Draws
-from trainwright.tasks.gan import GANTask
+from trainwright.tasks.gan.task import GANTask
 
 
 class Weight:

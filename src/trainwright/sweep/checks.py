@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trainwright.engine.clock import Clock
 from trainwright.errors import ConfigError
-from trainwright.sweep.ranking import PARAMETERS, Ranking, logged
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.stacking import check_stackable
+from trainwright.sweep.verdict.ranking import PARAMETERS, Ranking, logged
 from trainwright.wording import nearest
 
 OF_OWN_LAUNCHER = ("timeout", "retries", "fail_fast", "isolation", "stack")

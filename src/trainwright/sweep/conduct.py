@@ -11,23 +11,23 @@ from omegaconf import DictConfig
 
 from trainwright.config.build import settings
 from trainwright.errors import ConfigError, TrainwrightError
-from trainwright.sweep.axes import take_apart
 from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
-from trainwright.sweep.composer import Composer
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
 from trainwright.sweep.plan import Plan, describe, distinct, mistake, objective_of, rehearse
 from trainwright.sweep.plan import statuses as statuses_of
-from trainwright.sweep.points import Point, drawn, grid, probes, union, zipped
-from trainwright.sweep.pruning import Pruning
-from trainwright.sweep.ranking import Ranked, Ranking, Values, values_of
-from trainwright.sweep.running import Ways, run_jobs
+from trainwright.sweep.points.axes import take_apart
+from trainwright.sweep.points.composer import Composer
+from trainwright.sweep.points.points import Point, drawn, grid, probes, union, zipped
+from trainwright.sweep.schedule.running import Ways, run_jobs
+from trainwright.sweep.schedule.source import Listed, Source
 from trainwright.sweep.settings import SweepSettings
-from trainwright.sweep.slots import Slot, make_slots, members_held, num_cores, visible_gpus
-from trainwright.sweep.source import Listed, Source
 from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import State, Store
-from trainwright.sweep.workers import Workers, settled
+from trainwright.sweep.verdict.pruning import Pruning
+from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
+from trainwright.sweep.workers.slots import Slot, make_slots, members_held, num_cores, visible_gpus
+from trainwright.sweep.workers.workers import Workers, settled
 
 MAX_NAME = 60  # characters
 
@@ -216,7 +216,7 @@ class Conductor:
     def _search(
         self, composer: Composer, store: Store, ranking: Ranking | None, slots: Sequence[Slot]
     ) -> Source:
-        from trainwright.sweep.search import Search
+        from trainwright.sweep.schedule.search import Search
 
         assert ranking is not None
 

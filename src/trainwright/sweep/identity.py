@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trainwright.targets import named_as_first
+
 # Where files lie, how often a run looks at itself, and with how many threads it computes: none of
 # it says what is learned. (Threads change the last bits of sums; a job keeps those it began with.)
 IRRELEVANT = (
@@ -35,7 +37,7 @@ def job_id(config: Mapping[str, Any]) -> str:
     if isinstance(trainer, Mapping) and isinstance(trainer.get("device"), str):
         # Which of several like devices it is does not matter.
         kept["trainer"] = {**trainer, "device": re.sub(r":\d+$", "", trainer["device"])}
-    return digest(kept)
+    return digest(named_as_first(kept))
 
 
 def without(config: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a sweep is about to do, checked and measured, before anything of it starts."""
 
 import json
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.errors import ConfigError, TrainwrightError
-from trainwright.report.text import format_count, format_duration
 from trainwright.sweep.job import Job
-from trainwright.sweep.slots import Slot
 from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import DONE, Store
-from trainwright.sweep.tasks import rehearsal_task
-from trainwright.sweep.workers import Workers
+from trainwright.sweep.workers.slots import Slot
+from trainwright.sweep.workers.tasks import rehearsal_task
+from trainwright.sweep.workers.workers import Workers
+from trainwright.wording import format_bytes, format_count, format_duration
 
 SECONDS_A_JOB = 0.7  # what a run does besides training: pictures, checkpoints
 BYTES_A_JOB = 500_000  # pictures, metrics and logs
@@ -179,13 +178,6 @@ def _estimate(plan: Plan, num_slots: int) -> str:
         f"estimated: {format_duration(seconds)}, {format_bytes(memory)} of memory, "
         f"{format_bytes(disk)} on disk"
     )
-
-
-def format_bytes(number: float) -> str:
-    """1_500_000 as `1.5 MB`."""
-    units = ("B", "kB", "MB", "GB", "TB")
-    power = min(len(units) - 1, int(math.log(max(number, 1), 1000)))
-    return f"{number / 1000**power:.3g} {units[power]}"
 
 
 def objective_of(measured: Mapping[str, Any]) -> tuple[str, bool]:

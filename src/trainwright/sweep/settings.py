@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from trainwright.errors import ConfigError
-from trainwright.sweep.ranking import PARAMETERS, Ranked, Ranking
 from trainwright.sweep.stacking import Wanted
+from trainwright.sweep.verdict.ranking import PARAMETERS, Ranked, Ranking
 
 Positive = Annotated[int, Field(gt=0)]
 Mode = Literal["min", "max"]

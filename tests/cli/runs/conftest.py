@@ -91,7 +91,7 @@ model:
   dropout: 0.0
   residual: false
 data:
-  _target_: trainwright.data.idx.load_idx
+  _target_: trainwright.data.sources.idx.load_idx
   name: {data}
 optimizer:
   _target_: torch.optim.Adam

@@ -11,8 +11,8 @@ from scipy.stats import binomtest, bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
 
-from trainwright.intervals import bootstrap as our_bootstrap
-from trainwright.intervals import wilson
+from trainwright.inference.intervals import bootstrap as our_bootstrap
+from trainwright.inference.intervals import wilson
 from trainwright.tasks.calibration import brier_score, expected_calibration_error, reliability
 
 pytestmark = pytest.mark.numeric
@@ -141,7 +141,7 @@ def test_other_splits_of_the_runs_own_data_are_warned_of(call, real_root):
 def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
     from PIL import Image
 
-    from trainwright.data.digits import load_digits_dataset
+    from trainwright.data.sources.digits import load_digits_dataset
 
     test = load_digits_dataset().test
     for number, label in enumerate(test.targets.tolist()):
@@ -180,7 +180,7 @@ def test_mistakes_are_named(words, code, said, call, real_root):
 
 OWN = """
 from trainwright.data.dataset import Dataset
-from trainwright.data.digits import load_digits_dataset
+from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.nn.mlp import MLP
 
 
@@ -220,7 +220,7 @@ COLUMNS = """
 from dataclasses import replace
 
 from trainwright.data.dataset import Dataset
-from trainwright.data.tabular import load_tabular
+from trainwright.data.sources.tabular import load_tabular
 
 
 def backwards(**options) -> Dataset:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from trainwright.config_folder import group_options
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 
 RUNS = Path(sys.executable).with_name("runs")
 

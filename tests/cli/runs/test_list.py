@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from trainwright.lock import RunLock
+from trainwright.runs.lock import RunLock
 
 
 @pytest.fixture

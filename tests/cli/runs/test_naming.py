@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from trainwright.catalogue.find import find_run
-from trainwright.catalogue.ranking import HIGHER_IS_BETTER
-from trainwright.cli.commands.resume import quoted
+from trainwright.cli.commands.manage.resume import quoted
 from trainwright.cli.runs import COMMANDS
 from trainwright.errors import ConfigError
 from trainwright.report.score_table import FIGURES
+from trainwright.runs.find import find_run
+from trainwright.runs.ranking import HIGHER_IS_BETTER
 
 RUNS = Path(sys.executable).with_name("runs")
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from trainwright.data.batches import Batches
-from trainwright.data.digits import load_digits_dataset
+from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.inference.trained import load_trained
 
 pytestmark = pytest.mark.numeric

@@ -12,9 +12,9 @@ from sklearn.datasets import load_diabetes, load_wine
 from torch import nn
 
 from trainwright.data.dataset import DataInfo
-from trainwright.data.decode import decode_image
-from trainwright.data.rows import BadTableError, read_rows
-from trainwright.engine import checkpoint
+from trainwright.data.images.decode import decode_image
+from trainwright.data.sources.csv_rows import BadTableError, read_rows
+from trainwright.engine.checkpoint import checkpoint
 
 pytestmark = pytest.mark.numeric
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from trainwright.cli.runs import COMMANDS
-from trainwright.engine import checkpoint
+from trainwright.engine.checkpoint import checkpoint
 
 # Every command that is given a run, and what else it takes; {run} and {other} are folders.
 READING = {

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from trainwright.engine import checkpoint
-from trainwright.inference.sampling import slerp
-from trainwright.report.animation import animate
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.inference.generate import slerp
+from trainwright.report.plots.animation import animate
 
 pytestmark = pytest.mark.numeric
 

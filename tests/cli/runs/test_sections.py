@@ -4,9 +4,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from trainwright.catalogue.record import Record
-from trainwright.catalogue.stored import _only, read_yaml
 from trainwright.config_folder import config_folder, group_options
+from trainwright.runs.record import Record
+from trainwright.runs.stored import _only, read_yaml
 
 
 @pytest.mark.parametrize("model", group_options("model"))

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from trainwright.cli.runs import main
-from trainwright.lock import RunLock
-from trainwright.report.sparkline import sparkline
+from trainwright.cli.terminal.sparkline import sparkline
+from trainwright.runs.lock import RunLock
 
 
 def test_show_tells_of_a_real_run(call, real_root):

@@ -1,0 +1,201 @@
+"""`runs evaluate`: what a run has learned, measured on its test split or on other data."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, add_settings, open_run
+from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, text, whole
+from trainwright.cli.terminal.table import text_table
+from trainwright.errors import DiskError
+from trainwright.files import write_text
+from trainwright.report.score_table import class_table, score_table
+from trainwright.runs.find import find_run
+from trainwright.wording import format_number, printable
+
+if TYPE_CHECKING:
+    from trainwright.inference.evaluate import Classes, Evaluated
+    from trainwright.inference.trained import Trained
+
+MOST_CLASSES_CROSSED = 20  # a larger confusion matrix is left to the picture and the JSON
+MOST_CONFUSED = 5
+
+SPLITS = ("test", "validation", "train")
+
+KEYS = (
+    Key("split", OneOf("test", "validation", "train"), "test", "test (default), validation, train"),
+    Key("resamples", whole(0, 100_000), 1000, "how often examples are drawn anew (1000); 0: never"),
+    Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
+    TTA,
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
+)
+EXAMPLES = """\
+  runs evaluate last
+  runs evaluate mlp-mnist data.root=/mnt/data split=validation
+  runs evaluate last data=folder data.path=photos data.size=28 data.channels=1
+  runs evaluate best:accuracy --json > evaluation.json
+
+data=... is composed as for `train`; data.key=... alone changes the run's own data. The run is not
+changed. Intervals are of 95 %: by Wilson's score where a number is a share of the examples, else by
+the bootstrap. They say how much hangs on the examples of the split, not on the training's seed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, keys and data overrides, the form of the output."""
+    add_run(parser)
+    add_settings(parser, "see below; and data=...")
+    parser.add_argument("--json", action="store_true", help="everything, as one object")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Measure, and print or write what was found."""
+    is_data = [word.startswith(("data=", "data.")) for word in arguments.settings]
+    words = list(zip(arguments.settings, is_data, strict=True))
+    values = parse_keys([word for word, of_data in words if not of_data], KEYS)
+    overrides = [word for word, of_data in words if of_data]
+    record = find_run(arguments.run, arguments.root)
+    trained = open_run(record, values)
+    from trainwright.inference.evaluate import as_plain, evaluate_trained
+    from trainwright.inference.other_data import caution, load_data
+
+    dataset = load_data(trained, overrides)
+    warning = caution(trained, dataset, overrides)
+    if warning:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
+    evaluated = evaluate_trained(
+        trained, dataset, values["split"], num_resamples=values["resamples"]
+    )
+    plain = {
+        "run": str(record.path),
+        "checkpoint": str(trained.path),
+        "step": trained.step,
+        "data": dataset.info.name if overrides else trained.info.name,
+        "split": values["split"],
+        **({"warning": warning} if warning else {}),
+        **as_plain(evaluated),
+    }
+    if values["out"] is not None:
+        _write(Path(values["out"]).expanduser(), plain, evaluated)
+    if arguments.json:
+        print(json.dumps(plain, indent=2))
+    else:
+        print("\n".join(_lines(record.name, trained, plain, evaluated)))
+    return 0
+
+
+def _lines(
+    name: str, trained: "Trained", plain: dict[str, Any], evaluated: "Evaluated"
+) -> list[str]:
+    checkpoint = Path(plain["checkpoint"]).stem
+    lines = [
+        printable(f"{name}, {checkpoint} checkpoint (step {trained.step}), on the {plain['split']} "
+        f"split of {plain['data']}: {evaluated.num_examples:,} examples"),
+        "",
+    ]  # fmt: skip
+    rows = [
+        [
+            metric,
+            format_number(measured.value),
+            _interval(measured.interval),
+            measured.method or "",
+        ]
+        for metric, measured in evaluated.metrics.items()
+    ]
+    lines += text_table(["METRIC", "VALUE", "95 % INTERVAL", "METHOD"], rows, right=["VALUE"])
+    if evaluated.classes is not None:
+        lines += ["", *_class_lines(evaluated.classes)]
+    score = evaluated.score
+    if score is not None:
+        lines += ["", f"Score of new samples, in features of {score['features']}:"]
+        lines += score_table(score)
+        if "per_class" in score:
+            lines += ["", *map(printable, class_table(score["per_class"]))]
+    return lines
+
+
+def _class_lines(classes: "Classes") -> list[str]:
+    support = classes.per_class["support"]
+    accuracy = int(classes.confusion.diagonal().sum()) / max(int(sum(support)), 1)
+    rows = [
+        [
+            name,
+            f"{int(support[i]):,}",
+            format_number(classes.per_class["precision"][i]),
+            format_number(classes.per_class["recall"][i]) if support[i] else "",
+            _interval(classes.recall_intervals[i]) if support[i] else "",
+            format_number(classes.per_class["f1"][i]),
+            f"{classes.per_class['recall'][i] - accuracy:+.3f}" if support[i] else "",
+        ]
+        for i, name in enumerate(classes.names)
+    ]
+    header = ["CLASS", "EXAMPLES", "PRECISION", "RECALL", "95 % INTERVAL", "F1", "GAP"]
+    lines = text_table(header, rows, right=[h for h in header if h not in ("CLASS",)])
+    lines += ["The gap is a class's recall less the accuracy of all examples.", ""]
+    confused = _most_confused(classes)
+    if confused:
+        lines += [printable(f"Most often confused: {'; '.join(confused)}"), ""]
+    if len(classes.names) <= MOST_CLASSES_CROSSED:
+        crossed = [
+            [name, *(str(count) if count else "." for count in row)]
+            for name, row in zip(classes.names, classes.confusion.tolist(), strict=True)
+        ]
+        lines += text_table(["TRUE, AS", *classes.names], crossed, right=classes.names)
+        lines += [""]
+    return lines + _calibration_lines(classes)
+
+
+def _most_confused(classes: "Classes") -> list[str]:
+    pairs = [
+        (count, true, taken)
+        for true, row in enumerate(classes.confusion.tolist())
+        for taken, count in enumerate(row)
+        if count and true != taken
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    names = classes.names
+    return [f"{names[t]} as {names[p]} ({count})" for count, t, p in pairs[:MOST_CONFUSED]]
+
+
+def _calibration_lines(classes: "Classes") -> list[str]:
+    rows = [
+        [
+            f"{b.low:.0%} to {b.high:.0%}",
+            f"{b.num_examples:,}",
+            format_number(b.confidence),
+            format_number(b.accuracy),
+            f"{b.accuracy - b.confidence:+.3f}",
+        ]
+        for b in classes.bins
+        if b.num_examples
+    ]
+    header = ["CONFIDENCE", "EXAMPLES", "MEAN", "ACCURACY", "GAP"]
+    return [
+        f"Calibration: expected error {format_number(classes.calibration_error)} "
+        f"({len(classes.bins)} bins of equal width), Brier score {format_number(classes.brier)}",
+        *text_table(header, rows, right=header[1:]),
+    ]
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return ""
+    return f"{format_number(interval[0])} to {format_number(interval[1])}"
+
+
+def _write(folder: Path, plain: dict[str, Any], evaluated: "Evaluated") -> None:
+    from trainwright.report.plots.confusion import plot_confusion
+    from trainwright.report.plots.reliability import plot_reliability
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "evaluation.json", json.dumps(plain, indent=2) + "\n")
+        classes = evaluated.classes
+        if classes is not None:
+            plot_confusion(classes.confusion, classes.names, folder / "confusion.png")
+            plot_reliability(classes.bins, classes.calibration_error, folder / "reliability.png")
+    except OSError as error:
+        raise DiskError(f"could not write to {folder}\n  {error.strerror or error}") from error

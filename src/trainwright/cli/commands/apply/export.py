@@ -1,0 +1,61 @@
+"""`runs export`: a run's network as safetensors, torch.export or ONNX, ready to be used."""
+
+import argparse
+from pathlib import Path
+
+from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings, open_run
+from trainwright.cli.terminal.keys import Key, SeveralOf, parse_keys, text
+from trainwright.runs.find import find_run
+
+KEYS = (
+    Key(
+        "format",
+        SeveralOf("safetensors", "pt2", "onnx"),
+        ("safetensors",),
+        "one or more of: safetensors, the weights (default); pt2, torch.export; onnx",
+    ),
+    Key("out", text, None, "the folder to make (export-<run>)"),
+    CHECKPOINT,
+    TRUST,
+)
+EXAMPLES = """\
+  runs export last format=onnx
+  runs export best:accuracy format=onnx,pt2 out=digits-model
+  python export-120000-cnn-mnist/example.py seven.png
+
+The folder holds the model, model.json (what goes in and comes out, normalisation, class names) and
+example.py: at most 20 lines that use the first of the formats and need nothing of trainwright, for
+beside bare weights (safetensors) lies the network's code. What is in pt2 and onnx takes raw pixels
+or features, normalisation being inside, and batches of any size; both are read back and compared
+with the run's own outputs. onnx needs trainwright[export]. The weights are the averaged ones where
+the run has averaged."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and keys."""
+    add_run(parser)
+    add_settings(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Write the folder and say what is in it."""
+    values = parse_keys(arguments.settings, KEYS)
+    record = find_run(arguments.run, arguments.root)
+    record.checkpoint(values["checkpoint"])
+    folder = Path(values["out"] or f"export-{record.path.resolve().name}").expanduser()
+    # What can be refused without torch has been: that takes seconds to import.
+    from trainwright.inference.export.folder import export
+    from trainwright.inference.export.formats import FILES, check_installed
+
+    for form in values["format"]:
+        check_installed(form)
+    trained = open_run(record, values)
+    differences = export(trained, record.path.resolve().name, values["format"], folder)
+    for form, difference in differences.items():
+        told = "the weights, bit for bit"
+        if form != "safetensors":
+            told = f"within {difference:.1g} of the run's own outputs, batches of 1, 2 and 5"
+        print(f"{folder / FILES[form]}: {told}")
+    print(f"{folder / 'model.json'}: what goes in and comes out")
+    print(f"{folder / 'example.py'}: 20 lines that use {FILES[values['format'][0]]}")
+    return 0

@@ -1,0 +1,201 @@
+"""`runs predict`: what a run says of image files or a table's rows: a table, CSV or JSON lines."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, open_run
+from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, whole
+from trainwright.cli.terminal.table import shown, text_table
+from trainwright.errors import ConfigError, DataError
+from trainwright.runs.find import find_run
+from trainwright.wording import format_number, printable
+
+if TYPE_CHECKING:
+    from trainwright.data.dataset import DataInfo
+    from trainwright.inference.predict import Prediction
+
+IMAGES, TABLES = "PNG, JPEG or WebP images", "CSV files"
+SUFFIXES = {IMAGES: (".png", ".jpg", ".jpeg", ".webp"), TABLES: (".csv", ".tsv")}
+MOST_NAMED = 3
+
+KEYS = (
+    Key("top", whole(1, 1000), 3, "how many of the likeliest classes a line names (3)"),
+    Key(
+        "on_bad",
+        OneOf("error", "skip"),
+        "error",
+        "files or rows that cannot be used: error (code 3), or skip",
+    ),
+    TTA,
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
+)
+EXAMPLES = """\
+  runs predict last photo.png
+  runs predict best:accuracy photos/ --csv > predictions.csv
+  runs predict cnn-mnist a.png b.png top=1 --jsonl
+  runs predict mlp-breast_cancer patients.csv --csv
+
+Of a folder all PNG, JPEG and WebP files are taken, those of folders in it too. Images are brought
+to the size, channels and normalisation of the training data. A run that has learned a table takes
+CSV files: its columns are found by name in the first line, or else in their order. What can be
+predicted is, and then what cannot is named on standard error, and the exit code is 3; with
+on_bad=skip it is counted, and the code is 0."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, files and folders, keys, and the form of the output."""
+    add_run(parser)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files and folders; key=value")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="comma-separated, a column a class")
+    form.add_argument("--jsonl", action="store_true", help="an object a line")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print what is predicted. Raises DataError that names bad files, once all others are done."""
+    is_key = ["=" in word and not Path(word).exists() for word in arguments.files]
+    words = list(zip(arguments.files, is_key, strict=True))
+    values = parse_keys([word for word, of_key in words if of_key], KEYS)
+    named = _named([word for word, of_key in words if not of_key])
+    trained = open_run(find_run(arguments.run, arguments.root), values)
+    from trainwright.inference.predict import predict, require_files
+
+    require_files(trained)
+    files = list(_files(named, IMAGES if trained.info.is_image else TABLES))
+    seen = _Seen()
+    show = _print_csv if arguments.csv else _print_lines if arguments.jsonl else _print_table
+    show(seen.good(predict(trained, files)), trained.info, values["top"])
+    sys.stdout.flush()
+    if seen.bad and values["on_bad"] == "error":
+        raise seen.error()
+    if seen.bad:
+        print(f"skipped {len(seen.bad):,} of {seen.what}, which cannot be used", file=sys.stderr)
+    return 0
+
+
+def _named(words: list[str]) -> list[Path]:
+    """The files and folders that are named. Raises DataError where there is no such."""
+    if not words:
+        raise ConfigError("predict what? name image or CSV files, or folders of them")
+    paths = [Path(word).expanduser() for word in words]
+    for word, path in zip(words, paths, strict=True):
+        if not path.is_dir() and not path.is_file():
+            raise DataError(f"{word}: there is no such file or folder")
+    return paths
+
+
+def _files(named: list[Path], kind: str) -> Iterator[Path]:
+    """The files that are named, and those of the kind in folders. Raises DataError."""
+    for path in named:
+        if not path.is_dir():
+            yield path
+            continue
+        found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES[kind]]
+        visible = [p for p in found if p.is_file() and not _is_hidden(p, path)]
+        if not visible:
+            raise DataError(f"{path} holds no {kind}")
+        yield from visible
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+class _Seen:
+    """What has gone by, and what of it cannot be used."""
+
+    def __init__(self) -> None:
+        self.bad: list[Prediction] = []
+        self._num, self._are_rows = 0, False
+
+    @property
+    def what(self) -> str:
+        """`3 files`, or `3 rows`."""
+        return f"{self._num:,} {'rows' if self._are_rows else 'files'}"
+
+    def good(self, found: Iterable["Prediction"]) -> Iterator["Prediction"]:
+        """Those that can be shown."""
+        for prediction in found:
+            self._num += 1
+            self._are_rows |= prediction.line is not None
+            if prediction.problem is None:
+                yield prediction
+            else:
+                self.bad.append(prediction)
+
+    def error(self) -> DataError:
+        """What could not be used, and why."""
+        bad = self.bad
+        first = f"{len(bad):,} of {self.what} cannot be used (on_bad=skip goes without)"
+        named = [f"  {printable(_label(b))}: {b.problem}" for b in bad[:MOST_NAMED]]
+        more = [f"  and {len(bad) - MOST_NAMED:,} more"] if len(bad) > MOST_NAMED else []
+        return DataError("\n".join([first, *named, *more]))
+
+
+def _label(prediction: "Prediction") -> str:
+    """The file, and the line of a row."""
+    return str(prediction.path) + ("" if prediction.line is None else f":{prediction.line}")
+
+
+def _likeliest(
+    prediction: "Prediction", names: tuple[str, ...], top: int
+) -> list[tuple[str, float]]:
+    assert prediction.probabilities is not None
+    shares, indices = prediction.probabilities.topk(min(top, len(names)))
+    pairs = zip(shares.tolist(), indices.tolist(), strict=True)
+    return [(names[index], share) for share, index in pairs]
+
+
+def _print_table(found: Iterable["Prediction"], info: "DataInfo", top: int) -> None:
+    rows = []
+    for prediction in found:
+        if prediction.value is not None:
+            rows.append([_label(prediction), format_number(prediction.value)])
+            continue
+        (best, share), *others = _likeliest(prediction, info.class_names, top)
+        rest = "  ".join(f"{name} {other:.3f}" for name, other in others)
+        rows.append([_label(prediction), best, f"{share:.3f}", rest])
+    first = "FILE" if info.is_image else "ROW"
+    if rows and len(rows[0]) == 2:
+        print("\n".join(text_table([first, "VALUE"], rows, right=["VALUE"])))
+    elif rows:
+        print("\n".join(text_table([first, "CLASS", "PROBABILITY", "NEXT"], rows)))
+
+
+def _print_csv(found: Iterable["Prediction"], info: "DataInfo", top: int) -> None:
+    """All probabilities, whatever `top` is: columns must not depend on the row."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    names = info.class_names
+    told = ["class", "probability", *names] if names else ["value"]
+    writer.writerow(["file", *([] if info.is_image else ["line"]), *told])
+    for prediction in found:
+        where: list[Any] = [shown(str(prediction.path))]
+        where += [] if info.is_image else [prediction.line]
+        if prediction.probabilities is None:
+            writer.writerow([*where, prediction.value])
+        else:
+            [(best, share)] = _likeliest(prediction, names, 1)
+            shares = (f"{p:.6g}" for p in prediction.probabilities.tolist())
+            writer.writerow([*where, best, f"{share:.6g}", *shares])
+
+
+def _print_lines(found: Iterable["Prediction"], info: "DataInfo", top: int) -> None:
+    names = info.class_names
+    for prediction in found:
+        row: dict[str, Any] = {"file": str(prediction.path)}
+        if prediction.line is not None:
+            row["line"] = prediction.line
+        if prediction.value is not None:
+            row["value"] = prediction.value
+        else:
+            likeliest = _likeliest(prediction, names, top)
+            row |= {"class": likeliest[0][0], "probability": round(likeliest[0][1], 6)}
+            row["top"] = {name: round(share, 6) for name, share in likeliest}
+        print(json.dumps(row))

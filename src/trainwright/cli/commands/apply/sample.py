@@ -1,0 +1,205 @@
+"""`runs sample`: images from a run's generator, from the checkpoint alone."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
+from trainwright.cli.terminal.keys import Key, OneOf, SeveralOf, listed, parse_keys, text, whole
+from trainwright.errors import ConfigError, DiskError
+from trainwright.files import replacing
+from trainwright.runs.find import find_run
+from trainwright.runs.record import Record
+
+if TYPE_CHECKING:
+    from trainwright.inference.generate import Samples
+    from trainwright.inference.trained import Trained
+
+MOST_IN_A_GRID = 10_000
+OTHER_PICTURES = {".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".mp4"}
+
+KEYS = (
+    Key("n", whole(1, 1_000_000), None, "how many images (64), or strips of an interpolation (8)"),
+    Key("class", listed, (), "of which classes, by name or number: class=3, class=cat,dog (all)"),
+    Key("seed", whole(0), 0, "another seed, other images (0)"),
+    Key("interpolate", whole(2, 1000), None, "strips of so many images from one latent to another"),
+    Key(
+        "format",
+        SeveralOf("png", "images", "npy"),
+        ("png",),
+        "one or more of: png, a grid (default); images, a PNG each; npy, the numbers",
+    ),
+    Key(
+        "progress",
+        OneOf("gif", "webp"),
+        None,
+        "instead: the grids drawn while training, moving",
+    ),
+    Key("out", text, None, "the folder to write to (samples-<run>), or the one file"),
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
+)
+EXAMPLES = """\
+  runs sample last
+  runs sample gan-mnist n=100 class=3 seed=1
+  runs sample best:frechet interpolate=8 out=strips.png
+  runs sample last n=5000 format=npy,images
+  runs sample last progress=gif
+
+Needs no dataset. The weights are the averaged ones where the run has averaged. Images of one name
+are the same images: the name says step, count, seed and class."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and keys."""
+    add_run(parser)
+    add_settings(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Write the pictures and say where they are."""
+    values = parse_keys(arguments.settings, KEYS)
+    record = find_run(arguments.run, arguments.root)
+    paths = _progress(record, values) if values["progress"] else _sample(record, values)
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _progress(record: Record, values: dict[str, Any]) -> list[Path]:
+    from trainwright.report.plots.animation import animate
+
+    others = {key.name for key in KEYS} - {"progress", "out"}
+    defaults = {key.name: key.default for key in KEYS}
+    for name in sorted(others):
+        if values[name] != defaults[name]:
+            raise ConfigError(
+                f"{name}=... has no effect with progress={values['progress']}, which shows the\n"
+                "  grids that were drawn while training; leave one of them out"
+            )
+    path = _Place(record, values["out"]).file(f"progress.{values['progress']}")
+    try:
+        animate(record.path / "samples", path)
+    except OSError as error:
+        raise DiskError(f"could not write {path}\n  {error.strerror or error}") from error
+    return [path]
+
+
+def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
+    place = _Place(record, values["out"])
+    if place.is_file and values["format"] not in (("png",), ("npy",)):
+        raise ConfigError(
+            f"out={values['out']} is one file, and format={','.join(values['format'])} makes "
+            "several\n  name a folder"
+        )
+    strips = values["interpolate"] is not None
+    num = values["n"] or (8 if strips else 64)
+    if "png" in values["format"] and num * (values["interpolate"] or 1) > MOST_IN_A_GRID:
+        raise ConfigError(
+            f"n={num}: a grid holds at most {MOST_IN_A_GRID:,} images\n"
+            "  for more, take format=images or format=npy"
+        )
+    trained = open_run(record, values)
+    from trainwright.inference.generate import (
+        class_indices,
+        columns_of,
+        draw,
+        generator_of,
+        interpolate,
+    )
+
+    generator_of(trained)
+    classes = class_indices(values["class"], trained) if values["class"] else []
+    if strips:
+        frames = values["interpolate"]
+        samples = interpolate(trained, num, frames=frames, seed=values["seed"], classes=classes)
+        columns = frames
+    else:
+        samples = draw(trained, num, seed=values["seed"], classes=classes)
+        columns = columns_of(trained, num, classes)
+    stem = _stem(trained, num, values)
+    try:
+        return _write(samples, place, stem, values["format"], columns)
+    except OSError as error:
+        raise DiskError(f"could not write to {place.path}\n  {error.strerror or error}") from error
+
+
+def _stem(trained: "Trained", num: int, values: dict[str, Any]) -> str:
+    """What makes these images these, as a file name."""
+    parts = [f"step{trained.step}", f"n{num}", f"seed{values['seed']}"]
+    if values["interpolate"]:
+        parts.insert(1, f"interpolate{values['interpolate']}")
+    if values["class"]:
+        named = "-".join("".join(c if c.isalnum() else "_" for c in n) for n in values["class"])
+        parts.append(f"class{named}"[:60])
+    return "-".join(parts)
+
+
+def _write(
+    samples: "Samples", place: "_Place", stem: str, formats: tuple[str, ...], columns: int
+) -> list[Path]:
+    from trainwright.report.plots.grid import image_grid, save_image, tiles
+
+    written = []
+    if "png" in formats:
+        written.append(place.file(f"{stem}.png"))
+        save_image(image_grid(samples.images, columns=columns), written[-1])
+    if "npy" in formats:
+        written.append(place.file(f"{stem}.npy"))
+        _save_array(written[-1], samples.images.numpy())
+        if samples.classes is not None and not place.is_file:
+            written.append(place.file(f"{stem}-classes.npy"))
+            _save_array(written[-1], samples.classes.numpy())
+    if "images" in formats:
+        folder = place.file(stem)
+        width = len(str(len(samples.images) - 1))
+        for number, picture in enumerate(tiles(samples.images, scale=1)):
+            kind = "" if samples.classes is None else f"-class{int(samples.classes[number])}"
+            save_image(picture, folder / f"{number:0{width}d}{kind}.png")
+        written.append(folder)
+    return written
+
+
+def _save_array(path: Path, array: Any) -> None:
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where the files go: a folder, or the one file that was named."""
+
+    record: Record
+    out: str | None
+
+    def __post_init__(self) -> None:
+        if self.path.suffix in OTHER_PICTURES and not self.path.is_dir():
+            raise ConfigError(
+                f"out={self.out}: pictures are written as .png, .gif or .webp\n"
+                "  name it so, or name a folder"
+            )
+
+    @property
+    def path(self) -> Path:
+        default = f"samples-{self.record.path.resolve().name}"
+        return Path(self.out or default).expanduser()
+
+    @property
+    def is_file(self) -> bool:
+        return self.path.suffix in {".png", ".npy", ".gif", ".webp"} and not self.path.is_dir()
+
+    def file(self, name: str) -> Path:
+        """A file of that name in the folder, or the one that was named, of the same format."""
+        if not self.is_file:
+            return self.path / name
+        if self.path.suffix != Path(name).suffix:
+            raise ConfigError(
+                f"out={self.out}: what is written is a {Path(name).suffix} file\n"
+                f"  name it so, or name a folder"
+            )
+        return self.path

@@ -1,0 +1,1 @@
+"""Commands that go on with runs, copy them or delete them."""

@@ -1,0 +1,39 @@
+"""`runs resume`: `train trainer.resume=...`, with the run named as everywhere in `runs`."""
+
+import argparse
+import re
+
+from trainwright.cli.opening import add_run
+from trainwright.cli.terminal.keys import Key
+from trainwright.runs.find import find_run
+
+KEYS: tuple[Key, ...] = ()
+EXAMPLES = """\
+  runs resume last
+  runs resume gan-mnist trainer.steps=20000 trainer.schedule_until=100%
+  runs resume last trainer.device=cpu
+
+Goes on within the run's own folder, with its own config; what may be changed and what may not is
+said by name. The same as `train trainer.resume=<path of the run> [key=value ...]`."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and what is to be changed."""
+    add_run(parser)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, as for `train`")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Train; the exit code is that of `train`."""
+    from trainwright.cli.train import train
+
+    record = find_run(arguments.run, arguments.root)
+    named = f"trainer.resume={quoted(str(record.meant))}"
+    return train([named, *arguments.overrides], debug=arguments.debug)
+
+
+def quoted(value: str) -> str:
+    """A text as a value of Hydra's override grammar: backslashes count only before a quote."""
+    inner = re.sub(r"(\\*)'", lambda found: 2 * found[1] + "\\'", value)
+    inner = re.sub(r"\\+$", lambda found: 2 * found[0], inner)
+    return f"'{inner}'"

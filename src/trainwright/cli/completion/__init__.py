@@ -1,0 +1,1 @@
+"""What the shell completes, and the scripts that ask for it."""

@@ -1,0 +1,56 @@
+"""The command line itself: flags that exist, overrides in one place. No torch."""
+
+import argparse
+from collections.abc import Sequence
+
+from hydra._internal.utils import get_args_parser
+
+from trainwright.cli.terminal.failure import similar_key
+from trainwright.config.compose import keys_of
+from trainwright.config_folder import group_options
+from trainwright.errors import ConfigError
+
+
+def in_order(arguments: Sequence[str]) -> list[str]:
+    """The overrides, then the flags: Hydra's own parser refuses overrides on both sides of a flag.
+
+    Raises ConfigError for a flag that does not exist or has a wrong value.
+    """
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        known, rest = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        flag = error.argument_name or "a flag"
+        raise ConfigError(f"{flag}: {error.message}") from None
+    wrong = next((argument for argument in rest if argument.startswith("-")), None)
+    if wrong is not None:
+        raise _no_such_flag(wrong)
+    overrides = [*known.overrides, *rest]
+    if any(override.split("=")[0].lstrip("+") == "trainer.resume" for override in overrides):
+        resumed = [_open_to_the_run(override) for override in overrides]
+    else:
+        resumed = overrides
+    flags = [argument for argument in arguments if argument not in overrides]
+    return [*resumed, *flags]
+
+
+def _open_to_the_run(override: str) -> str:
+    """A key of a run that goes on may be one that the configs of today do not have.
+
+    (`data.path` is no key of `data=digits`.) Hydra takes it all the same with `++`; whether the
+    run has it is checked when the run has been read.
+    """
+    key = override.split("=")[0]
+    is_plain = "=" in override and not override.startswith(("+", "~"))
+    return f"++{override}" if is_plain and not group_options(key) else override
+
+
+def _no_such_flag(flag: str) -> ConfigError:
+    name = flag.lstrip("-").split("=")[0].replace("-", "_")
+    key = similar_key(name, keys_of([]))
+    hint = f"; did you mean {key}=...?" if key else "; `train --help` lists what there is"
+    return ConfigError(
+        f"{flag}: there is no such flag{hint}\n"
+        "  settings are written without dashes: key=value, group=option"
+    )

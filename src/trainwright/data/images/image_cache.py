@@ -1,0 +1,208 @@
+"""Decoded images are kept on disk as one array, to be mapped into memory by later runs."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import mmap
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainwright.data.images.decode import BadImageError, Fit
+from trainwright.data.images.decoding import Decoders
+from trainwright.data.images.listing import ImageFile
+from trainwright.data.progress import progress_bar
+from trainwright.errors import DataError, DiskError
+from trainwright.wording import printable
+
+BATCH, BATCH_BYTES = 256, 64 * 2**20  # at most so much is decoded before it is written
+REQUEST = 16  # files that a process is asked for at a time
+STALE_SECONDS, UNUSED_SECONDS = 24 * 3600, 30 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """Images (N, C, S, S) uint8 mapped from disk, labels (N,) int64, N split by split."""
+
+    images: Tensor
+    mapping: mmap.mmap
+    labels: Tensor
+    counts: dict[str, int]
+
+
+def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
+    """Map a finished cache. Raises DataError where it is damaged: all of it is held to a digest."""
+    try:
+        index = json.loads((folder / "index.json").read_text())
+        if index.pop("sha256_of_all") != _digest_of_all(folder, index):
+            raise ValueError("its contents are not what was written")
+        counts = {str(name): int(count) for name, count in index["counts"].items()}
+        shape = (sum(counts.values()), channels, size, size)
+        labels = torch.from_numpy(np.load(folder / "labels.npy", allow_pickle=False))
+        with (folder / "images.bin").open("rb") as file:
+            # Copy on write: torch warns about memory that it may not write to.
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        images = torch.frombuffer(mapping, dtype=torch.uint8).view(shape)
+        if len(labels) != len(images) or labels.dtype != torch.int64:
+            raise ValueError("labels and images differ in number")
+    except Exception as error:  # damaged JSON and arrays raise all sorts
+        raise DataError(
+            f"the cache of decoded images {folder} is damaged\n"
+            "  delete that folder and run again to decode the images afresh"
+        ) from error
+    with contextlib.suppress(OSError):  # a folder of another user's
+        os.utime(folder / "index.json")  # how long ago a cache was of use
+    if index.get("num_skipped"):
+        logging.getLogger(__name__).warning("skipped %d unreadable files", index["num_skipped"])
+    return CachedImages(images, mapping, labels, counts)
+
+
+def write_images(
+    folder: Path,
+    root: Path,
+    splits: dict[str, list[ImageFile]],
+    *,
+    bad: dict[str, str],
+    skip_bad: bool,
+    size: int,
+    channels: int,
+    fit: Fit,
+    timeout: float,
+) -> None:
+    """Decode the files of `root`, split by split in the order given, into the cache `folder`.
+
+    The cache gets its name when it is complete, so a kill leaves nothing that looks finished.
+    `bad` holds the files already known to be none. Raises DataError listing the files that are
+    no images unless `skip_bad`, and for one that takes more than `timeout` seconds or the decoder
+    with it; DiskError where the cache cannot be written.
+    """
+    files = [(split, file) for split, listed in splits.items() for file in listed]
+    num_files, image_bytes = len(files) + len(bad), channels * size * size
+    bad = dict(bad)
+    part = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        counts = dict.fromkeys(splits, 0)
+        labels = []
+        part.chmod(0o755)  # mkdtemp's folders are for their owner only
+        names = [file for _, file in files]
+        decoders = Decoders(len(names), size=size, channels=channels, fit=fit, timeout=timeout)
+        with (
+            (part / "images.bin").open("wb") as target,
+            closing(_decode_all(root, names, decoders, BATCH_BYTES // image_bytes)) as decoded,
+        ):
+            for (split, file), image in zip(files, decoded, strict=True):
+                if isinstance(image, BadImageError):
+                    bad[file.name] = str(image)
+                elif skip_bad or not bad:
+                    target.write(image.data)
+                    labels.append(file.label)
+                    counts[split] += 1
+            target.flush()
+            os.fsync(target.fileno())
+        if bad and not skip_bad:
+            raise DataError(_list_bad(folder, root, bad, num_files=num_files))
+        # What is left after skipping must still be a dataset.
+        lost = {file.label for file in names} - set(labels)
+        empty = [split for split, count in counts.items() if not count]
+        if lost or empty:
+            where = f"the {' and '.join(empty)} split" if empty else f"{len(lost)} of its classes"
+            raise DataError(f"{root}: no readable image is left for {where}")
+        np.save(part / "labels.npy", np.array(labels, dtype=np.int64))
+        index = {"counts": counts, "num_skipped": len(bad), "source": str(root)}
+        signed = {**index, "sha256_of_all": _digest_of_all(part, index)}
+        (part / "index.json").write_text(json.dumps(signed))
+        _rename(part, folder)
+        _remove_unused(folder.parent)
+    except OSError as error:
+        raise DiskError(
+            f"the cache of decoded images {folder} cannot be written: {error.strerror}\n"
+            "  name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA"
+        ) from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _decode_all(
+    root: Path, files: Sequence[ImageFile], decoders: Decoders, most_ahead: int
+) -> Generator[NDArray[np.uint8] | BadImageError, None, None]:
+    """The images in order, at most so many ahead of the reader."""
+
+    def decode(part: Sequence[ImageFile]) -> list[NDArray[np.uint8] | BadImageError]:
+        return decoders.decode([root / file.name for file in part])
+
+    remaining = iter(files)
+    batch_size = min(BATCH, max(1, most_ahead))
+    with (
+        ThreadPoolExecutor(decoders.count) as pool,
+        decoders,  # they end first, so that no thread waits for one
+        progress_bar(f"decoding {root}", len(files), "images") as advance,
+    ):
+        while batch := list(islice(remaining, batch_size)):
+            parts = [batch[start : start + REQUEST] for start in range(0, len(batch), REQUEST)]
+            for images in pool.map(decode, parts):
+                yield from images
+            advance(len(batch))
+
+
+def _list_bad(folder: Path, root: Path, bad: dict[str, str], *, num_files: int) -> str:
+    """What a person reads: the first few. All of them go into a file beside the caches."""
+    shown: Iterable[tuple[str, str]] = islice(sorted(bad.items()), 3 if len(bad) == 3 else 2)
+    lines = [f"{len(bad):,} of {num_files:,} files in {root} cannot be used:"]
+    lines += [f"  {printable(name)}: {reason}" for name, reason in shown]
+    if len(bad) > 3:
+        all_of_them = folder.with_name(f"{folder.name}.bad.txt")
+        text = "".join(f"{printable(name)}: {bad[name]}\n" for name in sorted(bad))
+        all_of_them.write_text(text)
+        lines.append(f"  and {len(bad) - 2:,} more, all in {all_of_them}")
+    return "\n".join([*lines, "  remove or mend them, or leave them out with data.on_bad=skip"])
+
+
+def _rename(part: Path, folder: Path) -> None:
+    try:
+        part.rename(folder)
+    except OSError:
+        # Another job decoded the same images meanwhile: its cache is as good as this one.
+        if not (folder / "index.json").exists():
+            raise
+
+
+def _digest_of_all(folder: Path, index: dict[str, Any]) -> str:
+    """SHA-256 over the index and the hashes of the two files: some 2 GB a second."""
+    hashes = [json.dumps(index, sort_keys=True)]
+    for name in ("images.bin", "labels.npy"):
+        with (folder / name).open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _remove_unused(caches: Path) -> None:
+    """Remove finished caches that no run has opened for a month: images can be decoded again."""
+    for index in caches.glob("[!.]*/index.json"):
+        with contextlib.suppress(OSError):  # another job may be doing the same
+            if time.time() - index.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(index.parent)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left of this cache, long enough ago that none is still at it."""
+    for old in folder.parent.glob(f".{folder.name}.*"):
+        if time.time() - old.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,114 @@
+"""Your own images: a folder of class folders, of train/ and test/ with those, or of images."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from trainwright.data.dataset import Dataset, Split
+from trainwright.data.images.image_cache import open_images, write_images
+from trainwright.data.images.listing import ImageFile, Listing, list_images
+from trainwright.data.sources.fetch import data_root
+from trainwright.data.splits import make_dataset, split_indices, split_sizes
+from trainwright.errors import ConfigError
+
+CACHE_VERSION = 2  # raise when the same files would be decoded to other pixels
+LARGEST_SIZE = 4096
+
+
+def load_folder(
+    *,
+    path: str,
+    size: int = 32,
+    channels: Literal[1, 3] = 3,
+    fit: Literal["crop", "pad", "stretch"] = "crop",
+    on_bad: Literal["error", "skip"] = "error",
+    timeout: float = 60,
+    root: str | None = None,
+    validation: int | float = 0.1,
+    test: int | float = 0.1,
+    split_seed: int = 0,
+    limit: int | None = None,
+) -> Dataset:
+    """Images of any size in `path` as (N, channels, size, size) uint8, mapped from disk.
+
+    Classes are the names of the class folders, sorted; loose images have no targets.
+    `validation` and `test` are carved from training where `path` has no such folder. The images
+    are decoded once, into `<root>/folder-cache`, and again when a file or a setting changes.
+
+    Raises ConfigError for wrong settings, DataError for a folder without images, of mixed form,
+    (unless `on_bad` is skip) with files that are no images, or with one that takes more than
+    `timeout` seconds to decode or crashes its decoder; DiskError where the cache cannot be
+    written.
+    """
+    if not 1 <= size <= LARGEST_SIZE:
+        raise ConfigError(f"data.size is {size}; it must be 1 to {LARGEST_SIZE} pixels")
+    if not timeout > 0:
+        raise ConfigError(f"data.timeout is {timeout}; it must be more than 0 seconds")
+    # Sizes by themselves; what they leave of this folder is checked once its files are known.
+    split_sizes(2**62, validation=validation, test=test, limit=limit)
+    folder = Path(path).expanduser().absolute()
+    listing = list_images(folder)
+    splits = _divide(listing, validation=validation, test=test, split_seed=split_seed)
+    settings = {"size": size, "channels": channels, "fit": fit, "on_bad": on_bad}
+    cache = data_root(root) / "folder-cache" / _cache_key(listing, splits, settings)
+    if not cache.exists():
+        write_images(
+            cache,
+            folder,
+            splits,
+            bad=listing.bad,
+            skip_bad=on_bad == "skip",
+            size=size,
+            channels=channels,
+            fit=fit,
+            timeout=timeout,
+        )
+    cached = open_images(cache, channels=channels, size=size)
+    targets = cached.labels if listing.class_names else None
+    parts = {}
+    start = 0
+    for split, count in cached.counts.items():
+        kept = count if limit is None or split != "train" else min(limit, count)
+        window = slice(start, start + kept)  # slices of a mapped array stay on disk
+        labels = None if targets is None else targets[window]
+        parts[split] = Split(cached.images[window], labels, cached.mapping)
+        start += count
+    return make_dataset(
+        folder.name,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        target="classes" if listing.class_names else "none",
+        class_names=listing.class_names,
+    )
+
+
+def _divide(
+    listing: Listing, *, validation: int | float, test: int | float, split_seed: int
+) -> dict[str, list[ImageFile]]:
+    """Training, validation and test files in the order in which they will lie on disk."""
+    files = listing.splits["train"]
+    train, held_out, last = split_indices(
+        len(files),
+        validation=0 if "validation" in listing.splits else validation,
+        test=0 if "test" in listing.splits else test,
+        seed=split_seed,
+        classes=torch.tensor([file.label for file in files]),
+    )
+    return {
+        "train": [files[index] for index in train],
+        "validation": listing.splits.get("validation", [files[index] for index in held_out]),
+        "test": listing.splits.get("test", [files[index] for index in last]),
+    }
+
+
+def _cache_key(
+    listing: Listing, splits: dict[str, list[ImageFile]], settings: Mapping[str, str | int]
+) -> str:
+    """A name for exactly these files, in this order, decoded in this way."""
+    content = [CACHE_VERSION, settings, listing.class_names, splits, sorted(listing.bad.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

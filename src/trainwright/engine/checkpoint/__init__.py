@@ -1,0 +1,1 @@
+"""Checkpoints: one file, checked before it is believed."""

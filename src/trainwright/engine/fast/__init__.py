@@ -1,0 +1,1 @@
+"""Faster ways to make the same step."""

@@ -1,0 +1,1 @@
+"""How a player's weights move: optimizers, their fused kernels, averages, loss scale."""

@@ -1,0 +1,162 @@
+"""What a report tells of many runs: a sweep by its sweep.json, others by what they differ in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainwright.report.page.story import is_finite, plain
+from trainwright.runs.ranking import direction
+from trainwright.runs.record import Record
+from trainwright.runs.stored import UnreadableError, read_json
+
+MOST_SETTINGS = 2000  # in a page's table
+
+
+def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
+    """Several runs as a table of what they differ in and what came of it.
+
+    None where they do not differ, or have no objective. The form of every sweep's table: `rows`
+    of `settings`, `metrics`, `status` and `run`; the names of both; the `objectives`, that is the
+    metrics that the runs were made for, and of each whether `higher_is_better`.
+    """
+    found = [record.objective for record in records if record.objective]
+    if len(records) < 2 or not found:
+        return None
+    settings = [_differing(record) for record in records]
+    keys = dict.fromkeys(key for of_run in settings for key in of_run)
+    differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings}) > 1]
+    if not differing:
+        return None
+    objective = f"validation/{found[0]}"
+    measured = {name for record in records for name in record.metrics}
+    names = [name for name in (objective, f"test/{found[0]}") if name in measured]
+    return {
+        "objectives": [objective],
+        "higher_is_better": {objective: direction(objective, records) is not False},
+        "settings": differing,
+        "metrics": names,
+        "rows": [
+            {
+                "settings": {key: plain(of_run[key]) for key in differing if key in of_run},
+                "metrics": {name: r.metrics[name] for name in names if name in r.metrics},
+                "status": r.status,
+                "run": r.name,
+            }
+            for r, of_run in zip(records, settings, strict=True)
+        ],
+    }
+
+
+def _differing(record: Record) -> dict[str, Any]:
+    """What one would say a run was made with: the options that were chosen, and its settings."""
+    ignored = ("run.", "logger.", "trust")
+    chosen = {
+        group: record.choices[group] for group in ("model", "data") if group in record.choices
+    }
+    return chosen | {
+        key: value
+        for key, value in record.settings.items()
+        if not key.startswith(ignored) and not key.endswith("_target_")
+    }
+
+
+def told_sweep(folder: Path) -> dict[str, Any] | None:
+    """A sweep by its sweep.json, in the same form, and the `verdict` on its settings.
+
+    Every job is a row, whether it has left a run or not; the settings come from best to worst.
+    None where there is no such file that can be read.
+    """
+    try:
+        told = read_json(folder / "sweep.json")
+    except (FileNotFoundError, UnreadableError):
+        return None
+    metrics, directions = _list(told.get("metrics")), _list(told.get("higher_is_better"))
+    stored = [one for one in _list(told.get("settings")) if isinstance(one, dict)]
+    if not metrics or not all(isinstance(metric, str) for metric in metrics) or not stored:
+        return None
+    settings = [_setting(one, metrics) for one in stored[:MOST_SETTINGS]]
+    jobs = [job for setting in settings for job in setting["jobs"]]
+    higher = [direction is True for direction in directions] + [True] * len(metrics)
+    return {
+        "objectives": metrics,
+        "higher_is_better": dict(zip(metrics, higher, strict=False)),
+        "settings": list(dict.fromkeys(key for job in jobs for key in job["settings"])),
+        "metrics": metrics,
+        "rows": jobs,
+        "verdict": {
+            "command": str(told.get("command") or ""),
+            "bests": [_best(one) for one in _list(told.get("best")) if isinstance(one, dict)],
+            "settings": [
+                {key: value for key, value in setting.items() if key != "jobs"}
+                for setting in settings
+            ],
+        },
+    }
+
+
+def _setting(stored: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    """One setting of a sweep: its means over the seeds, their spread, and its jobs."""
+    jobs = [_job(job, metrics) for job in _list(stored.get("jobs")) if isinstance(job, dict)]
+    return {
+        "point": _point(stored.get("point")),
+        "mean": _by_metric(metrics, stored.get("mean")),
+        "sd": _by_metric(metrics, stored.get("sd")),
+        "seconds": _number(stored.get("seconds")),
+        "is_on_front": stored.get("is_on_front") is True,
+        "num": sum(metrics[0] in job["metrics"] for job in jobs),
+        "failed": sum(job["status"] == "failed" for job in jobs),
+        "jobs": jobs,
+    }
+
+
+def _job(stored: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    return {
+        "settings": _point(stored.get("point")),
+        "metrics": _by_metric(metrics, stored.get("values")),
+        "status": str(stored.get("status") or "planned"),
+        "run": str(stored.get("folder") or ""),
+    }
+
+
+def _best(stored: dict[str, Any]) -> dict[str, Any]:
+    """The best setting by one metric, and what the seeds say about its lead."""
+    compared = [one for one in _list(stored.get("compared")) if isinstance(one, dict)]
+    return {
+        "metric": str(stored.get("metric")),
+        "point": _point(stored.get("point")),
+        "again": str(stored.get("command") or ""),
+        "tied": len(_list(stored.get("within_seed_noise"))),
+        "compared": [
+            {"point": _point(one.get("point")), "p_value": _number(one.get("p_value"))}
+            for one in compared
+        ],
+    }
+
+
+def _by_metric(metrics: Sequence[str], stored: Any) -> dict[str, float]:
+    """Those of some values, one a metric, that are numbers."""
+    pairs = zip(metrics, _list(stored), strict=False)
+    return {metric: value for metric, value in pairs if is_finite(value)}
+
+
+def _list(stored: Any) -> list[Any]:
+    return stored if isinstance(stored, list) else []
+
+
+def _point(stored: Any) -> dict[str, Any]:
+    """The values that were typed, numbers as numbers, so that they sort and are drawn as such."""
+    if not isinstance(stored, dict):
+        return {}
+    return {str(key): _typed(value) for key, value in stored.items()}
+
+
+def _typed(text: Any) -> Any:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return str(text)
+    return (int(value) if value.is_integer() else value) if is_finite(value) else str(text)
+
+
+def _number(value: Any) -> float | None:
+    return value if is_finite(value) else None

@@ -1,0 +1,175 @@
+"""metrics.jsonl becomes plots: one panel for each family of metrics, and the learning rates."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwright.report.plots.figures import (
+    CLASS_PALETTE,
+    INK,
+    PALETTE,
+    key_above,
+    new_figure,
+    number,
+    save_figure,
+    style,
+)
+from trainwright.report.plots.series import (
+    BY_CLASS,
+    PHASES,
+    Series,
+    collect,
+    kind_names,
+    panels,
+    smoothed,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL = (4.0, 2.8)  # inches
+MANY = 60  # points from which a curve is smoothed
+# If they span a decade and a half.
+LOGARITHMIC = {"loss", "gradient norm", "mean squared error", "Fréchet distance"}
+
+
+def plot_curves(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
+    """Draw all metrics against the step, one panel for each family, and say whether there were any.
+
+    `rows` are the parsed lines of metrics.jsonl: `step` and numbers under `train/metric` or
+    `validation/metric`, those of one player as `train/player/metric`. Long curves are drawn thin,
+    with their exponential moving average on top. Values that are not finite leave a gap. With
+    nothing to draw no file is written and False returned. Raises OSError when the disk refuses.
+    """
+    groups = panels(collect(rows))
+    if not groups:
+        return False
+    columns = min(len(groups), 2 if len(groups) in (2, 4) else 3)
+    lines = math.ceil(len(groups) / columns)
+    figure = new_figure(PANEL[0] * columns, PANEL[1] * lines)
+    curves = [curve for group in groups.values() for curve in group]
+    owners = list(dict.fromkeys(curve.owner for curve in curves))
+    for place, (title, group) in enumerate(groups.items()):
+        axes = figure.add_subplot(lines, columns, place + 1)
+        suffix = _draw_panel(axes, group, owners)
+        values = [value for curve in group for value in curve.values if not math.isnan(value)]
+        if title in LOGARITHMIC and min(values) > 0 and max(values) > 30 * min(values):
+            axes.set_yscale("log")
+        else:
+            axes.yaxis.set_major_formatter(number)
+        is_lowest = place + columns >= len(groups)
+        style(axes, title=title + suffix, xlabel="step" if is_lowest else "")
+        _step_axis(axes, curves)
+        key_above(axes)
+    save_figure(figure, path)
+    return True
+
+
+def plot_learning_rate(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
+    """Draw the learning rates (`lr`, or `lr/player` for each player) against the step.
+
+    Players with one and the same schedule share a line. Returns whether there was a rate; without
+    one no file is written. Raises OSError when the disk refuses.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    rates: dict[str, list[Series]] = {}
+    for curve in collect(rows):
+        if curve.name == "lr" and curve.phase == "train":
+            rates.setdefault(str((curve.steps, curve.values)), []).append(curve)
+    if not rates:
+        return False
+    figure = new_figure(1.4 * PANEL[0], PANEL[1])
+    axes = figure.add_subplot()
+    for index, shared in enumerate(rates.values()):
+        owners = ", ".join(curve.owner for curve in shared if curve.owner)
+        _draw_curve(axes, shared[0], _colour(index), owners, smooth=False)
+    style(axes, title="learning rate", xlabel="step")
+    _step_axis(axes, [shared[0] for shared in rates.values()])
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(number)
+    key_above(axes)
+    save_figure(figure, path)
+    return True
+
+
+def _draw_panel(axes: "Axes", group: Sequence[Series], owners: Sequence[str]) -> str:
+    """Draw the curves of one panel, and return what its title should add about their phases.
+
+    With one metric of one player the colour tells the phase. Otherwise it tells the player or the
+    class (one colour in all panels) or the metric; dashes tell a second phase; and a dot at the end
+    of a line is left to the title, since a key of six would not fit.
+    """
+    kinds = kind_names(group)
+    if len(kinds) == 1:
+        for curve in group:
+            _draw_curve(axes, curve, _colour(_phase_number(curve.phase)), curve.phase)
+        return ""
+
+    colours = _colours(kinds, owners)
+    lines = [curve for curve in group if not curve.is_point]
+    named = lines or group
+    phases = sorted({curve.phase for curve in named}, key=_phase_number)
+    for curve in group:
+        label = kinds[curve.kind] if len(phases) == 1 else f"{kinds[curve.kind]} {curve.phase}"
+        dashed = curve.phase != phases[0]
+        label = label if curve in named else ""
+        _draw_curve(axes, curve, colours[curve.kind], label, dashed=dashed)
+    dots = sorted({curve.phase for curve in group} - set(phases), key=_phase_number)
+    notes = [*(phases if phases != ["train"] else []), *(f"dots: {phase}" for phase in dots)]
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _colours(
+    kinds: Mapping[tuple[str, str], str], owners: Sequence[str]
+) -> dict[tuple[str, str], str]:
+    """The colour of each kind in a panel of several, as `kind_names` gives and names them."""
+    if all(name in BY_CLASS for _, name in kinds):
+        classes = [owner for owner, _ in kinds if owner]
+        return {kind: CLASS_PALETTE[classes.index(kind[0])] if kind[0] else INK for kind in kinds}
+    if list(kinds.values()) == [owner for owner, _ in kinds]:
+        return {kind: _colour(owners.index(kind[0])) for kind in kinds}
+    return {kind: _colour(index) for index, kind in enumerate(kinds)}
+
+
+def _draw_curve(
+    axes: "Axes",
+    curve: Series,
+    colour: str,
+    label: str,
+    *,
+    smooth: bool = True,
+    dashed: bool = False,
+) -> None:
+    """Draw one curve: a dot where it is one number, smoothed where it is long, else a line."""
+    # Matplotlib leaves out of the key what begins with "_": what has no name, but not a class _a.
+    label = f" {label}" if label.startswith("_") else label or "_"
+    form: dict[str, Any] = {"color": colour, "label": label}
+    if curve.is_point:
+        axes.plot(curve.steps, curve.values, "o", markersize=5, zorder=3, clip_on=False, **form)
+        return
+    values = curve.values
+    if smooth and len(values) >= MANY:
+        axes.plot(curve.steps, values, color=colour, linewidth=0.7, alpha=0.3)
+        values = smoothed(values, span=len(values) / 40)
+    axes.plot(curve.steps, values, "--" if dashed else "-", linewidth=1.6, **form)
+
+
+def _step_axis(axes: "Axes", curves: Sequence[Series]) -> None:
+    """Let the axis run from 0 to the last step of all curves, so that panels can be compared."""
+    from matplotlib.ticker import MaxNLocator
+
+    last = max(step for curve in curves for step in curve.steps)
+    axes.set_xlim(0, 1.02 * max(last, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=True))
+    axes.xaxis.set_major_formatter(number)
+
+
+def _phase_number(phase: str) -> int:
+    return PHASES.index(phase) if phase in PHASES else len(PHASES)
+
+
+def _colour(index: int) -> str:
+    return PALETTE[index % len(PALETTE)]

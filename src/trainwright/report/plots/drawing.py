@@ -1,0 +1,76 @@
+"""Plots that another process draws, where one could be started early, or else this one."""
+
+import contextlib
+import json
+import subprocess
+from typing import Any, Self
+
+from trainwright.own_process import start
+
+SECONDS_TO_DRAW = 60  # then the plots are drawn here
+
+
+class Artist:
+    """The process that `report/plots/artist.py` is, as a context: in the end it has gone.
+
+    Where this process dies, it goes as well. Raises OSError where none can be started.
+    """
+
+    def __init__(self) -> None:
+        quiet = subprocess.DEVNULL
+        self._process = start("trainwright.report.plots.artist", stdout=quiet, stderr=quiet)
+        self._has_orders = False
+
+    def order(self, order: dict[str, Any]) -> None:
+        """Let it draw a plot, as `artist.draw` does."""
+        self._has_orders = True
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it has gone
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def has_drawn(self) -> bool:
+        """Wait for what was ordered. Returns whether all of it is there."""
+        self._close()
+        try:
+            return self._process.wait(SECONDS_TO_DRAW) == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self._has_orders or not self.has_drawn():
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what it has not taken
+            self._process.stdin.close()
+
+
+class Drawing:
+    """The plots of one run, which are there when `finish` has returned."""
+
+    def __init__(self, artist: Artist | None) -> None:
+        self._artist = artist
+        self._orders: list[dict[str, Any]] = []
+
+    def plot(self, name: str, *arguments: Any, **named: Any) -> None:
+        """Draw a plot of `artist.PLOTS`; its arguments are what JSON knows."""
+        order = {"plot": name, "arguments": arguments, "named": named}
+        self._orders.append(order)
+        if self._artist is not None:
+            self._artist.order(order)
+
+    def finish(self) -> None:
+        """Wait for the artist, or draw here what it has not. Raises OSError."""
+        if self._artist is not None and self._artist.has_drawn():
+            return
+        from trainwright.report.plots.artist import draw
+
+        for order in self._orders:
+            draw(order)

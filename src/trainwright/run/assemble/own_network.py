@@ -1,0 +1,81 @@
+"""What a network of the user's own must be, found out before anything is written."""
+
+import traceback
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+import trainwright
+from trainwright.data.batches import Batches
+from trainwright.engine.device.device import Placement
+from trainwright.engine.device.memory import is_out_of_memory
+from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.tasks.classifier import Classifier
+from trainwright.tasks.regression import Regression
+from trainwright.tasks.task import Task
+
+_NOT_THEIRS = tuple(str(Path(str(module.__file__)).parent) for module in (torch, trainwright))
+
+
+def check_learnable(task: Task) -> None:
+    """Raise ConfigError for a player with nothing to learn, or that does not know its sizes yet."""
+    for name, player in task.players.items():
+        lazy = [key for key, parameter in player.named_parameters() if is_lazy(parameter)]
+        if lazy:
+            raise ConfigError(
+                f"model: {lazy[0]} of {_name(player)} has no size until it has seen a batch\n"
+                "  give the layer its sizes: input_shape tells them, a parameter of the constructor"
+            )
+        if not any(parameter.requires_grad for parameter in player.parameters()):
+            raise ConfigError(
+                f"model: player {name} ({_name(player)}) has no parameter that learns\n"
+                "  layers in a plain list are not seen: make it an nn.ModuleList"
+            )
+
+
+def check_outputs(task: Task, batches: Batches, placement: Placement, num_outputs: int) -> None:
+    """Try a network on two examples, where the task says what it must answer.
+
+    Raises ConfigError where it fails, or answers with something else than (2, num_outputs).
+    """
+    if not isinstance(task, Classifier | Regression):
+        return
+    (batch,) = batches.in_order(2, limit=2)
+    network, was_training = task.model, task.model.training
+    network.eval()
+    try:
+        with torch.no_grad(), placement.autocast():
+            outputs = network(batch.inputs)
+    except Exception as error:
+        if isinstance(error, TrainwrightError) or is_out_of_memory(error):
+            raise
+        raise _failed(network, batch.inputs, error) from error
+    network.train(was_training)
+    expected = (len(batch.inputs), num_outputs)
+    found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+    if found != expected:
+        raise ConfigError(
+            f"model: {_name(network)} answers {len(batch.inputs)} examples with {found}\n"
+            f"  it must be a tensor of shape {expected}: num_outputs is {num_outputs}"
+        )
+
+
+def _failed(network: nn.Module, inputs: Tensor, error: Exception) -> ConfigError:
+    shape = tuple(inputs.shape[1:])
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
+    where = [f"  {Path(f.filename).name}:{f.lineno}: {f.line}" for f in theirs[-1:]]
+    first = (str(error).strip().splitlines() or [""])[0]
+    lines = [
+        f"model: {_name(network)} fails with {len(inputs)} examples of shape {shape}",
+        *where,
+        f"  {type(error).__name__}: {first}",
+        "  with --debug the whole traceback is shown",
+    ]
+    return ConfigError("\n".join(lines))
+
+
+def _name(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"

@@ -1,0 +1,1 @@
+"""A new run with the weights of another."""

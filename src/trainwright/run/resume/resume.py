@@ -1,0 +1,85 @@
+"""Go on with an earlier run: its own config, what may be changed, and the state it was in."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from trainwright.config.stored import (
+    refuse_addresses,
+    resume_command,
+    stored_config,
+    trusted_targets,
+)
+from trainwright.errors import CheckpointError, DiskError
+from trainwright.run.records import read_summary
+from trainwright.run.request import Request
+from trainwright.run.resume.changes import NOT_CHANGES, apply_changes, key_of
+from trainwright.run.resume.continuing import Resume
+from trainwright.run.resume.recover import Found, newest_whole, read
+from trainwright.runs.folder import RunFolder
+from trainwright.runs.lock import RunLock
+
+# With one of these a run that is finished has something left to do.
+LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping")
+
+
+def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
+    """The request to go on with the run that `trainer.resume` names, which is locked for us.
+
+    The run's own config counts, not the defaults of today, with the changes that are typed. Goes
+    on from the newest checkpoint that is whole, or from the file that is named. Raises ConfigError,
+    CheckpointError, or DiskError where the folder cannot be written to.
+    """
+    named = Path(str(config.trainer.resume)).expanduser()
+    folder = RunFolder.existing(str(config.trainer.resume))
+    folder.refuse_ways_out()
+    with contextlib.ExitStack() as if_refused:
+        lock = if_refused.enter_context(_lock(folder))
+        found = read(named) if named.is_file() else newest_whole(folder)
+        stored = stored_config(found.path, found.metadata)
+        total = _total_steps(found)
+        changes = apply_changes(stored, config, overrides, step=found.step, total=total)
+        trusted = trusted_targets(stored, map(str, config.trust))
+        refuse_addresses(stored, [key_of(override) for override in overrides])
+        if_refused.pop_all()
+    return Request(
+        config=stored,
+        overrides=[o.lstrip("+") for o in overrides if key_of(o) not in NOT_CHANGES],
+        name=str(found.metadata["name"]),
+        resume=Resume(folder, lock, found, trusted, changes),
+    )
+
+
+def _lock(folder: RunFolder) -> RunLock:
+    try:
+        return RunLock(folder.path).acquire()
+    except DiskError as error:
+        raise DiskError(
+            f"{error}\n  to go on with the run, copy the folder to where you may write"
+        ) from error
+
+
+def finished(request: Request) -> str | None:
+    """What to tell who resumes a run that is finished; None if there is something left to do."""
+    assert request.resume is not None
+    folder, step = request.resume.folder, request.resume.found.step
+    summary = read_summary(folder)
+    if summary.get("status") != "finished" or summary.get("step") != step:
+        return None
+    if any(key_of(override).startswith(LONGER) for override in request.overrides):
+        return None
+    return (
+        f"this run is finished: it ended at step {step}, and nothing is left to do\n"
+        f"  to go on with it: {resume_command(folder.path, request.config)}"
+        f" trainer.steps={2 * step} trainer.schedule_until=100%\n"
+        "  which stretches its schedule: the learning rate rises to where that now has it"
+    )
+
+
+def _total_steps(found: Found) -> int:
+    total = found.metadata.get("total_steps")
+    if not isinstance(total, int) or total < 1:
+        raise CheckpointError(f"{found.path} does not say how many steps its run has")
+    return total

@@ -1,0 +1,172 @@
+"""Small files of a run folder, which may come from anyone: read with limits, or not at all."""
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from trainwright.targets import named_as_now
+
+MAX_BYTES = 16 * 2**20  # summary.json of a run with 1,000 classes has a confusion matrix of 9 MB
+MAX_VALUES, MAX_DEPTH = 4_000_000, 50
+MAX_METRICS_BYTES = 64 * 2**20
+MAX_YAML_BYTES = 2**20
+# Deeper than any config, and far less than what libyaml's recursion survives.
+MAX_YAML_BRACKETS = 2000
+MAX_YAML_MARKS_A_LINE = 100
+_KEY = re.compile(r"^(\w+):(?= |$)", re.MULTILINE)
+_AT_FIRST_COLUMN = re.compile(r"^(?!- )[^\s#]", re.MULTILINE)
+_REFERENCE = re.compile(r"(^|[\s\[{,])[&*]")  # an anchor is seen by whatever comes after it
+
+
+class UnreadableError(Exception):
+    """Why a file cannot be used; the message is half a line."""
+
+
+def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
+    """The text of a file of at most `limit` bytes. Raises UnreadableError, FileNotFoundError."""
+    with _opened(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UnreadableError(f"is larger than {limit:,} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableError("is no UTF-8 text") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises UnreadableError, FileNotFoundError."""
+    try:
+        value = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError("is not valid JSON") from error
+    if not isinstance(value, dict):
+        raise UnreadableError("does not hold an object")
+    _check_extent(value)
+    return value
+
+
+def read_yaml(path: Path, *, section: str | None = None) -> dict[str, Any]:
+    """The mapping in a YAML file of plain values. Raises UnreadableError, FileNotFoundError.
+
+    `section`: only that key is wanted, and the others need not be read, which takes a millisecond.
+    """
+    text = read_text(path, limit=MAX_YAML_BYTES)
+    node = _parsed(text if section is None else _only(section, text))
+    renamed: dict[str, Any] = named_as_now(node)
+    return renamed
+
+
+def _only(section: str, text: str) -> str:
+    """The part of a YAML mapping that is one of its keys; all of it where that is not plain to see.
+
+    In a block mapping nothing but its keys, and the dashes of a list, begins at the first column,
+    unless a quote or a bracket is open.
+    """
+    keys = list(_KEY.finditer(text))
+    others = len(_AT_FIRST_COLUMN.findall(text)) - len(keys)
+    if not keys or others or _REFERENCE.search(text):
+        return text
+    ends = [*(key.start() for key in keys[1:]), len(text)]
+    parts = [(key[1], text[key.start() : end]) for key, end in zip(keys, ends, strict=True)]
+    if not all(_is_closed(part) for _, part in parts):
+        return text
+    return next((part for name, part in reversed(parts) if name == section), "{}")
+
+
+def _is_closed(part: str) -> bool:
+    """Whether what is quoted or in brackets ends where it has begun: that may go on anywhere."""
+    return (
+        part.count("'") % 2 == part.count('"') % 2 == 0
+        and part.count("{") == part.count("}")
+        and part.count("[") == part.count("]")
+    )
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    import yaml
+
+    _check_depth(text)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        value = yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise UnreadableError("is not valid YAML") from error
+    if not isinstance(value, dict):
+        raise UnreadableError("does not hold a mapping")
+    _check_extent(value)
+    return value
+
+
+def _check_depth(text: str) -> None:
+    """Refuse nesting that would end libyaml, and this process with it, in a stack overflow."""
+    brackets = text.count("[") + text.count("{")
+    marks = max((line.count("- ") + line.count("? ") for line in text.splitlines()), default=0)
+    if brackets > MAX_YAML_BRACKETS or marks > MAX_YAML_MARKS_A_LINE:
+        raise UnreadableError("is nested too deeply")
+
+
+def _check_extent(content: dict[str, Any]) -> None:
+    """Refuse what is nested deeply, or vast once its YAML aliases are followed."""
+    num_values = 0
+    remaining: list[tuple[Any, int]] = [(content, 0)]
+    while remaining:
+        value, depth = remaining.pop()
+        inner = value.values() if isinstance(value, dict) else value
+        num_values += len(value)
+        if depth > MAX_DEPTH or num_values > MAX_VALUES:
+            raise UnreadableError("holds too much")
+        remaining += [(item, depth + 1) for item in inner if isinstance(item, dict | list)]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl that are objects; those that are torn or no JSON are left out.
+
+    Of a file beyond 64 MB only its end. Raises UnreadableError, FileNotFoundError.
+    """
+    return list(filter(None, map(_object, _lines_from_end(path, MAX_METRICS_BYTES))))
+
+
+def last_row(path: Path) -> dict[str, Any]:
+    """The last whole line of a metrics.jsonl, read from its end; empty where there is none."""
+    try:
+        lines = _lines_from_end(path, 64 * 2**10)
+    except (UnreadableError, FileNotFoundError):
+        return {}
+    return next(filter(None, map(_object, reversed(lines))), {})
+
+
+def _lines_from_end(path: Path, num_bytes: int) -> list[str]:
+    with _opened(path) as file:
+        start = max(0, os.fstat(file.fileno()).st_size - num_bytes)
+        file.seek(start)
+        lines = file.read(num_bytes).decode(errors="replace").splitlines()
+    return lines[1:] if start else lines  # the first is cut
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. Neither a pipe nor a device is waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnreadableError("is no regular file")
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}") from error

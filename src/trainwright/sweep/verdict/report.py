@@ -1,0 +1,144 @@
+"""The verdict in words; `written.py` has its files, `pictures.py` its plots."""
+
+from collections import Counter
+
+from trainwright.sweep.job import short
+from trainwright.sweep.store import DONE, Store
+from trainwright.sweep.verdict.ranking import PARAMETERS, Ranked, logged
+from trainwright.sweep.verdict.verdict import LEVEL, Best, Row, Setting, Verdict, judge_sweep
+from trainwright.sweep.verdict.written import command_of, write_csv, write_json
+from trainwright.wording import format_duration, format_number, nearest
+
+MAX_ROWS = 30  # of the table in the terminal; sweep.csv has all
+MAX_FAILURES = 10  # each with its log; sweep.csv has all
+TEST = "Welch's t-test, Holm's correction"
+
+
+def report(store: Store) -> Verdict:
+    """Judge a sweep, write sweep.csv and sweep.json, and print the verdict, which is returned.
+
+    Raises DiskError where the files cannot be written, when the verdict has been printed.
+    """
+    verdict = judge_sweep(store)
+    lines = [*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)]
+    try:
+        write_csv(verdict, store)
+        write_json(verdict, store)
+    finally:
+        print("\n".join(lines), flush=True)
+    return verdict
+
+
+def table(verdict: Verdict) -> list[str]:
+    """The settings from best to worst, with only the keys that differ."""
+    keys = [key for key in verdict.keys if key != "seed"]
+    with_seeds = any(len(setting.rows) > 1 for setting in verdict.settings)
+    several = len(verdict.ranking) > 1
+    header = ["", *keys]
+    for ranked in verdict.ranking:
+        header += [ranked.label, *(["best"] if with_seeds and not several else [])]
+    header += [*(["seeds"] if with_seeds else []), *(["front"] if several else [])]
+    lines = [[*header, "time", "status"]]
+    for place, setting in enumerate(verdict.settings[:MAX_ROWS], start=1):
+        cells = [str(place), *(short(setting.point.get(key, "-")) for key in keys)]
+        for index, ranked in enumerate(verdict.ranking):
+            cells.append(_mean(setting, index))
+            cells += [_best(setting, index, ranked)] if with_seeds and not several else []
+        cells += [str(len(setting.counted))] if with_seeds else []
+        cells += ["yes" if setting in verdict.front else "-"] if several else []
+        lines.append([*cells, format_duration(setting.seconds), _statuses(setting)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
+    hidden = len(verdict.settings) - MAX_ROWS
+    more = [f"... and {hidden} more: sweep.csv has all"] if hidden > 0 else []
+    metrics = "; ".join(f"{ranked.metric}, {ranked.direction}" for ranked in verdict.ranking)
+    return ["", *(line.rstrip() for line in text), *more, f"({metrics})"]
+
+
+def _mean(setting: Setting, index: int) -> str:
+    mean, sd = setting.mean(index), setting.sd(index)
+    if mean is None:
+        return "-"
+    return format_number(mean) + ("" if sd is None else f" ± {sd:.2g}")
+
+
+def _best(setting: Setting, index: int, ranked: Ranked) -> str:
+    best = ranked.best(setting.values(index))
+    return "-" if best is None else format_number(best)
+
+
+def _statuses(setting: Setting) -> str:
+    counts = Counter(row.status for row in setting.rows)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _conclusion(verdict: Verdict, store: Store) -> list[str]:
+    """Which setting won, whether by more than luck, and how to run it again."""
+    if not verdict.bests:
+        return ["", *_without_values(verdict, store)]
+    lines = [""]
+    if len(verdict.ranking) > 1:
+        lines.append(
+            f"Pareto front: {len(verdict.front)} of {len(verdict.settings)} settings, "
+            "which no other beats in every metric"
+        )
+    for best in verdict.bests:
+        name = f"best {best.ranked.label}" if len(verdict.ranking) > 1 else "best"
+        if len(verdict.settings) > 1:
+            lines += [f"{name}: {best.setting.label}", *_luck(best, len(verdict.settings) - 1)]
+        lines.append(f"again: {command_of(best, store)}")
+    return lines
+
+
+def _luck(best: Best, num_others: int) -> list[str]:
+    """What the seeds say about the winner's lead."""
+    if len(best.setting.counted) < 2:
+        return ["  with one seed nobody can tell whether that is more than luck: add seed=0,1,2"]
+    if not best.compared:
+        return ["  nothing can be compared: of two settings two seeds each must have finished"]
+    untold = num_others - len(best.compared)
+    rest = f"; {untold} not compared: pruned, or fewer than two seeds finished" if untold else ""
+    if not best.tied:
+        p_value = max(p for _, p in best.compared)
+        return [
+            "  better than each other setting by more than seed noise "
+            f"(p ≤ {p_value:.2g}; {TEST}{rest})"
+        ]
+    names = "; ".join(setting.label for setting in best.tied[:3])
+    more = f" and {len(best.tied) - 3} more" if len(best.tied) > 3 else ""
+    lines = [f"  within seed noise of: {names}{more} (p ≥ {LEVEL}; {TEST}{rest})"]
+    fewest = min(len(setting.finished()) for setting in (best.setting, *best.tied))
+    return [*lines, *(["  two seeds tell little: add some"] if fewest == 2 else [])]
+
+
+def _without_values(verdict: Verdict, store: Store) -> list[str]:
+    """Nothing has a value: it is early, or the metric is none that these runs log."""
+    done = next((row for row in verdict.rows if row.status in DONE), None)
+    if done is None:
+        return ["no job has a value yet"]
+    there = logged(store.run_folder(done.state))
+    known = {*there, PARAMETERS}
+    missing = [ranked.metric for ranked in verdict.ranking if ranked.metric not in known]
+    meant = nearest(missing[0], there) if missing else ""
+    wanted = " and ".join(missing or [ranked.metric for ranked in verdict.ranking])
+    return [
+        f"no job has logged {wanted}{meant}",
+        f"  there are {', '.join(there)}",
+        "  type the command again with another sweep.metric: what is done is not done again",
+    ]
+
+
+def _failures(verdict: Verdict, store: Store) -> list[str]:
+    failed = [row for row in verdict.rows if row.status == "failed"]
+    lines = [
+        f"failed: {_label(row)}: {row.state['error'].splitlines()[0]}\n  log: {store.log(row.job)}"
+        for row in sorted(failed, key=lambda row: row.job.number)[:MAX_FAILURES]
+    ]
+    hidden = len(failed) - MAX_FAILURES
+    return [*lines, *([f"... and {hidden} more failed: see sweep.csv"] if hidden > 0 else [])]
+
+
+def _label(row: Row) -> str:
+    return " ".join(f"{key}={short(text)}" for key, text in row.job.point.items()) or row.job.name

@@ -1,0 +1,64 @@
+"""What the process of a job is told, as plain JSON, and what its exit code may say."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainwright.sweep.job import Job
+from trainwright.sweep.store import Store
+from trainwright.sweep.verdict.pruning import Pruning
+
+BUSY = 75  # exit code (EX_TEMPFAIL): another process works on this job
+TOO_LARGE = 76  # exit code: memory does not hold the stack
+MAX_TRIED = 16  # members of a stack that is tried; with more of them a step costs each no more
+
+
+def job_task(
+    job: Job, store: Store, *, threads: int | None, pruning: Pruning | None
+) -> dict[str, Any]:
+    """To work on one job, with so many threads where the config does not say; None: torch's own."""
+    config = dict(job.config)
+    if config["trainer"].get("threads") is None:
+        config["trainer"] = {**config["trainer"], "threads": threads}
+    return {
+        "do": "job",
+        "stacked": False,
+        "id": job.id,
+        "name": job.name,
+        "config": config,
+        "overrides": list(job.overrides),
+        "sweep": str(store.path.absolute()),
+        "folder": str(store.folder(job).absolute()),
+        "state": str((store.states / f"{job.id}.json").absolute()),
+        "lock": str(store.lock(job.id).absolute()),
+        "prune": None if pruning is None else asdict(pruning),
+    }
+
+
+def stack_task(
+    jobs: Sequence[Job], store: Store, *, threads: int | None, pruning: Pruning | None
+) -> dict[str, Any]:
+    """To work on several jobs that make their steps together."""
+    tasks = [job_task(job, store, threads=threads, pruning=pruning) for job in jobs]
+    logs = [str(store.log(job).absolute()) for job in jobs]
+    members = [{**t, "stacked": True, "log": log} for t, log in zip(tasks, logs, strict=True)]
+    return {"do": "stack", "jobs": members}
+
+
+def drawing_task(store: Store) -> dict[str, Any]:
+    """To draw the plots of a sweep."""
+    return {"do": "draw", "sweep": str(store.path.absolute())}
+
+
+def rehearsal_task(
+    jobs: Iterable[Job], result: Path, *, threads: int, groups: Sequence[Sequence[Job]] = ()
+) -> dict[str, Any]:
+    """To put a batch through every distinct model of some jobs, and to try stacks of `groups`."""
+    return {
+        "do": "rehearse",
+        "jobs": [{"id": job.id, "config": job.config} for job in jobs],
+        "groups": [[job.config for job in group[:MAX_TRIED]] for group in groups],
+        "result": str(result),
+        "threads": threads,
+    }

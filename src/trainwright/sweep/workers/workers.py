@@ -1,0 +1,150 @@
+"""The sweep's side of the process that jobs are started from: start, signal, hear what happens."""
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+ALONE = -1  # the number of a task that runs by itself
+SECONDS_TO_CLOSE = 60  # for jobs that were asked to save and stop
+
+Event = dict[str, Any]
+
+
+def settled(isolation: Literal["auto", "warm", "process"]) -> bool:
+    """Whether jobs are forked from a warm process: where that is safe, unless told otherwise."""
+    return isolation == "warm" or (isolation == "auto" and sys.platform == "linux")
+
+
+class Workers:
+    """Starts tasks in processes of their own. `warm`: forked from one that holds torch and data.
+
+    Tasks are known by a number, `key`. If the server dies, its jobs save and stop, and `events`
+    says `died`; a new one is started by `restart`.
+    """
+
+    def __init__(self, *, warm: bool) -> None:
+        self.warm = warm
+        self._start()
+
+    def _start(self) -> None:
+        # Idle threads that spin, OpenMP's default, would take the cores from the other jobs.
+        environment = {
+            **os.environ,
+            "OMP_WAIT_POLICY": "passive",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
+        self._process = subprocess.Popen(  # noqa: S603
+            [
+                sys.executable,
+                "-m",
+                "trainwright.sweep.workers.server",
+                "warm" if self.warm else "fresh",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the sweep alone
+        )
+        self._selector = selectors.DefaultSelector()
+        assert self._process.stdout is not None
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        self._unread = b""
+        self._has_tasks = False
+
+    def start(
+        self,
+        key: int,
+        task: Mapping[str, Any],
+        *,
+        data: Sequence[Mapping[str, Any]],
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        """Start a task; `data`: sections of configs whose datasets it will want."""
+        self._has_tasks = True
+        self._send(
+            {
+                "key": key,
+                "task": task,
+                "data": list(data),
+                "env": dict(environment or {}),
+                "log": None if log is None else str(log.absolute()),
+            }
+        )
+
+    def perform(
+        self,
+        task: Mapping[str, Any],
+        *,
+        data: Sequence[Mapping[str, Any]] = (),
+        log: Path | None = None,
+    ) -> int | None:
+        """Start a task while no other runs, and wait for it.
+
+        Returns its exit code; None: the server has died.
+        """
+        self.start(ALONE, task, data=data, log=log)
+        while True:
+            for event in self.events(1.0):
+                if event["event"] == "died":
+                    return None
+                if event["event"] == "ended" and event["key"] == ALONE:
+                    return int(event["code"])
+
+    @property
+    def is_warmed_up(self) -> bool:
+        """Whether a task is sure to start without having to wait for imports."""
+        return self.warm and self._has_tasks
+
+    def signal(self, key: int, number: int) -> None:
+        """Send a signal to a task's process and its children, if it is still there."""
+        self._send({"signal": int(number), "key": key})
+
+    def events(self, seconds: float) -> list[Event]:
+        """What has happened; waits at most so long for the first."""
+        assert self._process.stdout is not None
+        if not self._selector.select(seconds):
+            return []
+        received = os.read(self._process.stdout.fileno(), 1 << 20)
+        if not received:
+            return [{"event": "died"}]
+        *lines, self._unread = (self._unread + received).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def restart(self, *, warm: bool) -> None:
+        """Put another server in the place of one that died."""
+        self.close()
+        self.warm = warm
+        self._start()
+
+    def close(self) -> None:
+        """Ask what still runs to save and stop, and wait for it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        if not self._has_tasks:  # it may be at its imports, which take seconds
+            self._process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(SECONDS_TO_CLOSE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._selector.close()
+        self._process.stdout.close()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return  # it has died, as `events` is about to say

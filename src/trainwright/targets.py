@@ -1,0 +1,81 @@
+"""What the `_target_` of a config may name: which classes are ours, and what they were called."""
+
+from typing import Any
+
+# What a config that was read back from a run folder may build; a test compares it with configs/.
+TRUSTED_TARGETS = frozenset(
+    {
+        "torch.optim.Adagrad",
+        "torch.optim.Adam",
+        "torch.optim.AdamW",
+        "torch.optim.RMSprop",
+        "torch.optim.SGD",
+        "trainwright.data.sources.cifar.load_cifar10",
+        "trainwright.data.sources.digits.load_digits_dataset",
+        "trainwright.data.sources.folder.load_folder",
+        "trainwright.data.sources.idx.load_idx",
+        "trainwright.data.sources.tabular.load_tabular",
+        "trainwright.engine.optim.muon.Muon",
+        "trainwright.engine.schedule.Constant",
+        "trainwright.engine.schedule.Cosine",
+        "trainwright.engine.schedule.Exponential",
+        "trainwright.engine.schedule.Linear",
+        "trainwright.engine.schedule.OneCycle",
+        "trainwright.engine.schedule.Plateau",
+        "trainwright.engine.schedule.Step",
+        "trainwright.hooks.loggers.mlflow.MLflow",
+        "trainwright.hooks.loggers.tensorboard.TensorBoard",
+        "trainwright.hooks.loggers.wandb.WeightsAndBiases",
+        "trainwright.nn.airbench.AirbenchNet",
+        "trainwright.nn.cnn.CNN",
+        "trainwright.nn.conv_gan.conv_gan",
+        "trainwright.nn.mlp_gan.mlp_gan",
+        "trainwright.nn.mlp.MLP",
+        "trainwright.nn.resnet.ResNet",
+        "trainwright.tasks.classifier.Classifier",
+        "trainwright.tasks.gan.task.GANTask",
+        "trainwright.tasks.regression.Regression",
+    }
+)
+
+# Where version 0.1 had them: run folders and configs of that time name them so.
+_FIRST_NAMES = {
+    "trainwright.data.sources.cifar.load_cifar10": "trainwright.data.cifar.load_cifar10",
+    "trainwright.data.sources.digits.load_digits_dataset": (
+        "trainwright.data.digits.load_digits_dataset"
+    ),
+    "trainwright.data.sources.folder.load_folder": "trainwright.data.folder.load_folder",
+    "trainwright.data.sources.idx.load_idx": "trainwright.data.idx.load_idx",
+    "trainwright.data.sources.tabular.load_tabular": "trainwright.data.tabular.load_tabular",
+    "trainwright.engine.optim.muon.Muon": "trainwright.engine.muon.Muon",
+    "trainwright.hooks.loggers.mlflow.MLflow": "trainwright.loggers.mlflow.MLflow",
+    "trainwright.hooks.loggers.tensorboard.TensorBoard": (
+        "trainwright.loggers.tensorboard.TensorBoard"
+    ),
+    "trainwright.hooks.loggers.wandb.WeightsAndBiases": (
+        "trainwright.loggers.wandb.WeightsAndBiases"
+    ),
+    "trainwright.tasks.gan.task.GANTask": "trainwright.tasks.gan.GANTask",
+}
+_NAMES_NOW = {first: now for now, first in _FIRST_NAMES.items()}
+
+
+def named_as_now(node: Any) -> Any:
+    """A config of plain types, in which what has moved since 0.1 is named by where it is now."""
+    return _renamed(node, _NAMES_NOW)
+
+
+def named_as_first(node: Any) -> Any:
+    """The same the other way: what is hashed stays the same whatever moves."""
+    return _renamed(node, _FIRST_NAMES)
+
+
+def _renamed(node: Any, names: dict[str, str]) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: names.get(value, value)
+            if key == "_target_" and isinstance(value, str)
+            else _renamed(value, names)
+            for key, value in node.items()
+        }
+    return [_renamed(value, names) for value in node] if isinstance(node, list) else node

@@ -1,0 +1,1 @@
+"""Generative adversarial networks: the game of two players."""
