@@ -9,6 +9,7 @@ from trainwright.score.figure import Figure
 from trainwright.tasks.gan.draw import interpolate
 from trainwright.tasks.gan.score import draw_images
 
+pytestmark = pytest.mark.numeric
 SMALL = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9",
          "trainer.score_samples=200")  # fmt: skip
 

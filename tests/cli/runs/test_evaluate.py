@@ -19,6 +19,8 @@ from trainwright.tasks.metrics.calibration import (
     reliability,
 )
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def measured(call, real_root):
