@@ -237,3 +237,13 @@ def section(
         if value is not None and not isinstance(value, dict):
             raise ConfigError(f"{key}.{name}={value!r}: it must be a section of keys, or null")
     return node, taken
+
+
+def named(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A section of objects by name, as plain types; empty where there is none."""
+    node = plain(config.get(key)) or {}
+    if not isinstance(node, dict):
+        raise ConfigError(
+            f"{key}={node!r}: it must be a section, such as {{mine: {{_target_: ...}}}}"
+        )
+    return {str(name): described for name, described in node.items()}

@@ -18,19 +18,20 @@ from trainwright.errors import ConfigError
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
-KEYS = ("seed", "run", "logger", "trust", "sweep")
+KEYS = ("seed", "run", "logger", "hooks", "trust", "sweep")
 MADE = ("fork",)  # by a command; nobody types it
 
 
 def register_schema() -> None:
-    """Tell Hydra of the user's own configs, and of the one section that is open to new keys.
+    """Tell Hydra of the user's own configs, and of the sections that are open to new keys.
 
-    Hydra closes every section; which players `optimizer.players` may have only the task knows.
+    Hydra closes every section; which players, metrics and hooks there are it cannot know.
     """
     Plugins.instance().register(OwnConfigs)
     FileConfigSource.register()
-    players = OmegaConf.create({"players": OmegaConf.create({}, flags={"struct": False})})
-    ConfigStore.instance().store(name="players", node=players)
+    for name in ("players", "metrics", "hooks"):
+        node = OmegaConf.create({name: OmegaConf.create({}, flags={"struct": False})})
+        ConfigStore.instance().store(name=name, node=node)
 
 
 def check_sections(config: DictConfig) -> None:

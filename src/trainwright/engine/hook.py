@@ -16,13 +16,22 @@ class Hook(ABC):
     # has: to look is to wait for the device.
     always_looks: ClassVar[bool] = True
 
+    @property
+    def name(self) -> str:
+        """By which a checkpoint knows what it remembers."""
+        return type(self).__name__
+
     @abstractmethod
     def due(self, step: int, total: int) -> bool:
         """Whether to call this hook after `step` steps of `total`."""
 
     @abstractmethod
-    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
-        """Look at the state, and at the step's metrics: tensors that nobody has read yet."""
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> Any:
+        """Look at the state, and at the step's metrics: tensors that nobody has read yet.
+
+        A hook of a config's own may return numbers by name, which are logged, or `Images`, `Text`
+        or a `Table` (`trainwright.tasks.show`), which are written to samples/.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What the hook must remember across a resume, as plain JSON types."""

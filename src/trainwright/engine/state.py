@@ -46,6 +46,7 @@ class TrainState:
     last: Evaluation | None = None
     best: Evaluation | None = None
     signs: dict[str, float] = field(default_factory=dict)  # of health, at the last evaluation
+    noted: dict[str, float] = field(default_factory=dict)  # by hooks, for the next line of the log
     health: Health | None = None  # as diagnosed at the last evaluation of this process
     stop_reason: str | None = None  # set by a hook or a signal: the loop ends after this step
     can_be_cut_short: bool = False  # whether a signal may end what is being done right now

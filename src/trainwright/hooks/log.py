@@ -35,6 +35,7 @@ class Log(Hook):
         """Read the step's metrics and append one row."""
         row = metrics_row(state, metrics)
         append_line(self._path, json.dumps(row))
+        state.noted = {}
 
 
 def metrics_row(state: TrainState, metrics: dict[str, Tensor]) -> Row:
@@ -49,6 +50,7 @@ def metrics_row(state: TrainState, metrics: dict[str, Tensor]) -> Row:
         row |= {f"validation/{name}": _number(value) for name, value in evaluated}
         row |= {} if state.health is None else {"health": str(state.health)}
         row |= {f"health/{name}": _number(value) for name, value in state.signs.items()}
+    row |= {name: _number(value) for name, value in state.noted.items()}
     return row
 
 

@@ -34,23 +34,25 @@ class Samples(Hook):
             shown = task.showcase()
         task.train()
         if shown is not None:
-            self._write(shown, f"{state.step:06d}")
+            write_shown(shown, self._folder, f"{state.step:06d}")
 
-    def _write(self, shown: Shown, name: str) -> None:
-        if not isinstance(shown, Images):
-            text = _as_csv(shown) if isinstance(shown, Table) else shown.text.rstrip() + "\n"
-            suffix = "csv" if isinstance(shown, Table) else "txt"
-            self._folder.samples.mkdir(exist_ok=True)
-            write_text(self._folder.samples / f"{name}.{suffix}", text)
-            return
-        path = self._folder.samples / f"{name}.png"
-        picture = image_grid(shown.images.cpu(), columns=shown.columns)
-        try:
-            save_image(picture, path)
-        except OSError as error:
-            in_memory = io.BytesIO()
-            picture.save(in_memory, "PNG")
-            raise disk_error(path, in_memory.tell(), error) from error
+
+def write_shown(shown: Shown, folder: RunFolder, name: str) -> None:
+    """Write `samples/<name>` with the suffix that suits it. Raises DiskError."""
+    if not isinstance(shown, Images):
+        text = _as_csv(shown) if isinstance(shown, Table) else shown.text.rstrip() + "\n"
+        suffix = "csv" if isinstance(shown, Table) else "txt"
+        folder.samples.mkdir(exist_ok=True)
+        write_text(folder.samples / f"{name}.{suffix}", text)
+        return
+    path = folder.samples / f"{name}.png"
+    picture = image_grid(shown.images.cpu(), columns=shown.columns)
+    try:
+        save_image(picture, path)
+    except OSError as error:
+        in_memory = io.BytesIO()
+        picture.save(in_memory, "PNG")
+        raise disk_error(path, in_memory.tell(), error) from error
 
 
 def _as_csv(table: Table) -> str:

@@ -64,7 +64,7 @@ class Save(Hook):
         metadata = {
             **self._facts,
             "progress": checkpoint.progress_metadata(state),
-            "hooks": {type(hook).__name__: hook.state_dict() for hook in self._hooks},
+            "hooks": {hook.name: hook.state_dict() for hook in self._hooks},
         }
         # The log must not be behind the checkpoint that it belongs to.
         if self._folder.metrics.exists():

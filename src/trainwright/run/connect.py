@@ -1,15 +1,18 @@
-"""The config's loggers become objects that say what they lack, and run as long as the run does."""
+"""What a config adds to a run: loggers, which say what they lack, and hooks of its own."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
 
-from trainwright.config.build import build, plain
+from trainwright.config.build import build, named, plain
+from trainwright.engine.clock import Clock
+from trainwright.engine.hook import Hook
 from trainwright.errors import ConfigError
 from trainwright.hooks.loggers.logger import LoggedRun, Logger
 from trainwright.hooks.loggers.outlet import Outlet
+from trainwright.hooks.own import Own
 from trainwright.hooks.send import Send
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.records import read_summary
@@ -30,6 +33,17 @@ def connect_loggers(config: DictConfig, *, allow: Collection[str] | None = None)
         logger.check()
         loggers.append(logger)
     return loggers
+
+
+def own_hooks(
+    config: Mapping[str, Any], clock: Clock, *, allow: Collection[str] | None = None
+) -> list[Own]:
+    """The hooks of the section `hooks`, in its order. Raises ConfigError."""
+    facts = {"clock": clock}
+    return [
+        Own(name, build(Hook, node, key=f"hooks.{name}", facts=facts, allow=allow))
+        for name, node in named(config, "hooks").items()
+    ]
 
 
 @contextlib.contextmanager

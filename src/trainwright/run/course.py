@@ -17,6 +17,7 @@ from trainwright.errors import DiskError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
+from trainwright.hooks.own import Own
 from trainwright.hooks.progress import Progress
 from trainwright.hooks.samples import Samples
 from trainwright.hooks.save import Save
@@ -91,6 +92,9 @@ class Course:
         assembly, settings, folder = self.assembly, self.assembly.settings, self.folder
         state, clock = assembly.state, assembly.state.clock
         save, bar = self._save(), self._bar()
+        for hook in self.stopping:
+            if isinstance(hook, Own):
+                hook.begin(folder)
         hooks: list[Hook] = [
             Evaluate(
                 assembly.make_batches(assembly.dataset.validation),

@@ -15,7 +15,7 @@ from trainwright.files import write_text
 from trainwright.run.announce import announce, lineage_lines
 from trainwright.run.assemble.assemble import Assembly, assemble
 from trainwright.run.assemble.rehearsal import check_network, rehearse
-from trainwright.run.connect import connect_loggers, sending
+from trainwright.run.connect import connect_loggers, own_hooks, sending
 from trainwright.run.course import Course
 from trainwright.run.logfile import logged_to
 from trainwright.run.records import first_summary, read_summary
@@ -50,7 +50,8 @@ def running(request: Request) -> Training[Outcome]:
             check_network(request.config, found.metadata, found.tensors, allow=allow)
         loggers = connect_loggers(request.config, allow=allow)
         assembly = _assembled(request)
-        stopping = stopping_hooks(assembly)
+        clock = assembly.state.clock
+        stopping = [*stopping_hooks(assembly), *own_hooks(request.config, clock, allow=allow)]
         # From the moment there is a folder, a signal stops the run between two steps.
         signals = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(request.name, assembly)

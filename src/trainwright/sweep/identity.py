@@ -37,6 +37,12 @@ def job_id(config: Mapping[str, Any]) -> str:
     if isinstance(trainer, Mapping) and isinstance(trainer.get("device"), str):
         # Which of several like devices it is does not matter.
         kept["trainer"] = {**trainer, "device": re.sub(r":\d+$", "", trainer["device"])}
+    # What says nothing, 0.1 did not say.
+    if not kept.get("hooks"):
+        kept.pop("hooks", None)
+    task = kept.get("task")
+    if isinstance(task, Mapping) and not task.get("metrics"):
+        kept["task"] = {key: value for key, value in task.items() if key != "metrics"}
     return digest(named_as_first(kept))
 
 

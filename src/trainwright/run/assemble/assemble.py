@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainwright.config.build import build, check, section, settings
+from trainwright.config.build import build, check, named, section, settings
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import FACTS, DataInfo, Dataset
 from trainwright.data.examples import Split
@@ -21,6 +21,7 @@ from trainwright.engine.device.device import Placement, in_format, place
 from trainwright.engine.fast.compiled import compile_networks
 from trainwright.engine.fast.image_convolutions import quicken_image_convolutions
 from trainwright.engine.fast.layout import keep_channels_last
+from trainwright.engine.hook import Hook
 from trainwright.engine.nonfinite import first_nonfinite
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
@@ -195,6 +196,8 @@ def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None)
     for name, metric in (reserved["metrics"] or {}).items():
         check(Metric, metric, key=f"task.metrics.{name}", given=given, allow=allow)
     check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
+    for name, hook in named(config, "hooks").items():
+        check(Hook, hook, key=f"hooks.{name}", given=("clock",), allow=allow)
     node, _ = section(config, "optimizer", "players")
     others = node.pop("others", None)
     node.pop("l1", None)

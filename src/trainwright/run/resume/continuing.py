@@ -124,7 +124,7 @@ def _learning_rate(assembly: Assembly) -> str:
 def _restore_hooks(stored: Any, hooks: Sequence[Hook], anew: Collection[str]) -> None:
     """Give hooks back what they remembered; one that is new to the run has nothing to remember."""
     for hook in hooks:
-        name = type(hook).__name__
+        name = hook.name
         if name in stored and "early stopping" not in anew:
             try:
                 hook.load_state_dict(stored[name])

@@ -124,7 +124,8 @@ def go_back_to(folder: RunFolder, found: Found) -> list[str]:
     num_lost = rewind(folder.metrics, found.logged_step)
     lost = f"{num_lost} damaged {'line' if num_lost == 1 else 'lines'} of {folder.metrics} left out"
     for image in folder.samples.glob("*.*"):
-        if image.stem.isdigit() and int(image.stem) > found.logged_step:
+        step = image.stem.partition("-")[0]
+        if step.isdigit() and int(step) > found.logged_step:
             image.unlink(missing_ok=True)
     return [*([lost] if num_lost else []), *_without_leftovers(folder)]
 

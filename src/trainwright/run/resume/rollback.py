@@ -82,7 +82,7 @@ class Rollback:
         recovery.num_rollbacks, recovery.lr_scale = num, lr_scale
         recovery.rolled_back_to = state.step
         for hook in self._hooks:
-            hook.load_state_dict(found.metadata["hooks"][type(hook).__name__])
+            hook.load_state_dict(found.metadata["hooks"][hook.name])
         mend_best(self._folder, state, found, is_same_run=False)
         go_back_to(self._folder, found)
         self._save.save(state)
