@@ -1,5 +1,6 @@
 """docs/own-model.md, word for word: what it shows is written to an empty directory and run."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -25,9 +26,9 @@ def commands(empty):
     return [shlex.split(command) for command in shown]
 
 
-def test_the_page_shows_all_five_kinds_of_own_code(commands, empty):
+def test_the_page_shows_all_kinds_of_own_code(commands, empty):
     groups = {path.parent.name for path in empty.glob("configs/*/*.yaml")}
-    assert groups == {"model", "data", "optimizer", "schedule", "task"}
+    assert groups == {"model", "data", "optimizer", "schedule", "task", "experiment"}
     assert len(commands) >= 8
 
 
@@ -51,6 +52,17 @@ def test_data_of_ones_own_and_a_resume_that_trusts_it(commands, run_main):
     result = run_main(*resume)
     assert result.code == 0, result.err
     assert "resumed at step" in result.out
+
+
+def test_a_metric_and_a_hook_of_ones_own_are_logged(commands, run_main, empty):
+    words = ("experiment=watched", "trainer=smoke", "trainer.plots=false", "hooks.norm.every=1")
+    result = run_main(*words, "run.dir=run")
+    assert result.code == 0, result.err
+    rows = [json.loads(line) for line in (empty / "run" / "metrics.jsonl").open()]
+    assert all(row["norm/weights"] > 0 for row in rows)
+    assert 0 <= rows[-1]["validation/worst"] <= rows[-1]["validation/accuracy"]
+    summary = json.loads((empty / "run" / "summary.json").read_text())
+    assert 0 <= summary["test"]["worst"] <= 1
 
 
 def test_a_task_of_ones_own_shows_samples(commands, run_main, empty):

@@ -171,11 +171,21 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
             f"{key}._target_: cannot import {module_name!r} ({error})\n"
             "  a module of your own is found in the working directory"
         ) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"{key}._target_: {module_name} cannot be imported\n  {error.msg}\n"
+            "  what has moved since 0.1 stands in docs/from-0.1.md"
+        ) from error
     found = getattr(module, name, None)
     if found is None:
         public = [n for n in vars(module) if not n.startswith("_")] if module else []
         raise ConfigError(f"{key}._target_: there is no {target}{nearest(name, public)}")
     made = found if inspect.isclass(found) else _hints(found).get("return")
+    if inspect.isabstract(found) and hasattr(found, "score") and hasattr(found, "showcase"):
+        raise ConfigError(
+            f"{key}._target_: {target} is a task as 0.1 had them: it has score(values), and not "
+            "metrics()\n  what to change stands in docs/from-0.1.md"
+        )
     if inspect.isabstract(found):
         raise ConfigError(f"{key}._target_: {target} is abstract; name a class derived from it")
     if not (inspect.isclass(made) and issubclass(made, kind)):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainwright.data.columns import Column, Image
+from trainwright.data.columns import Scaling as Normalisation  # noqa: F401 - imported by code of 0.1
 from trainwright.data.dataset import Dataset
 from trainwright.data.examples import Batch, Split, first_of
 from trainwright.data.images.augment import Augment
