@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.checkpoint.checkpoint import state_tensors
-from trainwright.engine.moves import Move
+from trainwright.engine.step import Move
 from trainwright.engine.trainer import fit, fitting
 from trainwright.errors import NonFiniteError
 from trainwright.run.assemble.assemble import assemble

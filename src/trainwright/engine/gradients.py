@@ -8,7 +8,8 @@ from torch import Tensor
 
 from trainwright.data.batches import Batch
 from trainwright.engine.device.device import Placement
-from trainwright.tasks.task import Handed, Task
+from trainwright.tasks.task import Handed as Carry
+from trainwright.tasks.task import Task
 
 
 def gradients(
@@ -16,7 +17,7 @@ def gradients(
     player: str,
     parameters: Sequence[Tensor],
     batches: Sequence[Batch],
-    handed: Sequence[Handed],
+    carry: Sequence[Carry],
     placement: Placement,
     loss_scale: float = 1.0,
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -28,7 +29,7 @@ def gradients(
     total: list[Tensor] = []
     seen: dict[str, Tensor] = {}
     share = 1 / len(batches)
-    for batch, notes in zip(batches, handed, strict=True):
+    for batch, notes in zip(batches, carry, strict=True):
         with placement.autocast():
             loss, metrics = task(player, batch, notes)
         weighted = loss * (share * loss_scale) if share * loss_scale != 1 else loss
@@ -55,11 +56,3 @@ def clip_(gradients: list[Tensor], norm: float, max_norm: float) -> None:
     """Scale all gradients down in place so that their global norm is at most `max_norm`."""
     if norm > max_norm:
         torch._foreach_mul_(gradients, max_norm / (norm + 1e-6))
-
-
-def in_parts(batch: Batch, num_parts: int) -> list[Batch]:
-    """The batch in equal parts, for gradient accumulation."""
-    if num_parts == 1:
-        return [batch]
-    targets = [None] * num_parts if batch.targets is None else batch.targets.chunk(num_parts)
-    return [Batch(i, t) for i, t in zip(batch.inputs.chunk(num_parts), targets, strict=True)]

@@ -34,20 +34,21 @@ def refused_move(
     step: int,
     task: Task,
     player: str,
-    inputs: Tensor,
+    batch: Mapping[str, Tensor],
     loss: Tensor,
     gradients: Sequence[Tensor],
     norm: float,
 ) -> NonFiniteError:
     """The error for a player's move in step number `step` (from 0), with the tensor to blame.
 
-    Looked for where a cause comes before its effects: the batch, the weights, the loss, gradients.
+    Looked for where a cause comes before its effects: the batch (its tensors by name), the weights,
+    the loss, gradients.
     """
     network = task.players[player]
     named = [name for name, p in network.named_parameters() if p.requires_grad]
     grads = dict(zip((f"the gradient of {name}" for name in named), gradients, strict=True))
     blame = (
-        first_nonfinite({"the batch's inputs": inputs})
+        first_nonfinite({f"the batch's {name}": tensor for name, tensor in batch.items()})
         or first_nonfinite(task.state_dict())
         or (None if math.isfinite(float(loss)) else f"the loss is {float(loss):g}")
         or first_nonfinite(grads)

@@ -25,9 +25,9 @@ import torch
 
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.fast.static_step import StaticStep
-from trainwright.engine.moves import Metrics, Move
 from trainwright.engine.optim.fused import has_begun
 from trainwright.engine.state import TrainState
+from trainwright.engine.step import Metrics, Move
 from trainwright.errors import ConfigError, TrainwrightError
 
 log = logging.getLogger(__name__)
