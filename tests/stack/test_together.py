@@ -12,8 +12,10 @@ from trainwright.engine.step import Move
 from trainwright.engine.trainer import fit, fitting
 from trainwright.errors import NonFiniteError
 from trainwright.run.assemble.assemble import assemble
+from trainwright.stack.measure import gain
 from trainwright.stack.step import Stack
 from trainwright.stack.together import together
+from trainwright.tasks.classifier import Classifier
 
 SHORT = ("trainer.steps=12", "trainer.batch_size=16", "trainer.precision=fp32")
 MLP = (*SHORT, "model.widths=[16]")
@@ -175,6 +177,47 @@ def test_each_member_learns_what_it_learns_alone(members_of, case):
     moved = [name for name in begun if not torch.allclose(begun[name], ended[name], atol=1e-4)]
     assert moved
     assert apart(members[0], members[1]) > 20 * tolerance
+
+
+class Weighted(Classifier):
+    """A task with a number of its own in its loss."""
+
+    stackable_numbers = ("weight",)
+
+    def forward(self, player, batch, carry):
+        loss, seen = super().forward(player, batch, carry)
+        return self.weight / 2 * loss * 2, seen
+
+
+class WeightedByVmap(Weighted):
+    is_one_loss = False
+
+
+class Silent(Weighted):
+    stackable_numbers = None
+
+
+def of_kind(kind, assemblies):
+    for weight, assembly in enumerate(assemblies, start=1):
+        assembly.state.task.__class__, assembly.state.task.weight = kind, float(weight)
+    return assemblies
+
+
+@pytest.mark.parametrize("kind", [Weighted, WeightedByVmap])
+def test_a_task_names_the_numbers_in_its_loss_that_are_each_member_s_own(members_of, kind):
+    case = ((*MLP, *SLOW), [["seed=1"]] * 3)
+    reference, members = (of_kind(kind, members_of(*case)) for _ in range(2))
+    for assembly in reference:
+        alone(assembly)
+    assert together([training(assembly) for assembly in members]) == [None] * 3
+    for assembly, other in zip(members, reference, strict=True):
+        assert apart(assembly, other) < 1e-5
+    assert apart(members[0], members[1]) > 2e-4
+
+
+def test_a_task_that_names_none_is_refused_in_words(members_of):
+    found = gain("silent", 2, lambda k: of_kind(Silent, members_of(MLP, [[f"seed={k}"]]))[0])
+    assert found.refused == "Silent does not say that it can be stacked (stackable_numbers)"
 
 
 def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):

@@ -20,14 +20,11 @@ from trainwright.data.batches import Batch
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.nonfinite import refused_move
 from trainwright.engine.step import Metrics, Move, columns, known, make_step
-from trainwright.stack.draws import Draws, Each
+from trainwright.stack.draws import Draws, PerMember
 from trainwright.stack.layers import by_hand
-from trainwright.stack.losses import Apart
+from trainwright.stack.losses import LossPerMember
 from trainwright.stack.optimizer import StackedOptimizer
 from trainwright.stack.rows import Row, stack_, unstack_
-from trainwright.stack.weights import give_weights
-from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.gan.task import GANTask
 from trainwright.tasks.task import Handed as Carry
 from trainwright.tasks.task import Task
 
@@ -122,7 +119,7 @@ class Stack:
         """Losses (K,), and what is to be logged, (K, ...); adds what the turn leaves to `carry`."""
         autocast = self._states[0].placement.autocast
         if not self._needs_vmap:
-            with Apart(), autocast():
+            with LossPerMember(), autocast():
                 found: tuple[Tensor, Metrics] = self._template(player, batch, carry)
             return found
         tensors = {name: value for name, value in carry.items() if isinstance(value, Tensor)}
@@ -196,17 +193,19 @@ def _stacked(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def _template(tasks: Sequence[Task], draws: Draws) -> Task:
     """The task whose code is run for all, with nothing of its own that matters."""
     task = tasks[0]
+    if task.stackable_numbers is None:
+        raise TypeError(
+            f"{type(task).__name__} does not say that it can be stacked (stackable_numbers)"
+        )
     kept: tuple[Any, ...] = (task.judge, task.score_features)
     template = copy.deepcopy(task, memo={id(part): part for part in kept if part is not None})
     for shared, *own in zip(*(t.modules() for t in (template, *tasks)), strict=True):
         if isinstance(shared, nn.Dropout):
-            shared.p = Each(module.p for module in own)  # type: ignore[assignment]
-        elif isinstance(shared, Classifier):
-            rates = [module.label_smoothing for module in own]
-            if len(set(rates)) > 1:  # else torch has it in one
-                shared.label_smoothing = Each(rates)  # type: ignore[assignment]
-        elif isinstance(shared, GANTask):
-            give_weights(shared, own, draws)
+            shared.p = PerMember([module.p for module in own], draws)  # type: ignore[assignment]
+    for name in task.stackable_numbers:
+        numbers = [getattr(member, name) for member in tasks]
+        if len(set(numbers)) > 1:  # else torch has it in one
+            setattr(template, name, PerMember(numbers, draws))
     return template.train()
 
 

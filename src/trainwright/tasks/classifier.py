@@ -24,6 +24,7 @@ class Classifier(Task):
 
     objective: Objective = Objective("accuracy", higher_is_better=True)
     is_one_loss: ClassVar[bool] = True
+    stackable_numbers = ("label_smoothing",)
 
     def __init__(
         self,

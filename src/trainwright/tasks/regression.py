@@ -23,6 +23,7 @@ class Regression(Task):
     objective: Objective = Objective("mse", higher_is_better=False)
     wants_fp32: ClassVar[bool] = True
     is_one_loss: ClassVar[bool] = True
+    stackable_numbers = ()
 
     def __init__(self, *, model: nn.Module, info: DataInfo) -> None:
         super().__init__()
