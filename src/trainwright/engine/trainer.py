@@ -11,14 +11,12 @@ from collections.abc import Generator, Sequence
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import TypeVar
 
-import torch
-
 from trainwright.data.batches import Batches
 from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 from trainwright.engine.hook import Hook
 from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
 from trainwright.engine.settings import TrainerSettings
-from trainwright.engine.state import TrainState
+from trainwright.engine.state import Copies, TrainState
 from trainwright.engine.step import Metrics, Move, train_step
 from trainwright.errors import NonFiniteError
 
@@ -105,7 +103,13 @@ def _skipping(move: Move) -> Training[Metrics]:
     """
     state, settings = move.state, move.settings
     recovery = state.recovery
-    before = _Before(state)
+    movers = state.task.turns(state.step)[:-1]  # the last one's failure leaves it unmoved
+    moved = [p for player in movers for p in state.optimizers[player].parameters]
+    before = Copies([*state.task.buffers(), *moved])
+    memories = {
+        player: {k: v.clone() for k, v in state.optimizers[player].state_dict().items()}
+        for player in movers
+    }
     try:
         metrics = yield move
     except NonFiniteError as error:
@@ -114,7 +118,9 @@ def _skipping(move: Move) -> Training[Metrics]:
                 f"{error}\n  {recovery.skipped_in_a_row} batches in a row were skipped: "
                 "trainer.max_skips"
             ) from error
-        before.put_back(state)
+        before.put_back()
+        for player, memory in memories.items():
+            state.optimizers[player].load_state_dict(memory)
         recovery.num_skipped += 1
         recovery.skipped_in_a_row += 1
         what = str(error).splitlines()[1].strip()
@@ -122,26 +128,3 @@ def _skipping(move: Move) -> Training[Metrics]:
         return {}
     recovery.skipped_in_a_row = 0
     return metrics
-
-
-class _Before:
-    """What a step may have changed by the time it fails, as it was before."""
-
-    @torch.no_grad()
-    def __init__(self, state: TrainState) -> None:
-        movers = state.task.turns(state.step)[:-1]  # the last one's failure leaves it unmoved
-        self._tensors = list(state.task.buffers())
-        for player in movers:
-            self._tensors += state.optimizers[player].parameters
-        self._values = [tensor.detach().clone() for tensor in self._tensors]
-        self._memories = {
-            player: {k: v.clone() for k, v in state.optimizers[player].state_dict().items()}
-            for player in movers
-        }
-
-    @torch.no_grad()
-    def put_back(self, state: TrainState) -> None:
-        for tensor, value in zip(self._tensors, self._values, strict=True):
-            tensor.copy_(value)
-        for player, memory in self._memories.items():
-            state.optimizers[player].load_state_dict(memory)

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 from trainwright.data.batches import Batch
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.nonfinite import refused_move
-from trainwright.engine.step import Metrics, Move, columns, known, make_step
+from trainwright.engine.step import Metrics, Move, Parts, columns, known, make_step
 from trainwright.stack.draws import Draws, PerMember
 from trainwright.stack.layers import by_hand
 from trainwright.stack.losses import LossPerMember
@@ -95,13 +95,11 @@ class Stack:
         self._factors = [s.schedule.factor(step) * s.recovery.lr_scale for s in self._states]
         self._errors = {}
         self._draws.begin(step)
-        parts, carry = [self._batches.at(step)], [known(step, first.clock)]
-        seen = make_step(self, first.task, step, parts, carry)
+        parts = [(self._batches.at(step), known(step, first.clock))]
+        seen = make_step(self, first.task, step, parts)
         return [self._errors.get(k, Row(seen, k)) for k in range(len(self._states))]
 
-    def gradients(
-        self, player: str, parts: Sequence[Batch], carry: Sequence[Carry]
-    ) -> tuple[list[Tensor], Metrics]:
+    def gradients(self, player: str, parts: Parts) -> tuple[list[Tensor], Metrics]:
         """Of all members' losses together, and so of each one's: none is in another's rows."""
         first = self._states[0]
         turns = first.task.turns(first.step)
@@ -109,7 +107,7 @@ class Stack:
         for other, stacked in self._moved.items():
             for tensor in stacked:
                 tensor.requires_grad_(other in still_to_move)
-        losses, metrics = self._turn(player, parts[0], carry[0])
+        losses, metrics = self._turn(player, *parts[0])
         found = torch.autograd.grad(
             losses.sum(), self._moved[player], materialize_grads=True, allow_unused=True
         )
@@ -140,43 +138,37 @@ class Stack:
         carry.update(passed_on)
         return losses, metrics
 
-    def decide(
-        self, player: str, loss: Tensor, gradients: list[Tensor]
-    ) -> tuple[list[float], Tensor]:
+    def decide(self, player: str, loss: Tensor, grads: list[Tensor]) -> tuple[list[float], Tensor]:
         """The norms of all members (K,); one whose numbers are not finite leaves with an error."""
-        of_each = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        of_each = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]
         norms = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
         losses = loss.float()
         read: list[list[float]] = torch.stack([losses, norms]).tolist()  # the only wait for numbers
         for k, (own_loss, norm) in enumerate(zip(*read, strict=True)):
             if k not in self._errors and not math.isfinite(own_loss + norm):
-                self._errors[k] = self._refused(k, player, losses[k], gradients, norm)
+                batch = columns(self._batches.at(self._states[k].step))
+                own_batch = {name: of_all[k] for name, of_all in batch.items()}
+                own = [of_all[k] for of_all in grads]
+                self._errors[k] = refused_move(
+                    self._states[k], player, own_batch, losses[k], own, norm
+                )
         return read[1], norms
 
-    def _refused(
-        self, k: int, player: str, loss: Tensor, gradients: Sequence[Tensor], norm: float
-    ) -> Exception:
-        state = self._states[k]
-        batch = columns(self._batches.at(state.step))
-        own_batch = {name: of_all[k] for name, of_all in batch.items()}
-        own = [gradient[k] for gradient in gradients]
-        return refused_move(state.step, state.task, player, own_batch, loss, own, norm)
-
-    def clip(self, gradients: list[Tensor], norm: Sequence[float]) -> None:
+    def clip(self, grads: list[Tensor], norm: Sequence[float]) -> None:
         """Scale down the gradients (K, ...) of each member whose norm is above its limit."""
         scales = [
             limit / (own + 1e-6) if limit is not None and own > limit else 1.0
             for limit, own in zip(self._clip_norms, norm, strict=True)
         ]
         if any(scale != 1.0 for scale in scales):
-            each = torch.tensor(scales, device=gradients[0].device)
-            for gradient in gradients:
+            each = torch.tensor(scales, device=grads[0].device)
+            for gradient in grads:
                 gradient.mul_(each.view(-1, *(1 for _ in gradient.shape[1:])))
 
-    def apply(self, player: str, gradients: list[Tensor]) -> None:
+    def apply(self, player: str, grads: list[Tensor]) -> None:
         """Move the members that have no error, each at its own learning rates."""
         moves = [k not in self._errors for k in range(len(self._states))]
-        self._optimizers[player].step(gradients, self._factors, moves)
+        self._optimizers[player].step(grads, self._factors, moves)
 
     def finish(self) -> None:
         """Update the averages of the members that have no error."""

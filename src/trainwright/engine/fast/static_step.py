@@ -15,19 +15,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainwright.data.batches import Batch
-from trainwright.engine.gradients import gradients
 from trainwright.engine.optim.fused import Kernel, OnDevice, fused_kernels
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
-from trainwright.engine.step import Metrics, Move, in_parts, known, make_step, refused_turn
+from trainwright.engine.step import (
+    Metrics,
+    Move,
+    Parts,
+    gradients,
+    in_parts,
+    known,
+    make_step,
+    refused_turn,
+)
 from trainwright.seeds import reseed_global
-from trainwright.tasks.task import Handed as Carry
 
 
 class StaticStep:
     """The steps of one run from `state.step` on; all its optimizers have begun (`has_begun`)."""
 
     def __init__(self, move: Move) -> None:
+        self._move = move
         self._state, self._batches, self._settings = move
         state = self._state
         # As tensors have it: `cuda` alone is a device too.
@@ -65,10 +72,12 @@ class StaticStep:
         Reads no number, and waits for nothing, if the task doesn't.
         """
         batch = self._batches.made_of(self._material, self.generator)
-        parts = in_parts(batch, self._settings.accumulate)
-        carry = [_Watched(known(step, self._state.clock)) for _ in parts]
-        seen = make_step(self, self._state.task, step, parts, carry)
-        self.task_looks = any(notes.are_looked_at for notes in carry)
+        parts = [
+            (part, _Watched(known(step, self._state.clock)))
+            for part in in_parts(batch, self._settings.accumulate)
+        ]
+        seen = make_step(self, self._state.task, step, parts)
+        self.task_looks = any(carry.are_looked_at for _, carry in parts)
         return seen
 
     def settle(self) -> None:
@@ -83,39 +92,35 @@ class StaticStep:
             step, number = step + 1, number - num_turns
         self._state.step, self._state.unread = step, None
         # Nothing has moved since.
-        raise refused_turn(self._state, self._batches.at(step), self._settings, number)
+        raise refused_turn(self._move, number)
 
-    def gradients(
-        self, player: str, parts: Sequence[Batch], carry: Sequence[Carry]
-    ) -> tuple[list[Tensor], Metrics]:
-        """Those of a plain step, whose loss has no scale."""
-        state = self._state
-        parameters = state.optimizers[player].parameters
-        return gradients(state.task, player, parameters, parts, carry, state.placement)
+    def gradients(self, player: str, parts: Parts) -> tuple[list[Tensor], Metrics]:
+        """Those of a plain step."""
+        return gradients(self._state, player, parts)
 
-    def decide(self, player: str, loss: Tensor, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def decide(self, player: str, loss: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Note whether a move may be made: its loss and gradient are finite, as all before it."""
-        norm = _norm(gradients)
+        norm = _norm(grads)
         is_wrong = (loss.double().reshape(()) + norm) * 0 != 0  # 0 times infinity is not a number
         torch.logical_or(is_wrong, self._found_inf, out=self._found_inf)
         self._num_good += 1 - self._found_inf
         return norm, norm.float()
 
-    def clip(self, gradients: list[Tensor], norm: Tensor) -> None:
+    def clip(self, grads: list[Tensor], norm: Tensor) -> None:
         """To the bits of `clip_`, by a factor that nobody has read."""
         max_norm = self._settings.clip_norm
         if max_norm is None:
             return
         limit = torch.full_like(norm, max_norm)
         factor = torch.where(norm > limit, limit / (norm + 1e-6), torch.ones_like(norm)).float()
-        if gradients[0].is_cuda:
-            torch._foreach_mul_(gradients, factor)  # one kernel, where on a CPU it reads the factor
+        if grads[0].is_cuda:
+            torch._foreach_mul_(grads, factor)  # one kernel, where on a CPU it reads the factor
         else:
-            torch._foreach_mul_(gradients, [factor] * len(gradients))
+            torch._foreach_mul_(grads, [factor] * len(grads))
 
-    def apply(self, player: str, gradients: list[Tensor]) -> None:
+    def apply(self, player: str, grads: list[Tensor]) -> None:
         """By kernels that read the learning rates, and what `decide` has noted."""
-        self._movers[player].step(gradients)
+        self._movers[player].step(grads)
 
     def finish(self) -> None:
         """Move the averages, unless something went wrong."""
