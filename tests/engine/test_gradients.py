@@ -14,6 +14,7 @@ from trainwright.engine.state import TrainState
 from trainwright.engine.step import clip_, global_norm, gradients
 from trainwright.tasks.task import Objective, Task
 
+pytestmark = pytest.mark.numeric
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)
 CLOCK = Clock(num_examples=12, batch_size=12, total_steps=1)
 
@@ -95,6 +96,7 @@ def test_accumulating_over_equal_parts_gives_the_gradient_of_the_whole_batch(num
         torch.testing.assert_close(mean[name], value, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("max_norm", [1e-3, 0.5, 1e3])
 def test_clipping_equals_torch_s(max_norm):
     values = [torch.randn(3, 4), torch.randn(5), torch.randn(2, 3, 2, 2)]
