@@ -24,11 +24,11 @@ import trainwright.run.course
 from trainwright.cli.train import main as train
 from trainwright.data.batches import Batches
 from trainwright.engine.hook import Hook
-from trainwright.engine.moves import Training
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
+from trainwright.engine.trainer import Training
 
 WARM_UP = 20  # steps
 PARTS = ("data", "forward", "backward", "optimizer", "average")

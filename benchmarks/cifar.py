@@ -29,7 +29,7 @@ from peers.airbench import Airbench
 
 from trainwright.config.build import build, section
 from trainwright.data.dataset import Dataset
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.run.assemble.assemble import assemble
 
 EXPERIMENT = "experiment=cifar10_fast"

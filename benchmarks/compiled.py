@@ -20,7 +20,7 @@ import time
 import torch
 from composed import ready
 
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.run.assemble.assemble import Assembly
 
 TURN = 0.5  # seconds

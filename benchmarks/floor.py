@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from trainwright.data.batches import Batches
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 
 MEASURED_SECONDS = 0.3  # for each size that is tried
 # Operations that neither read nor write their operands.

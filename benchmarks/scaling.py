@@ -22,7 +22,7 @@ import torch
 from composed import ready
 from generated import draw
 
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.run.assemble.assemble import Assembly
 
 SHAPE = (1, 28, 28)

@@ -23,7 +23,7 @@ import numpy as np
 from generated import draw
 from scaling import on_stored
 
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.run.assemble.assemble import Assembly
 
 SHAPE = (3, 32, 32)

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import trainwright
 
 PACKAGE = Path(trainwright.__file__).parent
@@ -96,11 +98,12 @@ def test_imports_point_inwards():
     assert refused((path, own_imports(path), places(part_of(path))) for path in FILES) == {}
 
 
-def test_the_engine_knows_no_particular_task():
+@pytest.mark.parametrize("part", ["engine", "stack"])
+def test_who_makes_steps_knows_no_particular_task(part):
     allowed = {f"trainwright.tasks.{name}" for name in ("task", "health", "metrics.metric")}
     of_tasks = {
         path: [name for name in imports(path) if name.startswith("trainwright.tasks")]
-        for path in (PACKAGE / "engine").rglob("*.py")
+        for path in (PACKAGE / part).rglob("*.py")
     }
     assert of_tasks
     assert refused((path, found, allowed) for path, found in of_tasks.items()) == {}

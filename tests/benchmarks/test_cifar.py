@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from trainwright.data.splits import split_arrays
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.nn.airbench import LOGIT_SCALE
 from trainwright.run.assemble.assemble import assemble
 

@@ -92,7 +92,9 @@ def test_a_task_of_0_1_says_what_to_change(project, run_main):
 
 
 def test_what_has_moved_is_said_where_it_is_imported(project, run_main):
-    (project / "old.py").write_text("from trainwright.tasks.metrics import classification_metrics\n")
+    (project / "old.py").write_text(
+        "from trainwright.tasks.metrics import classification_metrics\n"
+    )
     result = run_main(*WORDS)
     assert result.code == 2
     assert "cannot import name 'classification_metrics'" in result.err

@@ -11,7 +11,7 @@ from PIL import Image
 from trainwright.config.compose import settle_length
 from trainwright.config_folder import config_folder
 from trainwright.engine.checkpoint import checkpoint
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.targets import TRUSTED_TARGETS
 
 FILES = sorted(config_folder().glob("*/*.yaml"))

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from trainwright.engine.checkpoint import checkpoint
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.errors import CheckpointError, DiskError
 
 GAN = (

@@ -18,9 +18,9 @@ from trainwright.engine.device.device import Placement
 from trainwright.engine.fast.cuda_graph import WARM_UPS, OnDeviceSteps, _Graphs
 from trainwright.engine.fast.static_step import StaticStep
 from trainwright.engine.hook import Hook
-from trainwright.engine.moves import Move
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.step import Move
 from trainwright.engine.trainer import fit
 from trainwright.errors import ConfigError
 from trainwright.run.assemble.cuda_graph import with_graph

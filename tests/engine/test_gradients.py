@@ -4,12 +4,18 @@ import pytest
 import torch
 from torch import nn
 
+from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
-from trainwright.engine.gradients import clip_, global_norm, gradients
+from trainwright.engine.optim.player_optimizer import PlayerOptimizer
+from trainwright.engine.optim.scaling import LossScale
+from trainwright.engine.schedule import Constant
+from trainwright.engine.state import TrainState
+from trainwright.engine.step import clip_, global_norm, gradients
 from trainwright.tasks.task import Objective, Task
 
 pytestmark = pytest.mark.numeric
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)
+CLOCK = Clock(num_examples=12, batch_size=12, total_steps=1)
 
 
 class Duel(Task):
@@ -56,14 +62,21 @@ def batch(size=12):
 
 def parts(whole, num):
     chunks = zip(whole["inputs"].chunk(num), whole["targets"].chunk(num), strict=True)
-    return [{"inputs": i, "targets": t} for i, t in chunks]
+    return [({"inputs": i, "targets": t}, {}) for i, t in chunks]
+
+
+def of(task, player, examples, **more):
+    """What `gradients` finds for a player on these parts of a batch."""
+    sgd = {n: torch.optim.SGD(p.parameters(), lr=1.0) for n, p in task.players.items()}
+    optimizers = {n: PlayerOptimizer(p, [sgd[n]], l1=0.0) for n, p in task.players.items()}
+    state = TrainState(task, optimizers, Constant(clock=CLOCK), CLOCK, CPU, seed=0, **more)
+    return gradients(state, player, examples)
 
 
 @pytest.mark.parametrize("player", ["first", "second"])
 def test_the_gradient_is_that_of_backward_for_that_player_and_no_other_is_touched(player):
     task, reference = duel(), duel()
-    parameters = list(task.players[player].parameters())
-    grads, seen = gradients(task, player, parameters, [batch()], [{}], CPU)
+    grads, seen = of(task, player, [(batch(), {})])
     loss, _ = reference(player, batch(), {})
     loss.backward()
     for grad, theirs in zip(grads, reference.players[player].parameters(), strict=True):
@@ -77,12 +90,8 @@ def test_the_gradient_is_that_of_backward_for_that_player_and_no_other_is_touche
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 6, 12])
 def test_accumulating_over_equal_parts_gives_the_gradient_of_the_whole_batch(num_parts):
     task = duel()
-    parameters = list(task.first.parameters())
-    whole, seen = gradients(task, "first", parameters, [batch()], [{}], CPU)
-    handed = [{} for _ in range(num_parts)]
-    accumulated, mean = gradients(
-        task, "first", parameters, parts(batch(), num_parts), handed, CPU, loss_scale=8.0
-    )
+    whole, seen = of(task, "first", [(batch(), {})])
+    accumulated, mean = of(task, "first", parts(batch(), num_parts), scale=LossScale(True, 8.0))
     for mine, reference in zip(accumulated, whole, strict=True):
         torch.testing.assert_close(mine, 8 * reference, rtol=1e-12, atol=1e-12)
     for name, value in seen.items():

@@ -16,8 +16,8 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 from trainwright.engine.fast.static_step import StaticStep
 from trainwright.engine.hook import Hook
-from trainwright.engine.moves import Move
-from trainwright.engine.trainer import fit, train_step
+from trainwright.engine.step import Move, train_step
+from trainwright.engine.trainer import fit
 from trainwright.errors import ConfigError, NonFiniteError
 from trainwright.hooks.log import metrics_row
 

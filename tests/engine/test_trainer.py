@@ -15,7 +15,8 @@ from trainwright.engine.optim.scaling import LossScale
 from trainwright.engine.schedule import Constant, Cosine
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
-from trainwright.engine.trainer import fit, train_step
+from trainwright.engine.step import train_step
+from trainwright.engine.trainer import fit
 from trainwright.errors import NonFiniteError
 from trainwright.seeds import derive_seed
 from trainwright.tasks.gan.losses import discriminator_loss, generator_loss
@@ -204,6 +205,14 @@ def test_numbers_that_are_not_finite_stop_the_run_with_the_weights_as_they_were(
         train_step(state, BATCHES.at(7), TrainerSettings(clip_norm=1.0))
     assert same(weights(state.task), before)
     assert same(state.optimizers["model"].state_dict().values(), memory.values())
+
+
+@pytest.mark.parametrize("name", ["inputs", "targets"])
+def test_of_a_batch_that_is_not_finite_the_tensor_to_blame_is_named(name):
+    batch = BATCHES.at(0)
+    getattr(batch, name)[3] = float("nan")
+    with pytest.raises(NonFiniteError, match=f"\n  the batch's {name} \\("):
+        train_step(make_state(), batch, PLAIN)
 
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])

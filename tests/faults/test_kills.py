@@ -19,6 +19,7 @@ from harness import (
 )
 
 from trainwright.data.batches import Batches
+from trainwright.engine import step as step_module
 from trainwright.engine import trainer
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
@@ -185,7 +186,7 @@ def step_the_schedule_twice():
 
 
 def draw_as_it_comes():
-    trainer.reseed_global = lambda *parts, device: None
+    step_module.reseed_global = lambda *parts, device: None
 
 
 @pytest.mark.parametrize(

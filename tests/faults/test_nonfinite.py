@@ -14,6 +14,7 @@ from torch import nn
 
 from trainwright.engine import trainer
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.step import _Eager
 from trainwright.errors import ConfigError, NonFiniteError
 from trainwright.tasks.task import Task
 
@@ -271,7 +272,8 @@ def test_a_network_that_could_be_saved_but_not_read_is_refused_too(
 
 def test_the_check_fails_where_the_step_is_not_guarded(train, tmp_path, monkeypatch):
     """The negative control: without the guard the run goes on, and only the save stops it."""
-    monkeypatch.setattr(trainer, "_is_finite", lambda *numbers: True)
+    norm = (1.0, torch.ones(()))
+    monkeypatch.setattr(_Eager, "decide", lambda *numbers: norm)
     with Fault("loss", 8), pytest.raises(NonFiniteError, match="in what was to be saved"):
         train(tmp_path / "run", *RUNS["mlp"], "trainer.evaluate_every=0")
     monkeypatch.setattr(checkpoint, "refuse_nonfinite", lambda *tensors: None)

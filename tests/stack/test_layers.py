@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 from trainwright.seeds import reseed_global
-from trainwright.stack.draws import Draws, Each
+from trainwright.stack.draws import Draws, PerMember
 from trainwright.stack.layers import Chain, by_hand
 from trainwright.stack.rows import stack_
 
@@ -98,7 +98,7 @@ def test_dropout_is_to_the_bit_what_each_seed_drops_alone(way):
         expected.append(network(own))
     draws = Draws(seeds, CPU)
     template = copy.deepcopy(networks[0])
-    template[2].p = Each(rates)
+    template[2].p = PerMember(rates, draws)
     by_hand(template, stacked(networks), draws)
     for number in (step - 1, step):
         draws.begin(number)

@@ -9,12 +9,14 @@ from rounding import as_exact
 
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.checkpoint.checkpoint import state_tensors
-from trainwright.engine.moves import Move
+from trainwright.engine.step import Move
 from trainwright.engine.trainer import fit, fitting
 from trainwright.errors import NonFiniteError
 from trainwright.run.assemble.assemble import assemble
+from trainwright.stack.measure import gain
 from trainwright.stack.step import Stack
 from trainwright.stack.together import together
+from trainwright.tasks.classifier import Classifier
 
 pytestmark = pytest.mark.numeric
 SHORT = ("trainer.steps=12", "trainer.batch_size=16", "trainer.precision=fp32")
@@ -205,6 +207,46 @@ def test_in_fewer_digits_each_member_is_as_exact_as_alone(members_of, own, reque
         weights = [list(each.state.task.parameters()) for each in (found, plain, truth)]
         assert [of[0].dtype for of in weights] == [torch.float32, torch.float32, torch.float64]
         assert as_exact(*weights)
+
+
+class Weighted(Classifier):
+    """A task with a number of its own in its loss."""
+
+    stackable_numbers = ("weight",)
+
+    def forward(self, player, batch, carry):
+        loss, seen = super().forward(player, batch, carry)
+        return self.weight / 2 * loss * 2, seen
+
+
+class WeightedByVmap(Weighted):
+    is_one_loss = False
+
+
+class Silent(Weighted):
+    stackable_numbers = None
+
+
+def of_kind(kind, assemblies):
+    for weight, assembly in enumerate(assemblies, start=1):
+        assembly.state.task.__class__, assembly.state.task.weight = kind, float(weight)
+    return assemblies
+
+
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("kind", [Weighted, WeightedByVmap])
+def test_a_task_names_the_numbers_in_its_loss_that_are_each_member_s_own(members_of, kind):
+    case = ((*MLP, *SLOW), [["seed=1"]] * 3)
+    reference = ended(of_kind(kind, members_of(*case)))
+    members = ended(of_kind(kind, members_of(*case)), stacked=True)
+    for assembly, other in zip(members, reference, strict=True):
+        assert apart(assembly, other) < 1e-9  # sums of float64, over twelve steps
+    assert apart(members[0], members[1]) > 1e-4
+
+
+def test_a_task_that_names_none_is_refused_in_words(members_of):
+    found = gain("silent", 2, lambda k: of_kind(Silent, members_of(MLP, [[f"seed={k}"]]))[0])
+    assert found.refused == "Silent does not say that it can be stacked (stackable_numbers)"
 
 
 def test_the_batches_of_all_members_are_to_the_bit_those_of_each(members_of):

@@ -65,6 +65,13 @@ def test_what_cannot_be_stacked_is_known_beforehand(config, overrides, reason):
     assert found is None if reason is None else reason in found
 
 
+@pytest.mark.parametrize(("section", "kind"), [("model", "models"), ("task", "tasks")])
+def test_a_model_or_task_of_the_user_s_own_is_refused_in_words(config, section, kind):
+    own = config()
+    own[section]["_target_"] = "mine.Own"
+    assert against(own) == f"only trainwright's own {kind} are stacked, and not mine.Own"
+
+
 def test_groups_are_cut_into_a_stack_for_each_slot_that_memory_holds(config):
     sizes = {(2, 64): [4, 4], (2, 3): [3, 2, 3], (16, 64): [2, 2, 2, 2], (1, 64): [8]}
     for (num_slots, most), expected in sizes.items():

@@ -12,7 +12,7 @@ from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.schedule import Constant
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.mlp_gan import mlp_gan
 from trainwright.tasks.gan.game import Game

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainwright.engine.evaluate import evaluate
-from trainwright.engine.gradients import gradients
+from trainwright.engine.step import gradients
 
 SMALL = ("data.limit=200", "trainer.batch_size=16", "trainer.precision=fp32")
 GAMES = [
@@ -75,13 +75,10 @@ def test_a_turn_gives_a_loss_to_learn_from_and_numbers_to_log(game):
 
 
 def test_each_player_has_a_gradient_everywhere_and_leaves_nothing_behind(game):
-    task, carry = game.state.task, [{}]
+    task, parts = game.state.task, [(game.train.at(0), {})]
     before = {name: value.clone() for name, value in task.named_parameters()}
     for name in task.turns(0):
-        parameters = game.state.optimizers[name].parameters
-        grads, _ = gradients(
-            task, name, parameters, [game.train.at(0)], carry, game.state.placement
-        )
+        grads, _ = gradients(game.state, name, parts)
         named = dict(zip(grads_names(task.players[name]), grads, strict=True))
         assert all(torch.isfinite(grad).all() for grad in named.values())
         still = {n for n, grad in named.items() if not grad.abs().sum() > 0}

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from trainwright.engine.state import TrainState
 from trainwright.errors import NonFiniteError
-from trainwright.tasks.task import Task
 
 
 def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -31,30 +31,30 @@ def refuse_nonfinite(tensors: Mapping[str, Tensor], where: str) -> None:
 
 
 def refused_move(
-    step: int,
-    task: Task,
+    state: TrainState,
     player: str,
     batch: Mapping[str, Tensor],
     loss: Tensor,
     gradients: Sequence[Tensor],
     norm: float,
 ) -> NonFiniteError:
-    """The error for a player's move in step number `step` (from 0), with the tensor to blame.
+    """The error for a player's move in this step, with the tensor to blame.
 
-    Looked for where a cause comes before its effects: the batch, the weights, the loss, gradients.
+    Looked for where a cause comes before its effects: the batch (its tensors by name), the weights,
+    the loss, gradients.
     """
-    network = task.players[player]
+    network = state.task.players[player]
     named = [name for name, p in network.named_parameters() if p.requires_grad]
     grads = dict(zip((f"the gradient of {name}" for name in named), gradients, strict=True))
     blame = (
-        first_nonfinite({f"the batch's {name}": column for name, column in batch.items()})
-        or first_nonfinite(task.state_dict())
+        first_nonfinite({f"the batch's {name}": tensor for name, tensor in batch.items()})
+        or first_nonfinite(state.task.state_dict())
         or (None if math.isfinite(float(loss)) else f"the loss is {float(loss):g}")
         or first_nonfinite(grads)
         or "the gradients, squared, are beyond the range of numbers"
     )
     return NonFiniteError(
-        f"the numbers of player {player!r} are no longer finite in step {step + 1}\n"
+        f"the numbers of player {player!r} are no longer finite in step {state.step + 1}\n"
         f"  {blame}; loss {float(loss):.4g}, gradient norm {norm:.4g}\n"
         "  try a lower optimizer.lr, trainer.clip_norm=1, or trainer.precision=fp32"
     )

@@ -1,7 +1,11 @@
 """The state of a run: (step, weights, optimizer state, averages, what hooks remember)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import torch
+from torch import Tensor
 
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
@@ -12,6 +16,20 @@ from trainwright.engine.optim.scaling import LossScale
 from trainwright.engine.schedule import Schedule
 from trainwright.tasks.health import Health
 from trainwright.tasks.task import Task
+
+
+class Copies:
+    """What tensors hold, to be put back."""
+
+    @torch.no_grad()
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self._copies = [(tensor, tensor.clone()) for tensor in tensors]
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Let the tensors hold it again."""
+        for tensor, copy in self._copies:
+            tensor.copy_(copy)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,29 @@
-"""The loop that trains everything, and the step in which each player moves once."""
+"""The loop that trains everything.
 
-import math
-from collections.abc import Sequence
+Training is a generator. It yields a `Move`, is sent what was seen in that step, and does all else
+itself: it counts, calls hooks, saves. So who drives it decides how steps are made, alone (`drive`)
+or with those of other runs (the package `stack`). An error of the step is thrown in where the step
+was asked for.
+"""
+
+import logging
+from collections.abc import Generator, Sequence
 from inspect import GEN_CLOSED, getgeneratorstate
-
-import torch
-from torch import Tensor
+from typing import TypeVar
 
 from trainwright.data.batches import Batches
-from trainwright.data.examples import Batch
 from trainwright.engine.fast.cuda_graph import OnDeviceSteps
-from trainwright.engine.gradients import clip_, global_norm, gradients, in_parts
 from trainwright.engine.hook import Hook
 from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
-from trainwright.engine.moves import Metrics, Move, Outcome, Training
-from trainwright.engine.nonfinite import refused_move
 from trainwright.engine.settings import TrainerSettings
-from trainwright.engine.skipping import skipping
-from trainwright.engine.state import TrainState
-from trainwright.seeds import reseed_global
-from trainwright.tasks.task import Carry
+from trainwright.engine.state import Copies, TrainState
+from trainwright.engine.step import Metrics, Move, train_step
+from trainwright.errors import NonFiniteError
+
+log = logging.getLogger(__name__)
+
+Outcome = TypeVar("Outcome")
+Training = Generator[Move, Metrics, Outcome]
 
 
 def fit(
@@ -66,7 +70,7 @@ def fitting(
         _call(hooks, state, as_metrics(to_be_done))
     while state.step < total and state.stop_reason is None:
         if settings.on_nonfinite == "skip":
-            metrics = yield from skipping(move)
+            metrics = yield from _skipping(move)
         else:
             metrics = yield move
         state.step += 1
@@ -91,52 +95,36 @@ def _call(hooks: Sequence[Hook], state: TrainState, metrics: Metrics) -> None:
         state.to_be_done = to_be_done(metrics)
 
 
-def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> dict[str, Tensor]:
-    """Each player moves once, in turn, against the others as they now stand.
+def _skipping(move: Move) -> Training[Metrics]:
+    """Ask for a step that, where its numbers are not finite, changes nothing and is counted.
 
-    Returns detached tensors to be logged, `<player>/<metric>` where there are several players.
-    Raises NonFiniteError before anything is changed by the player whose numbers went wrong.
+    It costs a copy of what a step changes before it can fail: the buffers, and every player that
+    moves before the last. Raises NonFiniteError after `max_skips` such steps in a row.
     """
-    reseed_global(state.seed, "step", state.step, device=state.placement.device)
-    parts = in_parts(batch, settings.accumulate)
-    progress = state.step / state.clock.total_steps
-    handed: list[Carry] = [{"step": state.step, "progress": progress} for _ in parts]
-    factor = state.schedule.factor(state.step) * state.recovery.lr_scale
-    seen: dict[str, Tensor] = {}
-    for player in state.task.turns(state.step):
-        optimizer = state.optimizers[player]
-        grads, metrics = gradients(
-            state.task,
-            player,
-            optimizer.parameters,
-            parts,
-            handed,
-            state.placement,
-            state.scale.value,
-        )
-        norm = global_norm(grads)
-        prefix = f"{player}/" if len(state.task.players) > 1 else ""
-        seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
-
-        # Two numbers decide whether this move is made.
-        if not _is_finite(metrics["loss"], norm):
-            if state.scale.is_dynamic and state.scale.value > 1:
-                state.scale.overflowed()
-                break
-            raise refused_move(state.step, state.task, player, batch, metrics["loss"], grads, norm)
-        if state.scale.value != 1:
-            torch._foreach_mul_(grads, 1 / state.scale.value)
-            norm = norm / state.scale.value
-        seen[f"{prefix}grad_norm"] = torch.tensor(norm)
-        if settings.clip_norm is not None:
-            clip_(grads, norm, settings.clip_norm)
-        optimizer.step(grads, factor)
-    else:
-        state.scale.succeeded()
-    if state.averaged is not None:
-        state.averaged.update(state.step)
-    return seen
-
-
-def _is_finite(loss: Tensor, norm: float) -> bool:
-    return math.isfinite(float(loss) + norm)
+    state, settings = move.state, move.settings
+    recovery = state.recovery
+    movers = state.task.turns(state.step)[:-1]  # the last one's failure leaves it unmoved
+    moved = [p for player in movers for p in state.optimizers[player].parameters]
+    before = Copies([*state.task.buffers(), *moved])
+    memories = {
+        player: {k: v.clone() for k, v in state.optimizers[player].state_dict().items()}
+        for player in movers
+    }
+    try:
+        metrics = yield move
+    except NonFiniteError as error:
+        if recovery.skipped_in_a_row >= settings.max_skips:
+            raise NonFiniteError(
+                f"{error}\n  {recovery.skipped_in_a_row} batches in a row were skipped: "
+                "trainer.max_skips"
+            ) from error
+        before.put_back()
+        for player, memory in memories.items():
+            state.optimizers[player].load_state_dict(memory)
+        recovery.num_skipped += 1
+        recovery.skipped_in_a_row += 1
+        what = str(error).splitlines()[1].strip()
+        log.warning("step %d skipped, %d so far: %s", state.step + 1, recovery.num_skipped, what)
+        return {}
+    recovery.skipped_in_a_row = 0
+    return metrics

@@ -11,8 +11,7 @@ from typing import Any
 from trainwright.config.stored import resume_command
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
-from trainwright.engine.moves import Training
-from trainwright.engine.trainer import fitting
+from trainwright.engine.trainer import Training, fitting
 from trainwright.errors import DiskError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck

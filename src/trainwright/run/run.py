@@ -8,8 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from trainwright.engine.device.memory import is_out_of_memory
-from trainwright.engine.moves import Training
-from trainwright.engine.trainer import drive
+from trainwright.engine.trainer import Training, drive
 from trainwright.errors import DiskError, OutOfMemoryError
 from trainwright.files import write_text
 from trainwright.run.announce import announce, lineage_lines

@@ -12,8 +12,23 @@ from trainwright.seeds import derive_seed
 from trainwright.stack.slopes import leaf, slope
 
 
-class Each(tuple[float, ...]):
-    """A number of which each member has its own, where the network expects one."""
+class PerMember:
+    """Stands where a network or a task has a number, of which each member has its own."""
+
+    def __init__(self, numbers: Sequence[float], draws: "Draws") -> None:
+        self.numbers = tuple(numbers)
+        self._draws = draws
+
+    def __mul__(self, other: Any) -> Any:
+        """Times a number, or times a loss: that of the member at hand."""
+        if isinstance(other, Tensor):
+            return self._draws.at_hand(self.numbers) * other
+        return PerMember([number * other for number in self.numbers], self._draws)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: float) -> "PerMember":
+        return PerMember([number / other for number in self.numbers], self._draws)
 
 
 class Draws(TorchFunctionMode):
@@ -29,6 +44,7 @@ class Draws(TorchFunctionMode):
         super().__init__()
         self.lane: Tensor | None = None
         self._seeds = list(seeds)
+        self._device = device
         self._generators = [torch.Generator(device) for _ in seeds]
         self._step = 0
         self._is_seeded = False
@@ -55,7 +71,9 @@ class Draws(TorchFunctionMode):
             place = {"dtype": like.dtype, "device": like.device, **kwargs}
             plain = _LIKE[func]
             return self._drawn(lambda generator: plain(like.shape, generator=generator, **place))
-        if func is functional.cross_entropy and isinstance(kwargs.get("label_smoothing"), Each):
+        if func is functional.cross_entropy and isinstance(
+            kwargs.get("label_smoothing"), PerMember
+        ):
             return self._smoothed(*args, **kwargs)
         if func is torch.Tensor.requires_grad_:
             return leaf(*args, **kwargs)
@@ -64,37 +82,41 @@ class Draws(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def masks(
-        self, shape: Sequence[int], dtype: torch.dtype, device: torch.device, p: float | Each
+        self, shape: Sequence[int], dtype: torch.dtype, device: torch.device, p: float | PerMember
     ) -> Tensor:
         """By what dropout multiplies the activations of all members, (K, *shape).
 
         Drawn by `bernoulli_`, as torch does on a CPU.
         """
-        rates = p if isinstance(p, Each) else Each([p] * len(self._seeds))
+        rates = p.numbers if isinstance(p, PerMember) else (p,) * len(self._seeds)
         masks = torch.empty((len(rates), *shape), dtype=dtype, device=device)
         for mask, rate, generator in zip(masks.unbind(), rates, self._seeded(), strict=True):
             mask.bernoulli_(1 - rate, generator=generator).div_(1 - rate)
         return masks
 
     def _dropout(
-        self, inputs: Tensor, p: float | Each = 0.5, training: bool = True, inplace: bool = False
+        self,
+        inputs: Tensor,
+        p: float | PerMember = 0.5,
+        training: bool = True,
+        inplace: bool = False,
     ) -> Tensor:
         if not training or p == 0:
             return inputs
         return inputs * self._of_lane(self.masks(inputs.shape, inputs.dtype, inputs.device, p))
 
     def _smoothed(
-        self, logits: Tensor, targets: Tensor, *, label_smoothing: Each, **others: Any
+        self, logits: Tensor, targets: Tensor, *, label_smoothing: PerMember, **others: Any
     ) -> Tensor:
         """Mean cross-entropy with a share of the target spread over all classes, as torch does."""
-        share = self.of_lane(label_smoothing)
+        share = self.at_hand(label_smoothing.numbers)
         spread = -logits.log_softmax(dim=1).mean()
         return (1 - share) * functional.cross_entropy(logits, targets, **others) + share * spread
 
-    def of_lane(self, numbers: Sequence[float]) -> Tensor:
-        """Of a number for each member that of the member at hand, under `vmap`."""
-        assert self.lane is not None
-        return self._of_lane(torch.tensor(numbers, device=self.lane.device))
+    def at_hand(self, numbers: Sequence[float]) -> Tensor:
+        """Of a number for each member that of the one at hand, or (K,) where all are at once."""
+        of_all = torch.tensor(numbers, device=self._device)
+        return of_all if self.lane is None else self._of_lane(of_all)
 
     def _drawn(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
         return self._of_lane(torch.stack([draw(generator) for generator in self._seeded()]))

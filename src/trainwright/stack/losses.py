@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from trainwright.stack.draws import Each
+from trainwright.stack.draws import PerMember
 
 # Along a last dimension as short as this, torch on a CPU fills no vector with what it computes.
 FEW_CLASSES = 32
 
 
-class Apart(TorchFunctionMode):
+class LossPerMember(TorchFunctionMode):
     """While this is open, losses of what K members have computed, (K, B, ...), are (K,)."""
 
     def __torch_function__(
@@ -32,7 +32,7 @@ class Apart(TorchFunctionMode):
 
 
 def _cross_entropy(
-    logits: Tensor, targets: Tensor, *, label_smoothing: float | Each = 0.0, **others: Any
+    logits: Tensor, targets: Tensor, *, label_smoothing: float | PerMember = 0.0, **others: Any
 ) -> Tensor:
     """Of logits (K, B, classes) and targets (K, B)."""
     _check_others(others)
@@ -43,7 +43,10 @@ def _cross_entropy(
     plain = -log_probs.gather(1, targets.unsqueeze(1)).mean(dim=(1, 2))
     if not label_smoothing:
         return plain
-    share = torch.tensor(label_smoothing, device=logits.device)  # () or (K,)
+    if isinstance(label_smoothing, PerMember):
+        share = torch.tensor(label_smoothing.numbers, device=logits.device)  # (K,)
+    else:
+        share = torch.tensor(label_smoothing, device=logits.device)
     spread = -log_probs.mean(dim=(1, 2))
     return (1 - share) * plain + share * spread
 

@@ -15,8 +15,7 @@ from torch import nn
 
 from trainwright.engine.device.environment import environment
 from trainwright.engine.device.memory import is_out_of_memory
-from trainwright.engine.moves import Move
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import Move, train_step
 from trainwright.errors import DiskError, NonFiniteError
 from trainwright.files import write_text
 from trainwright.run.assemble.assemble import Assembly

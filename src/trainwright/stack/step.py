@@ -1,4 +1,4 @@
-"""One training step of K runs as one program.
+"""What of a training step differs where K runs make it as one program.
 
 What the members' networks hold is moved into tensors of K rows; `torch.func.vmap` makes of one
 member's turn the turn of all, where `layers.py` knows no better, and autograd runs around it.
@@ -17,16 +17,13 @@ from torch.func import functional_call, vmap
 
 from trainwright.data.examples import Batch
 from trainwright.data.stacked import StackedBatches
-from trainwright.engine.moves import Metrics, Move
 from trainwright.engine.nonfinite import refused_move
-from trainwright.stack.draws import Draws, Each
+from trainwright.engine.step import Metrics, Move, Parts, known, make_step
+from trainwright.stack.draws import Draws, PerMember
 from trainwright.stack.layers import by_hand
-from trainwright.stack.losses import Apart
+from trainwright.stack.losses import LossPerMember
 from trainwright.stack.optimizer import StackedOptimizer
 from trainwright.stack.rows import Row, stack_, unstack_
-from trainwright.stack.weights import give_weights
-from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.gan.task import GANTask
 from trainwright.tasks.task import Carry, Task
 
 Result = Metrics | Exception
@@ -36,7 +33,6 @@ class Stack:
     """The runs that share a step; all are at the same one."""
 
     def __init__(self, moves: Sequence[Move]) -> None:
-        self._moves = list(moves)
         self._states = [move.state for move in moves]
         self._batches = StackedBatches([move.batches for move in moves])
         self._clip_norms = [move.settings.clip_norm for move in moves]
@@ -60,7 +56,9 @@ class Stack:
         self._by_vmap = {name: t for name, t in tensors.items() if name not in by_chains}
         self._needs_vmap = bool(self._by_vmap) or not first.task.is_one_loss
         self._lanes = torch.arange(len(moves), device=device)
-        self._step = first.step
+        self._step = first.step  # the next one
+        self._factors: list[float] = []  # on the learning rates in the step that is being made
+        self._errors: dict[int, Exception] = {}  # in that step, by the number of the member
 
     def holds(self, moves: Sequence[Move]) -> bool:
         """Whether these are the runs of this stack, in this order, at its next step.
@@ -84,105 +82,96 @@ class Stack:
                 unstack_(optimizer.memory())
 
     def step(self) -> list[Result]:
-        """Every player of every member moves once, in turn.
+        """Make the next step of every member.
 
-        Returns what `train_step` does, for each member; an error for one whose numbers went wrong:
-        the player that it was about, and those after it, have not moved.
+        Returns what each has seen, or an error for one whose numbers went wrong: the player that it
+        was about, and those after it, have not moved.
         """
         first = self._states[0]
         step = first.step
         self._step = step + 1
-        batch = self._batches.at(step)
-        factors = [s.schedule.factor(step) * s.recovery.lr_scale for s in self._states]
-        handed: Carry = {}
-        seen: dict[str, Tensor] = {}
-        errors: dict[int, Exception] = {}
+        self._factors = [s.schedule.factor(step) * s.recovery.lr_scale for s in self._states]
+        self._errors = {}
         self._draws.begin(step)
-        turns = first.task.turns(step)
-        for number, player in enumerate(turns):
-            self._follow(turns[number:])
-            losses, metrics, handed = self._turn(player, batch, handed)
-            gradients = torch.autograd.grad(
-                losses.sum(), self._moved[player], materialize_grads=True, allow_unused=True
-            )
-            self._move(player, batch, metrics, list(gradients), factors, seen, errors)
-        for number, state in enumerate(self._states):
-            if state.averaged is not None and number not in errors:
-                state.averaged.update(step)
-        return [errors.get(number, Row(seen, number)) for number in range(len(self._states))]
+        parts = [(self._batches.at(step), known(step, first.clock))]
+        seen = make_step(self, first.task, step, parts)
+        return [self._errors.get(k, Row(seen, k)) for k in range(len(self._states))]
 
-    def _follow(self, players: Sequence[str]) -> None:
-        """Let autograd follow the parameters of those who have yet to move in this step."""
-        for player, stacked in self._moved.items():
-            for tensor in stacked:
-                tensor.requires_grad_(player in players)
-
-    def _turn(self, player: str, batch: Batch, handed: Carry) -> tuple[Tensor, Metrics, Carry]:
-        """Losses (K,), what is to be logged, (K, ...), and what the next turn is handed."""
+    def gradients(self, player: str, parts: Parts) -> tuple[list[Tensor], Metrics]:
+        """Of all members' losses together, and so of each one's: none is in another's rows."""
         first = self._states[0]
-        known = {"step": first.step, "progress": first.step / first.clock.total_steps}
+        turns = first.task.turns(first.step)
+        still_to_move = turns[turns.index(player) :]
+        for other, stacked in self._moved.items():
+            for tensor in stacked:
+                tensor.requires_grad_(other in still_to_move)
+        losses, metrics = self._turn(player, *parts[0])
+        found = torch.autograd.grad(
+            losses.sum(), self._moved[player], materialize_grads=True, allow_unused=True
+        )
+        return list(found), metrics
+
+    def _turn(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, Metrics]:
+        """Losses (K,), and what is to be logged, (K, ...); adds what the turn leaves to `carry`."""
+        autocast = self._states[0].placement.autocast
         if not self._needs_vmap:
-            with Apart(), first.placement.autocast():
-                return *self._template(player, batch, known), {}
+            with LossPerMember(), autocast():
+                found: tuple[Tensor, Metrics] = self._template(player, batch, carry)
+            return found
+        tensors = {name: value for name, value in carry.items() if isinstance(value, Tensor)}
 
         def one(
-            lane: Tensor, tensors: dict[str, Tensor], batch: Batch, handed: Carry
+            lane: Tensor, held: dict[str, Tensor], batch: Batch, passed_on: Carry
         ) -> tuple[Tensor, Metrics, Carry]:
             self._draws.lane = lane
-            notes = {**known, **handed}
-            with first.placement.autocast():
-                loss, seen = functional_call(self._template, tensors, (player, batch, notes))
+            notes = {**carry, **passed_on}
+            with autocast():
+                loss, seen = functional_call(self._template, held, (player, batch, notes))
             return loss, seen, {k: v for k, v in notes.items() if isinstance(v, Tensor)}
 
         mapped = vmap(one, in_dims=(0, 0, 0, 0), randomness="same")
         with self._draws:
-            found: tuple[Tensor, Metrics, Carry] = mapped(self._lanes, self._by_vmap, batch, handed)
-        return found
+            losses, metrics, passed_on = mapped(self._lanes, self._by_vmap, batch, tensors)
+        carry.update(passed_on)
+        return losses, metrics
 
-    def _move(
-        self,
-        player: str,
-        batch: Batch,
-        metrics: Metrics,
-        gradients: list[Tensor],
-        factors: Sequence[float],
-        seen: dict[str, Tensor],
-        errors: dict[int, Exception],
-    ) -> None:
-        """Let all move whose numbers are finite; note what is seen, and errors of the others."""
-        of_each = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+    def decide(self, player: str, loss: Tensor, grads: list[Tensor]) -> tuple[list[float], Tensor]:
+        """The norms of all members (K,); one whose numbers are not finite leaves with an error."""
+        of_each = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads]
         norms = torch.linalg.vector_norm(torch.stack(of_each), dim=0)
-        num = len(self._states)
-        losses = metrics["loss"].float()
+        losses = loss.float()
         read: list[list[float]] = torch.stack([losses, norms]).tolist()  # the only wait for numbers
-        for k in range(num):
-            if k not in errors and not math.isfinite(read[0][k] + read[1][k]):
-                own = [gradient[k] for gradient in gradients]
-                errors[k] = refused_move(
-                    self._states[k].step,
-                    self._states[k].task,
-                    player,
-                    {name: column[k] for name, column in batch.items()},
-                    losses[k],
-                    own,
-                    read[1][k],
+        for k, (own_loss, norm) in enumerate(zip(*read, strict=True)):
+            if k not in self._errors and not math.isfinite(own_loss + norm):
+                batch = self._batches.at(self._states[k].step)
+                own_batch = {name: of_all[k] for name, of_all in batch.items()}
+                own = [of_all[k] for of_all in grads]
+                self._errors[k] = refused_move(
+                    self._states[k], player, own_batch, losses[k], own, norm
                 )
-        self._clip(gradients, read[1])
-        prefix = f"{player}/" if len(self._moved) > 1 else ""
-        seen |= {f"{prefix}{name}": of_all for name, of_all in metrics.items()}
-        seen[f"{prefix}grad_norm"] = norms
-        self._optimizers[player].step(gradients, factors, [k not in errors for k in range(num)])
+        return read[1], norms
 
-    def _clip(self, gradients: list[Tensor], norms: Sequence[float]) -> None:
+    def clip(self, grads: list[Tensor], norm: Sequence[float]) -> None:
         """Scale down the gradients (K, ...) of each member whose norm is above its limit."""
         scales = [
-            limit / (norm + 1e-6) if limit is not None and norm > limit else 1.0
-            for limit, norm in zip(self._clip_norms, norms, strict=True)
+            limit / (own + 1e-6) if limit is not None and own > limit else 1.0
+            for limit, own in zip(self._clip_norms, norm, strict=True)
         ]
         if any(scale != 1.0 for scale in scales):
-            each = torch.tensor(scales, device=gradients[0].device)
-            for gradient in gradients:
+            each = torch.tensor(scales, device=grads[0].device)
+            for gradient in grads:
                 gradient.mul_(each.view(-1, *(1 for _ in gradient.shape[1:])))
+
+    def apply(self, player: str, grads: list[Tensor]) -> None:
+        """Move the members that have no error, each at its own learning rates."""
+        moves = [k not in self._errors for k in range(len(self._states))]
+        self._optimizers[player].step(grads, self._factors, moves)
+
+    def finish(self) -> None:
+        """Update the averages of the members that have no error."""
+        for k, state in enumerate(self._states):
+            if state.averaged is not None and k not in self._errors:
+                state.averaged.update(state.step)
 
 
 def _stacked(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -193,17 +182,19 @@ def _stacked(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def _template(tasks: Sequence[Task], draws: Draws) -> Task:
     """The task whose code is run for all, with nothing of its own that matters."""
     task = tasks[0]
+    if task.stackable_numbers is None:
+        raise TypeError(
+            f"{type(task).__name__} does not say that it can be stacked (stackable_numbers)"
+        )
     kept: tuple[Any, ...] = (task.judge, task.score_features)
     template = copy.deepcopy(task, memo={id(part): part for part in kept if part is not None})
     for shared, *own in zip(*(t.modules() for t in (template, *tasks)), strict=True):
         if isinstance(shared, nn.Dropout):
-            shared.p = Each(module.p for module in own)  # type: ignore[assignment]
-        elif isinstance(shared, Classifier):
-            rates = [module.label_smoothing for module in own]
-            if len(set(rates)) > 1:  # else torch has it in one
-                shared.label_smoothing = Each(rates)  # type: ignore[assignment]
-        elif isinstance(shared, GANTask):
-            give_weights(shared, own, draws)
+            shared.p = PerMember([module.p for module in own], draws)  # type: ignore[assignment]
+    for name in task.stackable_numbers:
+        numbers = [getattr(member, name) for member in tasks]
+        if len(set(numbers)) > 1:  # else torch has it in one
+            setattr(template, name, PerMember(numbers, draws))
     return template.train()
 
 

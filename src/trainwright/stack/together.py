@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic
 
 from trainwright.engine.device.memory import is_out_of_memory
-from trainwright.engine.moves import Metrics, Move, Outcome, Training
+from trainwright.engine.step import Metrics, Move
+from trainwright.engine.trainer import Outcome, Training
 from trainwright.stack.step import Stack
 
 

@@ -141,9 +141,9 @@ def against(config: Mapping[str, Any]) -> str | None:
     """Why a job of this config is trained alone, if it is."""
     task, trainer, model = config["task"], config["trainer"], config["model"]
     if model.get("_target_") not in MODELS:
-        return f"nobody knows whether {model.get('_target_')} can be stacked"
+        return f"only trainwright's own models are stacked, and not {model.get('_target_')}"
     if not str(task.get("_target_")).startswith("trainwright.tasks."):
-        return f"nobody knows whether {task.get('_target_')} can be stacked"
+        return f"only trainwright's own tasks are stacked, and not {task.get('_target_')}"
     refused = {
         "a fork trains alone": config.get("fork") is not None,
         "trainer.accumulate computes a batch in parts": trainer["accumulate"] > 1,

@@ -37,6 +37,7 @@ class Classifier(OneNetwork):
     objective: Objective = Objective("accuracy", higher_is_better=True)
     is_one_loss: ClassVar[bool] = True
     learns: ClassVar[str] = "classes"
+    stackable_numbers = ("label_smoothing",)
 
     def __init__(
         self,

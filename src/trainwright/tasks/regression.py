@@ -28,6 +28,7 @@ class Regression(OneNetwork):
     wants_fp32: ClassVar[bool] = True
     is_one_loss: ClassVar[bool] = True
     learns: ClassVar[str] = "values"
+    stackable_numbers = ()
 
     def __init__(self, *, model: nn.Module, info: DataInfo) -> None:
         super().__init__(model, info)

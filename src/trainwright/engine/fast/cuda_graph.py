@@ -25,9 +25,9 @@ import torch
 
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.fast.static_step import StaticStep
-from trainwright.engine.moves import Metrics, Move
 from trainwright.engine.optim.fused import has_begun
-from trainwright.engine.state import TrainState
+from trainwright.engine.state import Copies, TrainState
+from trainwright.engine.step import Metrics, Move
 from trainwright.errors import ConfigError, TrainwrightError
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,10 @@ class OnDeviceSteps:
 
         Mistakes of a task have shown themselves in a plain step before, or will in the next.
         """
-        before = _Before(state)
+        tasks = [state.task] if state.averaged is None else [state.task, state.averaged.task]
+        changed = [t for task in tasks for t in (*task.parameters(), *task.buffers())]
+        changed += [t for optimizer in state.optimizers.values() for t in optimizer.memory()]
+        before = Copies(changed)
         try:
             static.feed(state.step)
             metrics = graphs.run(state.step)
@@ -197,22 +200,6 @@ class _Graphs:
             self._has_given_up = True
             self._captured.clear()
             log.info("no CUDA graph: %s", reason)
-
-
-class _Before:
-    """What a step may change, as it was before."""
-
-    @torch.no_grad()
-    def __init__(self, state: TrainState) -> None:
-        tasks = [state.task] if state.averaged is None else [state.task, state.averaged.task]
-        self._tensors = [t for task in tasks for t in (*task.parameters(), *task.buffers())]
-        self._tensors += [t for optimizer in state.optimizers.values() for t in optimizer.memory()]
-        self._values = [tensor.detach().clone() for tensor in self._tensors]
-
-    @torch.no_grad()
-    def put_back(self) -> None:
-        for tensor, value in zip(self._tensors, self._values, strict=True):
-            tensor.copy_(value)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,10 +1,10 @@
 """The training step on tensors that stay where they are, and whose numbers nobody reads.
 
-It computes what `train_step` does, so that a GPU never waits for the host, and the host never for
-it: what changes from step to step (the examples, the learning rates) is copied into tensors made
-once, and whether the numbers of a move are finite stays on the device, where the kernels of the
-optimizers read it and change nothing from the first move on that went wrong. Who looks at the run
-asks `settle` first, which raises the error that `train_step` would have raised at once.
+A GPU never waits for the host, and the host never for it: what changes from step to step (the
+examples, the learning rates) is copied into tensors made once, and whether the numbers of a move
+are finite stays on the device, where the kernels of the optimizers read it and change nothing from
+the first move on that went wrong. Who looks at the run asks `settle` first, which raises the error
+that a plain step would have raised at once.
 
 So `compute` can be captured as a CUDA graph (`engine/fast/cuda_graph.py`). It runs anywhere.
 """
@@ -15,12 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainwright.engine.gradients import global_norm, gradients, in_parts
-from trainwright.engine.moves import Metrics, Move
-from trainwright.engine.nonfinite import refused_move
 from trainwright.engine.optim.fused import Kernel, OnDevice, fused_kernels
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
-from trainwright.errors import NonFiniteError
+from trainwright.engine.step import (
+    Metrics,
+    Move,
+    Parts,
+    gradients,
+    in_parts,
+    known,
+    make_step,
+    refused_turn,
+)
 from trainwright.seeds import reseed_global
 
 
@@ -28,6 +34,7 @@ class StaticStep:
     """The steps of one run from `state.step` on; all its optimizers have begun (`has_begun`)."""
 
     def __init__(self, move: Move) -> None:
+        self._move = move
         self._state, self._batches, self._settings = move
         state = self._state
         # As tensors have it: `cuda` alone is a device too.
@@ -61,35 +68,17 @@ class StaticStep:
             self._average.fill_(state.averaged.weight(step))
 
     def compute(self, step: int) -> Metrics:
-        """Let the players of this step move in turn, on what was fed.
+        """Make the step, to the bits of a plain one, on what was fed.
 
-        Returns what `train_step` does. Reads no number, and waits for nothing, if the task doesn't.
+        Reads no number, and waits for nothing, if the task doesn't.
         """
-        state, clip_norm = self._state, self._settings.clip_norm
         batch = self._batches.made_of(self._material, self.generator)
-        parts = in_parts(batch, self._settings.accumulate)
-        handed = [_Handed(step, step / state.clock.total_steps) for _ in parts]
-        seen: dict[str, Tensor] = {}
-        for player in state.task.turns(step):
-            grads, metrics = gradients(
-                state.task,
-                player,
-                state.optimizers[player].parameters,
-                parts,
-                handed,
-                state.placement,
-            )
-            norm = _norm(grads)
-            self._note(metrics["loss"], norm)
-            prefix = f"{player}/" if len(state.task.players) > 1 else ""
-            seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
-            seen[f"{prefix}grad_norm"] = norm.float()
-            if clip_norm is not None:
-                _clip_(grads, norm, clip_norm)
-            self._movers[player].step(grads)
-        if state.averaged is not None:
-            state.averaged.move(self._average * (1 - self._found_inf))
-        self.task_looks = any(notes.are_looked_at for notes in handed)
+        parts = [
+            (part, _Watched(known(step, self._state.clock)))
+            for part in in_parts(batch, self._settings.accumulate)
+        ]
+        seen = make_step(self, self._state.task, step, parts)
+        self.task_looks = any(carry.are_looked_at for _, carry in parts)
         return seen
 
     def settle(self) -> None:
@@ -103,36 +92,47 @@ class StaticStep:
         while number >= (num_turns := len(self._state.task.turns(step))):
             step, number = step + 1, number - num_turns
         self._state.step, self._state.unread = step, None
-        raise self._refused(step, number)
+        # Nothing has moved since.
+        raise refused_turn(self._move, number)
 
-    def _note(self, loss: Tensor, norm: Tensor) -> None:
+    def gradients(self, player: str, parts: Parts) -> tuple[list[Tensor], Metrics]:
+        """Those of a plain step."""
+        return gradients(self._state, player, parts)
+
+    def decide(self, player: str, loss: Tensor, grads: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Note whether a move may be made: its loss and gradient are finite, as all before it."""
+        norm = _norm(grads)
         is_wrong = (loss.double().reshape(()) + norm) * 0 != 0  # 0 times infinity is not a number
         torch.logical_or(is_wrong, self._found_inf, out=self._found_inf)
         self._num_good += 1 - self._found_inf
+        return norm, norm.float()
 
-    def _refused(self, step: int, number: int) -> NonFiniteError:
-        """The error for a move, whose gradients are computed once more; nothing has moved since."""
-        state = self._state
-        reseed_global(state.seed, "step", step, device=state.placement.device)
-        batch = self._batches.at(step)
-        parts = in_parts(batch, self._settings.accumulate)
-        handed = [_Handed(step, step / state.clock.total_steps) for _ in parts]
-        for player in state.task.turns(step)[: number + 1]:
-            parameters = state.optimizers[player].parameters
-            grads, metrics = gradients(
-                state.task, player, parameters, parts, handed, state.placement
-            )
-        norm = global_norm(grads)
-        return refused_move(step, state.task, player, batch, metrics["loss"], grads, norm)
+    def clip(self, grads: list[Tensor], norm: Tensor) -> None:
+        """To the bits of `clip_`, by a factor that nobody has read."""
+        max_norm = self._settings.clip_norm
+        if max_norm is None:
+            return
+        limit = torch.full_like(norm, max_norm)
+        factor = torch.where(norm > limit, limit / (norm + 1e-6), torch.ones_like(norm)).float()
+        if grads[0].is_cuda:
+            torch._foreach_mul_(grads, factor)  # one kernel, where on a CPU it reads the factor
+        else:
+            torch._foreach_mul_(grads, [factor] * len(grads))
+
+    def apply(self, player: str, grads: list[Tensor]) -> None:
+        """By kernels that read the learning rates, and what `decide` has noted."""
+        self._movers[player].step(grads)
+
+    def finish(self) -> None:
+        """Move the averages, unless something went wrong."""
+        if self._state.averaged is not None:
+            self._state.averaged.move(self._average * (1 - self._found_inf))
 
 
-class _Handed(dict[str, Any]):
-    """What a task is handed at the beginning of a step; it notes what the task looks at."""
+class _Watched(dict[str, Any]):
+    """What the turns of a step pass on; it notes whether the task looks at what is known."""
 
-    def __init__(self, step: int, progress: float) -> None:
-        super().__init__(step=step, progress=progress)
-        self.are_looked_at = False
+    are_looked_at = False
 
     def __getitem__(self, key: str) -> Any:
         self._note(key)
@@ -186,13 +186,3 @@ def _norm(gradients: Sequence[Tensor]) -> Tensor:
     flat = [gradient.reshape(-1) for gradient in gradients]
     squares = [torch.dot(g, g).double() for g in flat]
     return sum(squares[1:], start=squares[0]).sqrt()
-
-
-def _clip_(gradients: list[Tensor], norm: Tensor, max_norm: float) -> None:
-    """What `clip_` does, to the bit, by a factor that nobody has read."""
-    limit = torch.full_like(norm, max_norm)
-    factor = torch.where(norm > limit, limit / (norm + 1e-6), torch.ones_like(norm)).float()
-    if gradients[0].is_cuda:
-        torch._foreach_mul_(gradients, factor)  # one kernel, where on a CPU it reads the factor
-    else:
-        torch._foreach_mul_(gradients, [factor] * len(gradients))

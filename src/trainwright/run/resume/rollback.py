@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
-from trainwright.engine.moves import Training
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
+from trainwright.engine.trainer import Training
 from trainwright.errors import CheckpointError, IllError, NonFiniteError, TrainwrightError
 from trainwright.hooks.save import Save
 from trainwright.run.resume.recover import go_back_to, mend_best, read

@@ -21,8 +21,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from trainwright.engine.device.memory import is_out_of_memory
-from trainwright.engine.moves import Training
-from trainwright.engine.trainer import drive
+from trainwright.engine.trainer import Training, drive
 from trainwright.errors import CheckpointError, TrainwrightError
 from trainwright.hooks.prune import Prune
 from trainwright.run.logfile import logged_to

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.clock import Clock
-from trainwright.engine.trainer import train_step
+from trainwright.engine.step import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
 from trainwright.run.assemble.assemble import Assembly, assemble, check_variant
 from trainwright.stack.measure import gain

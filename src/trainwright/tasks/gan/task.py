@@ -51,6 +51,7 @@ class GANTask(Task):
 
     objective: Objective = Objective("sliced_wasserstein", higher_is_better=False)
     evaluated_examples: ClassVar[int | None] = 2000
+    stackable_numbers = ("penalty_weight", "auxiliary_weight", "r1")
 
     fixed_latents: Tensor
     fixed_classes: Tensor | None
@@ -85,6 +86,7 @@ class GANTask(Task):
         if not 0 < top_k <= 1:
             raise ValueError(f"top_k={top_k} is no share of the fakes, above 0 and at most 1")
         self.game = settle_game(loss, relativistic, r1, r1_every)
+        self.r1 = self.game.r1
         self.model = model
         self.class_names = info.class_names
         self.image, self.classes = info.inputs[0], next(iter(info.targets), "")
@@ -167,7 +169,7 @@ class GANTask(Task):
             seen["penalty"] = penalty.detach()
         if self._pays_r1(carry.get("step", 0)):
             penalty = r1_penalty(self.model.discriminator, real, classes)
-            loss = loss + self.game.r1_every * self.game.r1 / 2 * penalty
+            loss = loss + self.game.r1_every * self.r1 / 2 * penalty
             seen["r1"] = penalty.detach()
         if class_logits is not None and twice is not None:
             # Twice the mean: over the real ones and over the fakes, as the paper adds them.
