@@ -66,11 +66,11 @@ def evaluate_trained(
     }[split_name]
     if len(split) == 0:
         raise DataError(f"the {split_name} split of {dataset.info.name} is empty")
-    task, placement, seed = trained.task, trained.placement, int(trained.config.seed)
+    task, placement, seed = trained.task, trained.placement, trained.plan.seed
     batches = Batches(
         split,
         task.normalisation,
-        batch_size=trained.settings.batch_size,
+        batch_size=trained.plan.settings.batch_size,
         seed=seed,
         device=placement.device,
         memory_format=placement.memory_format,
@@ -78,7 +78,7 @@ def evaluate_trained(
     judge = attach_judge(
         [task],
         dataset,
-        num_samples=trained.settings.score_samples,
+        num_samples=trained.plan.settings.score_samples,
         device=placement.device,
     )
     if judge is not None and split_name == "test":
@@ -86,7 +86,7 @@ def evaluate_trained(
     values = evaluate(
         task,
         batches,
-        batch_size=trained.settings.evaluate_batch_size,
+        batch_size=trained.plan.settings.evaluate_batch_size,
         placement=placement,
         seed=seed,
     )

@@ -128,5 +128,5 @@ def _outputs(trained: Trained, inputs: np.ndarray) -> Tensor:
 
 def fit_of(trained: Trained) -> Fit:
     """How images that are not of the run's size are brought to it."""
-    wanted = trained.config.data.get("fit")
+    wanted = trained.plan.data.node.get("fit")
     return wanted if wanted in ("crop", "pad", "stretch") else "crop"

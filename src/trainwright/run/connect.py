@@ -1,13 +1,10 @@
 """The config's loggers become objects that say what they lack, and run as long as the run does."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from omegaconf import DictConfig
-
-from trainwright.config.build import build, plain
-from trainwright.errors import ConfigError
+from trainwright.config.build import Section, plain
+from trainwright.config.plan import Plan
 from trainwright.hooks.loggers.logger import LoggedRun, Logger
 from trainwright.hooks.loggers.outlet import Outlet
 from trainwright.hooks.send import Send
@@ -16,28 +13,23 @@ from trainwright.run.records import read_summary
 from trainwright.runs.folder import RunFolder
 
 
-def connect_loggers(config: DictConfig, *, allow: Collection[str] | None = None) -> list[Logger]:
-    """The loggers of the section `logger`, checked; none where it is empty or missing.
+def connect_loggers(sections: Iterable[Section]) -> list[Logger]:
+    """The loggers of the section `logger`, checked.
 
     Raises ConfigError for a wrong key or value, a missing package or a missing login.
     """
-    node: Any = plain(config.get("logger")) or {}
-    if not isinstance(node, dict):
-        raise ConfigError(f"logger={node!r}: it must be one of the group, such as tensorboard")
-    loggers = []
-    for name, described in node.items():
-        logger = build(Logger, described, key=f"logger.{name}", facts={}, allow=allow)
+    loggers = [section.build(Logger, {}) for section in sections]
+    for logger in loggers:
         logger.check()
-        loggers.append(logger)
     return loggers
 
 
 @contextlib.contextmanager
 def sending(
-    loggers: Sequence[Logger], folder: RunFolder, name: str, config: DictConfig, assembly: Assembly
+    loggers: Sequence[Logger], folder: RunFolder, plan: Plan, assembly: Assembly
 ) -> Iterator[Send]:
     """The hook that sends to `loggers`, while this context is open; its end sends the summary."""
-    run = LoggedRun(folder.path, name, plain(config), assembly.state.step)
+    run = LoggedRun(folder.path, plan.name, plain(plan.kept), assembly.state.step)
     outlets = [Outlet(logger) for logger in loggers]
     for outlet in outlets:
         outlet.start(run)

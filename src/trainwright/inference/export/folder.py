@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from trainwright import __version__
-from trainwright.config.build import plain
 from trainwright.errors import ConfigError, DiskError
 from trainwright.inference.export.example import example_script
 from trainwright.inference.export.formats import FILES, write
@@ -60,7 +59,7 @@ def describe(
 ) -> dict[str, Any]:
     """What model.json says: inputs, output, preprocessing, classes, where it comes from."""
     info, task = trained.info, trained.task
-    model = plain(trained.config.model)
+    model = dict(trained.plan.model.node)
     target = model.pop("_target_")
     sizes = {
         "input_shape": list(info.input_shape),

@@ -1,17 +1,15 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from trainwright.config.build import build, check, section, settings
+from trainwright.config.plan import Plan
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.data.images.augment import make_augment
@@ -24,7 +22,6 @@ from trainwright.engine.fast.layout import keep_channels_last
 from trainwright.engine.nonfinite import first_nonfinite
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
-from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
@@ -36,7 +33,6 @@ from trainwright.run.fork.lineage import Lineage
 from trainwright.run.judging.attach import attach_judge
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
-from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.task import Task
 
 
@@ -54,37 +50,26 @@ class Assembly:
 
 
 def assemble(
-    config: DictConfig,
-    *,
-    allow: Collection[str] | None = None,
-    dataset: Dataset | None = None,
-    again: Mapping[str, Any] | None = None,
+    plan: Plan, *, dataset: Dataset | None = None, again: Mapping[str, Any] | None = None
 ) -> Assembly:
-    """Check a composed config and build everything that it describes; nothing is written yet.
+    """Build everything that a plan describes; nothing is written yet.
 
-    `allow`: the only targets that may be built, for a config that was read from a run folder.
-    `dataset`: what the config's data section describes, if that is in memory already.
-    `again`: the metadata of a checkpoint of this run, where it goes on and has begun before.
-    Raises ConfigError, DataError, or CheckpointError for a run to begin with that is not there.
+    `dataset`: what its data section describes, if that is in memory already. `again`: the metadata
+    of a checkpoint of this run, where it goes on and has begun before. Raises ConfigError,
+    DataError, or CheckpointError for a run to begin with that is not there.
     """
-    seed = config.seed
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ConfigError(f"seed={seed!r}: it must be a whole number")
-    options = settings(TrainerSettings, config.trainer, key="trainer")
-    _check_settings(options)
-    data_node, reserved = section(config, "data", "augment")
-    _check_before_data(config, allow)
-    fork = fork_of(config, again)
+    options = plan.settings
+    fork = None if plan.fork is None else fork_of(plan.fork, again)
     if dataset is None:
-        dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
+        dataset = plan.data.build(Dataset, {})
     _check_splits(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
     train_inputs = None if again is not None else partial(train_examples, dataset)
-    task = build_task(config, dataset.info, seed, allow, train_inputs)
+    task = build_task(plan, dataset.info, train_inputs)
     if fork is not None:
-        fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
+        fork.begin(task, dataset.info, lambda info: build_task(plan, info))
     check_learnable(task)
     _check_keepable(task)
     _check_parts(options, task)
@@ -94,14 +79,14 @@ def assemble(
         quicken_image_convolutions(task)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
-    optimizers = build_optimizers(config, task.players, placement, allow, slower)
+    optimizers = build_optimizers(plan, task.players, placement, slower)
     state = TrainState(
         task=task,
         optimizers=optimizers,
-        schedule=build_schedule(config, options, task.objective, clock, allow),
+        schedule=build_schedule(plan, task.objective, clock),
         clock=clock,
         placement=replace(with_graph(placement, options, optimizers), compiled=options.compile),
-        seed=seed,
+        seed=plan.seed,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
     )
@@ -117,14 +102,14 @@ def assemble(
             split,
             task.normalisation,
             batch_size=options.batch_size,
-            seed=seed,
+            seed=plan.seed,
             device=placement.device,
             memory_format=placement.memory_format,
             augment=augment,
         )
 
-    train = make_batches(dataset.train, reserved["augment"])
-    if config.model.get("_target_") not in TRUSTED_TARGETS:
+    train = make_batches(dataset.train, plan.augment)
+    if not plan.model.is_ours:
         check_outputs(task, train, placement, dataset.info.num_outputs)
     # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
     # judge of this data whoever generates: what a fork is normalised by is no concern of its.
@@ -136,18 +121,14 @@ def assemble(
     return Assembly(dataset, state, options, train, make_batches, judge, lineage)
 
 
-def check_variant(config: Mapping[str, Any], known: Assembly) -> Clock:
-    """Check a config with the same data, model and task as `known`, building only what differs.
+def check_variant(plan: Plan, known: Assembly) -> Clock:
+    """Check a plan with the same data, model and task as `known`, building only what differs.
 
     Returns its clock. Raises ConfigError as `assemble` does.
     """
-    options = settings(TrainerSettings, config["trainer"], key="trainer")
-    _check_settings(options)
-    _check_before_data(config, None)
-    clock = _clock(options, known.dataset)
-    task = known.state.task
-    build_optimizers(config, task.players, known.state.placement, None)
-    build_schedule(config, options, task.objective, clock, None)
+    clock = _clock(plan.settings, known.dataset)
+    build_optimizers(plan, known.state.task.players, known.state.placement)
+    build_schedule(plan, known.state.task.objective, clock)
     return clock
 
 
@@ -158,24 +139,7 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
             f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
             f"training examples in {dataset.info.name}\n  it can be at most that"
         )
-    clock = Clock.of_run(
-        num_examples=len(dataset.train),
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        steps=options.steps,
-    )
-    check_durations(options, clock)
-    return clock
-
-
-def _check_settings(options: TrainerSettings) -> None:
-    if options.steps is None and options.epochs is None:
-        raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
-    if options.batch_size % options.accumulate:
-        raise ConfigError(
-            f"trainer.accumulate={options.accumulate}: it must divide "
-            f"trainer.batch_size={options.batch_size}, so that all parts are equal"
-        )
+    return options.clock(len(dataset.train))
 
 
 def _check_splits(dataset: Dataset) -> None:
@@ -187,58 +151,23 @@ def _check_splits(dataset: Dataset) -> None:
             )
 
 
-def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None) -> None:
-    """Find wrong keys and types in every section before the data is fetched and read."""
-    facts = ("input_shape", "num_outputs", "num_classes", "train_inputs")
-    check(nn.Module, config["model"], key="model", given=facts, allow=allow)
-    check(Task, config["task"], key="task", given=(*facts, "model", "info", "seed"), allow=allow)
-    check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
-    node, _ = section(config, "optimizer", "players")
-    others = node.pop("others", None)
-    node.pop("l1", None)
-    check(Optimizer, node, key="optimizer", given=("params", "fused"), allow=allow)
-    if others is not None:
-        check(Optimizer, others, key="optimizer.others", given=("params", "fused"), allow=allow)
-
-
-def check_durations(options: TrainerSettings, clock: Clock) -> None:
-    """Raise ConfigError for a cadence that is no duration."""
-    for name in (
-        "schedule_from",
-        "schedule_until",
-        "log_every",
-        "evaluate_every",
-        "sample_every",
-        "save_every",
-    ):
-        try:
-            clock.steps(getattr(options, name))
-        except ValueError as error:
-            raise ConfigError(f"trainer.{name}: {error}") from None
-
-
 def build_task(
-    config: DictConfig,
-    info: DataInfo,
-    seed: int,
-    allow: Collection[str] | None,
-    train_inputs: Callable[[int], Tensor] | None = None,
+    plan: Plan, info: DataInfo, train_inputs: Callable[[int], Tensor] | None = None
 ) -> Task:
     """The network, initialised from the seed, inside its task.
 
     `train_inputs`: for a network that also begins with something of the training examples; None
     where a checkpoint brings that.
     """
-    torch.manual_seed(derive_seed(seed, "initialisation"))
+    torch.manual_seed(derive_seed(plan.seed, "initialisation"))
     facts = {
         "input_shape": info.input_shape,
         "num_outputs": info.num_outputs,
         "num_classes": info.num_classes,
         "train_inputs": train_inputs,
     }
-    model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
-    facts = {**facts, "model": model, "info": info, "seed": seed}
-    return build(Task, config.task, key="task", facts=facts, allow=allow)
+    model = plan.model.build(nn.Module, facts)
+    return plan.task.build(Task, {**facts, "model": model, "info": info, "seed": plan.seed})
 
 
 def _check_parts(options: TrainerSettings, task: Task) -> None:
