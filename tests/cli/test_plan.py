@@ -59,3 +59,11 @@ def test_who_goes_on_reads_what_was_stored_and_what_becomes_of_it(run_main, made
     result = run_main("trainer.resume=run", "trainer.steps=4", "trainer.schedule_until=100%")
     assert result.code == 0, result.err
     assert made == {TrainerSettings: 2, PlayerOptimizer: 1, Optimizer: 1}
+
+
+def test_what_was_typed_is_kept_as_it_was_typed(run_main, empty, monkeypatch):
+    monkeypatch.setenv("TRAINWRIGHT_TEST_PLACE", "here-and-nowhere-else")
+    typed = ("run.root=${oc.env:TRAINWRIGHT_TEST_PLACE}", "run.name=kept", "model.widths=[8]")
+    assert run_main(*typed, *SMALL).code == 0
+    (kept,) = empty.glob("here-and-nowhere-else/*/*-kept/overrides.txt")
+    assert kept.read_text().splitlines() == [*typed, *SMALL]

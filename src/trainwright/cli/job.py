@@ -33,7 +33,8 @@ def run_job(config: DictConfig) -> float:
     """
     hydra = HydraConfig.get()
     check_sections(config)
-    overrides = list(hydra.overrides.task)
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as they were typed
+    assert isinstance(overrides, list)
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)

@@ -82,9 +82,9 @@ class Plan:
         and for one from the environment that a run would have to keep.
         """
         check_sections(config)
+        values = named_as_now({str(key): plain(config[key]) for key in config})
         if isinstance(config, DictConfig):
             check_environment(config)
-        values = named_as_now(plain(config))
         run = settings(RunSettings, values.get("run"), key="run")
         trainer = settings(TrainerSettings, values["trainer"], key="trainer")
         _check_trainer(trainer)
