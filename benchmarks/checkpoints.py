@@ -26,6 +26,7 @@ from typing import NamedTuple
 import torch
 from composed import composed
 
+from trainwright.config.plan import Plan
 from trainwright.engine.state import TrainState
 from trainwright.hooks.save import Save
 from trainwright.run.request import Request
@@ -72,7 +73,7 @@ def measure(kind: str, root: str | None, threads: int, with_checkpoints: bool) -
     runs.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs) as folder:
         config.run.dir = f"{folder}/run"
-        outcome = run(Request(config=config, overrides=[], name="checkpoints"))
+        outcome = run(Request(Plan.of(config, name="checkpoints")))
         summary = json.loads((outcome.folder / "summary.json").read_text())
     return Measured(float(summary["seconds"]), sum(spent), len(spent))
 

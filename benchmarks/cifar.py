@@ -27,7 +27,7 @@ from measure import timed
 from omegaconf import DictConfig
 from peers.airbench import Airbench
 
-from trainwright.config.build import build, section
+from trainwright.config.plan import Plan
 from trainwright.data.dataset import Dataset
 from trainwright.engine.step import train_step
 from trainwright.run.assemble.assemble import assemble
@@ -60,7 +60,7 @@ def synchronise() -> float:
 def steps(typed: list[str], num_rounds: int, *, compiled: bool) -> None:
     """Ours and theirs in turns, a step each."""
     config = composed(EXPERIMENT, *typed)
-    assembly = assemble(config)
+    assembly = assemble(Plan.of(config))
     state = assembly.state
     theirs = other_side(config, assembly.dataset, seed=0, compiled=compiled)
     begun = synchronise()
@@ -99,8 +99,7 @@ def train_ours(typed: list[str], seed: int) -> None:
 def train_theirs(typed: list[str], seed: int, *, compiled: bool) -> None:
     """The loop by hand, to its end."""
     config = composed(EXPERIMENT, *typed)
-    dataset = build(Dataset, section(config, "data", "augment")[0], key="data", facts={})
-    assert dataset.test.columns["targets"] is not None
+    dataset = Plan.of(config).data.build(Dataset, {})
     begun = synchronise()
     airbench = other_side(config, dataset, seed=seed, compiled=compiled)
     first = synchronise()

@@ -5,6 +5,7 @@ from measure import HERE
 from omegaconf import DictConfig
 
 from trainwright.config.compose import register_schema, settle_length
+from trainwright.config.plan import Plan
 from trainwright.config_folder import config_folder
 from trainwright.run.assemble.assemble import Assembly, assemble
 
@@ -21,4 +22,4 @@ def composed(*typed: str) -> DictConfig:
 
 def ready(*typed: str) -> Assembly:
     """The run, ready to train."""
-    return assemble(composed(*typed))
+    return assemble(Plan.of(composed(*typed)))

@@ -23,6 +23,7 @@ from composed import composed
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainwright.config.plan import Plan
 from trainwright.data.sources.idx import load_idx
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
@@ -105,7 +106,7 @@ def measure(root: str | None, num_epochs: int) -> dict[str, float]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             config.run.dir = f"{folder}/run"
-            run(Request(config, overrides=[], name="overhead"))
+            run(Request(Plan.of(config, name="overhead")))
     finally:
         course.fitting = fitting
     num_steps = num_epochs * len(images) // BATCH_SIZE

@@ -11,8 +11,9 @@ import torch
 from composed import composed
 from generated import load_generated
 from measure import REST
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from trainwright.config.plan import Plan
 from trainwright.data.dataset import Dataset
 from trainwright.run.assemble.assemble import Assembly, assemble
 from trainwright.stack.measure import step_alone, steps_together
@@ -32,7 +33,7 @@ def assembled(overrides: Sequence[str], threads: int, count: int, data: Dataset)
     """Runs that differ in the seed, ready to train."""
     config = composed(*overrides, "trainer.steps=100000", f"trainer.threads={threads}")
     configs = [OmegaConf.merge(config, {"seed": seed}) for seed in range(count)]
-    return [assemble(DictConfig(c), dataset=data) for c in configs]
+    return [assemble(Plan.of(c), dataset=data) for c in configs]
 
 
 class Worker:

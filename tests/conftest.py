@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.config.compose import register_schema, settle_length
+from trainwright.config.plan import Plan
 from trainwright.config_folder import GROUPS, config_folder, own_config_folder
 from trainwright.run.assemble.assemble import Assembly, assemble
 from trainwright.run.request import Outcome, Request
@@ -92,7 +93,7 @@ def composed() -> Callable[..., DictConfig]:
 @pytest.fixture(scope="session")
 def assembled() -> Callable[..., Assembly]:
     """Everything of a run, built but not started."""
-    return lambda *overrides: assemble(_composed(*overrides))
+    return lambda *overrides: assemble(Plan.of(_composed(*overrides)))
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +102,7 @@ def train() -> Callable[..., Outcome]:
 
     def start(folder: Path, *overrides: str) -> Outcome:
         config = _composed(*overrides, f"run.dir={folder}")
-        return run(Request(config=config, overrides=overrides, name=folder.name))
+        return run(Request(Plan.of(config, name=folder.name, overrides=overrides)))
 
     return start
 

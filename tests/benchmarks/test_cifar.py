@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from trainwright.config.plan import Plan
 from trainwright.data.splits import split_arrays
 from trainwright.engine.step import train_step
 from trainwright.nn.airbench import LOGIT_SCALE
@@ -37,7 +38,7 @@ def both(composed, photographs):
         "experiment=cifar10_fast", "trainer.precision=fp32", f"trainer.batch_size={BATCH}",
         f"model.widths={list(WIDTHS)}", f"optimizer.others.lr={106 * BATCH / 2000}",
     )  # fmt: skip
-    ours = assemble(config, dataset=photographs)
+    ours = assemble(Plan.of(config), dataset=photographs)
     split = photographs.train
     theirs = Airbench(
         split.columns["inputs"], split.columns["targets"], batch_size=BATCH, widths=WIDTHS

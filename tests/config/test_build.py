@@ -1,4 +1,4 @@
-"""build() and settings(): what is right becomes an object, what is wrong a message that helps."""
+"""Sections and settings: what is right becomes an object, what is wrong a message that helps."""
 
 import sys
 
@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from trainwright.config.build import build, plain, settings
+from trainwright.config.build import Section, plain, settings
+from trainwright.config.plan import Plan
 from trainwright.data.dataset import Dataset
 from trainwright.engine.clock import Clock
 from trainwright.engine.schedule import Cosine, Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import ConfigError
 from trainwright.nn.mlp import MLP
-from trainwright.run.assemble.assemble import assemble
+from trainwright.run.assemble.rehearsal import rehearse
 from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.task import Task
 
@@ -21,6 +22,10 @@ SHAPE = {"input_shape": (4,), "num_outputs": 2, "num_classes": 2}
 CLOCK = {"clock": Clock(100, 10, 50), "mode": "min"}
 MODEL = {"_target_": "trainwright.nn.mlp.MLP", "widths": [8]}
 COSINE = {"_target_": "trainwright.engine.schedule.Cosine"}
+
+
+def build(kind, node, *, key, facts, allow=None):
+    return Section(key, node, tuple(facts), allow).build(kind, facts)
 
 
 def model(**changes):
@@ -298,4 +303,4 @@ def test_a_mistake_in_any_section_is_found_before_the_data_is_touched(composed, 
     """There is no such folder: reading the data first would be a DataError."""
     config = composed("data=folder", "data.path=/does/not/exist", mistake)
     with pytest.raises(ConfigError, match=mistake.lstrip("+").split("=")[0]):
-        assemble(config)
+        rehearse(Plan.of(config))

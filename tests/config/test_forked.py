@@ -42,7 +42,7 @@ def test_it_is_the_run_but_for_what_is_typed_and_its_own_way(forked):
     assert fork["optimizer"] == {**plain["optimizer"], "lr": 0.1}
     assert fork["trainer"] == {**plain["trainer"], "schedule_until": "100%"}
     assert fork["fork"] == {**BEGIN, "freeze": ["head"]}
-    assert run_name(None, config.hydra.runtime.choices) == "cnn-digits"
+    assert run_name(config.hydra.runtime.choices) == "cnn-digits"
 
 
 def test_a_group_that_is_typed_brings_what_it_brings_to_train(forked):
@@ -51,7 +51,7 @@ def test_a_group_that_is_typed_brings_what_it_brings_to_train(forked):
     assert config.optimizer.lr == 1e-3
     assert "momentum" not in config.optimizer
     assert config.trainer.epochs == 10
-    assert run_name(None, config.hydra.runtime.choices) == "mlp-diabetes"
+    assert run_name(config.hydra.runtime.choices) == "mlp-diabetes"
 
 
 def test_a_key_that_is_newer_than_the_run_can_be_typed(forked):

@@ -15,6 +15,7 @@ import pytest
 from harness import start
 from tqdm import tqdm
 
+from trainwright.config.plan import Plan
 from trainwright.engine import trainer
 from trainwright.run.request import Request
 from trainwright.run.run import run
@@ -81,7 +82,7 @@ def test_control_where_a_folder_may_be_there_already_launches_are_seen_to_share_
 @pytest.mark.timeout(3600)
 def test_64_real_runs_at_once_are_64_finished_runs(composed, tmp_path):
     config = composed(*RUN, f"run.root={tmp_path / 'outputs'}")
-    request = Request(config, RUN, "mlp-digits")
+    request = Request(Plan.of(config, name="mlp-digits", overrides=RUN))
     children = [start(lambda: run(request), tmp_path / "out" / str(number)) for number in range(64)]
     assert [child.wait() for child in children] == [0] * 64
     summaries = list((tmp_path / "outputs").glob("*/*/summary.json"))

@@ -13,9 +13,9 @@ import pytest
 from harness import fingerprint, start
 
 from trainwright.cli.commands.manage import clean
+from trainwright.config.plan import Plan
 from trainwright.engine import trainer
 from trainwright.errors import CheckpointError
-from trainwright.run.request import Request
 from trainwright.runs.folder import RunFolder
 
 RUN = (
@@ -100,7 +100,7 @@ def test_a_run_knows_no_place_and_has_no_links(killed):
 
 def test_control_a_config_that_is_kept_as_it_was_is_seen_to_know_its_place(train, tmp_path):
     def train_and_tell():
-        Request.kept_config = property(lambda request: request.config)
+        Plan.kept = property(lambda plan: plan.config)
         return train(tmp_path / "run", "trainer=smoke", "model.widths=[8]")
 
     assert start(train_and_tell, tmp_path / "output").wait() == 0

@@ -16,6 +16,7 @@ import torch
 from harness import Steps, assert_comes_to, fingerprint, in_place, let_run, pictures, start
 from torch import nn
 
+from trainwright.config.build import Section
 from trainwright.data.dataset import Dataset
 from trainwright.engine import trainer
 from trainwright.engine.checkpoint import checkpoint
@@ -25,7 +26,6 @@ from trainwright.hooks import evaluate as evaluate_hook
 from trainwright.hooks.log import read_rows
 from trainwright.hooks.save import Save
 from trainwright.run import course as course_module
-from trainwright.run.assemble import assemble as assemble_module
 from trainwright.run.resume.recover import newest_whole
 from trainwright.run.resume.verify import verify
 from trainwright.runs.folder import RunFolder
@@ -376,14 +376,14 @@ def test_sigterm_while_data_is_read_leaves_no_folder(train, tmp_path):
     """As while it is downloaded: there is no run yet, and nothing to go on from."""
 
     def read_and_die():
-        build = assemble_module.build
+        build = Section.build
 
-        def signalled_build(kind, *arguments, **named):
+        def signalled_build(section, kind, facts):
             if kind is Dataset:
                 terminate()
-            return build(kind, *arguments, **named)
+            return build(section, kind, facts)
 
-        assemble_module.build = signalled_build
+        Section.build = signalled_build
         return train(tmp_path / "run", *RUN)
 
     child = start(read_and_die, tmp_path / "output")

@@ -10,6 +10,7 @@ from rounding import rounding
 from safetensors import safe_open
 from torch import nn
 
+from trainwright.config.plan import Plan
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.splits import split_of
 from trainwright.engine.checkpoint import checkpoint
@@ -40,7 +41,7 @@ def tensors_of(folder, which="last"):
 
 def fitted(config, dataset=None):
     """Train without a folder, with an evaluation after every step; the tensors of a checkpoint."""
-    assembly = assemble(config, dataset=dataset)
+    assembly = assemble(Plan.of(config), dataset=dataset)
     validation = assembly.make_batches(assembly.dataset.validation)
     fit(
         assembly.state,
@@ -55,7 +56,7 @@ def trained(composed, folder, *overrides):
     """A run folder with nothing but the best checkpoint, as a run writes it."""
     config = composed(*overrides)
     assembly, tensors = fitted(config)
-    metadata = {**facts(folder.name, config, assembly), "hooks": {}}
+    metadata = {**facts(Plan.of(config, name=folder.name), assembly), "hooks": {}}
     metadata["progress"] = checkpoint.progress_metadata(assembly.state)
     (folder / "checkpoints").mkdir(parents=True)
     checkpoint.save([folder / "checkpoints" / "best.safetensors"], tensors, metadata)
@@ -139,7 +140,7 @@ def test_a_fork_is_fine_tuning_written_by_hand(parent, forked, few_classes):
         freeze=["layers.1", "layers.2"], old_lr=0.1,
     )  # fmt: skip
     dataset = few_classes("zero", "one", "two", "three")
-    begun = assemble(config, dataset=dataset)
+    begun = assemble(Plan.of(config), dataset=dataset)
     start = {k: v.clone() for k, v in begun.state.task.state_dict().items()}
     theirs = tensors_of(parent, "best")
     for name, tensor in start.items():
@@ -164,7 +165,7 @@ def test_it_computes_what_the_run_computed_whatever_it_is_shown(parent, forked, 
     """The same classes: not one number begins anew, nor does the normalisation."""
     names = tuple("0123456789")
     config = forked(parent, *MLP)
-    task = assemble(config, dataset=few_classes(*names)).state.task.eval()
+    task = assemble(Plan.of(config), dataset=few_classes(*names)).state.task.eval()
     trained = load_trained(parent / "checkpoints" / "best.safetensors").task
     inputs = torch.randn(5, 1, 8, 8)
     assert torch.equal(task.model(inputs), trained.model(inputs))
@@ -172,7 +173,7 @@ def test_it_computes_what_the_run_computed_whatever_it_is_shown(parent, forked, 
 
 
 def test_as_many_other_classes_begin_anew(parent, forked, few_classes):
-    begun = assemble(forked(parent, *MLP), dataset=few_classes(*"abcdefghij"))
+    begun = assemble(Plan.of(forked(parent, *MLP)), dataset=few_classes(*"abcdefghij"))
     assert {part.what: part.layers for part in begun.lineage.parts} == {
         "taken": "layers.1, layers.2, layers.4, layers.5",
         "begins anew": "layers.7",
@@ -189,7 +190,7 @@ def test_it_goes_on_to_the_same_bit_without_the_run_that_it_began_with(
             copy, *MLP, "seed=4", f"trainer.steps={steps}", f"run.dir={tmp_path / name}",
             freeze=["layers.1", "layers.2"], old_lr=0.5,
         )  # fmt: skip
-        run(Request(config=config, overrides=[], name="fork"))
+        run(Request(Plan.of(config, name="fork")))
     shutil.rmtree(copy)
     resume(tmp_path / "cut", "trainer.steps=6")
     whole, cut = tensors_of(tmp_path / "whole"), tensors_of(tmp_path / "cut")
@@ -243,8 +244,8 @@ def test_the_judge_of_a_fork_is_that_of_its_data(gan, forked, composed, few_clas
     """Though the fork is normalised as the run that it began with, from other data."""
     dataset = few_classes("zero", "one", "two", "three")
     settings = (*GAN, "trainer.score_samples=500")
-    judge = assemble(composed(*settings), dataset=dataset).judge
-    fork = assemble(forked(gan, *settings), dataset=dataset)
+    judge = assemble(Plan.of(composed(*settings)), dataset=dataset).judge
+    fork = assemble(Plan.of(forked(gan, *settings)), dataset=dataset)
     assert fork.dataset.info.mean != dataset.info.mean
     assert fork.judge.name == judge.name
     shown = dataset.validation.columns["inputs"][:20]
@@ -268,7 +269,7 @@ def test_what_cannot_be_forked_is_refused_before_a_folder_is_made(
     plain = [o for o in MLP if not (overrides == ("model=cnn",) and o.startswith("model"))]
     config = forked(parent, *plain, *overrides, f"run.dir={folder}", **fork)
     with pytest.raises(ConfigError) as refused:
-        run(Request(config=config, overrides=[], name="fork"))
+        run(Request(Plan.of(config, name="fork")))
     assert told in str(refused.value)
     assert len(str(refused.value).splitlines()) <= 5
     assert not folder.exists()
@@ -278,17 +279,17 @@ def test_old_lr_without_effect_is_refused(parent, forked, few_classes):
     frozen = ["layers.1", "layers.2", "layers.4", "layers.5"]
     config = forked(parent, *MLP, freeze=frozen, old_lr=0.1)
     with pytest.raises(ConfigError, match="no effect: all that was taken is frozen"):
-        assemble(config, dataset=few_classes("zero", "one", "two", "three"))
+        assemble(Plan.of(config), dataset=few_classes("zero", "one", "two", "three"))
 
 
 def test_another_checkpoint_in_its_place_is_refused(parent, forked):
     config = forked(parent, *MLP)
     config.fork.sha256 = "0" * 64
     with pytest.raises(CheckpointError, match="is not the checkpoint any more"):
-        assemble(config)
+        assemble(Plan.of(config))
     config.fork.checkpoint += "x"
     with pytest.raises(CheckpointError, match="is not there"):
-        assemble(config)
+        assemble(Plan.of(config))
 
 
 def test_a_stored_fork_that_does_not_say_what_it_took_reads_no_other_file(parent, forked):
@@ -297,4 +298,4 @@ def test_a_stored_fork_that_does_not_say_what_it_took_reads_no_other_file(parent
     config.fork.checkpoint = "/dev/zero"
     metadata = checkpoint.load(parent / "checkpoints" / "best.safetensors")[1]
     with pytest.raises(CheckpointError, match="does not say what its run began with"):
-        assemble(config, again=metadata)
+        assemble(Plan.of(config), again=metadata)

@@ -20,7 +20,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image, PngImagePlugin
 
-from trainwright.config.compose import check_sections
+from trainwright.config.plan import Plan
 from trainwright.data.images.decode import BadImageError, decode_image
 from trainwright.data.sources import cifar, idx
 from trainwright.data.sources.folder import load_folder
@@ -517,7 +517,7 @@ def test_what_a_run_would_have_to_keep_must_not_come_from_the_environment(compos
     ):
         config = composed("data=mnist", *typed)
         with pytest.raises(TrainwrightError, match="comes from the environment") as caught:
-            check_sections(config)
+            Plan.of(config)
         assert "0.125" not in str(caught.value)
 
 

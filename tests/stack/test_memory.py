@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from trainwright.config.plan import Plan
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.run.assemble.assemble import assemble
 from trainwright.stack.measure import gain
@@ -53,8 +54,8 @@ def worked(task, room=None):
 def tried(composed):
     """What it brings to stack four such runs, as measured."""
     configs = [composed(*LARGE, f"seed={seed}") for seed in range(4)]
-    data = assemble(configs[0]).dataset
-    return gain("large", 4, lambda number: assemble(configs[number], dataset=data))
+    data = assemble(Plan.of(configs[0])).dataset
+    return gain("large", 4, lambda number: assemble(Plan.of(configs[number]), dataset=data))
 
 
 def store_of(folder, composed):

@@ -4,9 +4,10 @@ import functools
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rounding import as_exact
 
+from trainwright.config.plan import Plan
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.checkpoint.checkpoint import state_tensors
 from trainwright.engine.step import Move
@@ -125,12 +126,12 @@ def members_of(composed):
     @functools.cache
     def base(common):
         config = composed(*common)
-        return config, assemble(config).dataset
+        return config, assemble(Plan.of(config)).dataset
 
     def make(common, own):
         config, dataset = base(common)
         configs = [OmegaConf.merge(config, OmegaConf.from_dotlist(member)) for member in own]
-        return [assemble(DictConfig(c), dataset=dataset) for c in configs]
+        return [assemble(Plan.of(c), dataset=dataset) for c in configs]
 
     return make
 

@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from rounding import rounding
 
+from trainwright.config.plan import Plan
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import NonFiniteError
 from trainwright.run.assemble.assemble import assemble
@@ -30,13 +31,13 @@ def both(composed, tmp_path):
         requests = []
         for number, config in enumerate(configs):
             config.run.dir = str(tmp_path / f"stacked-{number}")
-            requests.append(Request(config, [], "run", dataset=dataset, stacked=True))
+            requests.append(Request(Plan.of(config), dataset=dataset, stacked=True))
         found = together([running(request) for request in requests])
         expected = []
         for number, config in enumerate(configs):
             config.run.dir = str(tmp_path / f"alone-{number}")
             try:
-                expected.append(run(Request(config, [], "run", dataset=dataset)))
+                expected.append(run(Request(Plan.of(config), dataset=dataset)))
             except Exception as error:
                 expected.append(error)
         return [
@@ -100,7 +101,7 @@ def test_a_batch_that_is_skipped_is_left_out_of_one_member_alone(both, composed)
         "trainer.steps=24",
         "trainer.evaluate_every=0",
     )
-    dataset = assemble(composed(*common)).dataset
+    dataset = assemble(Plan.of(composed(*common))).dataset
     inputs = dataset.train.columns["inputs"].clone()
     inputs[7, 3] = math.inf
     dataset = replace(dataset, train=dataset.train.with_columns({"inputs": inputs}))

@@ -8,24 +8,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from trainwright.cli.torch_library import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
+from trainwright.config.plan import Plan
 from trainwright.config.stored import refuse_trust
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
 from trainwright.sweep.workers.slots import num_cores
-
-if TYPE_CHECKING:
-    from trainwright.run.request import Request
-
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +33,29 @@ def run_job(config: DictConfig) -> float:
     """
     hydra = HydraConfig.get()
     check_sections(config)
-    overrides = list(hydra.overrides.task)
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as they were typed
+    assert isinstance(overrides, list)
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)
-    if config.trainer.resume is None:
-        refuse_trust(config)
+    plan = None if config.trainer.resume is not None else _new_plan(config, overrides, hydra)
     # What can be refused without torch has been: that takes seconds to import.
     with _artist_for(config, hydra) as artist:
-        return _train(config, overrides, hydra, artist)
+        return _train(config, overrides, plan, artist)
 
 
 def _train(
-    config: DictConfig, overrides: list[str], hydra: HydraConf, artist: Artist | None
+    config: DictConfig, overrides: list[str], plan: Plan | None, artist: Artist | None
 ) -> float:
-    """Run, or go on with a run. Returns and exits as `run_job` does."""
+    """Run, or go on with a run where there is no plan yet. Returns and exits as `run_job` does."""
     with imports_of_torch():
+        from trainwright.run.request import Request
         from trainwright.run.resume.resume import finished, resume_request
         from trainwright.run.run import run
 
-    if config.trainer.resume is not None:
+    if plan is not None:
+        request = Request(plan)
+    else:
         request = resume_request(config, overrides)
         message = finished(request)
         if message is not None:
@@ -64,8 +63,6 @@ def _train(
             request.resume.lock.release()
             log.info(message)
             return math.nan
-    else:
-        request = _new_request(config, overrides, hydra)
     outcome = run(replace(request, artist=artist))
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)
@@ -119,15 +116,15 @@ def job_label() -> str:
     return f" in job {hydra.job.num} ({hydra.job.override_dirname})"
 
 
-def _new_request(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> "Request":
-    from trainwright.run.request import Request
-
+def _new_plan(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> Plan:
+    """The plan of a run that begins. Raises ConfigError."""
+    refuse_trust(config)
     config = DictConfig(OmegaConf.to_container(config, resolve=False))
     del config["sweep"]  # it is not about this run
     settle_length(config, overrides)
-    name = run_name(config.run.name, hydra.runtime.choices)
-    if hydra.mode == RunMode.MULTIRUN and config.run.dir is None:
+    plan = Plan.of(config, name=run_name(hydra.runtime.choices), overrides=overrides)
+    if hydra.mode == RunMode.MULTIRUN and plan.run.dir is None:
         # Every job of a sweep gets a folder of its own within the sweep's.
-        with open_dict(config):
-            config.run.dir = f"{hydra.sweep.dir}/{hydra.job.num}-{name}"
-    return Request(config=config, overrides=overrides, name=name)
+        folder = f"{hydra.sweep.dir}/{hydra.job.num}-{plan.name}"
+        return replace(plan, run=replace(plan.run, dir=folder))
+    return plan

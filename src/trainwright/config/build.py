@@ -6,6 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from trainwright.config.validation import (
     unknown_key,
 )
 from trainwright.errors import ConfigError, TrainwrightError
-from trainwright.targets import named_as_now
+from trainwright.targets import TRUSTED_TARGETS
 from trainwright.wording import nearest
 
 T = TypeVar("T")
@@ -56,96 +57,103 @@ def settings(kind: type[T], node: Any, *, key: str) -> T:
         raise explained(error, key, _field_names(kind)) from None
 
 
-def check(
-    kind: type[T],
-    node: Any,
-    *,
-    key: str,
-    given: Collection[str],
-    allow: Collection[str] | None = None,
-) -> tuple[Any, dict[str, Any]]:
-    """Find what a section's `_target_` names and check the section's keys and types against it.
+@dataclass(frozen=True)
+class Section:
+    """A part of a config that describes an object: the target that makes it, and its arguments.
 
-    `given`: the names of the facts that `build` will have; nothing is made yet, so that a mistake
-    is found before any data is fetched. Returns what to call and its arguments, converted. Raises
-    ConfigError as `build` does.
+    `given`: the facts (the data's shape, the clock, ...) that are known where it is built; of these
+    a target receives those that it has a parameter for. `allow`: refuse every other target; for
+    configs that come from a run folder.
     """
-    arguments = dict(named_as_now(plain(node)) or {})
-    target = arguments.pop("_target_", None)
-    if not isinstance(target, str):
-        raise ConfigError(
-            f"{key}._target_: it must name a class, such as mine.Net\n  it is {target!r}"
-        )
-    if allow is not None and target not in allow:
-        raise ConfigError(
-            f"{key}._target_: this run wants to build {target}, which is not one of trainwright's\n"
-            f"  if you know that class and trust it, add: 'trust=[{target}]'"
-        )
-    factory = _find(target, kind, key)
-    parameters = _parameters(factory)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    accepted = [name for name in parameters if name not in given]
-    for name in arguments:
-        if name not in parameters and not takes_any:
-            raise unknown_key(f"{key}.{name}", accepted)
-    hints = _hints(factory)
-    for name, value in arguments.items():
-        if name in hints and not _is_nested(value):
-            adapter = _adapter(factory, name)
-            arguments[name] = checked(value, hints[name], adapter, f"{key}.{name}")
-    return factory, arguments
+
+    key: str
+    node: Mapping[str, Any]
+    given: Collection[str] = ()
+    allow: Collection[str] | None = None
+
+    @property
+    def target(self) -> Any:
+        """What `_target_` names."""
+        return self.node.get("_target_")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether trainwright or torch makes it, and not code of the user's own."""
+        return isinstance(self.target, str) and self.target in TRUSTED_TARGETS
+
+    def check(self, kind: type[Any]) -> tuple[Any, dict[str, Any]]:
+        """Find the target, which must make a `kind`, and check the arguments' names and types.
+
+        Nothing is made yet, so that a mistake is found before any data is fetched. Returns what to
+        call and its arguments, converted. Raises ConfigError as `build` does.
+        """
+        arguments, target, key = dict(self.node), self.target, self.key
+        arguments.pop("_target_", None)
+        if not isinstance(target, str):
+            raise ConfigError(
+                f"{key}._target_: it must name a class, such as mine.Net\n  it is {target!r}"
+            )
+        if self.allow is not None and target not in self.allow:
+            raise ConfigError(
+                f"{key}._target_: this run wants to build {target}, which is not one of "
+                "trainwright's\n"
+                f"  if you know that class and trust it, add: 'trust=[{target}]'"
+            )
+        factory = _find(target, kind, key)
+        parameters = _parameters(factory)
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        accepted = [name for name in parameters if name not in self.given]
+        for name in arguments:
+            if name not in parameters and not takes_any:
+                raise unknown_key(f"{key}.{name}", accepted)
+        hints = _hints(factory)
+        for name, value in arguments.items():
+            if name in hints and not _is_nested(value):
+                adapter = _adapter(factory, name)
+                arguments[name] = checked(value, hints[name], adapter, f"{key}.{name}")
+        return factory, arguments
+
+    def build(self, kind: type[T], facts: Mapping[str, Any]) -> T:
+        """Make the object: a `kind`, by a class derived from it or a function annotated so.
+
+        `facts`: those that are `given`. Raises ConfigError naming the key, what it got and what it
+        accepts.
+        """
+        factory, arguments = self.check(kind)
+        target = f"{factory.__module__}.{factory.__qualname__}"
+        hints = _hints(factory)
+        for name, value in arguments.items():
+            if _is_nested(value):
+                wanted = hints.get(name)
+                classes = (t for t in (wanted, *typing.get_args(wanted)) if inspect.isclass(t))
+                nested = replace(self, key=f"{self.key}.{name}", node=value)
+                arguments[name] = nested.build(next(classes, kind), facts)
+        parameters = _parameters(factory)
+        known = {name: fact for name, fact in facts.items() if name in parameters}
+        arguments = {**known, **arguments}
+        for name, parameter in parameters.items():
+            is_variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+            if parameter.default is parameter.empty and not is_variadic and name not in arguments:
+                raise ConfigError(
+                    f"{self.key}.{name}: {target} needs it, and nothing gives it a value\n"
+                    f"  write it in the config; given by itself is: {', '.join(facts) or 'nothing'}"
+                )
+        try:
+            made = factory(**arguments)
+        except TrainwrightError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"{self.key}: {error}") from error
+        if not isinstance(made, kind):
+            raise ConfigError(
+                f"{self.key}._target_: {target} made a {type(made).__name__}, no {_name(kind)}"
+            )
+        return made
 
 
 def _is_nested(value: Any) -> bool:
     """Whether a value is itself a section that describes an object."""
     return isinstance(value, dict) and "_target_" in value
-
-
-def build(
-    kind: type[T],
-    node: Any,
-    *,
-    key: str,
-    facts: Mapping[str, Any],
-    allow: Collection[str] | None = None,
-) -> T:
-    """Make the object that a section of the config describes.
-
-    `_target_` names a class derived from `kind`, or a function whose return annotation is one; the
-    other keys are its arguments. Of `facts` (the data's shape, the clock, ...) it receives those
-    that it has a parameter for. `allow`: refuse every other target; for configs that come from a
-    run folder. Raises ConfigError naming the key, what it got and what it accepts.
-    """
-    factory, arguments = check(kind, node, key=key, given=facts, allow=allow)
-    target = f"{factory.__module__}.{factory.__qualname__}"
-    parameters = _parameters(factory)
-    hints = _hints(factory)
-    for name, value in arguments.items():
-        if _is_nested(value):
-            wanted = hints.get(name)
-            classes = (t for t in (wanted, *typing.get_args(wanted)) if inspect.isclass(t))
-            nested = next(classes, kind)
-            arguments[name] = build(nested, value, key=f"{key}.{name}", facts=facts, allow=allow)
-    given = {name: fact for name, fact in facts.items() if name in parameters}
-    arguments = {**given, **arguments}
-    for name, parameter in parameters.items():
-        is_variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        if parameter.default is parameter.empty and not is_variadic and name not in arguments:
-            raise ConfigError(
-                f"{key}.{name}: {target} needs it, and nothing gives it a value\n"
-                f"  write it in the config; given by itself is: {', '.join(facts) or 'nothing'}"
-            )
-    try:
-        made = factory(**arguments)
-    except TrainwrightError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from error
-    if not isinstance(made, kind):
-        raise ConfigError(
-            f"{key}._target_: {target} made a {type(made).__name__}, no {_name(kind)}"
-        )
-    return made
 
 
 def _find(target: str, kind: type[Any], key: str) -> Any:
@@ -235,25 +243,3 @@ def _field_names(kind: type[Any]) -> list[str]:
 
 def _name(kind: type[Any]) -> str:
     return f"{kind.__module__.removesuffix('.module').replace('.modules', '')}.{kind.__name__}"
-
-
-def section(
-    config: Mapping[str, Any], key: str, *reserved: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A section as plain types, split into what its target takes and the `reserved` keys."""
-    node = dict(plain(config[key]))
-    taken = {name: node.pop(name, None) for name in reserved}
-    for name, value in taken.items():
-        if value is not None and not isinstance(value, dict):
-            raise ConfigError(f"{key}.{name}={value!r}: it must be a section of keys, or null")
-    return node, taken
-
-
-def named(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A section of objects by name, as plain types; empty where there is none."""
-    node = plain(config.get(key)) or {}
-    if not isinstance(node, dict):
-        raise ConfigError(
-            f"{key}={node!r}: it must be a section, such as {{mine: {{_target_: ...}}}}"
-        )
-    return {str(name): described for name, described in node.items()}

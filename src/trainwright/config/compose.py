@@ -8,12 +8,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from trainwright.config.build import settings
-from trainwright.config.from_environment import check_environment
 from trainwright.config.own_configs import FileConfigSource, OwnConfigs
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder, group_options
-from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
@@ -34,18 +31,8 @@ def register_schema() -> None:
         ConfigStore.instance().store(name=name, node=node)
 
 
-def check_sections(config: DictConfig) -> None:
-    """Check what can be checked before torch is imported or anything is built.
-
-    Raises ConfigError for a section that is missing, that nothing reads, or that has wrong values,
-    and for a value from the environment that a run would have to keep.
-    """
-    check_values(config)
-    check_environment(config)
-
-
-def check_values(config: Mapping[str, Any]) -> None:
-    """The part of `check_sections` that resolved values are enough for."""
+def check_sections(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a section that is missing or that nothing reads, or is no section."""
     for key in map(str, config):
         if key not in (*SECTIONS, *KEYS, *MADE):
             raise unknown_key(key, [*SECTIONS, *KEYS])
@@ -63,11 +50,6 @@ def check_values(config: Mapping[str, Any]) -> None:
         isinstance(target, str) for target in trust
     ):
         raise ConfigError(f"trust={trust!r}: it must be a list of classes: 'trust=[mine.Net]'")
-    settings(RunSettings, config.get("run"), key="run")
-    settings(TrainerSettings, config["trainer"], key="trainer")
-    goes_on = config["trainer"].get("resume") is not None  # then it is that run's own that counts
-    if config.get("fork") is not None and not goes_on:
-        settings(ForkSettings, config["fork"], key="fork")
 
 
 def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -45,10 +45,10 @@ def register_fork(stored: DictConfig, choices: Mapping[str, str], begin: Mapping
     store.store(name=NAME, node=config)
 
 
-def run_name(typed: str | None, choices: Mapping[str, str | None]) -> str:
-    """What a run is called: as was typed, else <model>-<data> by the options of these groups."""
+def run_name(choices: Mapping[str, str | None]) -> str:
+    """What a run is called if nothing is typed: <model>-<data> by the options of these groups."""
     options = [(choices.get(group) or "own").removeprefix(_OF_RUN) for group in ("model", "data")]
-    return str(typed or "-".join(options)).replace("/", "-")
+    return "-".join(options)
 
 
 def _default(entry: Any, options: Mapping[str, str]) -> Any:

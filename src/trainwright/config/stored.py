@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.config.compose import check_sections
+from trainwright.config.plan import Plan
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.targets import TRUSTED_TARGETS, named_as_now
 from trainwright.wording import nearest, printable
@@ -19,18 +19,37 @@ def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
 
     Nothing is built from it before `trusted_targets` has seen it.
     """
+    stored = _stored(path, metadata)
+    _planned(path, metadata, stored, allow=())
+    return stored
+
+
+def stored_plan(path: Path, metadata: dict[str, Any], trust: Iterable[str]) -> Plan:
+    """The plan of the run that a checkpoint is of, of which `trust` may be built as well as ours.
+
+    Raises CheckpointError as `stored_config` does, and ConfigError as `trusted_targets`.
+    """
+    stored = _stored(path, metadata)
+    return _planned(path, metadata, stored, allow=trusted_targets(stored, trust))
+
+
+def _stored(path: Path, metadata: dict[str, Any]) -> DictConfig:
     config = metadata.get("config")
     # What we write is resolved; an interpolation would let a file read the environment.
     if not isinstance(config, dict) or "${" in json.dumps(config):
         raise CheckpointError(f"{path} is not a checkpoint of a run that can be used")
-    stored = DictConfig(named_as_now(config))
+    return DictConfig(named_as_now(config))
+
+
+def _planned(
+    path: Path, metadata: dict[str, Any], stored: DictConfig, *, allow: Collection[str]
+) -> Plan:
     try:
-        check_sections(stored)
+        return Plan.of(stored, name=str(metadata.get("name")), allow=allow)
     except ConfigError as error:
         raise CheckpointError(
             f"{path} holds a config that this version cannot run\n  {error}"
         ) from error
-    return stored
 
 
 # Where a logger sends what it is told, or writes it.

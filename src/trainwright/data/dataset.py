@@ -166,9 +166,6 @@ class DataInfo:
         }
 
 
-FACTS = ("input_shape", "num_outputs", "num_classes", "vocab_size", "columns")
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Disjoint splits and the facts about them.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from trainwright.engine.clock import Duration
+from trainwright.engine.clock import Clock, Duration
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -95,3 +95,12 @@ class TrainerSettings:
     on_ill: Literal["warn", "stop", "rollback"] = "warn"
 
     resume: str | None = None
+
+    def clock(self, num_examples: int) -> Clock:
+        """The clock of a run on so many training examples."""
+        return Clock.of_run(
+            num_examples=num_examples,
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            steps=self.steps,
+        )

@@ -68,11 +68,11 @@ def evaluate_trained(
     split = splits[split_name]
     if len(split) == 0:
         raise DataError(f"the {split_name} split of {dataset.info.name} is empty")
-    task, placement, seed = trained.task, trained.placement, int(trained.config.seed)
+    task, placement, seed = trained.task, trained.placement, trained.plan.seed
     batches = Batches(
         split,
         task.columns,
-        batch_size=trained.settings.batch_size,
+        batch_size=trained.plan.settings.batch_size,
         seed=seed,
         device=placement.device,
         memory_format=placement.memory_format,
@@ -80,7 +80,7 @@ def evaluate_trained(
     judge = attach_judge(
         [task],
         dataset,
-        num_samples=trained.settings.score_samples,
+        num_samples=trained.plan.settings.score_samples,
         device=placement.device,
     )
     if judge is not None and split_name == "test":
@@ -88,7 +88,7 @@ def evaluate_trained(
     measured = evaluate(
         task,
         batches,
-        batch_size=trained.settings.evaluate_batch_size,
+        batch_size=trained.plan.settings.evaluate_batch_size,
         placement=placement,
         seed=seed,
     )

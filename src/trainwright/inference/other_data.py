@@ -7,8 +7,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from trainwright.config.build import build, section
+from trainwright.config.build import plain
 from trainwright.config.compose import register_schema
+from trainwright.config.plan import data_section
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
 from trainwright.data.columns import Classes, Column, Labels, Numbers
@@ -34,10 +35,10 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
         config = _composed(overrides)
         allow = None  # all is typed, and nothing read from a run
     else:
-        config = _changed(trained.config, overrides)
-        allow = trained.allow.union(_typed_targets(overrides))
-    node, _ = section(config, "data", "augment")
-    return _fitted(build(Dataset, node, key="data", facts={}, allow=allow), trained.info)
+        config = _changed(trained.plan.kept, overrides)
+        allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
+    section = data_section(plain(config.data), allow)
+    return _fitted(section.build(Dataset, {}), trained.info)
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:

@@ -1,19 +1,15 @@
 """What a run has learned, rebuilt from a checkpoint alone: no dataset, no folder, no optimizer."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from trainwright.config.build import settings
-from trainwright.config.stored import stored_config, trusted_targets
+from trainwright.config.plan import Plan
+from trainwright.config.stored import stored_plan
 from trainwright.data.dataset import DataInfo
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.device.device import Placement
-from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.run.assemble.assemble import build_task, move_task, place_task
 from trainwright.run.assemble.rehearsal import check_network
@@ -28,11 +24,9 @@ class Trained:
 
     path: Path  # of the checkpoint
     step: int
-    config: DictConfig
-    allow: frozenset[str]  # what may be built from that config
+    plan: Plan
     info: DataInfo
     task: Task
-    settings: TrainerSettings
     placement: Placement
     metadata: Mapping[str, Any]  # of the checkpoint
 
@@ -46,16 +40,15 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     """
     found = read(path)
     tensors, metadata = found.tensors, found.metadata
-    config = stored_config(path, metadata)
-    allow = trusted_targets(config, trust)
+    plan = stored_plan(path, metadata, trust)
     info = stored_info(path, metadata)
-    options = settings(TrainerSettings, config.trainer, key="trainer")
     # Where it computed then is no matter now: a run may come from another machine.
-    precision = "auto" if options.precision == "fp16" else options.precision
-    options = dataclasses.replace(options, device=device, threads=None, precision=precision)
-    check_network(config, metadata, tensors, allow=allow)
+    precision = "auto" if plan.settings.precision == "fp16" else plan.settings.precision
+    here = replace(plan.settings, device=device, threads=None, precision=precision)
+    plan = replace(plan, settings=here)
+    check_network(plan, metadata, tensors)
     try:
-        task = build_task(config, info, config.seed, allow)
+        task = build_task(plan, info)
         task.load_state_dict(checkpoint.under("task", tensors))
         for name in task.averaged_players:
             averaged = checkpoint.under(f"averaged.{name}", tensors)
@@ -67,10 +60,10 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
         raise CheckpointError(
             f"{path}: its weights do not fit the network of its config\n  {first[:200]}"
         ) from error
-    placement = place_task(options, task, info)
+    placement = place_task(plan.settings, task, info)
     move_task(task, placement)
     task.eval()
-    return Trained(path, step, config, allow, info, task, options, placement, metadata)
+    return Trained(path, step, plan, info, task, placement, metadata)
 
 
 def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:

@@ -1,15 +1,12 @@
 """What a config adds to a run: loggers, which say what they lack, and hooks of its own."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from omegaconf import DictConfig
-
-from trainwright.config.build import build, named, plain
+from trainwright.config.build import Section, plain
+from trainwright.config.plan import Plan
 from trainwright.engine.clock import Clock
 from trainwright.engine.hook import Hook
-from trainwright.errors import ConfigError
 from trainwright.hooks.loggers.logger import LoggedRun, Logger
 from trainwright.hooks.loggers.outlet import Outlet
 from trainwright.hooks.own import Own
@@ -19,39 +16,28 @@ from trainwright.run.records import read_summary
 from trainwright.runs.folder import RunFolder
 
 
-def connect_loggers(config: DictConfig, *, allow: Collection[str] | None = None) -> list[Logger]:
-    """The loggers of the section `logger`, checked; none where it is empty or missing.
+def connect_loggers(sections: Iterable[Section]) -> list[Logger]:
+    """The loggers of the section `logger`, checked.
 
     Raises ConfigError for a wrong key or value, a missing package or a missing login.
     """
-    node: Any = plain(config.get("logger")) or {}
-    if not isinstance(node, dict):
-        raise ConfigError(f"logger={node!r}: it must be one of the group, such as tensorboard")
-    loggers = []
-    for name, described in node.items():
-        logger = build(Logger, described, key=f"logger.{name}", facts={}, allow=allow)
+    loggers = [section.build(Logger, {}) for section in sections]
+    for logger in loggers:
         logger.check()
-        loggers.append(logger)
     return loggers
 
 
-def own_hooks(
-    config: Mapping[str, Any], clock: Clock, *, allow: Collection[str] | None = None
-) -> list[Own]:
+def own_hooks(sections: Mapping[str, Section], clock: Clock) -> list[Own]:
     """The hooks of the section `hooks`, in its order. Raises ConfigError."""
-    facts = {"clock": clock}
-    return [
-        Own(name, build(Hook, node, key=f"hooks.{name}", facts=facts, allow=allow))
-        for name, node in named(config, "hooks").items()
-    ]
+    return [Own(name, section.build(Hook, {"clock": clock})) for name, section in sections.items()]
 
 
 @contextlib.contextmanager
 def sending(
-    loggers: Sequence[Logger], folder: RunFolder, name: str, config: DictConfig, assembly: Assembly
+    loggers: Sequence[Logger], folder: RunFolder, plan: Plan, assembly: Assembly
 ) -> Iterator[Send]:
     """The hook that sends to `loggers`, while this context is open; its end sends the summary."""
-    run = LoggedRun(folder.path, name, plain(config), assembly.state.step)
+    run = LoggedRun(folder.path, plan.name, plain(plan.kept), assembly.state.step)
     outlets = [Outlet(logger) for logger in loggers]
     for outlet in outlets:
         outlet.start(run)

@@ -83,7 +83,7 @@ class Course:
 
     def explained(self, error: Exception) -> Exception:
         """The error with what a person needs to go on, where there is more to say."""
-        command = resume_command(self.folder.path, self.request.config)
+        command = resume_command(self.folder.path, self.request.plan.kept)
         return in_our_words(error, self.assembly, self.folder, command) or error
 
     def _train(self, send: Send) -> Training[None]:
@@ -138,7 +138,7 @@ class Course:
     def _save(self) -> Save:
         request, assembly = self.request, self.assembly
         settings, clock = assembly.settings, assembly.state.clock
-        known = facts(request.name, request.kept_config, assembly)
+        known = facts(request.plan, assembly)
         return Save(
             self.folder,
             {**known, "resumed": self._resumed()},
@@ -180,7 +180,7 @@ class Course:
 
     @property
     def _go_on(self) -> str:
-        return f"go on: {resume_command(self.folder.path, self.request.config)}"
+        return f"go on: {resume_command(self.folder.path, self.request.plan.kept)}"
 
     @property
     def _objective(self) -> float | None:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from trainwright import __version__
+from trainwright.config.plan import Plan
 from trainwright.engine.device.environment import environment
 from trainwright.engine.state import Evaluation
 from trainwright.run.announce import parameter_counts
@@ -20,13 +21,13 @@ from trainwright.runs.folder import RunFolder
 Summary = dict[str, Any]
 
 
-def facts(name: str, kept_config: DictConfig, assembly: Assembly) -> dict[str, Any]:
+def facts(plan: Plan, assembly: Assembly) -> dict[str, Any]:
     """What a checkpoint needs besides the state, to be used without its dataset or its folder."""
     state = assembly.state
     return {
         **_lineage(assembly),
-        "name": name,
-        "config": OmegaConf.to_container(kept_config),
+        "name": plan.name,
+        "config": OmegaConf.to_container(plan.kept),
         "data": assembly.dataset.info.plain(),
         "total_steps": state.clock.total_steps,
         "versions": _versions(),

@@ -1,13 +1,10 @@
 """What a run is asked for, and how it ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from trainwright.config.from_environment import without_environment
+from trainwright.config.plan import Plan
 from trainwright.data.dataset import Dataset
 from trainwright.hooks.prune import Prune
 from trainwright.report.plots.drawing import Artist
@@ -16,29 +13,20 @@ from trainwright.run.resume.continuing import Resume
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: the config, what was typed, the run's name, a run to go on with.
+    """What was asked for: the plan of a run, and the earlier run where it is one that goes on.
 
-    `dataset`: the data of the config, where it is in memory already. `prune` may stop the run.
+    `dataset`: the data of the plan, where it is in memory already. `prune` may stop the run.
     `draws` is asked at its end whether its pictures are wanted; None: they are. `artist` draws.
     `stacked`: its steps are made together with those of other runs.
     """
 
-    config: DictConfig
-    overrides: Sequence[str]
-    name: str
+    plan: Plan
     resume: Resume | None = None
     dataset: Dataset | None = None
     prune: Prune | None = None
     draws: Callable[[], bool] | None = None
     artist: Artist | None = None
     stacked: bool = False
-
-    @cached_property
-    def kept_config(self) -> DictConfig:
-        """The config to be kept, resolved. Where the run is, it need not know: it may be moved."""
-        kept = without_environment(self.config)
-        kept.run.dir = None
-        return kept
 
 
 @dataclass(frozen=True)

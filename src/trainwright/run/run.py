@@ -38,22 +38,20 @@ def running(request: Request) -> Training[Outcome]:
     TrainwrightError; once there is a folder, its summary.json says that the run failed, and why.
     """
     with contextlib.ExitStack() as until_ended:
-        resume = request.resume
+        plan, resume = request.plan, request.resume
         if resume is not None:
             until_ended.enter_context(resume.lock)
         started = time.perf_counter()
-        allow = None if resume is None else resume.allow
-        rehearse(request.config, allow=allow)
+        rehearse(plan)
         if resume is not None:
-            found = resume.found
-            check_network(request.config, found.metadata, found.tensors, allow=allow)
-        loggers = connect_loggers(request.config, allow=allow)
+            check_network(plan, resume.found.metadata, resume.found.tensors)
+        loggers = connect_loggers(plan.loggers)
         assembly = _assembled(request)
         clock = assembly.state.clock
-        stopping = [*stopping_hooks(assembly), *own_hooks(request.config, clock, allow=allow)]
+        stopping = [*stopping_hooks(assembly), *own_hooks(plan.hooks, clock)]
         # From the moment there is a folder, a signal stops the run between two steps.
         signals = until_ended.enter_context(StopRequests(assembly.state))
-        summary = first_summary(request.name, assembly)
+        summary = first_summary(plan.name, assembly)
         folder = _new_folder(request) if resume is None else resume.folder
         course = Course(request, assembly, folder, stopping, summary, started)
         try:
@@ -62,9 +60,7 @@ def running(request: Request) -> Training[Outcome]:
             raise course.explained(error) from error
         until_ended.enter_context(logged_to(folder.log))
         announce(assembly, folder, notes)
-        send = until_ended.enter_context(
-            sending(loggers, folder, request.name, request.kept_config, assembly)
-        )
+        send = until_ended.enter_context(sending(loggers, folder, plan, assembly))
         return (yield from course.run(send, signals))
 
 
@@ -72,8 +68,7 @@ def _assembled(request: Request) -> Assembly:
     resume = request.resume
     try:
         assembly = assemble(
-            request.config,
-            allow=None if resume is None else resume.allow,
+            request.plan,
             dataset=request.dataset,
             again=None if resume is None else resume.found.metadata,
         )
@@ -112,12 +107,12 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
 
 def _note_request(request: Request, folder: RunFolder) -> None:
     """Write down what runs, and add what was typed to what was typed before."""
-    write_text(folder.path / "config.yaml", OmegaConf.to_yaml(request.kept_config))
-    lines = [*folder.overrides(), *request.overrides]
+    write_text(folder.path / "config.yaml", OmegaConf.to_yaml(request.plan.kept))
+    lines = [*folder.overrides(), *request.plan.overrides]
     write_text(folder.path / "overrides.txt", "".join(f"{line}\n" for line in lines))
 
 
 def _new_folder(request: Request) -> RunFolder:
-    wanted = request.config.run
+    wanted = request.plan.run
     exact = None if wanted.dir is None else Path(wanted.dir).expanduser()
-    return RunFolder.create(Path(wanted.root).expanduser(), request.name, exact=exact)
+    return RunFolder.create(Path(wanted.root).expanduser(), request.plan.name, exact=exact)

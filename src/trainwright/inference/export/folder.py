@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from trainwright import __version__
-from trainwright.config.build import plain
 from trainwright.data.columns import Column, Image, Numbers
 from trainwright.data.dataset import DataInfo
 from trainwright.errors import ConfigError, DiskError
@@ -73,7 +72,7 @@ def describe(
 ) -> dict[str, Any]:
     """What model.json says: inputs, output, preprocessing, classes, where it comes from."""
     info = trained.info
-    model = plain(trained.config.model)
+    model = dict(trained.plan.model.node)
     target = model.pop("_target_")
     facts: dict[str, Any] = {
         "format": FORMAT,

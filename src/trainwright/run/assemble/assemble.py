@@ -1,18 +1,16 @@
 """Put a run together from its config: data, task, optimizers, schedule, state."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from trainwright.config.build import build, check, named, section, settings
+from trainwright.config.plan import Plan
 from trainwright.data.batches import Batches, train_examples
-from trainwright.data.dataset import FACTS, DataInfo, Dataset
+from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split
 from trainwright.data.images.augment import augment_for
 from trainwright.engine.checkpoint.tensor_file import unfit
@@ -21,11 +19,9 @@ from trainwright.engine.device.device import Placement, in_format, place
 from trainwright.engine.fast.compiled import compile_networks
 from trainwright.engine.fast.image_convolutions import quicken_image_convolutions
 from trainwright.engine.fast.layout import keep_channels_last
-from trainwright.engine.hook import Hook
 from trainwright.engine.nonfinite import first_nonfinite
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
-from trainwright.engine.schedule import Schedule
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
@@ -37,7 +33,6 @@ from trainwright.run.fork.lineage import Lineage
 from trainwright.run.judging.attach import attach_judge
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
-from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Task
 
@@ -56,37 +51,26 @@ class Assembly:
 
 
 def assemble(
-    config: DictConfig,
-    *,
-    allow: Collection[str] | None = None,
-    dataset: Dataset | None = None,
-    again: Mapping[str, Any] | None = None,
+    plan: Plan, *, dataset: Dataset | None = None, again: Mapping[str, Any] | None = None
 ) -> Assembly:
-    """Check a composed config and build everything that it describes; nothing is written yet.
+    """Build everything that a plan describes; nothing is written yet.
 
-    `allow`: the only targets that may be built, for a config that was read from a run folder.
-    `dataset`: what the config's data section describes, if that is in memory already.
-    `again`: the metadata of a checkpoint of this run, where it goes on and has begun before.
-    Raises ConfigError, DataError, or CheckpointError for a run to begin with that is not there.
+    `dataset`: what its data section describes, if that is in memory already. `again`: the metadata
+    of a checkpoint of this run, where it goes on and has begun before. Raises ConfigError,
+    DataError, or CheckpointError for a run to begin with that is not there.
     """
-    seed = config.seed
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ConfigError(f"seed={seed!r}: it must be a whole number")
-    options = settings(TrainerSettings, config.trainer, key="trainer")
-    _check_settings(options)
-    data_node, reserved = section(config, "data", "augment")
-    _check_before_data(config, allow)
-    fork = fork_of(config, again)
+    options = plan.settings
+    fork = None if plan.fork is None else fork_of(plan.fork, again)
     if dataset is None:
-        dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
+        dataset = plan.data.build(Dataset, {})
     _check_splits(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
     train_inputs = None if again is not None else partial(train_examples, dataset)
-    task = build_task(config, dataset.info, seed, allow, train_inputs)
+    task = build_task(plan, dataset.info, train_inputs)
     if fork is not None:
-        fork.begin(task, dataset.info, lambda info: build_task(config, info, seed, allow))
+        fork.begin(task, dataset.info, lambda info: build_task(plan, info))
     check_learnable(task)
     _check_keepable(task)
     _check_parts(options, task)
@@ -96,14 +80,14 @@ def assemble(
         quicken_image_convolutions(task)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
-    optimizers = build_optimizers(config, task.players, placement, allow, slower)
+    optimizers = build_optimizers(plan, task.players, placement, slower)
     state = TrainState(
         task=task,
         optimizers=optimizers,
-        schedule=build_schedule(config, options, task.objective, clock, allow),
+        schedule=build_schedule(plan, task.objective, clock),
         clock=clock,
         placement=replace(with_graph(placement, options, optimizers), compiled=options.compile),
-        seed=seed,
+        seed=plan.seed,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
     )
@@ -116,14 +100,14 @@ def assemble(
             split,
             task.columns,
             batch_size=options.batch_size,
-            seed=seed,
+            seed=plan.seed,
             device=placement.device,
             memory_format=placement.memory_format,
             augment=augment_for(augment_node, task.columns, placement.device),
         )
 
-    train = make_batches(dataset.train, reserved["augment"])
-    if config.model.get("_target_") not in TRUSTED_TARGETS:
+    train = make_batches(dataset.train, plan.augment)
+    if not plan.model.is_ours:
         check_outputs(task, train, placement)
     # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
     # judge of this data whoever generates: what a fork is normalised by is no concern of its.
@@ -135,18 +119,14 @@ def assemble(
     return Assembly(dataset, state, options, train, make_batches, judge, lineage)
 
 
-def check_variant(config: Mapping[str, Any], known: Assembly) -> Clock:
-    """Check a config with the same data, model and task as `known`, building only what differs.
+def check_variant(plan: Plan, known: Assembly) -> Clock:
+    """Check a plan with the same data, model and task as `known`, building only what differs.
 
     Returns its clock. Raises ConfigError as `assemble` does.
     """
-    options = settings(TrainerSettings, config["trainer"], key="trainer")
-    _check_settings(options)
-    _check_before_data(config, None)
-    clock = _clock(options, known.dataset)
-    task = known.state.task
-    build_optimizers(config, task.players, known.state.placement, None)
-    build_schedule(config, options, task.objective, clock, None)
+    clock = _clock(plan.settings, known.dataset)
+    build_optimizers(plan, known.state.task.players, known.state.placement)
+    build_schedule(plan, known.state.task.objective, clock)
     return clock
 
 
@@ -157,24 +137,7 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
             f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
             f"training examples in {dataset.info.name}\n  it can be at most that"
         )
-    clock = Clock.of_run(
-        num_examples=len(dataset.train),
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        steps=options.steps,
-    )
-    check_durations(options, clock)
-    return clock
-
-
-def _check_settings(options: TrainerSettings) -> None:
-    if options.steps is None and options.epochs is None:
-        raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
-    if options.batch_size % options.accumulate:
-        raise ConfigError(
-            f"trainer.accumulate={options.accumulate}: it must divide "
-            f"trainer.batch_size={options.batch_size}, so that all parts are equal"
-        )
+    return options.clock(len(dataset.train))
 
 
 def _check_splits(dataset: Dataset) -> None:
@@ -186,65 +149,20 @@ def _check_splits(dataset: Dataset) -> None:
             )
 
 
-def _check_before_data(config: Mapping[str, Any], allow: Collection[str] | None) -> None:
-    """Find wrong keys and types in every section before the data is fetched and read."""
-    facts = (*FACTS, "train_inputs")
-    check(nn.Module, config["model"], key="model", given=facts, allow=allow)
-    node, reserved = section(config, "task", "metrics")
-    given = (*facts, "model", "info", "seed")
-    check(Task, node, key="task", given=given, allow=allow)
-    for name, metric in (reserved["metrics"] or {}).items():
-        check(Metric, metric, key=f"task.metrics.{name}", given=given, allow=allow)
-    check(Schedule, config["schedule"], key="schedule", given=("clock", "mode"), allow=allow)
-    for name, hook in named(config, "hooks").items():
-        check(Hook, hook, key=f"hooks.{name}", given=("clock",), allow=allow)
-    node, _ = section(config, "optimizer", "players")
-    others = node.pop("others", None)
-    node.pop("l1", None)
-    check(Optimizer, node, key="optimizer", given=("params", "fused"), allow=allow)
-    if others is not None:
-        check(Optimizer, others, key="optimizer.others", given=("params", "fused"), allow=allow)
-
-
-def check_durations(options: TrainerSettings, clock: Clock) -> None:
-    """Raise ConfigError for a cadence that is no duration."""
-    for name in (
-        "schedule_from",
-        "schedule_until",
-        "log_every",
-        "evaluate_every",
-        "sample_every",
-        "save_every",
-    ):
-        try:
-            clock.steps(getattr(options, name))
-        except ValueError as error:
-            raise ConfigError(f"trainer.{name}: {error}") from None
-
-
 def build_task(
-    config: DictConfig,
-    info: DataInfo,
-    seed: int,
-    allow: Collection[str] | None,
-    train_inputs: Callable[[int], Tensor] | None = None,
+    plan: Plan, info: DataInfo, train_inputs: Callable[[int], Tensor] | None = None
 ) -> Task:
     """The network, initialised from the seed, inside its task.
 
     `train_inputs`: for a network that also begins with something of the training examples; None
     where a checkpoint brings that.
     """
-    torch.manual_seed(derive_seed(seed, "initialisation"))
+    torch.manual_seed(derive_seed(plan.seed, "initialisation"))
     facts = {**info.facts, "train_inputs": train_inputs}
-    model = build(nn.Module, config.model, key="model", facts=facts, allow=allow)
-    facts = {**facts, "model": model, "info": info, "seed": seed}
-    node, reserved = section(config, "task", "metrics")
-    task = build(Task, node, key="task", facts=facts, allow=allow)
-    own = {
-        str(name): build(Metric, metric, key=f"task.metrics.{name}", facts=facts, allow=allow)
-        for name, metric in (reserved["metrics"] or {}).items()
-    }
-    task.own_metrics = own
+    model = plan.model.build(nn.Module, facts)
+    facts |= {"model": model, "info": info, "seed": plan.seed}
+    task = plan.task.build(Task, facts)
+    task.own_metrics = {name: own.build(Metric, facts) for name, own in plan.metrics.items()}
     return task
 
 

@@ -1,100 +1,85 @@
 """Build what a config describes around stand-ins, so that mistakes are found before data is read.
 
-Types and names are checked before this. What only a constructor knows (a dropout of 2, a warm-up
-longer than the run) is asked of the constructors themselves: the network and its task on torch's
-meta device, which allocates nothing, the optimizers with tiny layers to move, the schedule with the
-shortest epochs and with the longest. Only trainwright's and torch's own classes are built this way:
-those of a user may do anything when they are made.
+What only a constructor knows (a dropout of 2, a warm-up longer than the run) is asked of the
+constructors themselves: the network and its task on torch's meta device, which allocates nothing,
+the schedule with the shortest epochs and with the longest, the optimizers up to where they look at
+their parameters. Only trainwright's and torch's own classes are built this way: those of a user may
+do anything when they are made, and have no more than the names and types of their arguments
+checked.
 """
 
-import math
+import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from trainwright.config.build import plain, section, settings
+from trainwright.config.build import Section
+from trainwright.config.plan import Plan
 from trainwright.data.dataset import DataInfo
 from trainwright.data.images.augment import make_augment
 from trainwright.engine.checkpoint.checkpoint import under
 from trainwright.engine.checkpoint.fitting import check_fit
-from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import place
-from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.hook import Hook
+from trainwright.engine.schedule import Schedule
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.hooks.early_stop import early_stop
-from trainwright.run.assemble.assemble import build_task, check_durations
-from trainwright.run.assemble.optimization import build_optimizers, build_schedule
-from trainwright.targets import TRUSTED_TARGETS
+from trainwright.run.assemble.assemble import build_task
+from trainwright.run.assemble.optimization import build_schedule
+from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Objective, Task
 
-LARGEST = torch.finfo(torch.float32).max
 MANY = 10**12  # examples, more than any dataset has; the fewest are a batch
 # Images and tables of usual sizes: what none of them can be made for is wrong by itself.
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,))
 
 
-def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> None:
-    """Raise ConfigError for what no dataset could mend. `allow` is as in `assemble`."""
-    for key in ("optimizer", "schedule", "trainer", "data"):
-        _check_numbers(plain(config[key]), key)
-    options = settings(TrainerSettings, config.trainer, key="trainer")
-    if options.steps is None and options.epochs is None:
-        raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
+def rehearse(plan: Plan) -> None:
+    """Raise ConfigError for what no dataset could mend."""
+    settings = plan.settings
     try:
-        placement = place(
-            options, wants_fp32=False, has_convolutions=False, num_values=0, num_weights=0
-        )
+        place(settings, wants_fp32=False, has_convolutions=False, num_values=0, num_weights=0)
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None
-    clock = _clock(options, MANY)
-    check_durations(options, clock)
-    node, reserved = section(config, "data", "augment")
-    if _is_ours(config.data):
-        limit = node.get("limit")
-        if isinstance(limit, int) and 0 < limit < options.batch_size:
+    if plan.data.is_ours:
+        limit = plan.data.node.get("limit")
+        if isinstance(limit, int) and 0 < limit < settings.batch_size:
             raise ConfigError(
-                f"trainer.batch_size={options.batch_size}: data.limit={limit} leaves only {limit} "
+                f"trainer.batch_size={settings.batch_size}: data.limit={limit} leaves only {limit} "
                 "training examples\n  it can be at most that"
             )
-        make_augment(reserved["augment"], input_shape=(1, 2**20, 2**20))
-    task = _any_task(config, allow) if _is_ours(config.model) and _is_ours(config.task) else None
+        make_augment(plan.augment, input_shape=(1, 2**20, 2**20))
+    for metric in plan.metrics.values():
+        metric.check(Metric)
+    for hook in plan.hooks.values():
+        hook.check(Hook)
+    task = _any_task(plan)
     objective = Objective("loss", False) if task is None else task.objective
-    early_stop(options, objective, clock)
-    if _is_ours(config.schedule):
-        _check_schedule(config, options, objective, allow)
-    others = config.optimizer.get("others")
-    if _is_ours(config.optimizer) and (others is None or _is_ours(others)):
-        changes = section(config, "optimizer", "players")[1]["players"] or {}
-        names = list(changes) if task is None else list(task.players)
-        layers: dict[str, nn.Module] = {
-            str(name): nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-            for name in names or ["model"]
-        }
-        build_optimizers(config, layers, placement, allow)
+    early_stop(settings, objective, settings.clock(MANY))
+    _check_schedule(plan, objective)
+    players = list(plan.players) or ["model"] if task is None else list(task.players)
+    for wanted in plan.optimizers(players).values():
+        _check_optimizer(wanted.main)
+        if wanted.others is not None:
+            _check_optimizer(wanted.others)
 
 
-def check_network(
-    config: DictConfig,
-    metadata: Mapping[str, Any],
-    tensors: dict[str, Tensor],
-    *,
-    allow: Collection[str] | None = None,
-) -> None:
-    """Raise CheckpointError where the network of a config is not the one that a checkpoint holds.
+def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Raise CheckpointError where the network of a plan is not the one that a checkpoint holds.
 
     Asked on the meta device: a config can promise a network larger than any memory.
     """
-    if not (_is_ours(config.model) and _is_ours(config.task)):
+    if not (plan.model.is_ours and plan.task.is_ours):
         return
     try:
         info = DataInfo.of_plain(metadata["data"])
         with torch.device("meta"), _Undrawn():
-            task = build_task(config, info, 0, allow)
+            task = build_task(plan, info)
         check_fit(task.state_dict(), under("task", tensors))
     except NotImplementedError:  # something that the meta device can't do
         return
@@ -133,35 +118,36 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _is_ours(node: Any) -> bool:
-    return isinstance(node, DictConfig) and node.get("_target_") in TRUSTED_TARGETS
+def _any_task(plan: Plan) -> Task | None:
+    """The task for the first stand-in dataset that suits it; None where that cannot be made.
 
-
-def _check_numbers(value: Any, key: str) -> None:
-    """Raise ConfigError for a number that is no number, or none of 32 bits."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            _check_numbers(inner, f"{key}.{name}")
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _check_numbers(inner, f"{key}[{index}]")
-    elif isinstance(value, float) and not abs(value) <= LARGEST:
-        kind = "a number" if math.isnan(value) else f"at most {LARGEST:.2g}"
-        raise ConfigError(f"{key}={value}: it must be {kind}")
-
-
-def _check_schedule(
-    config: DictConfig,
-    options: TrainerSettings,
-    objective: Objective,
-    allow: Collection[str] | None,
-) -> None:
-    """Raise ConfigError where the schedule is refused however long an epoch is."""
-    errors = []
-    for num_examples in (options.batch_size, MANY):
-        clock = _clock(options, num_examples)
+    Raises what most stand-ins are refused with.
+    """
+    if not (plan.model.is_ours and plan.task.is_ours):
+        plan.model.check(nn.Module)
+        plan.task.check(Task)
+        return None
+    refusals: Counter[str] = Counter()
+    for info in _stand_ins():
         try:
-            build_schedule(config, options, objective, clock, allow)
+            with torch.device("meta"), _Undrawn():
+                return build_task(plan, info)
+        except ConfigError as error:
+            refusals[str(error)] += 1
+        except (RuntimeError, NotImplementedError):  # something that the meta device can't do
+            return None
+    raise ConfigError(refusals.most_common(1)[0][0])
+
+
+def _check_schedule(plan: Plan, objective: Objective) -> None:
+    """Raise ConfigError where the schedule is refused however long an epoch is."""
+    if not plan.schedule.is_ours:
+        plan.schedule.check(Schedule)
+        return
+    errors = []
+    for num_examples in (plan.settings.batch_size, MANY):
+        try:
+            build_schedule(plan, objective, plan.settings.clock(num_examples))
         except ConfigError as error:
             errors.append(str(error).splitlines())
     if len(errors) == 2:  # what is said of one alone are numbers of its stand-in
@@ -169,27 +155,28 @@ def _check_schedule(
         raise ConfigError("\n".join(of_both or errors[1][:1]))
 
 
-def _clock(options: TrainerSettings, num_examples: int) -> Clock:
-    return Clock.of_run(
-        num_examples=num_examples,
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        steps=options.steps,
-    )
+class _ArgumentsAccepted(Exception):  # noqa: N818, for it is none
+    """An optimizer looks at its parameters: it has nothing against its other arguments."""
 
 
-def _any_task(config: DictConfig, allow: Collection[str] | None) -> Task | None:
-    """The task for the first stand-in dataset that suits it. Raises what most are refused with."""
-    refusals: Counter[str] = Counter()
-    for info in _stand_ins():
-        try:
-            with torch.device("meta"), _Undrawn():
-                return build_task(config, info, 0, allow)
-        except ConfigError as error:
-            refusals[str(error)] += 1
-        except (RuntimeError, NotImplementedError):  # something that the meta device can't do
-            return None
-    raise ConfigError(refusals.most_common(1)[0][0])
+class _Parameters:
+    """Stand in for the parameters of an optimizer that is not to be made."""
+
+    def __iter__(self) -> Iterator[nn.Parameter]:
+        """End what is being made."""
+        raise _ArgumentsAccepted
+
+
+def _check_optimizer(section: Section) -> None:
+    """Raise ConfigError for arguments that the optimizer refuses; none is made of them.
+
+    Torch's optimizers check their arguments before they look at their parameters.
+    """
+    if not section.is_ours:
+        section.check(Optimizer)
+        return
+    with contextlib.suppress(_ArgumentsAccepted):
+        section.build(Optimizer, {"params": _Parameters(), "fused": None})
 
 
 def _stand_ins() -> Iterator[DataInfo]:

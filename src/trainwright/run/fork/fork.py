@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from trainwright.config.build import settings
 from trainwright.data.columns import Classes, Labels
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.engine.checkpoint.checkpoint import under
@@ -134,15 +132,12 @@ class Fork:
         _hold(task, lambda name: layer_of(name) in held)
 
 
-def fork_of(config: DictConfig, again: Mapping[str, Any] | None) -> Fork | None:
-    """What a config says of another run to begin with; None where it says nothing.
+def fork_of(wanted: ForkSettings, again: Mapping[str, Any] | None) -> Fork:
+    """The other run that a run begins with.
 
     `again`: the metadata of a checkpoint of this run, which goes on and does not need the other.
     Raises CheckpointError where the other one is not there any more, damaged, or another.
     """
-    if config.get("fork") is None:
-        return None
-    wanted = settings(ForkSettings, config.fork, key="fork")
     if again is not None:
         return Fork(
             wanted, DataInfo.of_plain(again["data"]), Lineage.stored(again.get("lineage")), None

@@ -21,12 +21,11 @@ from trainwright.wording import format_count, format_number
 
 @dataclass(frozen=True)
 class Resume:
-    """An earlier run, locked, read and checked; the targets that its config may build; changes."""
+    """An earlier run, locked, read and checked, and what is changed of it."""
 
     folder: RunFolder
     lock: RunLock
     found: Found
-    allow: frozenset[str] | None  # None: whatever the config names; for one that was typed
     changes: Sequence[Change] = ()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from trainwright.config.plan import Plan
 from trainwright.config.stored import (
     refuse_addresses,
     resume_command,
@@ -43,13 +44,14 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
         changes = apply_changes(stored, config, overrides, step=found.step, total=total)
         trusted = trusted_targets(stored, map(str, config.trust))
         refuse_addresses(stored, [key_of(override) for override in overrides])
+        plan = Plan.of(
+            stored,
+            name=str(found.metadata["name"]),
+            overrides=[o.lstrip("+") for o in overrides if key_of(o) not in NOT_CHANGES],
+            allow=trusted,
+        )
         if_refused.pop_all()
-    return Request(
-        config=stored,
-        overrides=[o.lstrip("+") for o in overrides if key_of(o) not in NOT_CHANGES],
-        name=str(found.metadata["name"]),
-        resume=Resume(folder, lock, found, trusted, changes),
-    )
+    return Request(plan, Resume(folder, lock, found, changes))
 
 
 def _lock(folder: RunFolder) -> RunLock:
@@ -68,11 +70,11 @@ def finished(request: Request) -> str | None:
     summary = read_summary(folder)
     if summary.get("status") != "finished" or summary.get("step") != step:
         return None
-    if any(key_of(override).startswith(LONGER) for override in request.overrides):
+    if any(key_of(override).startswith(LONGER) for override in request.plan.overrides):
         return None
     return (
         f"this run is finished: it ended at step {step}, and nothing is left to do\n"
-        f"  to go on with it: {resume_command(folder.path, request.config)}"
+        f"  to go on with it: {resume_command(folder.path, request.plan.kept)}"
         f" trainer.steps={2 * step} trainer.schedule_until=100%\n"
         "  which stretches its schedule: the learning rate rises to where that now has it"
     )

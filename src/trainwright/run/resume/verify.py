@@ -1,14 +1,14 @@
 """Verify a run: train the steps before its last checkpoint again, and compare every bit."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
-from trainwright.config.stored import stored_config, trusted_targets
+from trainwright.config.plan import Plan
+from trainwright.config.stored import stored_plan
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
@@ -56,10 +56,8 @@ def verify(folder: RunFolder, *, trust: Collection[str] = ()) -> Verdict:
         raise CheckpointError(
             f"{before.path.name} is of step {before.step}, not before {last.step} of last"
         )
-    config = stored_config(last.path, last.metadata)
-    allow = trusted_targets(config, trust)
-    _use_its_threads(config, last)
-    assembly = assemble(config, allow=allow, again=last.metadata)
+    plan = _with_its_threads(stored_plan(last.path, last.metadata, trust), last)
+    assembly = assemble(plan, again=last.metadata)
     hooks: list[Hook] = [*stopping_hooks(assembly)]
     inexact = what_is_not_exact(last.metadata, assembly)
     restore_state(before.tensors, before.metadata, assembly, hooks, _began_anew(before, last))
@@ -97,11 +95,12 @@ def _train_until(last: Found, assembly: Assembly, stopping: list[Hook]) -> None:
     fit(assembly.state, assembly.train, hooks, settings)
 
 
-def _use_its_threads(config: DictConfig, last: Found) -> None:
+def _with_its_threads(plan: Plan, last: Found) -> Plan:
     environment = last.metadata.get("environment")
     threads = environment.get("threads", "") if isinstance(environment, dict) else ""
-    if config.trainer.threads is None and str(threads).isdigit() and 0 < int(threads) <= 1024:
-        config.trainer.threads = int(threads)
+    if plan.settings.threads is None and str(threads).isdigit() and 0 < int(threads) <= 1024:
+        return replace(plan, settings=replace(plan.settings, threads=int(threads)))
+    return plan
 
 
 def _began_anew(before: Found, last: Found) -> set[str]:

@@ -18,8 +18,10 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainwright.config.compose import check_sections, check_values, settle_length
+from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
+from trainwright.config.from_environment import check_environment
+from trainwright.config.plan import Plan
 from trainwright.config.stored import refuse_trust
 from trainwright.errors import ConfigError
 from trainwright.sweep.identity import IRRELEVANT, job_id
@@ -72,12 +74,13 @@ class Composer:
         config = _resolved(base, [o for o, is_option in own if not is_option])
         typed = [_line(o) for o, _ in [*self._fixed, *own] if not _is_about_sweep(o)]
         config = _with_one_length(config, typed)
-        _refuse_single(config)
+        plan = Plan.of(config, name=run_name(base.choices))
+        _refuse_single(plan, config)
         config["run"] = config["run"] | {"dir": None}
         return Job(
             id=job_id(config),
             number=number,
-            name=run_name(config["run"]["name"], base.choices),
+            name=plan.name,
             point=point,
             overrides=tuple(typed),
             config=config,
@@ -116,13 +119,12 @@ def _resolved(base: _Base, overrides: Sequence[Override]) -> Config:
     config: Any = base.plain
     for override in overrides:
         config = None if config is None else _changed(config, override)
-    if config is not None:
-        check_values(config)
-    else:
+    if config is None:
         slowly = copy.deepcopy(base.config)
         ConfigLoaderImpl._apply_overrides_to_config(list(overrides), slowly)
-        check_sections(slowly)
+        check_environment(slowly)
         config = OmegaConf.to_container(slowly, resolve=True)
+    check_sections(config)
     return {str(key): value for key, value in config.items() if key != "sweep"}
 
 
@@ -179,13 +181,13 @@ def _with_one_length(frozen: dict[str, Any], typed: Sequence[str]) -> dict[str, 
     return {**frozen, "trainer": OmegaConf.to_container(config.trainer)}
 
 
-def _refuse_single(frozen: Mapping[str, Any]) -> None:
+def _refuse_single(plan: Plan, frozen: Config) -> None:
     """Raise ConfigError for what means something for a single run alone."""
-    if frozen["run"].get("dir") is not None:
+    if plan.run.dir is not None:
         raise ConfigError(
             "run.dir is the folder of a single run\n  the folder of a sweep: sweep.dir=..."
         )
-    if frozen["trainer"].get("resume") is not None:
+    if plan.settings.resume is not None:
         raise ConfigError(
             "trainer.resume goes on with a single run\n"
             "  a sweep goes on by itself when its command is typed again"

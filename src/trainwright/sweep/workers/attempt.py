@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from omegaconf import DictConfig
 
+from trainwright.config.plan import Plan
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.trainer import Training, drive
 from trainwright.errors import CheckpointError, TrainwrightError
@@ -141,11 +141,10 @@ class _Attempt:
         config["run"]["dir"] = str(self._folder)
         resume = self._resume(config)
         prune, store = self._task["prune"], Store(Path(self._task["sweep"]))
+        overrides = [] if resume is not None else list(self._task["overrides"])
         request = Request(
-            config=DictConfig(config),
-            overrides=[] if resume is not None else list(self._task["overrides"]),
-            name=str(self._task["name"]),
-            resume=resume,
+            Plan.of(config, name=str(self._task["name"]), overrides=overrides),
+            resume,
             dataset=self._find_data(config["data"]),
             prune=None if prune is None else Prune(judge(prune, self._task["id"])),
             draws=lambda: is_drawn(self._task["id"], self._folder, store),
@@ -167,7 +166,7 @@ class _Attempt:
             raise CheckpointError(f"{found.path} is of another run than the job that it lies with")
         # To the bit it is the same run only with as many threads as it began with.
         config["trainer"]["threads"] = stored["trainer"]["threads"]
-        return Resume(folder, RunLock(folder.path).acquire(), found, allow=None)
+        return Resume(folder, RunLock(folder.path).acquire(), found)
 
     def _failed(self, reason: str, code: int) -> int:
         self._note(status="failed", error=reason, code=code)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
+from trainwright.config.plan import Plan
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.clock import Clock
 from trainwright.engine.step import train_step
@@ -66,7 +66,7 @@ def _tried(configs: Sequence[dict[str, Any]], find_data: FindData) -> dict[str, 
 
     def make(number: int) -> Assembly:
         nonlocal known
-        assembly = assemble(DictConfig(configs[number]), dataset=known)
+        assembly = assemble(Plan.of(configs[number]), dataset=known)
         known = assembly.dataset
         return assembly
 
@@ -94,21 +94,21 @@ class _Rehearsal:
         return self._found[text]
 
     def _rehearse(self, config: dict[str, Any]) -> dict[str, Any]:
-        key = model_key(config)
+        plan, key = Plan.of(config), model_key(config)
         if key != self._key or self._assembly is None:
             self._key, self._assembly = key, None
-            self._assembly = assemble(DictConfig(config), dataset=self._find_data(config["data"]))
+            self._assembly = assemble(plan, dataset=self._find_data(config["data"]))
             self._measured = _measure(self._assembly, self._base)
             clock = self._assembly.state.clock
         else:
-            clock = check_variant(config, self._assembly)
-        return _estimate(config, self._assembly, clock, self._measured)
+            clock = check_variant(plan, self._assembly)
+        return _estimate(plan, self._assembly, clock, self._measured)
 
 
 def _estimate(
-    config: Mapping[str, Any], assembly: Assembly, clock: Clock, measured: dict[str, Any]
+    plan: Plan, assembly: Assembly, clock: Clock, measured: dict[str, Any]
 ) -> dict[str, Any]:
-    evaluations = _num_evaluations(config, clock)
+    evaluations = _num_evaluations(clock.steps(plan.settings.evaluate_every), clock)
     evaluated = len(assembly.dataset.validation) * evaluations + len(assembly.dataset.test)
     forward = measured["step"] / 3 / assembly.settings.batch_size  # a backward pass costs two
     seconds = clock.total_steps * measured["step"] + evaluated * forward
@@ -123,8 +123,7 @@ def _estimate(
     }
 
 
-def _num_evaluations(config: Mapping[str, Any], clock: Clock) -> int:
-    every = clock.steps(config["trainer"]["evaluate_every"])
+def _num_evaluations(every: float, clock: Clock) -> int:
     return 0 if every <= 0 else max(1, round(clock.total_steps / max(every, 1)))
 
 

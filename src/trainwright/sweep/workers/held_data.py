@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trainwright.config.build import build
+from trainwright.config.plan import data_section
 from trainwright.data.dataset import Dataset
 
 FindData = Callable[[Mapping[str, Any]], Dataset | None]  # of a config's section `data`
@@ -16,8 +16,7 @@ def no_data(node: Mapping[str, Any]) -> Dataset | None:
 
 def load_data(node: Mapping[str, Any]) -> Dataset | None:
     """The dataset that a config's section `data` describes; None where that fails."""
-    arguments = {key: value for key, value in node.items() if key != "augment"}
     try:
-        return build(Dataset, arguments, key="data", facts={})
+        return data_section(node).build(Dataset, {})
     except Exception:
         return None

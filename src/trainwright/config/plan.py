@@ -1,0 +1,238 @@
+"""The plan of a run: its config, read and checked once, as typed settings and parts to be built.
+
+Imports no torch: what a wrong setting costs is no more than a moment.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from omegaconf import DictConfig
+
+from trainwright.config.build import Section, plain, settings
+from trainwright.config.compose import check_sections
+from trainwright.config.from_environment import check_environment, without_environment
+from trainwright.config.validation import unknown_key
+from trainwright.engine.clock import Clock, Duration
+from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
+from trainwright.errors import ConfigError
+from trainwright.targets import named_as_now
+
+# What a target is given by name, if it has a parameter for it.
+_OF_DATA = ("input_shape", "num_outputs", "num_classes", "vocab_size", "columns", "train_inputs")
+GIVEN: Mapping[str, Sequence[str]] = {
+    "data": (),
+    "model": _OF_DATA,
+    "task": (*_OF_DATA, "model", "info", "seed"),
+    "metrics": (*_OF_DATA, "model", "info", "seed"),
+    "hooks": ("clock",),
+    "optimizer": ("params", "fused"),
+    "schedule": ("clock", "mode"),
+    "logger": (),
+}
+LARGEST = (2 - 2**-23) * 2.0**127  # of the numbers of 32 bits
+
+
+@dataclass(frozen=True)
+class OptimizerPlan:
+    """What moves a player. `others`: what Muon cannot move, if there is such a section."""
+
+    main: Section
+    others: Section | None
+    l1: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run is to be, but for what only its data can tell.
+
+    `players`: the optimizers of those players that `optimizer.players` names.
+    """
+
+    config: Mapping[str, Any]  # as it was composed
+    name: str
+    overrides: Sequence[str]  # what was typed
+    allow: Collection[str] | None  # the only targets that are built; None: whatever was typed
+    seed: int
+    run: RunSettings
+    settings: TrainerSettings
+    fork: ForkSettings | None
+    data: Section
+    augment: Mapping[str, Any] | None
+    model: Section
+    task: Section
+    schedule: Section
+    optimizer: OptimizerPlan
+    players: Mapping[str, OptimizerPlan]
+    loggers: Sequence[Section]
+    metrics: Mapping[str, Section]  # of the user's own, beside the task's
+    hooks: Mapping[str, Section]  # of the user's own
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        *,
+        name: str = "run",
+        overrides: Sequence[str] = (),
+        allow: Collection[str] | None = None,
+    ) -> "Plan":
+        """Read a config and check all of it that can be checked before anything is built.
+
+        `name`: what the run is called unless `run.name` says so.
+        Raises ConfigError for a section that is missing or that nothing reads, for a wrong value,
+        and for one from the environment that a run would have to keep.
+        """
+        check_sections(config)
+        values = named_as_now({str(key): plain(config[key]) for key in config})
+        if isinstance(config, DictConfig):
+            check_environment(config)
+        run = settings(RunSettings, values.get("run"), key="run")
+        trainer = settings(TrainerSettings, values["trainer"], key="trainer")
+        _check_trainer(trainer)
+        fork = values.get("fork")
+        for key in ("optimizer", "schedule", "trainer", "data"):
+            _check_numbers(values[key], key)
+        data, augment = _data(values["data"], allow)
+        optimizer, players = _optimizers(values["optimizer"], allow)
+        task, metrics = _without(values["task"], "task", "metrics")
+        return cls(
+            config=config,
+            name=(run.name or name).replace("/", "-"),
+            overrides=overrides,
+            allow=allow,
+            seed=values["seed"],
+            run=run,
+            settings=trainer,
+            fork=None if fork is None else settings(ForkSettings, fork, key="fork"),
+            data=data,
+            augment=augment,
+            model=Section("model", values["model"], GIVEN["model"], allow),
+            task=Section("task", task, GIVEN["task"], allow),
+            schedule=Section("schedule", values["schedule"], GIVEN["schedule"], allow),
+            optimizer=optimizer,
+            players=players,
+            loggers=_loggers(values.get("logger"), allow),
+            metrics=_named("task.metrics", metrics, GIVEN["metrics"], allow),
+            hooks=_named("hooks", values.get("hooks"), GIVEN["hooks"], allow),
+        )
+
+    @cached_property
+    def kept(self) -> DictConfig:
+        """The config to be kept, resolved. Where the run is, it need not know: it may be moved."""
+        kept = without_environment(DictConfig(self.config))
+        kept.run.dir = None
+        return kept
+
+    def optimizers(self, players: Iterable[str]) -> dict[str, OptimizerPlan]:
+        """What moves each of these players. Raises ConfigError where another is named."""
+        names = list(players)
+        for name in self.players:
+            if name not in names:
+                raise unknown_key(f"optimizer.players.{name}", names)
+        return {name: self.players.get(name, self.optimizer) for name in names}
+
+
+def data_section(node: Mapping[str, Any], allow: Collection[str] | None = None) -> Section:
+    """What makes the dataset that a section `data` describes, of which nothing else is asked."""
+    return _data(named_as_now(dict(node)), allow)[0]
+
+
+def _data(
+    node: Mapping[str, Any], allow: Collection[str] | None
+) -> tuple[Section, Mapping[str, Any] | None]:
+    """What makes the dataset, and what augments its images."""
+    described, augment = _without(node, "data", "augment")
+    return Section("data", described, GIVEN["data"], allow), augment
+
+
+def _optimizers(
+    node: Mapping[str, Any], allow: Collection[str] | None
+) -> tuple[OptimizerPlan, dict[str, OptimizerPlan]]:
+    """What moves a player, and what moves those that `optimizer.players` names."""
+    common, changes = _without(node, "optimizer", "players")
+    players = {}
+    for name, change in (changes or {}).items():
+        if not isinstance(change, dict):
+            raise ConfigError(
+                f"optimizer.players.{name}={change!r}: it must be a section, such as {{lr: 1e-3}}"
+            )
+        for key in change:
+            if key not in common:
+                raise unknown_key(f"optimizer.players.{name}.{key}", list(common))
+        players[str(name)] = _optimizer({**common, **change}, allow)
+    return _optimizer(common, allow), players
+
+
+def _optimizer(node: Mapping[str, Any], allow: Collection[str] | None) -> OptimizerPlan:
+    main, others = _without(node, "optimizer", "others")
+    l1 = main.pop("l1", 0.0)
+    if not isinstance(l1, int | float) or l1 < 0:
+        raise ConfigError(f"optimizer.l1={l1!r}: it must be a number, at least 0")
+    given = GIVEN["optimizer"]
+    second = None if others is None else Section("optimizer.others", others, given, allow)
+    return OptimizerPlan(Section("optimizer", main, given, allow), second, float(l1))
+
+
+def _loggers(node: Any, allow: Collection[str] | None) -> list[Section]:
+    if node is not None and not isinstance(node, dict):
+        raise ConfigError(f"logger={node!r}: it must be one of the group, such as tensorboard")
+    return [
+        Section(f"logger.{name}", inner if isinstance(inner, dict) else {}, GIVEN["logger"], allow)
+        for name, inner in (node or {}).items()
+    ]
+
+
+def _named(
+    key: str, node: Any, given: Sequence[str], allow: Collection[str] | None
+) -> dict[str, Section]:
+    """The objects of a section by name; none where there is no such section."""
+    if not all(isinstance(inner, dict) for inner in (node or {}).values()):
+        raise ConfigError(f"{key}={node!r}: each of them is a section, {{mine: {{_target_: ...}}}}")
+    return {
+        str(name): Section(f"{key}.{name}", inner, given, allow)
+        for name, inner in (node or {}).items()
+    }
+
+
+def _without(
+    node: Mapping[str, Any], key: str, name: str
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """A section, and the one in it that its target does not take."""
+    rest = dict(node)
+    inner = rest.pop(name, None)
+    if inner is not None and not isinstance(inner, dict):
+        raise ConfigError(f"{key}.{name}={inner!r}: it must be a section of keys, or null")
+    return rest, inner
+
+
+def _check_trainer(options: TrainerSettings) -> None:
+    if options.steps is None and options.epochs is None:
+        raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
+    if options.batch_size % options.accumulate:
+        raise ConfigError(
+            f"trainer.accumulate={options.accumulate}: it must divide "
+            f"trainer.batch_size={options.batch_size}, so that all parts are equal"
+        )
+    any_clock = Clock(num_examples=1, batch_size=1, total_steps=1)
+    for field in fields(TrainerSettings):
+        if field.type == Duration:
+            try:
+                any_clock.steps(getattr(options, field.name))
+            except ValueError as error:
+                raise ConfigError(f"trainer.{field.name}: {error}") from None
+
+
+def _check_numbers(value: Any, key: str) -> None:
+    """Raise ConfigError for a number that is no number, or none of 32 bits."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_numbers(inner, f"{key}.{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_numbers(inner, f"{key}[{index}]")
+    elif isinstance(value, float) and not abs(value) <= LARGEST:
+        kind = "a number" if math.isnan(value) else f"at most {LARGEST:.2g}"
+        raise ConfigError(f"{key}={value}: it must be {kind}")
