@@ -1,13 +1,13 @@
 """The config that a checkpoint brings, which may come from anyone: checked before it is used."""
 
 import json
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright.command_line import command, listing, override
 from trainwright.config.compose import check_sections
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.targets import TRUSTED_TARGETS, named_as_now
@@ -53,11 +53,10 @@ def resume_command(run: Path, config: DictConfig) -> str:
 
     With what `refuse_addresses` and `trusted_targets` want to be told again.
     """
-    typed = {"trainer.resume": str(run), **addresses(config)}
+    typed: dict[str, str | Path] = {"trainer.resume": run, **addresses(config)}
+    words = [override(key, text) for key, text in typed.items()]
     own = sorted(_targets(config) - TRUSTED_TARGETS)
-    if own:
-        typed["trust"] = f"[{','.join(own)}]"
-    return " ".join(["train", *(shlex.quote(f"{key}={value}") for key, value in typed.items())])
+    return command("train", *words, *([listing("trust", own)] if own else []))
 
 
 def refuse_addresses(stored: DictConfig, typed: Collection[str]) -> None:
@@ -87,7 +86,7 @@ def trusted_targets(stored: DictConfig, trust: Iterable[str]) -> frozenset[str]:
         raise ConfigError(
             f"this run builds what is not trainwright's own: {', '.join(sorted(unknown))}\n"
             "  a checkpoint from elsewhere could run any code that way; if you know these, add\n"
-            f"  'trust=[{','.join(sorted(wanted - TRUSTED_TARGETS))}]'"
+            f"  {command(listing('trust', sorted(wanted - TRUSTED_TARGETS)))}"
         )
     needless = sorted(named - wanted)
     if needless:

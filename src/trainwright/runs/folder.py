@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainwright.command_line import command, override
 from trainwright.errors import CheckpointError, ConfigError, DiskError
 from trainwright.files import write_text
 from trainwright.wording import printable
@@ -43,9 +44,10 @@ class RunFolder:
                     continue  # another run of this second has it
                 return cls(path)._furnished()
         except FileExistsError as error:
+            go_on = command("train", override("trainer.resume", exact or root))
             raise ConfigError(
                 f"run.dir={exact} exists, and a run never writes over another\n"
-                f"  choose a new folder, or go on with that run: trainer.resume={exact}"
+                f"  choose a new folder, or go on with that run: {go_on}"
             ) from error
         except OSError as error:
             where = exact or root

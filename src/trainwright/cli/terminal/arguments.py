@@ -7,6 +7,7 @@ from hydra._internal.utils import get_args_parser
 
 from trainwright.cli.terminal.failure import similar_key
 from trainwright.config.compose import keys_of
+from trainwright.config.text_keys import as_meant
 from trainwright.config_folder import group_options
 from trainwright.errors import ConfigError
 
@@ -26,12 +27,13 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     wrong = next((argument for argument in rest if argument.startswith("-")), None)
     if wrong is not None:
         raise _no_such_flag(wrong)
-    overrides = [*known.overrides, *rest]
+    typed = [*known.overrides, *rest]
+    overrides = as_meant(typed, swept=known.multirun)
     if any(override.split("=")[0].lstrip("+") == "trainer.resume" for override in overrides):
         resumed = [_open_to_the_run(override) for override in overrides]
     else:
         resumed = overrides
-    flags = [argument for argument in arguments if argument not in overrides]
+    flags = [argument for argument in arguments if argument not in typed]
     return [*resumed, *flags]
 
 

@@ -54,6 +54,7 @@ class Composer:
         self._loader = loader
         self._parser = OverridesParser.create(config_loader=loader)
         self._master = master
+        self._sweep: Any = OmegaConf.to_container(master.sweep, resolve=True)
         self._bases: dict[tuple[str, ...], _Base] = {}
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._fixed = [self._parse(line) for line in fixed]
@@ -70,6 +71,7 @@ class Composer:
         groups = [_line(o) for o, is_option in [*self._fixed, *own] if is_option]
         base = self._base(tuple(groups))
         config = _resolved(base, [o for o, is_option in own if not is_option])
+        self._refuse_own_sweep(config.pop("sweep"), point)
         typed = [_line(o) for o, _ in [*self._fixed, *own] if not _is_about_sweep(o)]
         config = _with_one_length(config, typed)
         _refuse_single(config)
@@ -83,6 +85,16 @@ class Composer:
             config=config,
             trial=trial,
         )
+
+    def _refuse_own_sweep(self, wanted: Config, point: Point) -> None:
+        """Raise ConfigError where a value that is swept would change the sweep itself."""
+        changed = [key for key in wanted if wanted[key] != self._sweep.get(key)]
+        if changed:
+            by = " ".join(f"{key}={value}" for key, value in point.items())
+            raise ConfigError(
+                f"{by} sets sweep.{changed[0]}, which is of a whole sweep and not of one job\n"
+                "  let it be a sweep of its own, which does not sweep over that"
+            )
 
     def _base(self, groups: tuple[str, ...]) -> _Base:
         if groups not in self._bases:
@@ -123,7 +135,7 @@ def _resolved(base: _Base, overrides: Sequence[Override]) -> Config:
         ConfigLoaderImpl._apply_overrides_to_config(list(overrides), slowly)
         check_sections(slowly)
         config = OmegaConf.to_container(slowly, resolve=True)
-    return {str(key): value for key, value in config.items() if key != "sweep"}
+    return {str(key): value for key, value in config.items()}
 
 
 def _changed(config: Config, override: Override) -> Config | None:
