@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-_MEANS_ITSELF = re.compile(r"[A-Za-z_/.]([\w/.:%@+-]*[\w/.%@+-])?", re.ASCII)
+_MEANS_ITSELF = re.compile(r"[A-Za-z_/.]([ \w/.:%@+-]*[\w/.%@+-])?", re.ASCII)
 _VALUES = {"true", "false", "null", "nan", "inf", "infinity"}
 _MISSING = "???"  # what Hydra takes for a value that is still to be given
 _BEFORE_INTERPOLATION = re.compile(r"(\\*)\$\{")

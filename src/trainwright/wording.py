@@ -22,10 +22,12 @@ def closest(name: str, options: Iterable[str]) -> str | None:
     for option in options:
         for form in {option, option.rpartition("/")[2]}:
             slips = _slips(_letters(name), _letters(form))
-            if slips <= max(1, min(len(name), len(form)) // 3):
+            if form in name.split("_"):
+                found.append((1, option))
+            elif slips <= max(1, min(len(name), len(form)) // 3):
                 found.append((slips, option))
-            elif (form.startswith(name) and len(name) > 2) or form in name.split("_"):
-                found.append((max(len(name), len(form)), option))
+            elif form.startswith(name) and len(name) > 2:
+                found.append((len(form), option))
     return min(found, key=lambda one: one[0])[1] if found else None
 
 

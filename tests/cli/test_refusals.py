@@ -22,7 +22,7 @@ WRONG = [
     ("optimizer.learning_rate=1", 2, "did you mean optimizer.lr?; optimizer accepts"),
     ("lr=1e-3", 2, "lr; did you mean optimizer.lr?"),
     ("epochs=3", 2, "did you mean trainer.epochs?"),
-    ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; schedule_until, steps"),
+    ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; score_samples, steps"),
     ("trainer.callbacks=3", 2, "trainer.callbacks: there is no such key\n"),
     ("experiment=mnist_lr_search", 2, "sweep.params of optimizer.lr, model.widths, seed; add -m"),
     ("model.activation=a;b", 2, "twice: 'model.activation=\"a"),

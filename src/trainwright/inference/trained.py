@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from pydantic import TypeAdapter, ValidationError
 
 from trainwright.config.build import settings
-from trainwright.config.stored import stored_config, trusted_targets
+from trainwright.config.stored import stored_config
+from trainwright.config.trust import trusted_targets
 from trainwright.data.dataset import DataInfo
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.device.device import Placement
@@ -52,7 +53,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     found = read(path)
     tensors, metadata = found.tensors, found.metadata
     config = stored_config(path, metadata)
-    allow = trusted_targets(config, trust)
+    allow = trusted_targets(config, trust, path.parent.parent)
     info = _data_info(path, metadata.get("data"))
     options = settings(TrainerSettings, config.trainer, key="trainer")
     # Where it computed then is no matter now: a run may come from another machine.

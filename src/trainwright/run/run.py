@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from trainwright.config.trust import remember
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.moves import Training
 from trainwright.engine.trainer import drive
@@ -112,6 +113,7 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
 
 def _note_request(request: Request, folder: RunFolder) -> None:
     """Write down what runs, and add what was typed to what was typed before."""
+    remember(folder.path, request.kept_config)
     write_text(folder.path / "config.yaml", OmegaConf.to_yaml(request.kept_config))
     lines = [*folder.overrides(), *request.overrides]
     write_text(folder.path / "overrides.txt", "".join(f"{line}\n" for line in lines))

@@ -8,7 +8,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from trainwright.config.stored import stored_config, trusted_targets
+from trainwright.config.stored import stored_config
+from trainwright.config.trust import trusted_targets
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
@@ -57,7 +58,7 @@ def verify(folder: RunFolder, *, trust: Collection[str] = ()) -> Verdict:
             f"{before.path.name} is of step {before.step}, not before {last.step} of last"
         )
     config = stored_config(last.path, last.metadata)
-    allow = trusted_targets(config, trust)
+    allow = trusted_targets(config, trust, folder.path)
     _use_its_threads(config, last)
     assembly = assemble(config, allow=allow, again=last.metadata)
     hooks: list[Hook] = [*stopping_hooks(assembly)]

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.config.compose import check_sections, check_values, settle_length
 from trainwright.config.forked import run_name
-from trainwright.config.stored import refuse_trust
+from trainwright.config.trust import refuse_trust
 from trainwright.errors import ConfigError
 from trainwright.sweep.identity import IRRELEVANT, job_id
 from trainwright.sweep.job import Job

@@ -49,11 +49,12 @@ def execute(arguments: argparse.Namespace) -> int:
     from trainwright.cli.train import train
     from trainwright.config.compose import register_schema
     from trainwright.config.forked import NAME, register_fork
-    from trainwright.config.stored import refuse_addresses, stored_config, trusted_targets
+    from trainwright.config.stored import refuse_addresses, stored_config
+    from trainwright.config.trust import trusted_targets
 
     metadata, sha256 = _labels(path)
     stored = stored_config(path, metadata)
-    trusted_targets(stored, values["trust"])
+    trusted_targets(stored, values["trust"], path.parent.parent)
     refuse_addresses(stored, [_key_of(override) for override in overrides])
     register_schema()
     begin = {"checkpoint": literal(str(path)), "sha256": sha256, "freeze": [], "old_lr": 1.0}
