@@ -5,12 +5,19 @@ The annotations say what a value may be, in `--help` and where the command line 
 
 import ast
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 Definition = ast.ClassDef | ast.FunctionDef
+# What is told to these sections, as dataclasses; the others are what their `_target_` takes.
+SETTINGS = {
+    "run": "trainwright.engine.settings.RunSettings",
+    "trainer": "trainwright.engine.settings.TrainerSettings",
+    "fork": "trainwright.engine.settings.ForkSettings",
+    "sweep": "trainwright.sweep.settings.SweepSettings",
+}
 MOST_ALIASES = 20  # that are followed on the way to a definition or a type
 
 
@@ -59,6 +66,16 @@ def parameters(target: str) -> Mapping[str, Parameter]:
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         }
     return taken
+
+
+def parameter_at(target: str, path: Sequence[str]) -> Parameter | None:
+    """The parameter at the end of a path through settings that are dataclasses themselves."""
+    found = parameters(target).get(path[0])
+    if found is None or len(path) == 1:
+        return found
+    inner = found.annotation
+    name = inner.id if isinstance(inner, ast.Name) else ""
+    return parameter_at(f"{target.rpartition('.')[0]}.{name}", path[1:]) if name else None
 
 
 def docstring(target: str) -> str:

@@ -19,19 +19,12 @@ from hydra.errors import HydraException
 
 from trainwright.command_line import quoted
 from trainwright.config.own_configs import refuse_alias_bomb
-from trainwright.config.signature import Parameter, parameters
+from trainwright.config.signature import SETTINGS, Parameter, parameter_at
 from trainwright.config_folder import config_folders, group_options
 from trainwright.errors import ConfigError
 
 Kind = Literal["text", "text that must be given", "texts"]
 
-# What is told to these sections, as dataclasses; the others are what their `_target_` takes.
-SETTINGS = {
-    "run": "trainwright.engine.settings.RunSettings",
-    "trainer": "trainwright.engine.settings.TrainerSettings",
-    "fork": "trainwright.engine.settings.ForkSettings",
-    "sweep": "trainwright.sweep.settings.SweepSettings",
-}
 _KEY = re.compile(r"[a-z_][\w.]*", re.IGNORECASE)
 _TEXT = {"str", "Path", "pathlib.Path"}
 
@@ -109,7 +102,7 @@ def kind_of(key: str, overrides: Sequence[str]) -> Kind | None:
     if not path:
         return None
     if section in SETTINGS:
-        return _kind(_parameter(SETTINGS[section], path))
+        return _kind(parameter_at(SETTINGS[section], path))
     chosen = {o.partition("=")[2] for o in overrides if o.lstrip("+").partition("=")[0] == section}
     options = tuple(option for option in group_options(section) if option in chosen)
     kinds = set(_kinds(section, options or None, tuple(path)))
@@ -135,7 +128,7 @@ def _kinds(
         for depth in range(len(path)):
             inner = _at(node, path[:depth])
             target = inner.get("_target_") if isinstance(inner, dict) else None
-            found = _parameter(target, path[depth:]) if isinstance(target, str) else None
+            found = parameter_at(target, path[depth:]) if isinstance(target, str) else None
             if found is not None:
                 yield _kind(found)
 
@@ -154,16 +147,6 @@ def _config(path: Path) -> Any:
         return yaml.safe_load(path.read_bytes())
     except (OSError, ValueError, RecursionError, yaml.YAMLError, ConfigError):
         return None
-
-
-def _parameter(target: str, path: Sequence[str]) -> Parameter | None:
-    """The parameter at the end of a path through settings that are dataclasses themselves."""
-    found = parameters(target).get(path[0])
-    if found is None or len(path) == 1:
-        return found
-    inner = found.annotation
-    name = inner.id if isinstance(inner, ast.Name) else ""
-    return _parameter(f"{target.rpartition('.')[0]}.{name}", path[1:]) if name else None
 
 
 def _kind(parameter: Parameter | None) -> Kind | None:
