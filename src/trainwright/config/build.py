@@ -1,6 +1,7 @@
 """From config to objects: the only place that turns a `_target_` into one, checked key by key."""
 
 import dataclasses
+import errno
 import importlib
 import inspect
 import sys
@@ -20,7 +21,7 @@ from trainwright.config.validation import (
     takes_bool,
     unknown_key,
 )
-from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.errors import ConfigError, DataError, TrainwrightError
 from trainwright.targets import named_as_now
 from trainwright.wording import nearest
 
@@ -141,6 +142,10 @@ def build(
         raise
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from error
+    except OSError as error:
+        if key != "data" or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise  # nothing that was to be read
+        raise DataError(f"{key}: {error.filename or target}: {error.strerror or error}") from error
     if not isinstance(made, kind):
         raise ConfigError(
             f"{key}._target_: {target} made a {type(made).__name__}, no {_name(kind)}"

@@ -14,13 +14,15 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright import files
 from trainwright.command_line import command, listing
 from trainwright.config.own_configs import refuse_alias_bomb
 from trainwright.config_folder import own_config_folder
-from trainwright.errors import ConfigError, DiskError
-from trainwright.files import append_line
+from trainwright.errors import ConfigError
 from trainwright.targets import TRUSTED_TARGETS, named_as_now
 from trainwright.wording import nearest, printable
+
+_MEMORY = "trusted.jsonl"
 
 
 def trusted_targets(
@@ -56,10 +58,7 @@ def remember(run: Path, config: DictConfig) -> None:
     """Note that the run in that folder, with that config, is the user's, or known to them."""
     if targets_of(config) <= TRUSTED_TARGETS or _is_remembered(run, config):
         return
-    with suppress(OSError, DiskError):  # then it is asked for again
-        path = _memory()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        append_line(path, json.dumps(_entry(run, config)))
+    files.remember(_MEMORY, _entry(run, config))
 
 
 def refuse_trust(config: Mapping[str, Any]) -> None:
@@ -97,20 +96,12 @@ def _own_targets(run: Path) -> set[str]:
     return found
 
 
-def _memory() -> Path:
-    from platformdirs import user_state_path
-
-    return user_state_path("trainwright") / "trusted.jsonl"
-
-
 def _is_remembered(run: Path, config: DictConfig) -> bool:
-    try:
-        return json.dumps(_entry(run, config)) in _memory().read_text().splitlines()
-    except (OSError, ValueError):
-        return False
+    return _entry(run, config) in files.remembered(_MEMORY)
 
 
-def _entry(run: Path, config: DictConfig) -> dict[str, str]:
+def _entry(run: Path, config: DictConfig) -> str:
     plain = named_as_now(OmegaConf.to_container(config))
     text = json.dumps(plain, sort_keys=True, default=str)
-    return {"run": str(run.resolve()), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({"run": str(run.resolve()), "sha256": digest})

@@ -13,6 +13,7 @@ from typing import Any
 from trainwright.command_line import command, override
 from trainwright.errors import CheckpointError, ConfigError, DiskError
 from trainwright.files import write_text
+from trainwright.runs.elsewhere import note
 from trainwright.wording import printable
 
 
@@ -32,6 +33,7 @@ class RunFolder:
             if exact is not None:
                 exact.parent.mkdir(parents=True, exist_ok=True)
                 exact.mkdir()
+                note(root, exact)
                 return cls(exact)._furnished()
             day = root / time.strftime("%Y-%m-%d")
             day.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     if wrong is not None:
         raise _no_such_flag(wrong)
     typed = [*known.overrides, *rest]
+    _refuse_hydras_folders(typed)
     overrides = as_meant(typed, swept=known.multirun)
     if any(override.split("=")[0].lstrip("+") == "trainer.resume" for override in overrides):
         resumed = [_open_to_the_run(override) for override in overrides]
@@ -35,6 +36,31 @@ def in_order(arguments: Sequence[str]) -> list[str]:
         resumed = overrides
     flags = [argument for argument in arguments if argument not in typed]
     return [*resumed, *flags]
+
+
+# Hydra's own keys that would have no effect, or leave empty folders; and what has one.
+_OURS = {
+    "hydra.run.dir": "run.dir=...",
+    "hydra.sweep.dir": "sweep.dir=...",
+    "hydra.sweep.subdir": "sweep.dir=... for the sweep; a job's folder is named by what is swept",
+    "hydra.job.chdir": "run.dir=... for its files; the working directory stays as it is",
+    "hydra.output_subdir": "run.dir=...; the config lies in it as config.yaml",
+}
+
+
+def _refuse_hydras_folders(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for a key of Hydra's in the place of which trainwright has its own.
+
+    Another sweeper has its own sweep folder.
+    """
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    for key in keys:
+        is_sweepers = key.startswith("hydra.sweep.") and "hydra/sweeper" in keys
+        if key in _OURS and not is_sweepers:
+            raise ConfigError(
+                f"{key} has no effect: trainwright makes the folders of runs itself\n"
+                f"  write {_OURS[key]}"
+            )
 
 
 def _open_to_the_run(override: str) -> str:
