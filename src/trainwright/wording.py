@@ -26,7 +26,7 @@ def closest(name: str, options: Iterable[str]) -> str | None:
                 found.append((1, option))
             elif slips <= max(1, min(len(name), len(form)) // 3):
                 found.append((slips, option))
-            elif form.startswith(name) and len(name) > 2:
+            elif form.startswith(name.rstrip("]")) and len(name) > 2:
                 found.append((len(form), option))
     return min(found, key=lambda one: one[0])[1] if found else None
 

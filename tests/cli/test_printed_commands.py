@@ -75,3 +75,11 @@ def test_a_path_that_is_empty_is_refused(key, run_main, empty):
     assert result.code == 2
     assert f"{key}= is empty" in result.err
     assert list(empty.iterdir()) == []
+
+
+def test_so_is_one_that_the_environment_leaves_empty(run_main, empty, monkeypatch):
+    monkeypatch.setenv("PHOTOS", "")
+    result = run_main(*SMALL, "data=folder", "data.path=${oc.env:PHOTOS}")
+    assert result.code == 2
+    assert "data.path= is empty" in result.err
+    assert list(empty.iterdir()) == []

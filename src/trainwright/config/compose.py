@@ -9,9 +9,9 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from trainwright.config.build import settings
-from trainwright.config.from_environment import check_environment
+from trainwright.config.from_environment import PLACES, check_environment
 from trainwright.config.own_configs import FileConfigSource, OwnConfigs
-from trainwright.config.validation import unknown_key
+from trainwright.config.validation import empty, unknown_key
 from trainwright.config_folder import config_folder, group_options
 from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
@@ -41,6 +41,10 @@ def check_sections(config: DictConfig) -> None:
     """
     check_values(config)
     check_environment(config)
+    for key in (*PLACES, "trainer.resume"):
+        place = OmegaConf.select(config, key)
+        if isinstance(place, str) and not place.strip():
+            raise empty(key)
 
 
 def check_values(config: Mapping[str, Any]) -> None:

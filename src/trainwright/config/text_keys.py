@@ -20,11 +20,13 @@ from hydra.errors import HydraException
 from trainwright.command_line import quoted
 from trainwright.config.own_configs import refuse_alias_bomb
 from trainwright.config.signature import SETTINGS, Parameter, parameter_at
+from trainwright.config.validation import empty
 from trainwright.config_folder import config_folders, group_options
 from trainwright.errors import ConfigError
 
 Kind = Literal["text", "text that must be given", "texts"]
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KEY = re.compile(r"[a-z_][\w.]*", re.IGNORECASE)
 _TEXT = {"str", "Path", "pathlib.Path"}
 
@@ -40,9 +42,14 @@ def as_meant(overrides: Sequence[str], *, swept: bool = False) -> list[str]:
 def parse(value: str) -> Override | None:
     """A value as Hydra reads it; None where it reads none."""
     try:
-        return OverridesParser.create().parse_override(f"key={value}")
+        return _parser().parse_override(f"key={value}")
     except HydraException:
         return None
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
 
 
 def _as_meant(override: str, all_of_them: Sequence[str], swept: bool) -> str:
@@ -65,10 +72,7 @@ def _text(key: str, value: str, kind: Kind, swept: bool) -> str:
     parsed = parse(value)
     meant = None if parsed is None else parsed.value()
     if meant == "" or not value.strip():
-        raise ConfigError(
-            f"{key}= is empty, as after a shell variable that is not set\n"
-            f"  write what is meant, or leave {key} out"
-        )
+        raise empty(key)
     if parsed is not None and meant is None and kind == "text":
         return value  # null: none
     if swept and parsed is not None and parsed.is_sweep_override():
@@ -101,30 +105,23 @@ def kind_of(key: str, overrides: Sequence[str]) -> Kind | None:
         return "texts"
     if not path:
         return None
-    if section in SETTINGS:
-        return _kind(parameter_at(SETTINGS[section], path))
     chosen = {o.partition("=")[2] for o in overrides if o.lstrip("+").partition("=")[0] == section}
-    options = tuple(option for option in group_options(section) if option in chosen)
-    kinds = set(_kinds(section, options or None, tuple(path)))
-    if not kinds and options:  # it has its `_target_` from another option
-        kinds = set(_kinds(section, None, tuple(path)))
-    return kinds.pop() if len(kinds) == 1 else None
+    options = group_options(section)
+    for among in ([option for option in options if option in chosen], options):
+        nodes = [_config(f / section / f"{o}.yaml") for f in config_folders() for o in among]
+        kinds = set(_kinds(section, path, nodes))
+        if kinds:  # else it has its `_target_` from another option
+            return kinds.pop() if len(kinds) == 1 else None
+    return _kind(parameter_at(SETTINGS[section], path)) if section in SETTINGS else None
 
 
-def _kinds(
-    group: str, options: tuple[str, ...] | None, path: Sequence[str]
-) -> Iterator[Kind | None]:
-    nodes = [
-        _config(folder / group / f"{option}.yaml")
-        for folder in config_folders()
-        for option in options or group_options(group)
-    ]
+def _kinds(section: str, path: Sequence[str], nodes: Sequence[Any]) -> Iterator[Kind | None]:
     for node in nodes:
         usual = _at(node, path)
         if isinstance(usual, bool | int | float) or (isinstance(usual, list) and usual):
-            yield None  # nothing else needs to be looked at, which takes longer
+            yield None  # the source, which takes longer, need not be looked at
             return
-    for node in nodes:
+    for node in nodes if section not in SETTINGS else ():
         for depth in range(len(path)):
             inner = _at(node, path[:depth])
             target = inner.get("_target_") if isinstance(inner, dict) else None
@@ -144,7 +141,7 @@ def _config(path: Path) -> Any:
     """What a config file holds; nothing where it cannot be read, which is told by who needs it."""
     try:
         refuse_alias_bomb(path)
-        return yaml.safe_load(path.read_bytes())
+        return yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506 - both are safe loaders
     except (OSError, ValueError, RecursionError, yaml.YAMLError, ConfigError):
         return None
 

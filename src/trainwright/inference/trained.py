@@ -53,7 +53,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     found = read(path)
     tensors, metadata = found.tensors, found.metadata
     config = stored_config(path, metadata)
-    allow = trusted_targets(config, trust, path.parent.parent)
+    allow = trusted_targets(config, trust, path.resolve().parent.parent)
     info = _data_info(path, metadata.get("data"))
     options = settings(TrainerSettings, config.trainer, key="trainer")
     # Where it computed then is no matter now: a run may come from another machine.

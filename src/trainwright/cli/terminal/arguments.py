@@ -29,7 +29,7 @@ def in_order(arguments: Sequence[str]) -> list[str]:
         raise _no_such_flag(wrong)
     typed = [*known.overrides, *rest]
     _refuse_hydras_folders(typed)
-    overrides = as_meant(typed, swept=known.multirun)
+    overrides = as_meant(typed, swept=known.multirun or "hydra.mode=MULTIRUN" in typed)
     if any(override.split("=")[0].lstrip("+") == "trainer.resume" for override in overrides):
         resumed = [_open_to_the_run(override) for override in overrides]
     else:

@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     metadata, sha256 = _labels(path)
     stored = stored_config(path, metadata)
-    trusted_targets(stored, values["trust"], path.parent.parent)
+    trusted_targets(stored, values["trust"], path.resolve().parent.parent)
     refuse_addresses(stored, [_key_of(override) for override in overrides])
     register_schema()
     begin = {"checkpoint": literal(str(path)), "sha256": sha256, "freeze": [], "old_lr": 1.0}
