@@ -140,13 +140,15 @@ def _explained(line: KeyLine, keys: dict[str, KeyLine]) -> KeyLine:
 
 def _shown(title: str, option: Option) -> str:
     brings = f" Brings {', '.join(option.brings)}." if option.brings else ""
-    lines = textwrap.wrap(f"{title}: {option.about}{brings}", WIDTH, subsequent_indent="  ")
+    lines = textwrap.wrap(
+        f"{title}: {option.about}{brings}", WIDTH, subsequent_indent="  ", break_on_hyphens=False
+    )
     typed = [f"{line.key}={line.value}" if line.value else f"{line.key}." for line in option.keys]
     column = min(44, max(map(len, typed), default=0)) + 4
     for word, line in zip(typed, option.keys, strict=True):
         kind = _kind(line)
         about = " ".join(filter(None, [line.comment, kind and f"[{kind}]"]))
-        told = textwrap.wrap(about, WIDTH - column) or [""]
+        told = textwrap.wrap(about, WIDTH - column, break_on_hyphens=False) or [""]
         first = f"  {word}".ljust(column)
         if len(first) > column:
             lines.append(first)
@@ -162,7 +164,10 @@ def _kind(line: KeyLine) -> str:
     words = [w for w in dict.fromkeys(_types(line.parameter.annotation)) if w]
     words = [_DURATION, *words[2:]] if set(words[:2]) == {_PLAIN["int"], "text"} else words
     is_said = all(re.search(rf"\b{re.escape(word)}\b", line.comment) for word in words)
-    return "" if is_said else ", or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    if is_said or len(words) < 2:
+        return "" if is_said else words[0]
+    last = ", or " if len(words) > 2 or "," in words[0] else " or "
+    return f"{', '.join(words[:-1])}{last}{words[-1]}"
 
 
 def _types(annotation: ast.expr) -> Iterator[str]:
