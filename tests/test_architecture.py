@@ -29,6 +29,7 @@ LAYERS = (
 )
 # What all may import, and which import nothing but each other.
 FOUNDATIONS = {
+    "command_line",
     "config_folder",
     "errors",
     "files",

@@ -65,6 +65,28 @@ def append_line(path: Path, line: str) -> None:
         raise disk_error(path, len(data), error) from error
 
 
+def remember(name: str, line: str) -> None:
+    """Add a line to a file in this user's state folder; where that cannot be, nothing is kept."""
+    path = _state_folder() / name
+    with contextlib.suppress(OSError, DiskError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        append_line(path, line)
+
+
+def remembered(name: str) -> list[str]:
+    """The lines of a file in this user's state folder."""
+    try:
+        return (_state_folder() / name).read_text().splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def _state_folder() -> Path:
+    from platformdirs import user_state_path
+
+    return user_state_path("trainwright")
+
+
 def disk_error(path: Path, needed: int | None, error: Exception) -> DiskError:
     """The error for a file that could not be written, of `needed` bytes where that is known."""
     full = "No space" in str(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)

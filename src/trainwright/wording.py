@@ -1,7 +1,6 @@
 """What messages are made of: numbers, durations, sizes, names; and text from strangers."""
 
-import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 # What is worth a place on the line of an evaluation, in this order, where a task has it.
@@ -10,8 +9,44 @@ _FIRST = ("loss", "accuracy", "f1", "mae", "r2", "confident", "as_asked", "cover
 
 def nearest(name: str, options: Collection[str]) -> str:
     """Return `; did you mean x?` where an option is close to `name`, and nothing otherwise."""
-    matches = difflib.get_close_matches(name, [str(option) for option in options], n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""
+    found = closest(name, [str(option) for option in options])
+    return "" if found is None else f"; did you mean {found}?"
+
+
+def closest(name: str, options: Iterable[str]) -> str | None:
+    """The option that `name` was a slip of the keyboard for, or the beginning of, or has in it.
+
+    One slip in three letters is allowed. Of `validation/accuracy` the last part counts too.
+    """
+    found: list[tuple[int, str]] = []
+    for option in options:
+        for form in {option, option.rpartition("/")[2]}:
+            slips = _slips(_letters(name), _letters(form))
+            if form in name.split("_"):
+                found.append((1, option))
+            elif slips <= max(1, min(len(name), len(form)) // 3):
+                found.append((slips, option))
+            elif form.startswith(name.rstrip("]")) and len(name) > 2:
+                found.append((len(form), option))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _letters(name: str) -> str:
+    return name[:100].lower().replace("_", "").replace("-", "")
+
+
+def _slips(one: str, other: str) -> int:
+    """How many letters to add, drop, replace or swap with the next make `one` the `other`."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, last, row = row, before, [i]
+        for j, wanted in enumerate(other, 1):
+            slips = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                slips = min(slips, last[j - 2] + 1)
+            row.append(slips)
+    return row[-1]
 
 
 def printable(text: str) -> str:

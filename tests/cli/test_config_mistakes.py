@@ -42,7 +42,7 @@ WRONG = (
     "trainer.steps=0", "trainer.steps=2.5", "trainer.steps=3 trainer.epochs=3",
     "trainer.early_stopping.patience=2 trainer.evaluate_every=0",
     "trainer.early_stopping.patience=2 trainer.early_stopping.metric=mape",
-    "seed=x", "seed=1.5", "seed=null", "seed=true", "seed=[1]", "run=3", "run.name=[a]",
+    "seed=x", "seed=1.5", "seed=null", "seed=true", "seed=[1]", "run=3", "run.name=",
     "run.root=null", "trust=mine.Net", "trust=[1]", "data=null", "model=null", "~optimizer",
     "~schedule", "~data", "~trainer", "~task", "data.validation=-1", "data.validation=1.5",
     "data.validation=half", "data.limit=0", "data.limit=-3", "data.limit=few", "data.limit=1.5",

@@ -42,13 +42,18 @@ def test_a_model_an_optimizer_and_a_schedule_of_ones_own_train_together(commands
 
 
 @pytest.mark.slow
-def test_data_of_ones_own_and_a_resume_that_trusts_it(commands, run_main):
+def test_data_of_ones_own_and_a_resume_that_trusts_it(commands, run_main, empty, tmp_path):
     start, resume = commands[-2:]
     assert "data=spirals" in start
     assert run_main(*start).code == 0
-    refused = run_main(*resume[:-1])
+    (empty / "first").rename(tmp_path / "elsewhere")  # as a run of somebody else
+    there = f"trainer.resume={tmp_path / 'elsewhere'}"
+    refused = run_main(there, *resume[1:])
     assert refused.code == 2
-    assert f"'{resume[-1]}'" in refused.err, "the message says what to type"
+    trust = "'trust=[mine.Lion,mine.Triangle,mine.spirals]'"
+    assert trust in refused.err, "the message says what to type"
+    assert f"`{trust.strip(chr(39))}`" in PAGE.read_text(), "and the page too"
+    (tmp_path / "elsewhere").rename(empty / "first")
     result = run_main(*resume)
     assert result.code == 0, result.err
     assert "resumed at step" in result.out

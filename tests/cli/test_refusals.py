@@ -8,7 +8,7 @@ from trainwright.cli.terminal.failure import similar_key
 # What is typed; the exit code; what the message must name.
 WRONG = [
     # Names
-    ("model=mpl", 2, "model=mpl; did you mean mlp?; model accepts: cnn, gan, mlp"),
+    ("model=mpl", 2, "model=mpl; did you mean mlp?; model accepts: airbench, cnn, gan, mlp"),
     ("data=minst", 2, "data=minst; did you mean mnist?; data accepts"),
     ("optimizer=lion", 2, "optimizer=lion; adagrad, adam"),
     ("schedule=cosin", 2, "did you mean cosine?"),
@@ -16,13 +16,16 @@ WRONG = [
     ("trainer=smok", 2, "did you mean smoke?"),
     ("experiment=foo", 2, "experiment"),
     ("experiment=null", 2, "a group takes the name of an option; ~experiment"),
-    ("~model", 2, "a run needs a model; model accepts: cnn"),
+    ("~model", 2, "a run needs a model; model accepts: airbench, cnn"),
     ("modle=mlp", 2, "modle; did you mean model?; accepted are: data"),
     ("optimzer.lr=1", 2, "optimzer.lr; did you mean optimizer.lr?"),
     ("optimizer.learning_rate=1", 2, "did you mean optimizer.lr?; optimizer accepts"),
     ("lr=1e-3", 2, "lr; did you mean optimizer.lr?"),
     ("epochs=3", 2, "did you mean trainer.epochs?"),
-    ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; trainer accepts"),
+    ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; score_samples, steps"),
+    ("trainer.callbacks=3", 2, "trainer.callbacks: there is no such key\n"),
+    ("experiment=mnist_lr_search", 2, "sweep.params of optimizer.lr, model.widths, seed; add -m"),
+    ("model.activation=a;b", 2, "twice: 'model.activation=\"a"),
     ("trainer.early_stoping.patience=3", 2, "did you mean trainer.early_stopping.patience?"),
     ("model.width=[3]", 2, "did you mean model.widths?; model accepts"),
     ("data=folder data.path=here model.width=[3]", 2, "did you mean model.widths?; model accepts"),
@@ -34,7 +37,7 @@ WRONG = [
     ("model=gan optimizer.players.generator.lrr=1", 2, "generator.lrr; did you mean lr?"),
     # The shell
     ("mlp", 2, "'mlp' is no override; did you mean model=mlp?"),
-    ("model", 2, "model=...; model accepts: cnn"),
+    ("model", 2, "model=...; model accepts: airbench, cnn"),
     ("model.widths=[512, 256]", 2, "'model.widths=[512,' is no override; quotes"),
     ("--epochs 10", 2, "--epochs; did you mean trainer.epochs=...?; without dashes"),
     ("--cfg jobs", 2, "--cfg; jobs; job"),
@@ -287,3 +290,8 @@ def test_a_similar_key_is_found_by_its_last_name_and_by_initials():
     assert similar_key("optimiser.betas", sections) == "optimizer.betas"
     assert similar_key("trainer.step", sections) == "trainer.steps"
     assert similar_key("zebra", sections) is None
+    sections["trainer"] = ["steps", "rollback", "max_skips", "early_stopping"]
+    assert similar_key("trainer.callbacks", sections) is None, "rollback is another word"
+    assert similar_key("trainer.skips", sections) is None
+    assert similar_key("trainer.max_steps", sections) == "trainer.steps"
+    assert similar_key("trainer.erly_stoping", sections) == "trainer.early_stopping"

@@ -104,16 +104,39 @@ class Net(MLP):
 """
 
 
-@pytest.mark.slow
-def test_classes_of_ones_own_are_built_only_when_they_are_trusted_by_name(run_main, empty):
+def longer(run, steps):
+    return (f"trainer.resume={run}", f"trainer.steps={steps}", STRETCHED)
+
+
+def test_a_class_of_ones_own_needs_no_trust_in_the_folder_that_it_was_trained_in(run_main, empty):
+    """And where that run has come from elsewhere it is asked for, once."""
     (empty / "mine.py").write_text(OWN)
     assert run_main(*RUN, "model._target_=mine.Net").code == 0
+    assert run_main(*longer("run", 3)).code == 0
+    shutil.copytree(empty / "run", empty / "copied")
     (empty / "canary").unlink()
-    result = run_main("trainer.resume=run", "trainer.steps=3", STRETCHED)
+    result = run_main(*longer("copied", 4))
     assert result.code == 2
     assert "'trust=[mine.Net]'" in result.err
-    longer = ("trainer.resume=run", "trainer.steps=3", STRETCHED)
-    assert run_main(*longer, "trust=[mine.Net]").code == 0
+    assert not (empty / "canary").exists(), "nothing of it was imported"
+    assert run_main(*longer("copied", 4), "trust=[mine.Net]").code == 0
+    assert run_main(*longer("copied", 5)).code == 0, "what was said once is remembered"
+    shutil.rmtree(empty / "copied")
+    shutil.copytree(empty / "run", empty / "copied")
+    for path in (empty / "copied" / "checkpoints").glob("*.safetensors"):
+        rewrite(path, lambda metadata: metadata["config"]["model"].update(dropout=0.5))
+    assert run_main(*longer("copied", 4)).code == 2, "it is another run in that place"
+
+
+def test_what_ones_own_configs_name_needs_no_trust_for_runs_beside_them(run_main, empty, tmp_path):
+    (empty / "mine.py").write_text(OWN)
+    (empty / "configs" / "model").mkdir(parents=True)
+    (empty / "configs" / "model" / "own.yaml").write_text("_target_: mine.Net\nwidths: [8]\n")
+    assert run_main(*RUN, "model=own").code == 0
+    shutil.copytree(empty / "run", empty / "moved")
+    shutil.copytree(empty / "run", tmp_path / "elsewhere")
+    assert run_main(*longer(tmp_path / "elsewhere", 3)).code == 2
+    assert run_main(*longer("moved", 3)).code == 0
 
 
 @pytest.mark.parametrize(

@@ -210,10 +210,13 @@ def test_a_run_is_forked_for_other_classes(shell, project):
 
 
 @pytest.mark.parametrize("name", ["own_model", "own_data"])
-def test_classes_of_ones_own_are_not_built_before_they_are_trusted(name, shell):
-    answer = EXPECTED["resume"][name]
-    err = shell(answer["command"].replace(trust(name), "").strip(), code=2).err
-    assert "trust=[" in err
+def test_classes_of_ones_own_are_not_built_before_they_are_trusted(name, shell, project):
+    """They are by the configs beside the run, or by name."""
+    command = EXPECTED["resume"][name]["command"].replace(trust(name), "").strip()
+    (project / "configs").rename(project / "away")
+    assert "trust=[" in shell(command, code=2).err
+    (project / "away").rename(project / "configs")
+    shell(command)
 
 
 @each(["mlp", "mlp_gan", "cnn", "gan", "stopped"], fast=("mlp", "mlp_gan"))

@@ -95,3 +95,17 @@ def test_settings_of_the_sweep_make_no_other_job(composer):
 def test_what_no_job_can_have_is_refused(point, says, composer):
     with pytest.raises(ConfigError, match=says):
         composer().job(0, point)
+
+
+@pytest.mark.parametrize(
+    ("point", "key"),
+    [
+        ({"experiment": "mnist_lr_search"}, "kind"),
+        ({"sweep.trials": "3"}, "trials"),
+        ({"sweep": "zip"}, "kind"),
+    ],
+)
+def test_a_value_that_is_swept_cannot_change_the_sweep(point, key, composer):
+    """An option that brings `sweep.params` was one job, and the params were dropped."""
+    with pytest.raises(ConfigError, match=rf"sets sweep\.{key}"):
+        composer().job(0, point)

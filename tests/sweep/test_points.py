@@ -42,6 +42,27 @@ def test_a_grid_is_every_combination_and_the_last_key_changes_fastest(swept):
     ]
 
 
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("range(0.1,0.4,0.1)", "0.1 0.2 0.3"),
+        ("sort(range(0.1,0.4,0.1),reverse=true)", "0.3 0.2 0.1"),
+        ("range(0.4,0.1,-0.1)", "0.4 0.3 0.2"),
+        ("range(0,1,0.1)", "0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9"),
+        ("range(1e-4,1e-3,3e-4)", "0.0001 0.0004 0.0007"),
+        ("range(1,4)", "1 2 3"),
+    ],
+)
+def test_a_range_is_what_decimal_numbers_make_of_it_without_its_end(typed, values, swept):
+    (axis,) = swept(f"optimizer.lr={typed}").axes
+    assert " ".join(axis.values) == values
+
+
+def test_texts_of_a_file_need_no_quotes(swept):
+    (axis,) = swept("data=folder", **{"data.path": ["фото", "it's", 2024]}).axes
+    assert [text.strip("'\"") for text in axis.values] == ["фото", "it's", "2024"]
+
+
 def test_a_zip_pairs_values_and_runs_each_pair_with_every_seed(swept):
     typed = swept("a=64,128", "seed=7,8", "b=x,y")
     assert list(zipped(typed)) == [

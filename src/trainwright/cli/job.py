@@ -18,7 +18,7 @@ from trainwright.cli.torch_library import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.plan import Plan
-from trainwright.config.stored import refuse_trust
+from trainwright.config.trust import refuse_trust
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
 from trainwright.sweep.workers.slots import num_cores
@@ -82,12 +82,17 @@ def _artist_for(
 
 def _refuse_sweep(config: DictConfig, overrides: Sequence[str]) -> None:
     """Raise ConfigError where settings of a sweep were given and this is none of ours."""
-    typed = [override for override in overrides if override.lstrip("+~").startswith("sweep")]
-    if typed or config.sweep.params:
-        what = typed[0] if typed else "sweep.params"
+    keys = {override.lstrip("+~").partition("=")[0]: override for override in overrides}
+    typed = [override for key, override in keys.items() if key.partition(".")[0] == "sweep"]
+    left = [
+        str(key) for key in config.sweep.params if key not in keys
+    ]  # else it is one of its jobs
+    if typed or left:
+        what = typed[0] if typed else f"sweep.params of {', '.join(left)}"
         raise ConfigError(
             f"{what}: this is about a sweep, and only `train -m` makes one\n"
             "  add -m, and let hydra/sweeper be trainwright"
+            + ("" if typed else f"; or type a value of each: {left[0]}=...")
         )
 
 

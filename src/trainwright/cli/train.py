@@ -25,8 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] or {"--help", "-h"} & set(arguments):
-        print(help_text())
-        return
+        sys.exit(_print_help(arguments))
     if "--version" in arguments:
         print(f"trainwright {__version__}")
         return
@@ -47,6 +46,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _stopped_at_once() -> int:
     print("stopped at once", file=sys.stderr)
     return 130
+
+
+def _print_help(words: Sequence[str]) -> int:
+    """What is asked for: an option's keys, all keys, or the command."""
+    named = [word for word in words if not word.startswith("-") and word != "help"]
+    if not named:
+        print(help_text())
+        return 0
+    from trainwright.cli.terminal.option_help import option_help
+
+    sys.path.append(str(Path.cwd()))  # where a class of the user's own has its source
+    try:
+        print(option_help(named) or help_text())
+    except TrainwrightError as error:
+        from trainwright.cli.terminal.failure import explain
+
+        return explain(error, words, debug=False)
+    return 0
 
 
 def _print_script(words: Sequence[str]) -> int:

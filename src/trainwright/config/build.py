@@ -1,6 +1,7 @@
 """From config to objects: the only place that turns a `_target_` into one, checked key by key."""
 
 import dataclasses
+import errno
 import importlib
 import inspect
 import sys
@@ -21,7 +22,7 @@ from trainwright.config.validation import (
     takes_bool,
     unknown_key,
 )
-from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.errors import ConfigError, DataError, TrainwrightError
 from trainwright.targets import TRUSTED_TARGETS
 from trainwright.wording import nearest
 
@@ -144,6 +145,11 @@ class Section:
             raise
         except ValueError as error:
             raise ConfigError(f"{self.key}: {error}") from error
+        except OSError as error:
+            if self.key != "data" or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise  # nothing that was to be read
+            where = error.filename or target
+            raise DataError(f"data: {where}: {error.strerror or error}") from error
         if not isinstance(made, kind):
             raise ConfigError(
                 f"{self.key}._target_: {target} made a {type(made).__name__}, no {_name(kind)}"

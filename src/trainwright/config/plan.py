@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from trainwright.config.build import Section, plain, settings
 from trainwright.config.compose import check_sections
-from trainwright.config.from_environment import check_environment, without_environment
-from trainwright.config.validation import unknown_key
+from trainwright.config.from_environment import PLACES, check_environment, without_environment
+from trainwright.config.validation import empty, unknown_key
 from trainwright.engine.clock import Clock, Duration
 from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
@@ -89,6 +89,7 @@ class Plan:
         values = named_as_now({str(key): plain(config[key]) for key in config})
         if isinstance(config, DictConfig):
             check_environment(config)
+        _refuse_empty_places(values)
         run = settings(RunSettings, values.get("run"), key="run")
         trainer = settings(TrainerSettings, values["trainer"], key="trainer")
         _check_trainer(trainer)
@@ -206,6 +207,16 @@ def _without(
     if inner is not None and not isinstance(inner, dict):
         raise ConfigError(f"{key}.{name}={inner!r}: it must be a section of keys, or null")
     return rest, inner
+
+
+def _refuse_empty_places(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a folder without a name: an unset variable of a shell, most often."""
+    for key in (*PLACES, "trainer.resume"):
+        section, _, name = key.partition(".")
+        node = values.get(section)
+        place = node.get(name) if isinstance(node, dict) else None
+        if isinstance(place, str) and not place.strip():
+            raise empty(key)
 
 
 def _check_trainer(options: TrainerSettings) -> None:

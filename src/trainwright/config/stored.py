@@ -1,17 +1,18 @@
 """The config that a checkpoint brings, which may come from anyone: checked before it is used."""
 
 import json
-import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright.command_line import command, listing, override
 from trainwright.config.plan import Plan
+from trainwright.config.trust import targets_of, trusted_targets
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.targets import TRUSTED_TARGETS, named_as_now
-from trainwright.wording import nearest, printable
+from trainwright.wording import printable
 
 
 def stored_config(path: Path, metadata: dict[str, Any]) -> DictConfig:
@@ -30,7 +31,8 @@ def stored_plan(path: Path, metadata: dict[str, Any], trust: Iterable[str]) -> P
     Raises CheckpointError as `stored_config` does, and ConfigError as `trusted_targets`.
     """
     stored = _stored(path, metadata)
-    return _planned(path, metadata, stored, allow=trusted_targets(stored, trust))
+    allow = trusted_targets(stored, trust, path.resolve().parent.parent)
+    return _planned(path, metadata, stored, allow=allow)
 
 
 def _stored(path: Path, metadata: dict[str, Any]) -> DictConfig:
@@ -72,11 +74,10 @@ def resume_command(run: Path, config: DictConfig) -> str:
 
     With what `refuse_addresses` and `trusted_targets` want to be told again.
     """
-    typed = {"trainer.resume": str(run), **addresses(config)}
-    own = sorted(_targets(config) - TRUSTED_TARGETS)
-    if own:
-        typed["trust"] = f"[{','.join(own)}]"
-    return " ".join(["train", *(shlex.quote(f"{key}={value}") for key, value in typed.items())])
+    typed: dict[str, str | Path] = {"trainer.resume": run, **addresses(config)}
+    words = [override(key, text) for key, text in typed.items()]
+    own = sorted(targets_of(config) - TRUSTED_TARGETS)
+    return command("train", *words, *([listing("trust", own)] if own else []))
 
 
 def refuse_addresses(stored: DictConfig, typed: Collection[str]) -> None:
@@ -92,48 +93,3 @@ def refuse_addresses(stored: DictConfig, typed: Collection[str]) -> None:
                 "  one from elsewhere could name any place; if you know it, type that too\n"
                 "  or send nothing: logger=none"
             )
-
-
-def trusted_targets(stored: DictConfig, trust: Iterable[str]) -> frozenset[str]:
-    """Our own targets and those that the user trusts by name: what may be built.
-
-    Raises ConfigError that names every class of the config which is neither, or one that is trusted
-    and not in the config.
-    """
-    wanted, named = _targets(stored), frozenset(trust)
-    unknown = wanted - TRUSTED_TARGETS - named
-    if unknown:
-        raise ConfigError(
-            f"this run builds what is not trainwright's own: {', '.join(sorted(unknown))}\n"
-            "  a checkpoint from elsewhere could run any code that way; if you know these, add\n"
-            f"  'trust=[{','.join(sorted(wanted - TRUSTED_TARGETS))}]'"
-        )
-    needless = sorted(named - wanted)
-    if needless:
-        raise ConfigError(
-            f"trust={printable(needless[0])} has no effect: this run builds no such class"
-            f"{nearest(needless[0], wanted)}\n  leave it out"
-        )
-    return TRUSTED_TARGETS | named
-
-
-def refuse_trust(config: Mapping[str, Any]) -> None:
-    """Raise ConfigError where a new run is told what to trust, which only stored ones ask."""
-    if config["trust"]:
-        raise ConfigError(
-            f"trust=[{','.join(config['trust'])}] has no effect: what you type yourself is built\n"
-            "  it is for going on with a run: trainer.resume=...; leave it out"
-        )
-
-
-def _targets(config: DictConfig) -> frozenset[str]:
-    """Everything that a config would build."""
-    return frozenset(_targets_below(OmegaConf.to_container(config)))
-
-
-def _targets_below(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets_below(value)

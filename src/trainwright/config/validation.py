@@ -19,6 +19,14 @@ def unknown_key(key: str, options: Collection[str]) -> ConfigError:
     return ConfigError(f"{key}: there is no such key{nearest(name, options)}\n  {where}: {listed}")
 
 
+def empty(key: str) -> ConfigError:
+    """The error for a text that is empty: as a path it would be the working directory."""
+    return ConfigError(
+        f"{key}= is empty, as after a shell variable that is not set\n"
+        f"  write what is meant, or leave {key} out"
+    )
+
+
 def checked(value: Any, annotation: Any, adapter: TypeAdapter[Any] | None, key: str) -> Any:
     """The value converted to its annotation. Raises ConfigError where it does not fit."""
     if isinstance(value, bool) and not takes_bool(annotation):

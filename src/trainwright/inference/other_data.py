@@ -10,6 +10,7 @@ from torch import Tensor
 from trainwright.config.build import plain
 from trainwright.config.compose import register_schema
 from trainwright.config.plan import data_section
+from trainwright.config.text_keys import as_meant, parse
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
 from trainwright.data.columns import Classes, Column, Labels, Numbers
@@ -31,6 +32,7 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     learned them, by their names. Raises ConfigError where it does not fit what was learned,
     DataError where it cannot be loaded.
     """
+    overrides = as_meant(overrides)
     if any(word.split("=")[0] == "data" for word in overrides):
         config = _composed(overrides)
         allow = None  # all is typed, and nothing read from a run
@@ -72,13 +74,16 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
 def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
     config = DictConfig({"data": OmegaConf.to_container(stored.data)})
     for word in overrides:
-        key, _, _ = word.partition("=")
+        key, _, text = word.partition("=")
         if OmegaConf.select(config, key, default=_MISSING) is _MISSING:
             raise unknown_key(key, [str(name) for name in config.data if name != "_target_"])
-    typed = OmegaConf.from_dotlist(list(overrides))
-    if "${" in OmegaConf.to_yaml(typed):
-        raise ConfigError("data: write values out; ${...} is not resolved here")
-    return DictConfig(OmegaConf.merge(config, typed))
+        if "${" in text:
+            raise ConfigError("data: write values out; ${...} is not resolved here")
+        parsed = parse(text)
+        if parsed is None or parsed.is_sweep_override():
+            raise ConfigError(f"{printable(word)}: it must be one value, in quotes if need be")
+        OmegaConf.update(config, key, parsed.value())
+    return config
 
 
 def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:

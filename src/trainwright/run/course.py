@@ -12,7 +12,7 @@ from trainwright.config.stored import resume_command
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.trainer import Training, fitting
-from trainwright.errors import DiskError
+from trainwright.errors import DiskError, TrainwrightError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
@@ -24,7 +24,7 @@ from trainwright.hooks.send import Send
 from trainwright.report.plots.drawing import Drawing
 from trainwright.run.announce import report
 from trainwright.run.assemble.assemble import Assembly
-from trainwright.run.finish import finish
+from trainwright.run.finish import draw_so_far, finish
 from trainwright.run.records import Summary, facts, progress
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.changes import begin_anew
@@ -58,9 +58,12 @@ class Course:
             if signals.received is not None:
                 folder.write_summary({**summary, "status": "stopped"})
                 log.info("saved step %d; %s", self.assembly.state.step, self._go_on)
+                signals.leave_at_once()
+                self._draw_so_far()
                 return Outcome(folder.path, None, signals.received)
             if self.request.prune is not None and self.request.prune.has_stopped:
                 folder.write_summary({**summary, "status": "pruned"})
+                self._draw_so_far()
                 return Outcome(folder.path, self._objective)
             signals.leave_at_once()  # there is nothing left to save
             self._finish()
@@ -166,17 +169,27 @@ class Course:
 
     def _finish(self) -> None:
         """Test, draw and sum up a run that has come to its end."""
-        assembly, draws = self.assembly, self.request.draws
-        with_pictures = assembly.settings.plots and (draws is None or draws())
-        drawing = Drawing(self.request.artist) if with_pictures else None
-        test = finish(assembly, self.folder, drawing)
+        test = finish(self.assembly, self.folder, self._drawing())
         self.summary.update(
             status="finished",
             test=test,
             total_seconds=round(time.perf_counter() - self.started, 3),
         )
         self.folder.write_summary(self.summary)
-        report(assembly, self.folder, self.summary)
+        report(self.assembly, self.folder, self.summary)
+
+    def _draw_so_far(self) -> None:
+        """Draw what there is of a run that ends before its end; that it is whole matters more."""
+        drawing = self._drawing()
+        if drawing is not None:
+            with contextlib.suppress(OSError, TrainwrightError):
+                draw_so_far(self.folder, drawing)
+
+    def _drawing(self) -> Drawing | None:
+        """What draws; None where no pictures are wanted."""
+        draws = self.request.draws
+        wanted = self.assembly.settings.plots and (draws is None or draws())
+        return Drawing(self.request.artist) if wanted else None
 
     @property
     def _go_on(self) -> str:

@@ -66,3 +66,12 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     except OSError as error:
         raise disk_error(Path(error.filename or folder.plots), None, error) from error
     return metrics
+
+
+def draw_so_far(folder: RunFolder, drawing: Drawing) -> None:
+    """The curves of a run that has not come to its end. Raises OSError."""
+    rows = read_rows(folder.metrics)
+    if rows:
+        drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
+        drawing.plot("plot_learning_rate", rows, str(folder.plots / "lr.png"))
+    drawing.finish()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from trainwright.config.trust import remember
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.trainer import Training, drive
 from trainwright.errors import DiskError, OutOfMemoryError
@@ -107,8 +108,10 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
 
 def _note_request(request: Request, folder: RunFolder) -> None:
     """Write down what runs, and add what was typed to what was typed before."""
-    write_text(folder.path / "config.yaml", OmegaConf.to_yaml(request.plan.kept))
-    lines = [*folder.overrides(), *request.plan.overrides]
+    plan = request.plan
+    remember(folder.path, plan.kept)
+    write_text(folder.path / "config.yaml", OmegaConf.to_yaml(plan.kept))
+    lines = [*folder.overrides(), *plan.overrides]
     write_text(folder.path / "overrides.txt", "".join(f"{line}\n" for line in lines))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainwright.errors import ConfigError
+from trainwright.runs.elsewhere import noted
 from trainwright.runs.ranking import ranked
 from trainwright.runs.record import Record
 from trainwright.wording import printable
@@ -15,9 +16,14 @@ MAX_CANDIDATES = 3  # named in an error, which has five lines
 _RANKED = {"best": None, "highest": True, "lowest": False}
 
 
-def find_runs(root: Path) -> list[Record]:
-    """Every run below `root`, the newest first. Links are not followed; no root, no runs."""
+def find_runs(root: Path, *, elsewhere: bool = True) -> list[Record]:
+    """Every run below `root`, the newest first. Links are not followed; no root, no runs.
+
+    `elsewhere`: also those of that root whose folder was typed and lies outside.
+    """
     records = [Record(path, root=root) for path in _run_folders(root, MAX_DEPTH)]
+    for folder in noted(root) if elsewhere else ():
+        records += [Record(path, root=folder.parent) for path in _run_folders(folder, 1)]
     return sorted(records, key=lambda record: (-record.started, record.name))
 
 

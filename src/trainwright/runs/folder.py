@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainwright.command_line import command, override
 from trainwright.errors import CheckpointError, ConfigError, DiskError
 from trainwright.files import write_text
+from trainwright.runs.elsewhere import note
 from trainwright.wording import printable
 
 
@@ -31,6 +33,7 @@ class RunFolder:
             if exact is not None:
                 exact.parent.mkdir(parents=True, exist_ok=True)
                 exact.mkdir()
+                note(root, exact)
                 return cls(exact)._furnished()
             day = root / time.strftime("%Y-%m-%d")
             day.mkdir(parents=True, exist_ok=True)
@@ -43,9 +46,10 @@ class RunFolder:
                     continue  # another run of this second has it
                 return cls(path)._furnished()
         except FileExistsError as error:
+            go_on = command("train", override("trainer.resume", exact or root))
             raise ConfigError(
                 f"run.dir={exact} exists, and a run never writes over another\n"
-                f"  choose a new folder, or go on with that run: trainer.resume={exact}"
+                f"  choose a new folder, or go on with that run: {go_on}"
             ) from error
         except OSError as error:
             where = exact or root

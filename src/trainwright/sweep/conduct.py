@@ -1,6 +1,5 @@
 """A sweep from its command line to its verdict."""
 
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -9,6 +8,7 @@ from pathlib import Path
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from trainwright.command_line import command
 from trainwright.config.build import settings
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
@@ -54,7 +54,8 @@ class Conductor:
         hydra = [line for line in master.hydra.overrides.hydra if line != "hydra.mode=MULTIRUN"]
         sources = master.hydra.runtime.config_sources
         dirs = [f"--config-dir={s.path}" for s in sources if s.provider == "command-line"]
-        self._command = shlex.join([*typed_first(master), *dirs, "-m", *overrides, *hydra])
+        self._single = command(*typed_first(master), *dirs)
+        self._command = f"{self._single} {command('-m', *overrides, *hydra)}"
 
     def conduct(self) -> int:
         """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""
@@ -248,6 +249,7 @@ class Conductor:
         store.write_plan(
             {
                 "command": self._command,
+                "single": self._single,
                 "about": self._about(composer),
                 "kind": self._settings.kind,
                 "keys": [axis.key for axis in self._swept.axes],

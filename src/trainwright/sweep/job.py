@@ -34,7 +34,9 @@ def typed_first(config: Mapping[str, Any]) -> list[str]:
 
 
 def short(text: str) -> str:
-    """A typed value for the eye: a number that a search has drawn with four digits."""
+    """A typed value for the eye: a text without quotes, a number of a search with four digits."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text[1:-1]
     try:
         is_exact = len(text) <= 8 or text.lstrip("+-").isdigit()  # a seed may be long
         return text if is_exact else f"{float(text):.4g}"

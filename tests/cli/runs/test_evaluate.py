@@ -210,10 +210,11 @@ def test_a_class_of_ones_own_is_found_in_the_working_directory_when_trusted(
     train(tmp_path / "own", "trainer=smoke", "model.widths=[8]", own)
     sys.modules.pop("mine_for_evaluate")
     monkeypatch.setattr(sys, "path", sys.path[:-1])  # as in a new process
-    code, _, err = call("evaluate", "own", "resamples=0")
+    (tmp_path / "own").rename(tmp_path / "moved")
+    code, _, err = call("evaluate", "moved", "resamples=0")
     assert code == 2
     assert "trust=[mine_for_evaluate.Net]" in err
-    trusted = ("evaluate", "own", "resamples=0", "trust=mine_for_evaluate.Net")
+    trusted = ("evaluate", "moved", "resamples=0", "trust=mine_for_evaluate.Net")
     assert call(*trusted)[0] == 0
     # What is typed needs no trust; and of what is trusted nothing goes unused.
     assert call(*trusted, "data._target_=mine_for_evaluate.digits")[0] == 0

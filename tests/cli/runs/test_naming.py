@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from trainwright.cli.commands.manage.resume import quoted
 from trainwright.cli.runs import COMMANDS
 from trainwright.errors import ConfigError
 from trainwright.report.score_table import FIGURES
@@ -141,14 +140,6 @@ def test_resume_passes_on_what_train_refuses(call, real_root, tmp_path, monkeypa
     code, _, err = call("resume", folder, "trainer.stepss=9")
     assert code == 2
     assert "trainer.steps" in err
-
-
-@pytest.mark.parametrize("path", ["plain", "it's", "a\\'b", "end\\", "a,b=[c] {d}", "\\\\'"])
-def test_a_quoted_path_is_that_path(path):
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    override = OverridesParser.create().parse_override(f"trainer.resume={quoted(path)}")
-    assert override.value() == path
 
 
 def test_every_command_has_help_with_examples_and_needs_no_torch(imported_by):

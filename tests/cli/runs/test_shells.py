@@ -129,6 +129,16 @@ def test_tab_completes_the_name_of_a_run_and_an_option(shell, terminal):
         assert at.completed(line) == COMPLETED[line]
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_piece_of_several_names_stays_what_was_typed(shell, terminal, write_run):
+    """Bash put the 0 in its place that all names of runs begin with."""
+    at = terminal(shell)
+    write_run(Path("outputs/2026-01-02/030407-gan-digits"))
+    for line in ("runs show gan", "runs fork mlp model=et", "train optimizer=da"):
+        assert at.completed(line) == line
+    assert at.completed("runs show gan-d") == "runs show 030407-gan-digits "
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS)
 def test_tab_completes_whatever_there_is(shell, terminal):

@@ -110,12 +110,17 @@ def _split(line: str) -> tuple[str, list[str]]:
 
 
 def _fitting(offered: Sequence[str], word: str) -> list[str]:
-    """What begins as the word does; or else has it in it, for a piece of a name means that run."""
+    """What begins as the word does; or else has it in it, for a piece of a name means that run.
+
+    Shells put what all candidates begin with in the place of the word: where several have it in
+    them, it is one of them, and stays.
+    """
     begun = [name for name in offered if name.startswith(word)]
     if begun:
         return begun
     cut = max(word.rfind("="), word.rfind(",")) + 1  # of a value, that has to be a piece
-    return [n for n in offered if n.startswith(word[:cut]) and word[cut:] in n[cut:]]
+    found = [n for n in offered if n.startswith(word[:cut]) and word[cut:] in n[cut:]]
+    return [*found, word] if len(found) > 1 else found
 
 
 def _escaped(name: str) -> str:

@@ -7,6 +7,7 @@ from hydra._internal.utils import get_args_parser
 
 from trainwright.cli.terminal.failure import similar_key
 from trainwright.config.compose import keys_of
+from trainwright.config.text_keys import as_meant
 from trainwright.config_folder import group_options
 from trainwright.errors import ConfigError
 
@@ -26,13 +27,40 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     wrong = next((argument for argument in rest if argument.startswith("-")), None)
     if wrong is not None:
         raise _no_such_flag(wrong)
-    overrides = [*known.overrides, *rest]
+    typed = [*known.overrides, *rest]
+    _refuse_hydras_folders(typed)
+    overrides = as_meant(typed, swept=known.multirun or "hydra.mode=MULTIRUN" in typed)
     if any(override.split("=")[0].lstrip("+") == "trainer.resume" for override in overrides):
         resumed = [_open_to_the_run(override) for override in overrides]
     else:
         resumed = overrides
-    flags = [argument for argument in arguments if argument not in overrides]
+    flags = [argument for argument in arguments if argument not in typed]
     return [*resumed, *flags]
+
+
+# Hydra's own keys that would have no effect, or leave empty folders; and what has one.
+_OURS = {
+    "hydra.run.dir": "run.dir=...",
+    "hydra.sweep.dir": "sweep.dir=...",
+    "hydra.sweep.subdir": "sweep.dir=... for the sweep; a job's folder is named by what is swept",
+    "hydra.job.chdir": "run.dir=... for its files; the working directory stays as it is",
+    "hydra.output_subdir": "run.dir=...; the config lies in it as config.yaml",
+}
+
+
+def _refuse_hydras_folders(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for a key of Hydra's in the place of which trainwright has its own.
+
+    Another sweeper has its own sweep folder.
+    """
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    for key in keys:
+        is_sweepers = key.startswith("hydra.sweep.") and "hydra/sweeper" in keys
+        if key in _OURS and not is_sweepers:
+            raise ConfigError(
+                f"{key} has no effect: trainwright makes the folders of runs itself\n"
+                f"  write {_OURS[key]}"
+            )
 
 
 def _open_to_the_run(override: str) -> str:

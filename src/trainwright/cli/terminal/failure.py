@@ -10,15 +10,16 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from trainwright.command_line import command, quoted
 from trainwright.config.compose import keys_of
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
-from trainwright.wording import nearest
+from trainwright.wording import closest, nearest
 
 # What of Hydra is at work while config files are read.
 _READERS = ("config_repository.py", "config_loader_impl.py", "defaults_list.py")
 MAX_LINES = 5
-MAX_WIDTH = 300
+MAX_WIDTH = 1000  # more than all keys of the trainer, or a command with a long path
 
 
 def explain(
@@ -41,7 +42,7 @@ def explain(
     if ours is None:
         print("error: this is a bug in trainwright or in a class of your own", file=sys.stderr)
         return 1
-    lines = [line[:MAX_WIDTH] for line in str(ours).splitlines() if line.strip()]
+    lines = [_shortened(line) for line in str(ours).splitlines() if line.strip()]
     print(f"error{job}: " + "\n".join(lines[:MAX_LINES]), file=sys.stderr)
     return ours.exit_code
 
@@ -67,23 +68,30 @@ def similar_key(key: str, sections: Mapping[str, Sequence[str]]) -> str | None:
     same_name = [k for k in keys if k.rpartition(".")[2] == name]
     if same_name:
         return min(same_name, key=lambda k: (-_alike(k, key), len(k)))
-    initials = "".join(word[0] for word in name.split("_") if word)
-    here = [f"{parent}.{n}" if parent else n for n in sections.get(parent, ())]
-    for candidates in (here, keys):
-        close = difflib.get_close_matches(key, candidates, n=1, cutoff=0.75)
-        if close:
-            return close[0]
-        for candidate in candidates:
-            last = candidate.rpartition(".")[2]
-            if "_" in name and last == initials:
-                return candidate
-            if difflib.SequenceMatcher(None, last, name).ratio() > 0.75:
-                return candidate
+    if "_" in name:
+        initials = "".join(word[0] for word in name.split("_") if word)
+        known = sorted(keys, key=lambda k: k.rpartition(".")[0] != parent)
+        of_initials = [k for k in known if k.rpartition(".")[2] == initials]
+        if of_initials:
+            return of_initials[0]
+    here = closest(name, sections.get(parent, ()))
+    if here is not None:
+        return f"{parent}.{here}" if parent else here
+    alike = [section for section in sections if parent and closest(parent, [section])]
+    for section in (*alike, *sections):
+        found = closest(name, sections[section])
+        if found is not None:
+            return f"{section}.{found}" if section else found
     return None
 
 
 def _alike(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _shortened(line: str) -> str:
+    """A line that ends between two words where it is too long."""
+    return line if len(line) <= MAX_WIDTH else line[:MAX_WIDTH].rpartition(" ")[0] + " ..."
 
 
 def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | None:
@@ -106,7 +114,7 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):
         return ConfigError(
             "a path begins with ~ and no user's name: there is no such home folder\n"
-            "  write ~/... for your own, or ./~... for a file that is called so"
+            "  write ~/... for your own, or the whole path of a file that is called so"
         )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
@@ -152,10 +160,13 @@ def _no_override(error: OverrideParseException) -> ConfigError:
         )
     meant = [f"{group}={word}" for group in GROUPS if word in group_options(group)]
     hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
+    key, _, value = word.partition("=")
+    quotes = "what has spaces, brackets or commas needs quotes: 'model.widths=[512, 256]'"
+    if key and value and value[0] not in "[{":
+        quotes = f"as a text it needs quotes, twice: {command(f'{key}={quoted(value)}')}"
     return ConfigError(
         f"{word!r} is no override{hint}\n"
-        "  write key=value, group=option, or ~key to delete\n"
-        "  what has spaces, brackets or commas needs quotes: 'model.widths=[512, 256]'"
+        f"  write key=value, group=option, or ~key to delete\n  {quotes}"
     )
 
 

@@ -21,6 +21,8 @@ Overrides people use most:
   trainer.resume=outputs/...   go on with a run, exactly
 
 Also:
+  model=gan --help     every key of an option, with its default, type and range
+  --help keys          every key that there is
   --cfg job            print the composed config and stop (add: --package optimizer)
   -m, --multirun       comma-separated values are combined into jobs
   --shell-completion install=bash     tab completion; also zsh, fish (see the README)

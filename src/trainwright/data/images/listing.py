@@ -46,6 +46,11 @@ def list_images(root: Path) -> Listing:
         raise DataError(f"the image folder {root} {state}")
     listing = Listing()
     folders = set(_folders(root, root))
+    if folders and folders <= SPLIT_FOLDERS.keys() - {"train"}:
+        raise DataError(
+            f"{root} holds {'/, '.join(sorted(folders))}/ and no train/\n"
+            "  the folder of the training images is called train; test/ may lie beside it"
+        )
     # `train` beside `bus` and `car` is a class; only among split folders is it a split.
     if "train" in folders and folders <= SPLIT_FOLDERS.keys():
         if {"val", "validation"} <= folders:

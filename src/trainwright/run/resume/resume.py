@@ -1,18 +1,15 @@
 """Go on with an earlier run: its own config, what may be changed, and the state it was in."""
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from trainwright.config.plan import Plan
-from trainwright.config.stored import (
-    refuse_addresses,
-    resume_command,
-    stored_config,
-    trusted_targets,
-)
+from trainwright.config.stored import refuse_addresses, resume_command, stored_config
+from trainwright.config.trust import trusted_targets
 from trainwright.errors import CheckpointError, DiskError
 from trainwright.run.records import read_summary
 from trainwright.run.request import Request
@@ -40,9 +37,10 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
         lock = if_refused.enter_context(_lock(folder))
         found = read(named) if named.is_file() else newest_whole(folder)
         stored = stored_config(found.path, found.metadata)
+        as_stored = copy.deepcopy(stored)
         total = _total_steps(found)
         changes = apply_changes(stored, config, overrides, step=found.step, total=total)
-        trusted = trusted_targets(stored, map(str, config.trust))
+        trusted = trusted_targets(as_stored, map(str, config.trust), folder.path, stored)
         refuse_addresses(stored, [key_of(override) for override in overrides])
         plan = Plan.of(
             stored,

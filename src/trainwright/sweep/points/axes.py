@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -16,6 +17,7 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 
+from trainwright.config.text_keys import as_meant
 from trainwright.errors import ConfigError
 
 
@@ -75,7 +77,7 @@ def take_apart(
     typed = parser.parse_overrides(list(overrides))
     keys = {override.key_or_group for override in typed}
     lines = [f"{key}={_text(value)}" for key, value in params.items() if key not in keys]
-    from_file = parser.parse_overrides(lines)
+    from_file = parser.parse_overrides(as_meant(lines, swept=True))
     fixed, axes = [], {}
     with _python_random(seed):
         for override in [*from_file, *typed]:
@@ -121,10 +123,25 @@ def _axis(override: Override) -> Axis:
         return Axis(key, interval=Interval(low, high, "log" in tags))
     if tags:
         raise ConfigError(f"{line}: tag(log, ...) is for an interval, tag(log,interval(1e-4,1e-1))")
-    values = tuple(Transformer.str(item) for item in override.sweep_iterator())
+    values = tuple(map(Transformer.str, _items(override, value)))
     if not values:
         raise ConfigError(f"{line}: there is no value in it")
     return Axis(key, values=values)  # one may come twice: a zip pairs it with two others
+
+
+def _items(override: Override, value: Any) -> Iterator[Any]:
+    """What is swept, item by item; of a range what decimal numbers make of it, without its end.
+
+    In binary ones range(0.1,0.4,0.1) is 0.1, 0.2, 0.30000000000000004 and, below 0.4, a fourth.
+    """
+    for item in override.sweep_iterator():
+        if not (isinstance(value, RangeSweep) and isinstance(item, float)):
+            yield item
+            continue
+        start, stop, step = (Decimal(f"{n:.12g}") for n in (value.start, value.stop, value.step))
+        exact = start + step * round((Decimal(item) - start) / step)
+        if (stop - exact) * step > 0:
+            yield float(exact)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.from_environment import check_environment
 from trainwright.config.plan import Plan
-from trainwright.config.stored import refuse_trust
+from trainwright.config.trust import refuse_trust
 from trainwright.errors import ConfigError
 from trainwright.sweep.identity import IRRELEVANT, job_id
 from trainwright.sweep.job import Job
@@ -56,6 +56,7 @@ class Composer:
         self._loader = loader
         self._parser = OverridesParser.create(config_loader=loader)
         self._master = master
+        self._sweep: Any = OmegaConf.to_container(master.sweep, resolve=True)
         self._bases: dict[tuple[str, ...], _Base] = {}
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._fixed = [self._parse(line) for line in fixed]
@@ -72,6 +73,7 @@ class Composer:
         groups = [_line(o) for o, is_option in [*self._fixed, *own] if is_option]
         base = self._base(tuple(groups))
         config = _resolved(base, [o for o, is_option in own if not is_option])
+        self._refuse_own_sweep(config.pop("sweep"), point)
         typed = [_line(o) for o, _ in [*self._fixed, *own] if not _is_about_sweep(o)]
         config = _with_one_length(config, typed)
         plan = Plan.of(config, name=run_name(base.choices))
@@ -86,6 +88,16 @@ class Composer:
             config=config,
             trial=trial,
         )
+
+    def _refuse_own_sweep(self, wanted: Config, point: Point) -> None:
+        """Raise ConfigError where a value that is swept would change the sweep itself."""
+        changed = [key for key in wanted if wanted[key] != self._sweep.get(key)]
+        if changed:
+            by = " ".join(f"{key}={value}" for key, value in point.items())
+            raise ConfigError(
+                f"{by} sets sweep.{changed[0]}, which is of a whole sweep and not of one job\n"
+                "  let it be a sweep of its own, which does not sweep over that"
+            )
 
     def _base(self, groups: tuple[str, ...]) -> _Base:
         if groups not in self._bases:
@@ -125,7 +137,7 @@ def _resolved(base: _Base, overrides: Sequence[Override]) -> Config:
         check_environment(slowly)
         config = OmegaConf.to_container(slowly, resolve=True)
     check_sections(config)
-    return {str(key): value for key, value in config.items() if key != "sweep"}
+    return {str(key): value for key, value in config.items()}
 
 
 def _changed(config: Config, override: Override) -> Config | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.plugins.launcher import Launcher
 
+from trainwright.command_line import override
 from trainwright.errors import ConfigError
 from trainwright.sweep.job import Job
 from trainwright.sweep.schedule.audience import Audience
@@ -65,8 +66,7 @@ def _pointer(job: Job, store: Store, pruning: Pruning | None) -> str:
     path.parent.mkdir(exist_ok=True)
     # As many threads as the launcher's process has: it knows what it has asked for.
     path.write_text(json.dumps(job_task(job, store, threads=None, pruning=pruning)))
-    quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"sweep.job='{quoted}'"
+    return override("sweep.job", path)
 
 
 def _state_after(job: Job, store: Store) -> State:

@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from trainwright.command_line import command
 from trainwright.sweep.store import Store, write_whole
 from trainwright.sweep.verdict.verdict import Best, Row, Setting, Verdict
 
@@ -48,8 +48,9 @@ def write_json(verdict: Verdict, store: Store) -> None:
 
 def command_of(best: Best, store: Store) -> str:
     """The command of the best run: what the sweep's begins with, and what was typed for that."""
-    words = shlex.split(store.plan()["command"])
-    return shlex.join([*words[: words.index("-m")], *best.row.job.overrides])
+    plan = store.plan()
+    begins = plan.get("single") or plan["command"].partition(" -m ")[0]
+    return f"{begins} {command(*best.row.job.overrides)}"
 
 
 def _best(best: Best, store: Store) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from trainwright.cli.opening import add_run
 from trainwright.cli.terminal.keys import Key
 from trainwright.cli.terminal.sparkline import BLOCKS, sparkline
 from trainwright.cli.terminal.table import text_table
+from trainwright.command_line import command
 from trainwright.report.plots.series import Series, collect
 from trainwright.runs.find import find_run
 from trainwright.runs.layers import layers_of
@@ -83,7 +84,7 @@ def _head(run: Record) -> list[str]:
         "fork of": _lineage(run),
         "computed": run.summary.get("placement"),
         "versions": ", ".join(f"{k} {v}" for k, v in _texts(run.summary.get("versions")).items()),
-        "typed": " ".join(run.overrides),
+        "typed": command(*run.overrides),
         "error": run.summary.get("error"),
         "folder": str(run.path),
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainwright.cli.terminal.keys import Key
 from trainwright.errors import ConfigError
+from trainwright.runs.elsewhere import noted
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.report import report
 from trainwright.wording import nearest, printable
@@ -48,7 +49,9 @@ def find_sweep(name: str, root: Path) -> Store:
     for folder in (here, *([path.parent] if path.exists() else [])):
         if (folder / ".sweep").is_dir():
             return Store(folder)
-    plans = sorted(root.rglob(".sweep/plan.json"), key=lambda plan: plan.stat().st_mtime)
+    beside = [folder / ".sweep" / "plan.json" for folder in noted(root)]
+    known = [*root.rglob(".sweep/plan.json"), *(plan for plan in beside if plan.exists())]
+    plans = sorted(known, key=lambda plan: plan.stat().st_mtime)
     sweeps = [plan.parent.parent for plan in plans]
     if name == "last" and sweeps:
         return Store(sweeps[-1])

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """List, ask, delete. Raises DiskError where folders cannot be deleted: all others are."""
     conditions = [parse_condition(word) for word in arguments.filters]
-    everything = find_runs(arguments.root)
+    everything = find_runs(arguments.root, elsewhere=False)
     require_known([condition.key for condition in conditions], everything)
     require_spared(conditions, everything)
     if conditions:

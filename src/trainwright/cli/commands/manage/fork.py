@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainwright.cli.commands.manage.resume import quoted
 from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings
 from trainwright.cli.terminal.keys import Key, listed, parse_keys, text
+from trainwright.command_line import listing, literal, override
 from trainwright.config_folder import GROUPS
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.runs.find import DEFAULT_ROOT, find_run
@@ -49,22 +49,23 @@ def execute(arguments: argparse.Namespace) -> int:
     from trainwright.cli.train import train
     from trainwright.config.compose import register_schema
     from trainwright.config.forked import NAME, register_fork
-    from trainwright.config.stored import refuse_addresses, stored_config, trusted_targets
+    from trainwright.config.stored import refuse_addresses, stored_config
+    from trainwright.config.trust import trusted_targets
 
     metadata, sha256 = _labels(path)
     stored = stored_config(path, metadata)
-    trusted_targets(stored, values["trust"])
+    trusted_targets(stored, values["trust"], path.resolve().parent.parent)
     refuse_addresses(stored, [_key_of(override) for override in overrides])
     register_schema()
-    begin = {"checkpoint": str(path), "sha256": sha256, "freeze": [], "old_lr": 1.0}
+    begin = {"checkpoint": literal(str(path)), "sha256": sha256, "freeze": [], "old_lr": 1.0}
     register_fork(stored, record.choices, begin)
     # Like everything that is typed, so that it is kept, and may be several that are swept.
     if values["freeze"]:
-        overrides.append(f"fork.freeze=[{','.join(map(quoted, values['freeze']))}]")
+        overrides.append(listing("fork.freeze", values["freeze"]))
     if values["old_lr"] is not None:
         overrides.append(f"fork.old_lr={values['old_lr']}")
     if arguments.root != DEFAULT_ROOT:
-        overrides.insert(0, f"run.root={quoted(str(arguments.root))}")
+        overrides.insert(0, override("run.root", arguments.root))
     flags = ["-m"] if arguments.multirun else []
     return train([*overrides, *flags], debug=arguments.debug, config_name=NAME)
 

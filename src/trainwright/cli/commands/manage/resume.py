@@ -1,10 +1,10 @@
 """`runs resume`: `train trainer.resume=...`, with the run named as everywhere in `runs`."""
 
 import argparse
-import re
 
 from trainwright.cli.opening import add_run
 from trainwright.cli.terminal.keys import Key
+from trainwright.command_line import override
 from trainwright.runs.find import find_run
 
 KEYS: tuple[Key, ...] = ()
@@ -28,12 +28,5 @@ def execute(arguments: argparse.Namespace) -> int:
     from trainwright.cli.train import train
 
     record = find_run(arguments.run, arguments.root)
-    named = f"trainer.resume={quoted(str(record.meant))}"
+    named = override("trainer.resume", record.meant)
     return train([named, *arguments.overrides], debug=arguments.debug)
-
-
-def quoted(value: str) -> str:
-    """A text as a value of Hydra's override grammar: backslashes count only before a quote."""
-    inner = re.sub(r"(\\*)'", lambda found: 2 * found[1] + "\\'", value)
-    inner = re.sub(r"\\+$", lambda found: 2 * found[0], inner)
-    return f"'{inner}'"
