@@ -210,7 +210,7 @@ def test_numbers_that_are_not_finite_stop_the_run_with_the_weights_as_they_were(
 @pytest.mark.parametrize("name", ["inputs", "targets"])
 def test_of_a_batch_that_is_not_finite_the_tensor_to_blame_is_named(name):
     batch = BATCHES.at(0)
-    getattr(batch, name)[3] = float("nan")
+    batch[name][3] = float("nan")
     with pytest.raises(NonFiniteError, match=f"\n  the batch's {name} \\("):
         train_step(make_state(), batch, PLAIN)
 

@@ -191,7 +191,7 @@ def test_the_example_says_what_the_run_says_in_twenty_lines(exported, kind, form
     printed = run_example(folder, *arguments)
     (prediction,) = predict(trained, [file])
     if trained.info.target == "values":
-        assert float(printed) == pytest.approx(prediction.value, rel=1e-4)
+        assert float(printed) == pytest.approx(float(prediction.answers["targets"]), rel=1e-4)
         return
     shares, indices = prediction.answers["targets"].topk(2)
     for line, share, index in zip(printed.splitlines(), shares, indices, strict=False):

@@ -186,5 +186,6 @@ def can(task: Task, ability: str) -> bool:
 
 
 def kind_of(task: Task) -> str:
-    """What a task is, in a word for a message: `classifier`, `gan`."""
-    return type(task).__name__.removesuffix("Task").lower()
+    """What a task is, in a word for a message: `classifier`, `GAN`."""
+    name = type(task).__name__.removesuffix("Task")
+    return name if name.isupper() else name.lower()

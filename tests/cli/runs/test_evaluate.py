@@ -174,7 +174,7 @@ def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
         (["data.tests=3"], 2, "data.tests: there is no such key; did you mean test?"),
         (["data.test=all"], 2, "data.test"),
         (["spilt=test"], 2, "did you mean split?"),
-        (["split=all"], 2, "it must be one of test, validation, train"),
+        (["split=all"], 2, "it has train, validation, test"),
         (["data.test=${oc.env:HOME}"], 2, "data"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -231,17 +231,23 @@ from trainwright.data.dataset import Dataset
 from trainwright.data.sources.tabular import load_tabular
 
 
+def named(table, names, splits):
+    info = table.info.with_column("inputs", replace(table.info.input, names=names))
+    return table.changed(info, splits)
+
+
 def backwards(**options) -> Dataset:
     table = load_tabular(**options)
-    splits = (table.train, table.validation, table.test)
-    splits = [replace(split, inputs=split.columns["inputs"].flip(1)) for split in splits]
-    return Dataset(replace(table.info, feature_names=table.info.feature_names[::-1]), *splits)
+    splits = {
+        name: split.with_columns({"inputs": split.columns["inputs"].flip(1)})
+        for name, split in table.splits.items()
+    }
+    return named(table, table.info.feature_names[::-1], splits)
 
 
 def renamed(**options) -> Dataset:
     table = load_tabular(**options)
-    names = (*table.info.feature_names[:-1], "prolin")
-    return replace(table, info=replace(table.info, feature_names=names))
+    return named(table, (*table.info.feature_names[:-1], "prolin"), table.splits)
 """
 
 
