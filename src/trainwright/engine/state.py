@@ -1,10 +1,11 @@
 """The state of a run: (step, weights, optimizer state, averages, what hooks remember)."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
+from trainwright.engine.metrics.means import Means
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.optim.recovery import Recovery
@@ -43,10 +44,12 @@ class TrainState:
     scale: LossScale = field(default_factory=lambda: LossScale(False))
     recovery: Recovery = field(default_factory=Recovery)
     step: int = 0
+    means: Means = field(default_factory=Means)  # of the metrics since the last line logged
     last: Evaluation | None = None
     best: Evaluation | None = None
     signs: dict[str, float] = field(default_factory=dict)  # of health, at the last evaluation
     health: Health | None = None  # as diagnosed at the last evaluation of this process
+    row: dict[str, Any] = field(default_factory=dict)  # of the log, as last written
     stop_reason: str | None = None  # set by a hook or a signal: the loop ends after this step
     can_be_cut_short: bool = False  # whether a signal may end what is being done right now
     # The metrics of a step whose hooks were not called, for the run was to stop: who goes on does.

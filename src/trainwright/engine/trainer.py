@@ -62,13 +62,17 @@ def fitting(
     state.task.train()
     if state.to_be_done is not None:
         to_be_done, state.to_be_done = state.to_be_done, None
-        _call(hooks, state, as_metrics(to_be_done))
+        seen = as_metrics(to_be_done)
+        if not state.means.read():  # a checkpoint from before there were means
+            state.means.add(seen)
+        _call(hooks, state, seen)
     while state.step < total and state.stop_reason is None:
         if settings.on_nonfinite == "skip":
             metrics = yield from skipping(move)
         else:
             metrics = yield move
         state.step += 1
+        state.means.add(metrics)
         _call(hooks, state, metrics)
     if state.unread is not None:
         state.unread.settle()
@@ -115,7 +119,6 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
         )
         norm = global_norm(grads)
         prefix = f"{player}/" if len(state.task.players) > 1 else ""
-        seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
 
         # Two numbers decide whether this move is made.
         if not _is_finite(metrics["loss"], norm):
@@ -128,6 +131,7 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
         if state.scale.value != 1:
             torch._foreach_mul_(grads, 1 / state.scale.value)
             norm = norm / state.scale.value
+        seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
         seen[f"{prefix}grad_norm"] = torch.tensor(norm)
         if settings.clip_norm is not None:
             clip_(grads, norm, settings.clip_norm)

@@ -43,7 +43,12 @@ def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -
     log.info("computing on: %s", state.placement.describe())
     total = state.clock.total_steps
     epochs = state.clock.epochs(total)
-    log.info("steps: %s of %d (%.3g epochs)", format_count(total), settings.batch_size, epochs)
+    log.info(
+        "training: %s steps (%.3g epochs), batches of %s",
+        format_count(total),
+        epochs,
+        format_count(settings.batch_size),
+    )
     if state.step:
         log.info("resumed at step %d", state.step)
     for note in notes:

@@ -23,7 +23,7 @@ from trainwright.stack.draws import Draws, Each
 from trainwright.stack.layers import by_hand
 from trainwright.stack.losses import Apart
 from trainwright.stack.optimizer import StackedOptimizer
-from trainwright.stack.rows import Row, stack_, unstack_
+from trainwright.stack.rows import rows, stack_, unstack_
 from trainwright.stack.weights import give_weights
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.gan.task import GANTask
@@ -109,7 +109,8 @@ class Stack:
         for number, state in enumerate(self._states):
             if state.averaged is not None and number not in errors:
                 state.averaged.update(step)
-        return [errors.get(number, Row(seen, number)) for number in range(len(self._states))]
+        members = rows(seen, len(self._states))
+        return [errors.get(number, member) for number, member in enumerate(members)]
 
     def _follow(self, players: Sequence[str]) -> None:
         """Let autograd follow the parameters of those who have yet to move in this step."""

@@ -89,7 +89,7 @@ class StaticStep:
         if state.averaged is not None:
             state.averaged.move(self._average * (1 - self._found_inf))
         self.task_looks = any(notes.are_looked_at for notes in handed)
-        return seen
+        return state.means.add_on_device(seen, self.device)
 
     def settle(self) -> None:
         """Read whether all moves so far went well, waiting for them.

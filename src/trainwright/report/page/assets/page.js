@@ -92,7 +92,7 @@ function curves() {
   const reset = el("button", { type: "button", onclick: () => zoomAll(null, 0, last) }, "Whole run");
   starts.push(() => charts.forEach((chart) => chart.draw(chart instanceof CurveChart ? span() : undefined)));
   return section("curves", "Curves", el("div", { class: "tools" }, longest >= 40 ? el("label", {}, "smoothing", slider) : null, reset,
-    el("span", {}, "against the step: drag to zoom, double click to go back")), grid);
+    el("span", {}, "against the step (training: mean since the point before): drag to zoom, double click to go back")), grid);
 }
 
 const named = (point) => Object.entries(point).map(([key, value]) => `${key}=${shownValue(value)}`).join(" ");
