@@ -85,7 +85,8 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
             log.info("  %s", line)
     rate = f"{summary['examples_per_second']:,.0f} examples/s"
     trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
-    log.info("time: %s training at %s, %s in all", trained, rate, total)
+    legs = f" in {len(summary['legs'])} legs" if len(summary["legs"]) > 1 else ""
+    log.info("time: %s training%s at %s, %s in all", trained, legs, rate, total)
     grids = sorted(folder.samples.glob("*.png"))
     if grids:
         log.info("samples: %s", grids[-1])
