@@ -64,7 +64,8 @@ def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> Non
         make_augment(reserved["augment"], input_shape=(1, 2**20, 2**20))
     task = _any_task(config, allow) if _is_ours(config.model) and _is_ours(config.task) else None
     objective = Objective("loss", False) if task is None else task.objective
-    early_stop(options, objective, clock)
+    if task is not None:  # of one's own task the objective is not known yet
+        early_stop(options, objective, clock)
     if _is_ours(config.schedule):
         _check_schedule(config, options, objective, allow)
     others = config.optimizer.get("others")
