@@ -1,7 +1,8 @@
 """The learning rate through a run, as a factor on each optimizer's own `lr`.
 
 All but `Plateau` are pure functions of the step, so resuming cannot step them twice. Each has a
-linear warm-up. The shapes are those of torch.optim.lr_scheduler, per step instead of per epoch.
+linear warm-up. The shapes are those of torch.optim.lr_scheduler, per step instead of per epoch;
+what has an end (`final`) is there in the last step.
 """
 
 import math
@@ -32,7 +33,8 @@ class Schedule(ABC):
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1) * self.shape(0.0, 0)
         done = step - self.warmup_steps
-        return self.shape(min(1.0, done / (self.clock.total_steps - self.warmup_steps)), done)
+        span = self.clock.total_steps - 1 - self.warmup_steps  # to the last step
+        return self.shape(min(1.0, done / span) if span > 0 else 0.0, done)
 
     @abstractmethod
     def shape(self, progress: float, step: float) -> float:
@@ -142,16 +144,19 @@ class OneCycle(Schedule):
         super().__init__(clock=clock, warmup=warmup)
         if not 0 < rise < 1:
             raise ValueError(f"rise={rise} is not a share between 0 and 1")
+        # Torch has the peak in the last step of the rise, and the end in the last of all.
+        steps = clock.total_steps - self.warmup_steps
+        self.peak = max(0.0, (rise * steps - 1) / max(1.0, steps - 1))
         if start_div < 1 or final_div < 1:
             raise ValueError("start_div and final_div divide the peak: they are at least 1")
-        self.rise, self.start, self.final = rise, 1 / start_div, 1 / final_div
+        self.start, self.final = 1 / start_div, 1 / final_div
 
     def shape(self, progress: float, step: float) -> float:
         """Return the height on the way up, or down, at `progress`."""
-        if progress < self.rise:
-            low, share = self.start, 1 - progress / self.rise
+        if progress < self.peak:
+            low, share = self.start, 1 - progress / self.peak
         else:
-            low, share = self.final, (progress - self.rise) / (1 - self.rise)
+            low, share = self.final, (progress - self.peak) / (1 - self.peak)
         return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
 
 
