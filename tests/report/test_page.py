@@ -243,7 +243,7 @@ def test_a_sweep_says_its_verdict_and_its_settings_sort(browser, swept):
     browser.open(swept)
     assert browser.js("return document.querySelector('.verdict').textContent") == (
         "Best: optimizer.lr=2, mean validation/accuracy 0.85. "
-        "Within seed noise of 1 other (Welch's t-test, Holm's correction)."
+        "Far ahead of 1 other, which so few seeds cannot prove. Two seeds tell little: add some."
     )
     assert EVIL in browser.js("return document.querySelector('#sweep code').textContent")
     assert browser.js("return window.sung") is None

@@ -7,6 +7,7 @@ from typing import Any
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.runs.folder import RunFolder
+from trainwright.tasks.health import HEALTHY
 from trainwright.wording import format_count, format_duration, format_number, metrics_text
 
 log = logging.getLogger(__name__)
@@ -97,9 +98,9 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
 def _course(found: Mapping[str, list[int]]) -> str:
     """`healthy at all 10 evaluations`, or when it was not."""
     total = sum(len(steps) for steps in found.values())
-    if list(found) == ["healthy"]:
-        return f"healthy at all {total} evaluations"
-    ill = [
-        f"{what} at step {', '.join(map(str, s))}" for what, s in found.items() if what != "healthy"
+    if len(found) == 1:
+        return f"{next(iter(found))} at all {total} evaluations"
+    others = [
+        f"{what} at step {', '.join(map(str, s))}" for what, s in found.items() if what != HEALTHY
     ]
-    return f"healthy at {len(found.get('healthy', []))} of {total} evaluations; {'; '.join(ill)}"
+    return f"healthy at {len(found.get(HEALTHY, []))} of {total} evaluations; {'; '.join(others)}"

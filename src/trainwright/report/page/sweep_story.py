@@ -126,6 +126,7 @@ def _best(stored: dict[str, Any]) -> dict[str, Any]:
         "point": _point(stored.get("point")),
         "again": str(stored.get("command") or ""),
         "tied": len(_list(stored.get("within_seed_noise"))),
+        "ahead": len(_list(stored.get("likely_worse"))),
         "compared": [
             {"point": _point(one.get("point")), "p_value": _number(one.get("p_value"))}
             for one in compared

@@ -14,6 +14,7 @@ from trainwright.errors import CheckpointError, IllError, NonFiniteError, Trainw
 from trainwright.hooks.save import Save
 from trainwright.run.resume.recover import go_back_to, mend_best, read
 from trainwright.runs.folder import RunFolder
+from trainwright.tasks.health import HEALTHY, SOUND
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def healthy_checkpoints(folder: RunFolder) -> list[Good]:
     found = []
     for good in good_checkpoints(folder):
         remembered = read(good.path).metadata["hooks"].get("HealthCheck", {})
-        if remembered.get("said", "healthy") == "healthy":
+        if remembered.get("said", HEALTHY) in SOUND:
             found.append(good)
     return found
 

@@ -58,6 +58,9 @@ def _best(best: Best, store: Store) -> dict[str, Any]:
         "point": best.setting.point,
         "command": command_of(best, store),
         "within_seed_noise": [setting.point for setting in best.tied],
+        "likely_worse": [
+            {"point": setting.point, "gap": best.gap(setting)} for setting in best.likely_worse
+        ],
         "compared": [
             {"point": other.point, "p_value": p_value} for other, p_value in best.compared
         ],

@@ -102,8 +102,11 @@ function luck(best, setting) {
   const test = "(Welch's t-test, Holm's correction)";
   if (setting.num < 2) return "With one seed nobody can tell whether that is more than luck.";
   if (!best.compared.length) return "No other setting has several seeds to compare it with.";
-  if (best.tied) return `Within seed noise of ${best.tied} other${best.tied > 1 ? "s" : ""} ${test}.`;
-  return `Better than each other setting by more than seed noise ${test}.`;
+  const caution = setting.num === 2 ? " Two seeds tell little: add some." : "";
+  const others = (count) => `${count} other${count > 1 ? "s" : ""}`;
+  const ahead = best.ahead ? ` Far ahead of ${others(best.ahead)}, which so few seeds cannot prove.` : "";
+  if (best.tied) return `Within seed noise of ${others(best.tied)} ${test}.${ahead}${caution}`;
+  return (ahead.trim() || `Better than each other setting by more than seed noise ${test}.`) + caution;
 }
 
 // What a sweep has come to: its settings from best to worst, and whether the best is more than luck.
