@@ -1,16 +1,17 @@
-"""The hooks that may end a run before its time; each remembers what it has seen."""
+"""The hooks that watch evaluations and may end a run before its time; each remembers."""
 
 from trainwright.engine.hook import Hook
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
 from trainwright.hooks.health import HealthCheck
+from trainwright.hooks.one_answer import OneAnswer
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.tasks.task import Task
 
 
 def stopping_hooks(assembly: Assembly) -> list[Hook]:
-    """What may stop this run. Raises ConfigError for what could never come to pass."""
-    return [*_early_stop(assembly), *_health_check(assembly)]
+    """What watches this run. Raises ConfigError for a stop that could never come to pass."""
+    return [*_early_stop(assembly), *_health_check(assembly), *_one_answer(assembly)]
 
 
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:
@@ -20,6 +21,16 @@ def _early_stop(assembly: Assembly) -> list[EarlyStop]:
     for hook in hooks:
         hook.check_metric(state, assembly.make_batches(assembly.dataset.validation))
     return hooks
+
+
+def _one_answer(assembly: Assembly) -> list[OneAnswer]:
+    """The hook that warns where the task is to tell classes apart, and has one answer."""
+    info, targets = assembly.dataset.info, assembly.dataset.validation.targets
+    every = assembly.state.clock.steps(assembly.settings.evaluate_every)
+    is_classified = info.target == "classes" and assembly.state.task.objective.metric == "accuracy"
+    if not is_classified or targets is None or len(targets) == 0 or every <= 0:
+        return []
+    return [OneAnswer(targets, info.class_names, every=every)]
 
 
 def _health_check(assembly: Assembly) -> list[HealthCheck]:

@@ -82,8 +82,10 @@ class Rollback:
         recovery = state.recovery
         recovery.num_rollbacks, recovery.lr_scale = num, lr_scale
         recovery.rolled_back_to = state.step
+        remembered = found.metadata["hooks"]
         for hook in self._hooks:
-            hook.load_state_dict(found.metadata["hooks"][type(hook).__name__])
+            if type(hook).__name__ in remembered:  # not one that is younger than the checkpoint
+                hook.load_state_dict(remembered[type(hook).__name__])
         mend_best(self._folder, state, found, is_same_run=False)
         go_back_to(self._folder, found)
         self._save.save(state)
