@@ -38,6 +38,7 @@ def write_json(verdict: Verdict, store: Store) -> None:
     found = {
         "command": store.plan()["command"],
         "metrics": [ranked.metric for ranked in verdict.ranking],
+        "by_logarithm": store.plan().get("by_logarithm", {}),
         "higher_is_better": [ranked.higher_is_better for ranked in verdict.ranking],
         "counts": Counter(row.status for row in verdict.rows),
         "best": [_best(best, store) for best in verdict.bests],

@@ -63,8 +63,9 @@ function comparison() {
   return section("summary", "Comparison", el("div", { class: "card scroll" }, sortable(columns, runs, { id: "comparison" })));
 }
 
-// A run's name without its date or its sweep, where that still tells it from the others.
+// The settings that differ; or a run's name, without its date or its sweep where that still tells it from the others.
 function shortName(run) {
+  if (run.label !== run.name) return run.label;
   const last = (name) => name.split("/").at(-1);
   return runs.filter((other) => last(other.name) === last(run.name)).length > 1 ? run.name : last(run.name);
 }
@@ -156,7 +157,7 @@ function settingPlots(found) {
     const points = told.map((row) => ({
       x: numeric ? row.settings[name] : categories.indexOf(shownValue(row.settings[name])), y: row.metrics[metric], label: named(row.settings),
     }));
-    grid.append(new PointChart(`${words(metric)} against ${name}`, points, categories).node);
+    grid.append(new PointChart(`${words(metric)} against ${name}`, points, categories, data.by_logarithm[name]).node);
   }
   return grid;
 }
