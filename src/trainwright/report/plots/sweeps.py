@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 3
 MAX_TICKS = 5  # of an axis that has a tick for each value
-ROOM, LINE = 0.19, 0.04  # of an axis, for a label along it, and across
+LETTER, LINE = 0.028, 0.04  # of an axis, for a letter along it, and a label across
 MAX_LABELS = 12  # of points
 MAX_CURVES = 200  # more are a grey wall
 NUM_TREES = 200
@@ -256,7 +256,8 @@ def _scale(axes: "Axes", texts: Sequence[str], log: bool | None) -> list[float]:
     different = sorted(set(numbers))
     if by_log or len(different) <= MAX_TICKS:
         wanted = different if len(different) <= MAX_TICKS else round_numbers(different)
-        ticks = apart(wanted, ROOM, by_log=by_log)
-        axes.set_xticks(ticks, [f"{number:.4g}" for number in ticks])
+        texts = {number: f"{number:.4g}" for number in wanted}
+        ticks = apart(wanted, LETTER * (1 + max(map(len, texts.values()))), by_log=by_log)
+        axes.set_xticks(ticks, [texts[tick] for tick in ticks])
         axes.set_xticks([], minor=True)
     return numbers
