@@ -256,8 +256,8 @@ def _scale(axes: "Axes", texts: Sequence[str], log: bool | None) -> list[float]:
     different = sorted(set(numbers))
     if by_log or len(different) <= MAX_TICKS:
         wanted = different if len(different) <= MAX_TICKS else round_numbers(different)
-        texts = {number: f"{number:.4g}" for number in wanted}
-        ticks = apart(wanted, LETTER * (1 + max(map(len, texts.values()))), by_log=by_log)
-        axes.set_xticks(ticks, [texts[tick] for tick in ticks])
+        labels = {number: f"{number:.4g}" for number in wanted}
+        ticks = apart(wanted, LETTER * (1 + max(map(len, labels.values()))), by_log=by_log)
+        axes.set_xticks(ticks, [labels[tick] for tick in ticks])
         axes.set_xticks([], minor=True)
     return numbers
