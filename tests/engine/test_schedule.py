@@ -236,3 +236,28 @@ def test_one_cycle_is_that_of_torch_in_runs_of_any_length(total, rise):
     )
     ours = rates(OneCycle(clock=clock, rise=rise, start_div=25, final_div=25e4), total - 1)
     assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [0, 7])
+def test_a_run_that_0_1_began_keeps_its_course(warmup):
+    """Its checkpoints hold nothing of such a schedule. The shapes of 0.1, by hand."""
+    rest = TOTAL - warmup
+    shapes = {
+        Linear(clock=CLOCK, warmup=warmup, final=0.2): lambda p: 1 - 0.8 * p,
+        Cosine(clock=CLOCK, warmup=warmup): lambda p: (1 + math.cos(math.pi * p)) / 2,
+        OneCycle(clock=CLOCK, warmup=warmup, rise=0.4): lambda p: (
+            1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * p / 0.4)) / 2
+            if p < 0.4
+            else 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (p - 0.4) / 0.6)) / 2
+        ),
+    }
+    for schedule, shape in shapes.items():
+        assert schedule.state_dict() != {}
+        today = schedule.factor(60)
+        schedule.load_state_dict({})
+        for step in range(warmup, TOTAL):
+            assert schedule.factor(step) == pytest.approx(shape((step - warmup) / rest))
+        assert schedule.state_dict() == {}  # nor do those that are written from then on
+        assert schedule.factor(60) != today
+        schedule.load_state_dict({"ends_in_last_step": 1})
+        assert schedule.factor(60) == today

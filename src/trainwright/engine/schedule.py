@@ -2,7 +2,8 @@
 
 All but `Plateau` are pure functions of the step, so resuming cannot step them twice. Each has a
 linear warm-up. The shapes are those of torch.optim.lr_scheduler, per step instead of per epoch;
-what has an end (`final`) is there in the last step.
+what has an end (`final`) is there in the last step. (In 0.1 it would have been in the step after: a
+run that began so keeps its course.)
 """
 
 import math
@@ -17,6 +18,7 @@ class Schedule(ABC):
 
     def __init__(self, *, clock: Clock, warmup: Duration = 0) -> None:
         self.clock = clock
+        self.ends_in_last_step = True
         self.warmup_steps = clock.steps(warmup)
         if self.warmup_steps >= clock.total_steps:
             raise ValueError(
@@ -33,7 +35,7 @@ class Schedule(ABC):
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1) * self.shape(0.0, 0)
         done = step - self.warmup_steps
-        span = self.clock.total_steps - 1 - self.warmup_steps  # to the last step
+        span = self.clock.total_steps - self.warmup_steps - self.ends_in_last_step
         return self.shape(min(1.0, done / span) if span > 0 else 0.0, done)
 
     @abstractmethod
@@ -44,13 +46,14 @@ class Schedule(ABC):
         """Take note of the objective of an evaluation."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a schedule has to remember: for most, nothing."""
-        return {}
+        """What a schedule has to remember: for most, where it ends."""
+        return {"ends_in_last_step": 1} if self.ends_in_last_step else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        if state:
-            raise ValueError(f"this schedule remembers nothing, and {', '.join(state)} was kept")
+        """Restore what `state_dict` gave; of 0.1, nothing."""
+        if unknown := state.keys() - {"ends_in_last_step"}:
+            raise ValueError(f"this schedule does not remember {', '.join(unknown)}")
+        self.ends_in_last_step = "ends_in_last_step" in state
 
 
 class Constant(Schedule):
@@ -144,20 +147,26 @@ class OneCycle(Schedule):
         super().__init__(clock=clock, warmup=warmup)
         if not 0 < rise < 1:
             raise ValueError(f"rise={rise} is not a share between 0 and 1")
-        # Torch has the peak in the last step of the rise, and the end in the last of all.
-        steps = clock.total_steps - self.warmup_steps
-        self.peak = max(0.0, (rise * steps - 1) / max(1.0, steps - 1))
         if start_div < 1 or final_div < 1:
             raise ValueError("start_div and final_div divide the peak: they are at least 1")
-        self.start, self.final = 1 / start_div, 1 / final_div
+        self.rise, self.start, self.final = rise, 1 / start_div, 1 / final_div
 
     def shape(self, progress: float, step: float) -> float:
         """Return the height on the way up, or down, at `progress`."""
-        if progress < self.peak:
-            low, share = self.start, 1 - progress / self.peak
+        peak = self._peak
+        if progress < peak:
+            low, share = self.start, 1 - progress / peak
         else:
-            low, share = self.final, (progress - self.peak) / (1 - self.peak)
+            low, share = self.final, (progress - peak) / (1 - peak)
         return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
+
+    @property
+    def _peak(self) -> float:
+        """Where it is highest: in the last step of the rise, as torch has it."""
+        if not self.ends_in_last_step:
+            return self.rise
+        steps = self.clock.total_steps - self.warmup_steps
+        return max(0.0, (self.rise * steps - 1) / max(1.0, steps - 1))
 
 
 class Plateau(Schedule):
