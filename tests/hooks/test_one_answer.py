@@ -6,12 +6,18 @@ import pytest
 import torch
 
 from trainwright.data.dataset import Split
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.clock import Clock
 from trainwright.engine.state import Evaluation
 from trainwright.engine.trainer import fit
+from trainwright.errors import NonFiniteError
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.one_answer import OneAnswer
+from trainwright.hooks.save import Save
+from trainwright.run.resume.recover import read
+from trainwright.run.resume.rollback import Rollback, good_checkpoints
 from trainwright.run.stopping import stopping_hooks
+from trainwright.runs.folder import RunFolder
 from trainwright.tasks.metrics import classification_metrics
 
 SMALL = ("data.limit=100", "trainer.batch_size=10", "model.widths=[4]")
@@ -117,3 +123,22 @@ def test_tasks_that_tell_classes_apart_are_watched_and_no_others(assembled):
     assert not is_watched(*SMALL, "trainer.evaluate_every=0")
     assert not is_watched("data=diabetes", *SMALL)
     assert not is_watched("model=mlp_gan", "task.score=none", *SMALL[:2])
+
+
+def test_a_rollback_to_a_checkpoint_that_is_older_than_a_hook_leaves_that_as_it_is(
+    train, assembled, tmp_path
+):
+    """Checkpoints of 0.1 know nothing of this one; to miss it was a KeyError."""
+    typed = (*SMALL, "trainer.steps=4", "trainer.save_every=2", "trainer.on_nonfinite=rollback")
+    folder = RunFolder(train(tmp_path / "run", *typed).folder)
+    found = read(folder.last)
+    metadata = {key: value for key, value in found.metadata.items() if key != "format"}
+    assert metadata["hooks"].pop("OneAnswer")
+    checkpoint.save([folder.last], found.tensors, metadata)
+    run = assembled(*typed)
+    hooks = stopping_hooks(run)
+    save = Save(folder, metadata, hooks, every=2, evaluate_every=0)
+    rollback = Rollback(run.state, hooks, folder, save, run.settings)
+    rollback.back(NonFiniteError("a number"), good_checkpoints(folder))
+    assert (run.state.step, run.state.recovery.num_rollbacks) == (4, 1)
+    assert "OneAnswer" in read(folder.last).metadata["hooks"]
