@@ -1,5 +1,7 @@
 """The hooks that watch evaluations and may end a run before its time; each remembers."""
 
+import logging
+
 from trainwright.engine.hook import Hook
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
@@ -7,6 +9,8 @@ from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.one_answer import OneAnswer
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.tasks.task import Task
+
+log = logging.getLogger(__name__)
 
 
 def stopping_hooks(assembly: Assembly) -> list[Hook]:
@@ -16,7 +20,12 @@ def stopping_hooks(assembly: Assembly) -> list[Hook]:
 
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:
     """The hook that stops early, if that is asked for."""
-    state = assembly.state
+    state, wanted = assembly.state, assembly.settings.early_stopping
+    if wanted.patience is None and (wanted.metric, wanted.mode) != (None, None):
+        log.warning(
+            "trainer.early_stopping has no effect without trainer.early_stopping.patience"
+            " (evaluations, such as 5)"
+        )
     hooks = early_stop(assembly.settings, state.task.objective, state.clock)
     for hook in hooks:
         hook.check_metric(state, assembly.make_batches(assembly.dataset.validation))
