@@ -220,6 +220,7 @@ def test_a_run_of_one_step_makes_it_at_the_full_rate():
     clock = Clock(num_examples=10, batch_size=10, total_steps=1)
     assert Linear(clock=clock).factor(0) == Cosine(clock=clock).factor(0) == 1.0
     assert OneCycle(clock=clock).factor(0) == 1.0
+    assert Linear(clock=clock, final=0.1).factor(1) == pytest.approx(0.1)  # of a longer run
 
 
 @pytest.mark.parametrize("total", [4, 10, 37, 500])

@@ -36,7 +36,7 @@ class Schedule(ABC):
             return (step + 1) / (self.warmup_steps + 1) * self.shape(0.0, 0)
         done = step - self.warmup_steps
         span = self.clock.total_steps - self.warmup_steps - self.ends_in_last_step
-        return self.shape(min(1.0, done / span) if span > 0 else 0.0, done)
+        return self.shape(min(1.0, done / span) if span > 0 else float(done > 0), done)
 
     @abstractmethod
     def shape(self, progress: float, step: float) -> float:
