@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from itertools import chain
 
 import pytest
 import torch
@@ -42,7 +43,9 @@ def found(course, word):
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_game_that_goes_well_is_left_alone(assembled, seed):
     course = play(assembled(*SMALL, f"seed={seed}"))
-    assert course == {"healthy": [30, 60, 90, 120, 150]}
+    assert set(course) <= {"healthy", "too early to tell"}
+    assert 30 in course["too early to tell"]  # its samples are all taken for one class
+    assert sorted(chain(*course.values())) == [30, 60, 90, 120, 150]
 
 
 def test_a_discriminator_that_learns_a_hundred_times_as_fast_wins(assembled):
@@ -123,7 +126,7 @@ def test_a_game_whose_weights_blow_up_has_diverged(assembled):
 
     course = play(assembled(*SMALL), interfere=blow_up)
     assert 120 in found(course, "diverged")
-    assert course["healthy"][:3] == [30, 60, 90]
+    assert {30, 60, 90} <= {*found(course, "healthy"), *found(course, "too early to tell")}
 
 
 def test_health_is_in_the_log_the_rows_and_the_summary_of_a_run(train, tmp_path):
@@ -155,7 +158,8 @@ def test_an_ill_run_goes_back_to_when_it_was_healthy_and_goes_on_more_slowly(tra
     summary = json.loads((outcome.folder / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert summary["rollbacks"] == 1
-    assert summary["health"] == {"healthy": [30, 60, 90]}
+    assert set(summary["health"]) <= {"healthy", "too early to tell"}
+    assert sorted(chain(*summary["health"].values())) == [30, 60, 90]
     text = (outcome.folder / "train.log").read_text()
     assert "the run is ill at step 30: collapsing" in text
     assert "back to step 0, learning rate now times 0.002" in text

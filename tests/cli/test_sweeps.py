@@ -367,4 +367,4 @@ def test_epochs_that_are_typed_win_over_the_steps_that_a_model_brings(run_main):
         *("model.width=4", "run.dir=run", "trainer.score_samples=0", "trainer.plots=false"),
     )
     assert result.code == 0, result.err
-    assert "steps: 9 of 16 (0.1 epochs)" in result.out
+    assert "training: 9 steps (0.1 epochs), batches of 16" in result.out

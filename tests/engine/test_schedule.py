@@ -44,11 +44,11 @@ def rates(schedule, steps=TOTAL):
     [
         (
             Linear(clock=CLOCK, final=0.2),
-            lambda o: lr_scheduler.LinearLR(o, 1.0, end_factor=0.2, total_iters=TOTAL),
+            lambda o: lr_scheduler.LinearLR(o, 1.0, end_factor=0.2, total_iters=TOTAL - 1),
         ),
         (
             Cosine(clock=CLOCK, final=0.1),
-            lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=TOTAL, eta_min=LR * 0.1),
+            lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=TOTAL - 1, eta_min=LR * 0.1),
         ),
         (
             Step(clock=CLOCK, every="30%", gamma=0.2),
@@ -63,15 +63,13 @@ def rates(schedule, steps=TOTAL):
             lambda o: lr_scheduler.ExponentialLR(o, gamma=0.7 ** (1 / 25)),
         ),
         (Constant(clock=CLOCK), lambda o: lr_scheduler.ConstantLR(o, factor=1.0)),
-        # Torch's last step already has the final rate, and its peak lies one step earlier than
-        # its share says; ours comes to the end with the run, as the other schedules do.
         (
             OneCycle(clock=CLOCK, rise=0.25, start_div=20, final_div=500),
             lambda o: lr_scheduler.OneCycleLR(
                 o,
                 max_lr=LR,
-                total_steps=TOTAL + 1,
-                pct_start=(0.25 * TOTAL + 1) / (TOTAL + 1),
+                total_steps=TOTAL,
+                pct_start=0.25,
                 div_factor=20,
                 final_div_factor=500 / 20,  # torch counts it from the start
                 cycle_momentum=False,
@@ -191,8 +189,76 @@ def test_a_setting_that_makes_no_schedule_is_refused_by_name(kind, options, mess
 def test_hold_keeps_the_rate_up_and_then_the_line_goes_down_to_final_in_what_is_left():
     clock = Clock(num_examples=100, batch_size=10, total_steps=200)
     schedule = Linear(clock=clock, hold=0.5, final=0.1)
-    assert [schedule.factor(step) for step in (0, 99, 100)] == [1.0, 1.0, 1.0]
-    assert schedule.factor(150) == pytest.approx(0.55)
-    assert schedule.factor(200) == pytest.approx(0.1)
+    assert [schedule.factor(step) for step in (0, 98, 99)] == [1.0, 1.0, 1.0]
+    assert schedule.factor(149) == pytest.approx(0.55, abs=0.005)  # half a step beside the middle
+    assert schedule.factor(199) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="hold"):
         Linear(clock=clock, hold=1.0)
+
+
+@pytest.mark.parametrize("warmup", [0, 3, "20%"])
+@pytest.mark.parametrize("total", [1, 2, 3, 5, 10, 1000])
+def test_what_has_an_end_is_there_in_the_last_step_and_not_before(total, warmup):
+    """One cycle of 10 steps ended at a twentieth of its peak."""
+    clock = Clock(num_examples=100, batch_size=10, total_steps=total)
+    if clock.steps(warmup) >= total - 1:
+        return  # the warm-up takes all of it, or all but one
+    ends = {
+        Linear(clock=clock, warmup=warmup, final=0.1): 0.1,
+        Linear(clock=clock, warmup=warmup, hold=0.5, final=0.25): 0.25,
+        Cosine(clock=clock, warmup=warmup, final=0.01): 0.01,
+        OneCycle(clock=clock, warmup=warmup, final_div=500): 1 / 500,
+    }
+    for schedule, end in ends.items():
+        assert schedule.factor(total - 1) == pytest.approx(end, rel=1e-9)
+        assert schedule.factor(total + 5) == pytest.approx(end, rel=1e-9)  # of a run made longer
+        after = range(math.ceil(schedule.warmup_steps), total - 1)
+        assert all(schedule.factor(step) > end * 1.000001 for step in after)
+
+
+def test_a_run_of_one_step_makes_it_at_the_full_rate():
+    clock = Clock(num_examples=10, batch_size=10, total_steps=1)
+    assert Linear(clock=clock).factor(0) == Cosine(clock=clock).factor(0) == 1.0
+    assert OneCycle(clock=clock).factor(0) == 1.0
+    assert Linear(clock=clock, final=0.1).factor(1) == pytest.approx(0.1)  # of a longer run
+
+
+@pytest.mark.parametrize("total", [4, 10, 37, 500])
+@pytest.mark.parametrize("rise", [0.1, 0.3, 0.5])
+def test_one_cycle_is_that_of_torch_in_runs_of_any_length(total, rise):
+    if rise * total <= 1:
+        return  # there torch divides by what is not above zero
+    clock = Clock(num_examples=100, batch_size=10, total_steps=total)
+    theirs = torch_rates(
+        lambda o: lr_scheduler.OneCycleLR(
+            o, max_lr=LR, total_steps=total, pct_start=rise, cycle_momentum=False
+        ),
+        steps=total - 1,
+    )
+    ours = rates(OneCycle(clock=clock, rise=rise, start_div=25, final_div=25e4), total - 1)
+    assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [0, 7])
+def test_a_run_that_0_1_began_keeps_its_course(warmup):
+    """Its checkpoints hold nothing of such a schedule. The shapes of 0.1, by hand."""
+    rest = TOTAL - warmup
+    shapes = {
+        Linear(clock=CLOCK, warmup=warmup, final=0.2): lambda p: 1 - 0.8 * p,
+        Cosine(clock=CLOCK, warmup=warmup): lambda p: (1 + math.cos(math.pi * p)) / 2,
+        OneCycle(clock=CLOCK, warmup=warmup, rise=0.4): lambda p: (
+            1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * p / 0.4)) / 2
+            if p < 0.4
+            else 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (p - 0.4) / 0.6)) / 2
+        ),
+    }
+    for schedule, shape in shapes.items():
+        assert schedule.state_dict() != {}
+        today = schedule.factor(60)
+        schedule.load_state_dict({})
+        for step in range(warmup, TOTAL):
+            assert schedule.factor(step) == pytest.approx(shape((step - warmup) / rest))
+        assert schedule.state_dict() == {}  # nor do those that are written from then on
+        assert schedule.factor(60) != today
+        schedule.load_state_dict({"ends_in_last_step": 1})
+        assert schedule.factor(60) == today

@@ -78,7 +78,7 @@ class Note(Hook):
         return step % 2 == 0
 
     def __call__(self, state, metrics):
-        self.rows.append(metrics_row(state, metrics))
+        self.rows.append(metrics_row(state))
 
 
 def made(assembled, overrides, *, static, hooks=()):

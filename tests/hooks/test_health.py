@@ -25,17 +25,28 @@ def look(hook, state, signs):
     hook(state, {"generator/grad_norm": torch.tensor(1.0), "generator/loss": torch.tensor(1.0)})
 
 
-def test_it_warns_once_of_an_illness_with_its_reason_and_says_when_it_has_passed(state, caplog):
+EARLY = {"separation": 0.9997, "diversity": 0.9}
+
+
+def test_it_says_how_the_run_is_at_every_look_and_why_once(state, caplog):
     hook = HealthCheck(every=1, on_ill="warn")
     with caplog.at_level(logging.INFO, "trainwright"):
-        for signs in (GOOD, ALIKE, ALIKE, GOOD):
+        for signs in (EARLY, GOOD, ALIKE, ALIKE, GOOD, GOOD):
             look(hook, state, signs)
     said = [message for message in caplog.messages if message.startswith("health")]
     assert said == [
+        "health: too early to tell",
+        "health: healthy",
         "health: collapsing: samples differ 0.10 times as much as real images do",
+        "health: collapsing",
         "health: healthy again",
+        "health: healthy",
     ]
-    assert hook.course == {"healthy": [1, 4], "collapsing": [2, 3]}
+    assert hook.course == {
+        "too early to tell": [1],
+        "healthy": [2, 5, 6],
+        "collapsing": [3, 4],
+    }
     assert state.stop_reason is None
     assert str(state.health) == "healthy"
 
@@ -57,12 +68,13 @@ def test_it_remembers_across_a_resume_what_it_has_seen(state):
     assert fresh.course == {"healthy": [1], "collapsing": [2]}
     fresh.load_state_dict({})
     look(fresh, state, ALIKE)
-    assert fresh.course == {"healthy": [3]}
+    assert fresh.course == {"too early to tell": [3]}
 
 
 def test_only_what_has_an_opinion_on_its_health_is_asked(assembled):
     small = ("data.limit=50", "trainer.batch_size=5")
-    assert stopping_hooks(assembled("model=mlp", *small)) == []
+    hooks = stopping_hooks(assembled("model=mlp", *small))
+    assert not any(isinstance(hook, HealthCheck) for hook in hooks)
     gan = ("model=gan", "task.score=none", *small)
     (hook,) = stopping_hooks(assembled(*gan))
     assert isinstance(hook, HealthCheck)

@@ -21,9 +21,11 @@ def test_a_row_holds_the_step_its_metrics_and_rates_and_null_for_what_is_no_numb
     log = Log(tmp_path / "metrics.jsonl", every=2, evaluate_every=5)
     assert [step for step in range(1, 12) if log.due(step, 11)] == [2, 4, 5, 6, 8, 10, 11]
     state.step, state.last = 5, Evaluation(4, {"accuracy": 0.5})
-    log(state, {"loss": torch.tensor(float("nan")), "grad_norm": torch.tensor(float("inf"))})
+    state.means.add({"loss": torch.tensor(float("nan")), "grad_norm": torch.tensor(float("inf"))})
+    log(state, {})
     state.step, state.last = 10, Evaluation(10, {"accuracy": 0.75})
-    log(state, {"loss": torch.tensor(0.1)})
+    state.means.add({"loss": torch.tensor(0.1)})
+    log(state, {})
     rates = {"lr/discriminator": 5e-4, "lr/generator": 2e-4}
     text = (tmp_path / "metrics.jsonl").read_text()
     assert [json.loads(line, parse_constant=None) for line in text.splitlines()] == [

@@ -9,7 +9,7 @@ from PIL import Image
 from trainwright.report.page.page import render
 from trainwright.report.page.report_story import report_story
 from trainwright.report.page.story import Pictures, run_story
-from trainwright.report.page.sweep_story import told_sweep
+from trainwright.report.page.sweep_story import run_labels, told_sweep
 from trainwright.runs.record import Record
 from trainwright.sweep.job import Job
 from trainwright.sweep.store import Store
@@ -243,7 +243,7 @@ def test_a_sweep_says_its_verdict_and_its_settings_sort(browser, swept):
     browser.open(swept)
     assert browser.js("return document.querySelector('.verdict').textContent") == (
         "Best: optimizer.lr=2, mean validation/accuracy 0.85. "
-        "Within seed noise of 1 other (Welch's t-test, Holm's correction)."
+        "Far ahead of 1 other, which so few seeds cannot prove. Two seeds tell little: add some."
     )
     assert EVIL in browser.js("return document.querySelector('#sweep code').textContent")
     assert browser.js("return window.sung") is None
@@ -377,3 +377,39 @@ def test_pictures_end_where_the_room_ends(tmp_path):
     told = run_story(Record(folder), Pictures(room=size))
     assert [sample["step"] for sample in told["samples"]] == [50]
     assert told["predictions"] is None
+
+
+def test_a_run_is_called_by_the_settings_that_differ(tmp_path):
+    """The keys of curves said mlp-digits-f4057dd316e4."""
+    runs = [make_run(tmp_path / f"mlp-digits-{i}f4057dd316e", lr=10.0**-i) for i in range(3)]
+    story = report_story("t", [Record(folder, root=tmp_path) for folder in runs])
+    assert [run["label"] for run in story["runs"]] == ["lr=1", "lr=0.1", "lr=0.01"]
+    assert [run["name"] for run in story["runs"]] == [folder.name for folder in runs]
+    (alone,) = report_story("t", [Record(runs[0], root=tmp_path)])["runs"]
+    assert alone["label"] == alone["name"]
+    twice = [*runs, make_run(tmp_path / "again", lr=1.0)]  # two of the same settings
+    story = report_story("t", [Record(folder, root=tmp_path) for folder in twice])
+    assert [run["label"] for run in story["runs"]] == [folder.name for folder in twice]
+
+
+def test_keys_of_a_model_say_nothing_beside_its_name(tmp_path):
+    runs = []
+    for name, model in (("a", {"widths": [8], "_target_": "x.Net"}), ("b", {"_target_": "y.Net"})):
+        runs.append(make_run(tmp_path / name))
+        config = {"optimizer": {"lr": 0.1}, "model": model}
+        (runs[-1] / "config.yaml").write_text(json.dumps(config))
+        (runs[-1] / "overrides.txt").write_text(f"model={name}\n")
+    labels = run_labels([Record(folder, root=tmp_path) for folder in runs])
+    assert labels == ["model=a", "model=b"]
+    (runs[0] / "overrides.txt").write_text(f"model={'a' * 60}\n")
+    assert run_labels([Record(folder, root=tmp_path) for folder in runs]) == ["a", "b"]
+
+
+def test_a_sweep_tells_on_which_scale_a_key_was_searched(tmp_path):
+    folder = write_sweep(tmp_path / "sweep")
+    store = Store(folder)
+    scales = {"optimizer.lr": False, "model.dropout": True}
+    store.write_plan({**store.plan(), "by_logarithm": scales})
+    write_json(judge_sweep(store), store)
+    story = report_story("t", [Record(folder / "run-2-0")], told_sweep(folder))
+    assert story["by_logarithm"] == scales

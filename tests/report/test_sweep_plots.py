@@ -1,12 +1,20 @@
 """Pictures of sweeps: what mattered, and what is written on their axes."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from PIL import Image
 
-from trainwright.report.plots.figures import PALETTE
-from trainwright.report.plots.sweeps import Trial, importance, plot_curves_of_all, plot_values
+from trainwright.report.plots.figures import PALETTE, new_figure, style
+from trainwright.report.plots.sweeps import (
+    Trial,
+    _Column,
+    _scale,
+    importance,
+    plot_curves_of_all,
+    plot_values,
+)
 
 
 @pytest.mark.slow
@@ -49,3 +57,58 @@ def test_values_against_keys_of_numbers_words_and_nothing_are_drawn(tmp_path):
     plot_values(trials, ["lr", "model"], "accuracy", tmp_path / "values.png")
     with Image.open(tmp_path / "values.png") as picture:
         assert picture.width > picture.height > 300
+
+
+DRAWS = random.Random(1)
+TYPED = {
+    "three decades": [str(10 ** DRAWS.uniform(-4, -1)) for _ in range(40)],
+    "nine decades": [str(10 ** DRAWS.uniform(-9, 0)) for _ in range(40)],
+    "a factor of 25": [str(DRAWS.uniform(1.01, 25)) for _ in range(40)],
+    "beside each other": ["1e-4", "1.1e-4", "0.1"],
+    "linear, beside each other": ["128", "130", "131", "512"],
+    "two": ["0.001", "0.1"],
+    "one": ["0.001", "0.001"],
+    "long": ["0.00012345", "0.00112345", "0.0112345", "0.112345", "1.12345"],
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize("log", [None, True, False])
+def test_labels_of_an_axis_do_not_print_over_each_other(name, log):
+    figure = new_figure(3.4, 2.8)  # a panel of values.png
+    axes = figure.add_subplot()
+    style(axes)
+    places = _scale(axes, TYPED[name], log)
+    axes.plot(places, places, "o")
+    figure.canvas.draw()
+    low, high = sorted(axes.get_xlim())
+    boxes = [
+        label.get_window_extent()
+        for which in ("major", "minor")
+        for label, tick in zip(
+            axes.get_xticklabels(which=which),
+            axes.get_xticks(minor=which == "minor"),
+            strict=True,
+        )
+        if label.get_text() and low <= tick <= high
+    ]
+    boxes.sort(key=lambda box: box.x0)
+    assert boxes
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("searched", "expected"), [(None, "log"), (True, "log"), (False, "linear")]
+)
+def test_a_key_stands_on_the_scale_on_which_it_was_searched(searched, expected):
+    """From 0.005 to 0.5 by equal steps: most of it was in the last third of a logarithmic axis."""
+    axes = new_figure(3, 3).add_subplot()
+    _scale(axes, ["0.005", "0.1", "0.2", "0.3", "0.5", "0.4"], searched)
+    assert axes.get_xscale() == expected
+    _scale(axes, ["0", "1", "2"], True)  # where there is no logarithm, it goes without one
+
+
+def test_labels_across_a_line_of_parallel_coordinates_have_room_too():
+    column = _Column.of(["128", "130", "131", "512"])
+    assert [text for _, text in column.ticks] == ["128", "512"]
+    assert [text for _, text in _Column.of(["1", "2", "3"]).ticks] == ["1", "2", "3"]

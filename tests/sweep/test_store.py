@@ -1,17 +1,22 @@
 """Which jobs the folder of a sweep knows of, however often its command was typed."""
 
 import json
+import os
 import re
+import time
 
 import pytest
 
 from trainwright.errors import DiskError
 from trainwright.sweep.job import Job, short
 from trainwright.sweep.lines import read_lines
+from trainwright.sweep.schedule.endings import note_death
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.ranking import Ranked
 from trainwright.sweep.verdict.report import report
 from trainwright.sweep.verdict.verdict import judge_sweep
+from trainwright.sweep.workers.attempt import work
+from trainwright.sweep.workers.tasks import job_task
 
 
 @pytest.fixture
@@ -100,3 +105,25 @@ def test_while_nothing_has_ended_the_objective_is_what_the_runs_say(store):
     verdict = judge_sweep(store)
     assert verdict.ranking == (Ranked("validation/accuracy", True),)
     assert verdict.settings[0].mean() == 0.5
+
+
+def test_the_time_of_an_attempt_that_was_killed_counts_too(store):
+    """Whether the sweep noted its death or was killed with it, and the next attempt finds it."""
+    planned = Job("a", 0, "run", {"lr": "1"}, (), {"trainer": {"threads": 1}})
+    store.add([planned])
+    before = {"status": "running", "seconds": 2.0, "attempts": 2}
+    store.write_state("a", {**before, "since": time.time() - 100})
+    noted = note_death(planned, store, -9)
+    assert 102 <= noted["seconds"] < 160
+    assert note_death(planned, store, -9)["seconds"] == noted["seconds"]  # once
+
+    store.write_state("a", {**before, "since": 1000.0, "folder": "run"})
+    folder = store.folder(planned)
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("")
+    os.utime(folder / "metrics.jsonl", (1030.0, 1030.0))  # the last that was heard of it
+    (folder / "summary.json").write_text('{"status": "finished"}')
+    assert work(job_task(planned, store, threads=1, pruning=None)) == 0
+    ended = store.state("a")
+    assert (ended["status"], ended["attempts"]) == ("finished", 3)
+    assert 32 <= ended["seconds"] < 92

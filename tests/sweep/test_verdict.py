@@ -8,8 +8,9 @@ from scipy import stats
 
 from trainwright.sweep.store import JobLine
 from trainwright.sweep.verdict.ranking import Ranked, values_of
-from trainwright.sweep.verdict.significance import holm, welch
-from trainwright.sweep.verdict.verdict import Row, Setting, compare, pareto_front
+from trainwright.sweep.verdict.report import _luck
+from trainwright.sweep.verdict.significance import gap, holm, welch
+from trainwright.sweep.verdict.verdict import Best, Row, Setting, compare, pareto_front
 
 ACCURACY, LOSS = Ranked("validation/accuracy", True), Ranked("validation/loss", False)
 SIZE = Ranked("parameters", False)
@@ -110,3 +111,44 @@ def test_of_several_metrics_count_the_values_of_one_moment(tmp_path):
     assert values_of((SIZE, ACCURACY), state, tmp_path) == (100.0, 0.9)
     assert values_of((LOSS,), state, tmp_path) == (0.1,)
     assert values_of((LOSS, Ranked("validation/f1", True)), state, tmp_path) is None
+
+
+def luck(best, *others):
+    """What is said of the lead of the first setting, as one text."""
+    found = Best(0, ACCURACY, best, best.rows[0], compare(best, others))
+    return "\n".join(_luck(found, len(others)))
+
+
+def named(name, *values):
+    made = setting(*values)
+    made.point["lr"] = name
+    return made
+
+
+def test_the_gap_is_counted_in_standard_deviations_of_both():
+    """Cohen's d, by hand: means 2 apart, variances 2 and 8."""
+    assert gap([1.0, 3.0], [2.0, 6.0]) == pytest.approx(2 / 5**0.5)
+    assert gap([1.0, 1.0], [1.0, 1.0]) == 0
+    assert gap([1.0, 1.0], [2.0, 2.0]) == float("inf")
+
+
+def test_two_seeds_that_cannot_prove_a_wide_gap_are_not_said_to_be_within_noise():
+    """0.93 and 0.42 were, for by two seeds no test tells that many settings apart."""
+    best, far = named("1e-3", 0.93, 0.94), named("1", 0.42, 0.46)
+    near = [named(f"{n}e-3", 0.92, 0.935) for n in range(2, 14)]
+    said = luck(best, far, *near)
+    assert dict(compare(best, [far, *near]))[far] > 0.05
+    assert "far ahead of: lr=1 (by 24 times the spread); so few seeds cannot prove it" in said
+    assert "within seed noise of: lr=2e-3; lr=3e-3; lr=4e-3 and 9 more (p" in said
+    assert "two seeds tell little" in said
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_two_seeds_are_always_cautioned_against_and_more_are_not(seeds):
+    one, other = [0.9 + n / 1e6 for n in range(seeds)], [0.1 + n / 1e6 for n in range(seeds)]
+    said = luck(named("1", *one), named("2", *other))
+    assert "better than each other setting by more than seed noise" in said
+    assert ("two seeds tell little" in said) is (seeds == 2)
+    tied = luck(named("1", *one), named("2", *one))
+    assert "within seed noise of: lr=2 (p" in tied
+    assert ("two seeds tell little" in tied) is (seeds == 2)

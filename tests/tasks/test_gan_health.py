@@ -30,7 +30,8 @@ def course(**changes):
 
 def test_a_good_run_is_healthy_from_its_first_look_to_its_last():
     looks = course()
-    for number in range(len(looks) + 1):
+    assert str(diagnose([])) == "too early to tell"
+    for number in range(1, len(looks) + 1):
         assert str(diagnose(looks[:number])) == "healthy"
         assert not diagnose(looks[:number]).is_ill
 
@@ -39,7 +40,10 @@ def test_a_good_run_is_healthy_from_its_first_look_to_its_last():
     ("changes", "words"),
     [
         ({"objective": [4, 4, 4], "separation": [0.999, 0.999, 0.999]}, "discriminator wins"),
-        ({"separation": [0.999, 0.999, 0.999]}, "healthy"),  # but the samples still get better
+        (
+            {"separation": [0.999, 0.999, 0.999]},
+            "too early to tell",
+        ),  # the samples still get better
         ({"objective": [4, 4, 4], "separation": [0.9, 0.999, 0.8]}, "healthy"),
         (
             {"separation": [0.9, 0.999, 0.999], "generator__grad_norm": [3, 1, 1e-4]},
@@ -54,11 +58,11 @@ def test_a_good_run_is_healthy_from_its_first_look_to_its_last():
         ({"separation": [0.5], "discriminator__grad_norm": [1e-5]}, "generator wins"),
         ({"diversity": [0.4, 0.4]}, "collapsing"),
         ({"diversity": [0.9, 0.2]}, "collapsing"),
-        ({"diversity": [0.1, 0.3, 0.45]}, "healthy"),  # on its way
+        ({"diversity": [0.1, 0.3, 0.45]}, "too early to tell"),  # on its way
         ({"diversity__three": [0.2, 0.2]}, "collapsing"),
         ({"class_share__three": [1, 0.05, 0.05]}, "collapsing"),
         ({"class_share__three": [1, 0.05, 0.3]}, "healthy"),
-        ({"class_share__three": [0.05, 0.05, 0.05]}, "healthy"),  # it has yet to come
+        ({"class_share__three": [0.05, 0.05, 0.05]}, "too early to tell"),  # it has yet to come
         ({"objective": [4, 0.5, 2.5]}, "diverged"),
         ({"objective": [4, 0.1, 1.9]}, "healthy"),  # worse, but not as before it learnt
         ({"objective": [math.nan]}, "diverged"),
@@ -76,7 +80,7 @@ def test_each_illness_is_named_by_its_signs(changes, words):
 
 
 def test_at_a_first_look_only_what_is_one_single_image_has_collapsed():
-    assert str(diagnose([dict(GOOD, diversity=0.03)])) == "healthy"
+    assert str(diagnose([dict(GOOD, diversity=0.03)])) == "too early to tell"
     assert str(diagnose([dict(GOOD, diversity=0.001)])) == "collapsing"
 
 
@@ -138,8 +142,25 @@ def test_first_samples_that_are_taken_for_one_class_miss_nothing():
         dict(GOOD, objective=4 / (1 + n), **{f"class_share/{c}": v for c, v in enumerate(look)})
         for n, look in enumerate(shares)
     ]
-    for number in range(1, len(looks) + 1):
-        assert str(diagnose(looks[:number])) == "healthy"
+    found = [str(diagnose(looks[:number])) for number in range(1, len(looks) + 1)]
+    assert found == ["too early to tell"] * 3 + ["healthy"]
+
+
+def test_a_discriminator_that_is_always_right_is_healthy_beside_a_generator_that_has_learnt():
+    """Not for ever too early: of the fifth look on the course of the score decides."""
+    looks = [dict(GOOD, objective=4 / (1 + n), separation=0.9997) for n in range(8)]
+    found = [str(diagnose(looks[: number + 1])) for number in range(8)]
+    assert found == ["too early to tell"] * 5 + ["healthy"] * 3
+
+
+def test_samples_of_one_class_are_never_healthy():
+    """As a run was said to be in its steps 30 to 120, with a separation of 0.9997 and more."""
+    one = {"class_share/0": 0.0, "class_share/1": 10.0, "class_share/2": 0.0, "class_share/3": 0.0}
+    for is_critic in (False, True):
+        looks = [dict(GOOD, objective=4 / (1 + n), separation=0.9997, **one) for n in range(9)]
+        for number in range(1, len(looks) + 1):
+            health = diagnose(looks[:number], is_critic=is_critic)
+            assert (str(health), health.is_ill) == ("too early to tell", False)
 
 
 def test_a_class_that_never_comes_is_missed_when_the_others_have_long_been_there():

@@ -1,7 +1,9 @@
 """The learning rate through a run, as a factor on each optimizer's own `lr`.
 
 All but `Plateau` are pure functions of the step, so resuming cannot step them twice. Each has a
-linear warm-up. The shapes are those of torch.optim.lr_scheduler, per step instead of per epoch.
+linear warm-up. The shapes are those of torch.optim.lr_scheduler, per step instead of per epoch;
+what has an end (`final`) is there in the last step. (In 0.1 it would have been in the step after: a
+run that began so keeps its course.)
 """
 
 import math
@@ -16,6 +18,7 @@ class Schedule(ABC):
 
     def __init__(self, *, clock: Clock, warmup: Duration = 0) -> None:
         self.clock = clock
+        self.ends_in_last_step = True
         self.warmup_steps = clock.steps(warmup)
         if self.warmup_steps >= clock.total_steps:
             raise ValueError(
@@ -32,7 +35,10 @@ class Schedule(ABC):
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1) * self.shape(0.0, 0)
         done = step - self.warmup_steps
-        return self.shape(min(1.0, done / (self.clock.total_steps - self.warmup_steps)), done)
+        # An end at 0 comes after the last step, which would move nothing.
+        is_last = self.ends_in_last_step and getattr(self, "final", 0) != 0
+        span = self.clock.total_steps - self.warmup_steps - is_last
+        return self.shape(min(1.0, done / span) if span > 0 else float(done > 0), done)
 
     @abstractmethod
     def shape(self, progress: float, step: float) -> float:
@@ -42,13 +48,14 @@ class Schedule(ABC):
         """Take note of the objective of an evaluation."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a schedule has to remember: for most, nothing."""
-        return {}
+        """What a schedule has to remember: for most, where it ends."""
+        return {"ends_in_last_step": 1} if self.ends_in_last_step else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        if state:
-            raise ValueError(f"this schedule remembers nothing, and {', '.join(state)} was kept")
+        """Restore what `state_dict` gave; of 0.1, nothing."""
+        if unknown := state.keys() - {"ends_in_last_step"}:
+            raise ValueError(f"this schedule does not remember {', '.join(unknown)}")
+        self.ends_in_last_step = "ends_in_last_step" in state
 
 
 class Constant(Schedule):
@@ -148,11 +155,20 @@ class OneCycle(Schedule):
 
     def shape(self, progress: float, step: float) -> float:
         """Return the height on the way up, or down, at `progress`."""
-        if progress < self.rise:
-            low, share = self.start, 1 - progress / self.rise
+        peak = self._peak
+        if progress < peak:
+            low, share = self.start, 1 - progress / peak
         else:
-            low, share = self.final, (progress - self.rise) / (1 - self.rise)
+            low, share = self.final, (progress - peak) / (1 - peak)
         return low + (1 - low) * (1 + math.cos(math.pi * share)) / 2
+
+    @property
+    def _peak(self) -> float:
+        """Where it is highest: in the last step of the rise, as torch has it."""
+        if not self.ends_in_last_step:
+            return self.rise
+        steps = self.clock.total_steps - self.warmup_steps
+        return max(0.0, (self.rise * steps - 1) / max(1.0, steps - 1))
 
 
 class Plateau(Schedule):

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
+from trainwright.engine.metrics.means import Means
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.optim.recovery import Recovery
@@ -61,11 +62,13 @@ class TrainState:
     scale: LossScale = field(default_factory=lambda: LossScale(False))
     recovery: Recovery = field(default_factory=Recovery)
     step: int = 0
+    means: Means = field(default_factory=Means)  # of the metrics since the last line logged
     last: Evaluation | None = None
     best: Evaluation | None = None
     signs: dict[str, float] = field(default_factory=dict)  # of health, at the last evaluation
     noted: dict[str, float] = field(default_factory=dict)  # by hooks, for the next line of the log
     health: Health | None = None  # as diagnosed at the last evaluation of this process
+    row: dict[str, Any] = field(default_factory=dict)  # of the log, as last written
     stop_reason: str | None = None  # set by a hook or a signal: the loop ends after this step
     can_be_cut_short: bool = False  # whether a signal may end what is being done right now
     # The metrics of a step whose hooks were not called, for the run was to stop: who goes on does.

@@ -72,10 +72,10 @@ def make_step(backend: Backend[Norm], task: Task, step: int, parts: Parts) -> di
         # Reduce: one process has the gradients of the whole batch. Ranks would average theirs, and
         # the loss, here, so that all of them decide, clip and move alike.
         prefix = f"{player}/" if len(task.players) > 1 else ""
-        seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
         decided = backend.decide(player, metrics["loss"], gradients)
         if decided is None:
             break
+        seen |= {f"{prefix}{name}": value for name, value in metrics.items()}
         norm, seen[f"{prefix}grad_norm"] = decided
         backend.clip(gradients, norm)
         backend.apply(player, gradients)

@@ -67,13 +67,17 @@ def fitting(
     state.task.train()
     if state.to_be_done is not None:
         to_be_done, state.to_be_done = state.to_be_done, None
-        _call(hooks, state, as_metrics(to_be_done))
+        seen = as_metrics(to_be_done)
+        if not state.means.read():  # a checkpoint from before there were means
+            state.means.add(seen)
+        _call(hooks, state, seen)
     while state.step < total and state.stop_reason is None:
         if settings.on_nonfinite == "skip":
             metrics = yield from _skipping(move)
         else:
             metrics = yield move
         state.step += 1
+        state.means.add(metrics)
         _call(hooks, state, metrics)
     if state.unread is not None:
         state.unread.settle()

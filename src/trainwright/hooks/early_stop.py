@@ -24,13 +24,19 @@ def early_stop(settings: TrainerSettings, objective: Objective, clock: Clock) ->
     wanted = settings.early_stopping
     if wanted.patience is None:
         return []
-    if wanted.metric is not None and wanted.metric != objective.metric:
+    if wanted.metric not in (None, objective.metric):
         if wanted.mode is None:
             raise ConfigError(
                 f"trainer.early_stopping.metric={wanted.metric}: say which way is better\n"
                 "  add trainer.early_stopping.mode=min or =max"
             )
-        objective = Objective(wanted.metric, wanted.mode == "max")
+        objective = Objective(str(wanted.metric), wanted.mode == "max")
+    elif wanted.mode not in (None, objective.mode):
+        raise ConfigError(
+            f"trainer.early_stopping.mode={wanted.mode}: this task ranks checkpoints by"
+            f" {objective.metric}, mode={objective.mode}\n"
+            "  leave mode out, or add trainer.early_stopping.metric=... to stop by another metric"
+        )
     every = clock.steps(settings.evaluate_every)
     if every <= 0:
         raise ConfigError("trainer.early_stopping needs evaluations: trainer.evaluate_every is 0")

@@ -65,12 +65,11 @@ class Evaluate(Hook):
             refuse_nonfinite(task.state_dict(), f"at the evaluation of step {state.step}")
             log.warning("validation %s is %s: it ranks no checkpoint", objective.metric, value)
         state.schedule.observe(value)
-        train = {name: float(value.mean()) for name, value in metrics.items()}
         log.info(
             evaluation_line(
                 step=state.step,
                 epoch=state.epoch,
-                train=train,
+                train=state.means.read(),
                 validation=scores,
                 objective=objective.metric,
                 is_best=state.best is state.last,

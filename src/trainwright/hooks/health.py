@@ -8,6 +8,7 @@ from torch import Tensor
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
 from trainwright.errors import IllError
+from trainwright.tasks.health import HEALTHY, SOUND
 
 log = logging.getLogger(__name__)
 
@@ -19,16 +20,16 @@ OnIll = Literal["warn", "stop", "rollback"]
 class HealthCheck(Hook):
     """Keeps the vital signs of the evaluations and has the task diagnose them.
 
-    An illness is warned of when it is first seen, and when it has passed. With `on_ill=stop` it
-    ends the run; with `rollback` it raises IllError, and who trains goes back. It comes after the
-    hook that evaluates and before those that write anything.
+    The verdict is said at every evaluation, with reasons where an illness is new. With
+    `on_ill=stop` an illness ends the run; with `rollback` it raises IllError, and who trains goes
+    back. It comes after the hook that evaluates and before those that write anything.
     """
 
     def __init__(self, *, every: float, on_ill: OnIll) -> None:
         self._every = every
         self._on_ill = on_ill
         self._history: list[dict[str, float]] = []
-        self._said = "healthy"
+        self._said = HEALTHY
         self._course: dict[str, list[int]] = {}
 
     @property
@@ -52,13 +53,14 @@ class HealthCheck(Hook):
             return
         words = str(health)
         self._course.setdefault(words, []).append(state.step)
-        if words != self._said:
-            self._said = words
-            if not health.is_ill:
-                log.info("health: healthy again")
+        was_ill = self._said not in SOUND
+        if not health.is_ill or words == self._said:
+            log.info("health: %s%s", words, " again" if was_ill and words == HEALTHY else "")
+        else:
             for ailment in health.ailments:
                 log.warning("health: %s: %s", ailment.name, ailment.because)
                 log.warning("  what helps: %s", ailment.remedy)
+        self._said = words
         if health.is_ill and self._on_ill == "stop":
             state.stop_reason = f"the run is ill: {words} (trainer.on_ill=stop)"
             log.info("stopping early: %s", state.stop_reason)
@@ -73,5 +75,5 @@ class HealthCheck(Hook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave; of a run from before there was a diagnosis, nothing."""
         self._history = list(state.get("history", []))
-        self._said = state.get("said", "healthy")
+        self._said = state.get("said", HEALTHY)
         self._course = dict(state.get("course", {}))

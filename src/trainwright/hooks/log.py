@@ -15,11 +15,12 @@ Row = dict[str, Any]
 
 
 class Log(Hook):
-    """Writes the training metrics of the steps it is due on, and evaluations as they come.
+    """Writes training metrics at its cadence, and evaluations as they come.
 
-    A row has `step`, `epoch`, `train/<metric>`, `lr` (or `lr/<player>`), and on steps with an
-    evaluation `validation/<metric>`, `health` and `health/<sign>` for tasks with an opinion on it.
-    It comes after the hooks that evaluate and diagnose.
+    A row has `step`, `epoch`, `train/<metric>`, the mean over the steps since the row before, `lr`
+    (or `lr/<player>`), and on steps with an evaluation `validation/<metric>`, `health` and
+    `health/<sign>` for tasks with an opinion on it. It comes after the hooks that evaluate and
+    diagnose.
     """
 
     def __init__(self, path: Path, *, every: float, evaluate_every: float) -> None:
@@ -32,16 +33,17 @@ class Log(Hook):
         return any(due_every(e, step, total) for e in (self._every, self._evaluate_every))
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
-        """Read the step's metrics and append one row."""
-        row = metrics_row(state, metrics)
-        append_line(self._path, json.dumps(row))
+        """Append one row, and keep it as `state.row` for who sends it elsewhere."""
+        state.row = metrics_row(state)
+        append_line(self._path, json.dumps(state.row))
+        state.means.clear()
         state.noted = {}
 
 
-def metrics_row(state: TrainState, metrics: dict[str, Tensor]) -> Row:
-    """Everything that was measured in a step, by name; None for what is no finite number."""
+def metrics_row(state: TrainState) -> Row:
+    """What was measured since the row before, by name; None for what is not finite."""
     row: Row = {"step": state.step, "epoch": round(state.epoch, 4)}
-    row |= {f"train/{name}": _number(value.mean()) for name, value in metrics.items()}
+    row |= {f"train/{name}": _number(value) for name, value in state.means.read().items()}
     several = len(state.optimizers) > 1
     for player, optimizer in state.optimizers.items():
         row[f"lr/{player}" if several else "lr"] = optimizer.learning_rate
@@ -87,7 +89,6 @@ def _row(line: str) -> Row | None:
     return row if is_plain and isinstance(row.get("health", ""), str) else None
 
 
-def _number(value: Tensor | float) -> float | None:
+def _number(value: float) -> float | None:
     """A number with the digits that matter; None (null) for what JSON has no number for."""
-    number = float(value)
-    return float(f"{number:.7g}") if math.isfinite(number) else None
+    return float(f"{value:.7g}") if math.isfinite(value) else None

@@ -45,7 +45,7 @@ class Prune(Hook):
             return
         found = state.last.metrics
         if self._phase == "train":
-            found = {name: float(value.mean()) for name, value in metrics.items()}
+            found = state.means.read()
         if self._name not in found:
             raise ConfigError(
                 f"sweep.metric={self._phase}/{self._name}: there is no such metric\n"

@@ -1,7 +1,7 @@
 """Checkpoints along the way: `last`, and `best` when the objective has improved."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -10,6 +10,13 @@ from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
 from trainwright.files import flush
 from trainwright.runs.folder import RunFolder
+
+
+class Legs(Protocol):
+    """How long the run has been trained."""
+
+    def told(self, step: int) -> list[dict[str, Any]]:
+        """All legs up to this step and now, as plain JSON types."""
 
 
 class Save(Hook):
@@ -25,6 +32,7 @@ class Save(Hook):
         folder: RunFolder,
         facts: dict[str, Any],
         hooks: Sequence[Hook],
+        legs: Legs | None = None,
         *,
         every: float,
         evaluate_every: float,
@@ -33,6 +41,7 @@ class Save(Hook):
         self._folder = folder
         self._facts = facts
         self._hooks = hooks
+        self._legs = legs
         self._every = every
         self._evaluate_every = evaluate_every
         self._step_of_last = step_of_last
@@ -63,6 +72,7 @@ class Save(Hook):
             return
         metadata = {
             **self._facts,
+            "legs": [] if self._legs is None else self._legs.told(state.step),
             "progress": checkpoint.progress_metadata(state),
             "hooks": {hook.name: hook.state_dict() for hook in self._hooks},
         }

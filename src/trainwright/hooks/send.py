@@ -8,7 +8,6 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
-from trainwright.hooks.log import metrics_row
 from trainwright.hooks.loggers.outlet import Outlet
 from trainwright.runs.folder import RunFolder
 
@@ -34,9 +33,8 @@ class Send(Hook):
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Queue this step's numbers, and its grid if there is one; nothing is waited for."""
         step, total = state.step, state.clock.total_steps
-        if any(due_every(every, step, total) for every in self._scalars_every):
-            row = metrics_row(state, metrics)
-            numbers = {k: v for k, v in row.items() if isinstance(v, int | float)}
+        if state.row.get("step") == step:
+            numbers = {k: v for k, v in state.row.items() if isinstance(v, int | float)}
             values = {k: v for k, v in numbers.items() if k != "step"}
             for outlet in self._outlets:
                 outlet.scalars(step, values)

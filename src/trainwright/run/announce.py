@@ -7,6 +7,7 @@ from typing import Any
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.runs.folder import RunFolder
+from trainwright.tasks.health import HEALTHY
 from trainwright.wording import format_count, format_duration, format_number, metrics_text
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,12 @@ def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -
     log.info("computing on: %s", state.placement.describe())
     total = state.clock.total_steps
     epochs = state.clock.epochs(total)
-    log.info("steps: %s of %d (%.3g epochs)", format_count(total), settings.batch_size, epochs)
+    log.info(
+        "training: %s steps (%.3g epochs), batches of %s",
+        format_count(total),
+        epochs,
+        format_count(settings.batch_size),
+    )
     if state.step:
         log.info("resumed at step %d", state.step)
     for note in notes:
@@ -80,7 +86,8 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
             log.info("  %s", line)
     rate = f"{summary['examples_per_second']:,.0f} examples/s"
     trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
-    log.info("time: %s training at %s, %s in all", trained, rate, total)
+    legs = f" in {len(summary['legs'])} legs" if len(summary["legs"]) > 1 else ""
+    log.info("time: %s training%s at %s, %s in all", trained, legs, rate, total)
     grids = sorted(folder.samples.glob("[0-9]*.*"))
     if grids:
         log.info("samples: %s", grids[-1])
@@ -91,9 +98,9 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
 def _course(found: Mapping[str, list[int]]) -> str:
     """`healthy at all 10 evaluations`, or when it was not."""
     total = sum(len(steps) for steps in found.values())
-    if list(found) == ["healthy"]:
-        return f"healthy at all {total} evaluations"
-    ill = [
-        f"{what} at step {', '.join(map(str, s))}" for what, s in found.items() if what != "healthy"
+    if len(found) == 1:
+        return f"{next(iter(found))} at all {total} evaluations"
+    others = [
+        f"{what} at step {', '.join(map(str, s))}" for what, s in found.items() if what != HEALTHY
     ]
-    return f"healthy at {len(found.get('healthy', []))} of {total} evaluations; {'; '.join(ill)}"
+    return f"healthy at {len(found.get(HEALTHY, []))} of {total} evaluations; {'; '.join(others)}"

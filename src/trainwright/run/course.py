@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,7 @@ from trainwright.run.finish import draw_so_far, finish
 from trainwright.run.records import Summary, facts, progress
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.changes import begin_anew
+from trainwright.run.resume.legs import Legs
 from trainwright.run.resume.rollback import Rollback
 from trainwright.run.signals import StopRequests
 from trainwright.run.translate import in_our_words
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Course:
     """All that happens between the first step of a run and its last word.
 
-    `summary` is what has been said of the run so far; it grows. `started`: by `time.perf_counter`.
+    `summary` is what has been said of the run so far; it grows.
     """
 
     request: Request
@@ -48,13 +48,14 @@ class Course:
     folder: RunFolder
     stopping: Sequence[Hook]
     summary: Summary
-    started: float
+    legs: Legs
 
     def run(self, send: Send, signals: StopRequests) -> Training[Outcome]:
         """Train, test once with the best weights, draw. Raises what a person is to be told."""
         folder, summary = self.folder, self.summary
         try:
             yield from self._train(send)
+            self._note_time()
             if signals.received is not None:
                 folder.write_summary({**summary, "status": "stopped"})
                 log.info("saved step %d; %s", self.assembly.state.step, self._go_on)
@@ -69,6 +70,7 @@ class Course:
             self._finish()
             return Outcome(folder.path, self._objective)
         except KeyboardInterrupt:
+            self._note_time()
             folder.write_summary({**summary, "status": "stopped"})
             step = checkpoint.saved_step(folder.last)
             saved = "nothing was saved" if step is None else f"saved is step {step}; {self._go_on}"
@@ -78,6 +80,7 @@ class Course:
             return Outcome(folder.path, None, signals.received)
         except Exception as error:
             failure = self.explained(error)
+            self._note_time()
             with contextlib.suppress(DiskError):  # of two failures the first is told
                 folder.write_summary({**summary, "status": "failed", "error": str(failure)})
             if failure is error:
@@ -119,7 +122,7 @@ class Course:
             save,
             bar,
         ]
-        first_step, begun = state.step, time.perf_counter()
+        self.legs.begin(state.step)
 
         def train() -> Training[None]:
             yield from fitting(state, assembly.train, hooks, settings)
@@ -132,11 +135,14 @@ class Course:
             yield from Rollback(state, self.stopping, folder, save, settings).fit(train)
         finally:
             bar.close()
-        seconds = time.perf_counter() - begun
-        self.summary.update(progress(assembly, first_step=first_step, seconds=seconds))
+            self.summary.update(self.legs.summary(state.step, settings.batch_size))
+        self.summary.update(progress(assembly))
         for hook in self.stopping:
             if isinstance(hook, HealthCheck):
                 self.summary["health"] = hook.course
+
+    def _note_time(self) -> None:
+        self.summary["total_seconds"] = self.legs.total_seconds(self.assembly.state.step)
 
     def _save(self) -> Save:
         request, assembly = self.request, self.assembly
@@ -146,6 +152,7 @@ class Course:
             self.folder,
             {**known, "resumed": self._resumed()},
             self.stopping,
+            self.legs,
             every=clock.steps(settings.save_every),
             evaluate_every=clock.steps(settings.evaluate_every),
             step_of_last=None if request.resume is None else assembly.state.step,
@@ -170,11 +177,8 @@ class Course:
     def _finish(self) -> None:
         """Test, draw and sum up a run that has come to its end."""
         test = finish(self.assembly, self.folder, self._drawing())
-        self.summary.update(
-            status="finished",
-            test=test,
-            total_seconds=round(time.perf_counter() - self.started, 3),
-        )
+        self._note_time()
+        self.summary.update(status="finished", test=test)
         self.folder.write_summary(self.summary)
         report(self.assembly, self.folder, self.summary)
 

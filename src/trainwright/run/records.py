@@ -52,14 +52,11 @@ def first_summary(name: str, assembly: Assembly) -> Summary:
     }
 
 
-def progress(assembly: Assembly, *, first_step: int, seconds: float) -> Summary:
+def progress(assembly: Assembly) -> Summary:
     """The part of the summary that says how far a run has come."""
-    state, batch_size = assembly.state, assembly.settings.batch_size
-    rate = (state.step - first_step) * batch_size / max(seconds, 1e-9)
+    state = assembly.state
     return {
         "step": state.step,
-        "seconds": round(seconds, 3),
-        "examples_per_second": round(rate, 1),
         "stopped_because": state.stop_reason,
         "best": _evaluation(state.best),
         "last": _evaluation(state.last),

@@ -1,7 +1,6 @@
 """One run, from a config to a finished folder: what `train` does for each job."""
 
 import contextlib
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from trainwright.run.logfile import logged_to
 from trainwright.run.records import first_summary, read_summary
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.continuing import put_back
+from trainwright.run.resume.legs import Legs, legs_until
 from trainwright.run.signals import StopRequests
 from trainwright.run.stopping import stopping_hooks
 from trainwright.runs.folder import RunFolder
@@ -39,10 +39,11 @@ def running(request: Request) -> Training[Outcome]:
     TrainwrightError; once there is a folder, its summary.json says that the run failed, and why.
     """
     with contextlib.ExitStack() as until_ended:
-        plan, resume = request.plan, request.resume
+        plan, resume, legs = request.plan, request.resume, Legs()
         if resume is not None:
             until_ended.enter_context(resume.lock)
-        started = time.perf_counter()
+            metadata = resume.found.metadata
+            legs = legs_until(resume.found.step, metadata, read_summary(resume.folder))
         rehearse(plan)
         if resume is not None:
             check_network(plan, resume.found.metadata, resume.found.tensors)
@@ -54,7 +55,7 @@ def running(request: Request) -> Training[Outcome]:
         signals = until_ended.enter_context(StopRequests(assembly.state))
         summary = first_summary(plan.name, assembly)
         folder = _new_folder(request) if resume is None else resume.folder
-        course = Course(request, assembly, folder, stopping, summary, started)
+        course = Course(request, assembly, folder, stopping, summary, legs)
         try:
             notes = _begin(course, until_ended)
         except DiskError as error:
@@ -101,6 +102,9 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
             *(resumed if isinstance(resumed, list) else []),
             going_on.record(),
         ]
+        course.summary.update(
+            course.legs.summary(assembly.state.step, assembly.settings.batch_size)
+        )
     _note_request(request, folder)
     folder.write_summary(course.summary)
     return notes

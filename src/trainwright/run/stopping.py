@@ -1,25 +1,47 @@
-"""The hooks that may end a run before its time; each remembers what it has seen."""
+"""The hooks that watch evaluations and may end a run before its time; each remembers."""
 
+import logging
+
+from trainwright.data.examples import all_of
 from trainwright.engine.hook import Hook
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
 from trainwright.hooks.health import HealthCheck
+from trainwright.hooks.one_answer import OneAnswer
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.tasks.task import Task
 
+log = logging.getLogger(__name__)
+
 
 def stopping_hooks(assembly: Assembly) -> list[Hook]:
-    """What may stop this run. Raises ConfigError for what could never come to pass."""
-    return [*_early_stop(assembly), *_health_check(assembly)]
+    """What watches this run. Raises ConfigError for a stop that could never come to pass."""
+    return [*_early_stop(assembly), *_health_check(assembly), *_one_answer(assembly)]
 
 
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:
     """The hook that stops early, if that is asked for."""
-    state = assembly.state
+    state, wanted = assembly.state, assembly.settings.early_stopping
+    if wanted.patience is None and (wanted.metric, wanted.mode) != (None, None):
+        log.warning(
+            "trainer.early_stopping has no effect without trainer.early_stopping.patience"
+            " (evaluations, such as 5)"
+        )
     hooks = early_stop(assembly.settings, state.task.objective, state.clock)
     for hook in hooks:
         hook.check_metric(state, assembly.make_batches(assembly.dataset.validation))
     return hooks
+
+
+def _one_answer(assembly: Assembly) -> list[OneAnswer]:
+    """The hook that warns where the task is to tell classes apart, and has one answer."""
+    info, validation = assembly.dataset.info, assembly.dataset.validation
+    every = assembly.state.clock.steps(assembly.settings.evaluate_every)
+    is_classified = info.target == "classes" and assembly.state.task.objective.metric == "accuracy"
+    if not is_classified or len(validation) == 0 or every <= 0:
+        return []
+    targets = all_of(validation, info.targets[0])
+    return [OneAnswer(targets, info.class_names, every=every)]
 
 
 def _health_check(assembly: Assembly) -> list[HealthCheck]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from trainwright.engine.metrics.means import Shared
+
 
 @torch.no_grad()
 def stack_(tensors: Sequence[Tensor]) -> Tensor:
@@ -33,15 +35,16 @@ def unstack_(tensors: Iterable[Tensor]) -> None:
         tensor.data = tensor.clone()
 
 
-class Row(Mapping[str, Tensor]):
+class Row(Shared):
     """What one member has of tensors (K, ...), by name: taken out when it is asked for.
 
     (Most steps of most members nobody looks at.)
     """
 
-    def __init__(self, stacked: Mapping[str, Tensor], number: int) -> None:
+    def __init__(self, stacked: Mapping[str, Tensor], number: int, read: list[list[float]]) -> None:
         self._stacked = stacked
         self._number = number
+        self._read = read  # the numbers of all members, once one is asked
 
     def __getitem__(self, name: str) -> Tensor:
         return self._stacked[name][self._number]
@@ -51,3 +54,16 @@ class Row(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._stacked)
+
+    def numbers(self) -> list[float]:
+        """The means of this member's part of each tensor."""
+        if not self._read:
+            means = [v if v.ndim == 1 else v.flatten(1).mean(1) for v in self._stacked.values()]
+            self._read.extend(torch.stack(means, dim=1).tolist())
+        return self._read[self._number]
+
+
+def rows(stacked: Mapping[str, Tensor], num: int) -> list[Row]:
+    """What each of `num` members has of the tensors."""
+    read: list[list[float]] = []
+    return [Row(stacked, number, read) for number in range(num)]

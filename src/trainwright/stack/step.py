@@ -23,7 +23,7 @@ from trainwright.stack.draws import Draws, PerMember
 from trainwright.stack.layers import by_hand
 from trainwright.stack.losses import LossPerMember
 from trainwright.stack.optimizer import StackedOptimizer
-from trainwright.stack.rows import Row, stack_, unstack_
+from trainwright.stack.rows import rows, stack_, unstack_
 from trainwright.tasks.task import Carry, Task
 
 Result = Metrics | Exception
@@ -95,7 +95,8 @@ class Stack:
         self._draws.begin(step)
         parts = [(self._batches.at(step), known(step, first.clock))]
         seen = make_step(self, first.task, step, parts)
-        return [self._errors.get(k, Row(seen, k)) for k in range(len(self._states))]
+        members = rows(seen, len(self._states))
+        return [self._errors.get(k, member) for k, member in enumerate(members)]
 
     def gradients(self, player: str, parts: Parts) -> tuple[list[Tensor], Metrics]:
         """Of all members' losses together, and so of each one's: none is in another's rows."""

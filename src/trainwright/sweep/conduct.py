@@ -253,6 +253,7 @@ class Conductor:
                 "about": self._about(composer),
                 "kind": self._settings.kind,
                 "keys": [axis.key for axis in self._swept.axes],
+                "by_logarithm": {a.key: a.interval.log for a in self._swept.axes if a.interval},
                 "ranked": None if ranking is None else [asdict(ranked) for ranked in ranking],
                 "pictures": self._settings.pictures,
                 "begun": time.time(),

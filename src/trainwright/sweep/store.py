@@ -190,6 +190,13 @@ class Store:
         self.write_state(job_id, {**state, "folder": folder, "attempts": 0, "seconds": 0.0})
 
 
+def seconds_spent(state: State, *, until: float) -> float:
+    """What the attempts at a job took; one that died without a word is counted `until` then."""
+    since = state.get("since")
+    unnoted = 0.0 if since is None else max(0.0, until - float(since))
+    return float(state.get("seconds", 0.0)) + unnoted
+
+
 def _line(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+HEALTHY, TOO_EARLY = "healthy", "too early to tell"
+SOUND = (HEALTHY, TOO_EARLY)  # what is no illness
+
 # What one evaluation has found out, by name: plain numbers, so that it can be saved as JSON.
 Signs = Mapping[str, float]
 
@@ -16,9 +19,10 @@ class Ailment(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What ails a run; nothing, where it is healthy."""
+    """What ails a run; nothing, where it is healthy, or where there is too little to go by yet."""
 
     ailments: tuple[Ailment, ...] = ()
+    is_early: bool = False
 
     @property
     def is_ill(self) -> bool:
@@ -26,4 +30,5 @@ class Health(NamedTuple):
         return bool(self.ailments)
 
     def __str__(self) -> str:
-        return ", ".join(ailment.name for ailment in self.ailments) or "healthy"
+        sound = TOO_EARLY if self.is_early else HEALTHY
+        return ", ".join(ailment.name for ailment in self.ailments) or sound

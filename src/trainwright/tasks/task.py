@@ -34,6 +34,11 @@ class Objective(NamedTuple):
     metric: str
     higher_is_better: bool
 
+    @property
+    def mode(self) -> str:
+        """Which way is better, as configs have it."""
+        return "max" if self.higher_is_better else "min"
+
     def is_better(self, value: float, than: float | None) -> bool:
         """Whether `value` beats `than`. What is not finite beats nothing, and is beaten by all."""
         if not math.isfinite(value):

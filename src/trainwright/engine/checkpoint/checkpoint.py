@@ -52,6 +52,7 @@ def progress_metadata(state: TrainState) -> Metadata:
         "schedule": state.schedule.state_dict(),
         "scale": state.scale.state_dict(),
         "recovery": state.recovery.state_dict(),
+        "means": state.means.state_dict(),
         "last": _plain(state.last),
         "best": _plain(state.best),
     }
@@ -88,6 +89,7 @@ def restore(
         if "scale" not in anew:
             state.scale.load_state_dict(progress["scale"])
         state.recovery.load_state_dict(progress["recovery"])
+        state.means.load_state_dict(progress.get("means", []))
         state.step = int(progress["step"])
         numbers = progress.get("to_be_done")
         state.to_be_done = None if numbers is None else _with_nan(dict(numbers))

@@ -86,6 +86,15 @@ def _are_facts(value: Any) -> bool:
     return True
 
 
+def _is_sum_of_metrics(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _are(_is_text)(value.get("names"))
+        and _is_count(value.get("count"))
+        and _are(_is_number_or_null)(value.get("sums"))
+    )
+
+
 _FIELDS: dict[str, Any] = {
     "name": _is_text,
     "config": {},
@@ -105,6 +114,7 @@ _FIELDS: dict[str, Any] = {
             "rolled_back_to": lambda value: value is None or _is_count(value),
             "lr_scale": lambda value: _is_number(value) and 0 <= value <= 1,
         },
+        "means": _are(_is_sum_of_metrics),
         "last": _is_evaluation,
         "best": _is_evaluation,
     },

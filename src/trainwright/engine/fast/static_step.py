@@ -79,7 +79,7 @@ class StaticStep:
         ]
         seen = make_step(self, self._state.task, step, parts)
         self.task_looks = any(carry.are_looked_at for _, carry in parts)
-        return seen
+        return self._state.means.add_on_device(seen, self.device)
 
     def settle(self) -> None:
         """Read whether all moves so far went well, waiting for them.

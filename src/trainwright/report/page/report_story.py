@@ -6,7 +6,7 @@ from typing import Any
 
 from trainwright import __version__
 from trainwright.report.page.story import Pictures, run_story
-from trainwright.report.page.sweep_story import sweep_story
+from trainwright.report.page.sweep_story import run_labels, sweep_story
 from trainwright.runs.ranking import direction
 from trainwright.runs.record import Record
 
@@ -23,9 +23,13 @@ def report_story(
     known = {name: direction(name, records) for name in sorted(names)}
     return {
         "title": title,
-        "runs": [run_story(record, pictures) for record in records],
+        "runs": [
+            {**run_story(record, pictures), "label": label}
+            for record, label in zip(records, run_labels(records), strict=True)
+        ],
         "sweep": sweep or sweep_story(records),
         "higher_is_better": {name: higher for name, higher in known.items() if higher is not None},
+        "by_logarithm": sweep.get("by_logarithm", {}) if sweep else {},
         "version": __version__,
         "made": time.strftime("%Y-%m-%d %H:%M"),
     }

@@ -8,8 +8,10 @@ from trainwright.report.page.story import is_finite, plain
 from trainwright.runs.ranking import direction
 from trainwright.runs.record import Record
 from trainwright.runs.stored import UnreadableError, read_json
+from trainwright.wording import value_text
 
 MOST_SETTINGS = 2000  # in a page's table
+MOST_LETTERS = 60  # of what a run is called in a key
 
 
 def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
@@ -47,6 +49,27 @@ def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
     }
 
 
+def run_labels(records: Sequence[Record]) -> list[str]:
+    """What to call each run beside the others: by the settings that differ, where these are few.
+
+    Else by its name. Keys are cut to their last part where that tells them apart.
+    """
+    settings = [_differing(record) for record in records]
+    keys = dict.fromkeys(key for of_run in settings for key in of_run)
+    differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings}) > 1]
+    chosen = [key for key in differing if key in ("model", "data")]
+    # What comes with another model says less than its name.
+    told = [key for key in differing if key.partition(".")[0] not in chosen or key in chosen]
+    last = [key.rpartition(".")[2] for key in told]
+    short = {k: n if last.count(n) == 1 else k for k, n in zip(told, last, strict=True)}
+    labels = [
+        " ".join(f"{short[key]}={value_text(of_run[key])}" for key in told if key in of_run)
+        for of_run in settings
+    ]
+    is_told = all(label and len(label) <= MOST_LETTERS for label in labels)
+    return labels if is_told and len({*labels}) == len(records) else [r.name for r in records]
+
+
 def _differing(record: Record) -> dict[str, Any]:
     """What one would say a run was made with: the options that were chosen, and its settings."""
     ignored = ("run.", "logger.", "trust")
@@ -79,6 +102,7 @@ def told_sweep(folder: Path) -> dict[str, Any] | None:
     higher = [direction is True for direction in directions] + [True] * len(metrics)
     return {
         "objectives": metrics,
+        "by_logarithm": _flags(told.get("by_logarithm")),
         "higher_is_better": dict(zip(metrics, higher, strict=False)),
         "settings": list(dict.fromkeys(key for job in jobs for key in job["settings"])),
         "metrics": metrics,
@@ -126,6 +150,7 @@ def _best(stored: dict[str, Any]) -> dict[str, Any]:
         "point": _point(stored.get("point")),
         "again": str(stored.get("command") or ""),
         "tied": len(_list(stored.get("within_seed_noise"))),
+        "ahead": len(_list(stored.get("likely_worse"))),
         "compared": [
             {"point": _point(one.get("point")), "p_value": _number(one.get("p_value"))}
             for one in compared
@@ -156,6 +181,11 @@ def _typed(text: Any) -> Any:
     except (TypeError, ValueError):
         return str(text)
     return (int(value) if value.is_integer() else value) if is_finite(value) else str(text)
+
+
+def _flags(stored: Any) -> dict[str, bool]:
+    found = stored if isinstance(stored, dict) else {}
+    return {str(key): value for key, value in found.items() if isinstance(value, bool)}
 
 
 def _number(value: Any) -> float | None:

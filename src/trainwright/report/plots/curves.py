@@ -59,7 +59,7 @@ def plot_curves(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
         else:
             axes.yaxis.set_major_formatter(number)
         is_lowest = place + columns >= len(groups)
-        style(axes, title=title + suffix, xlabel="step" if is_lowest else "")
+        style(axes, title=title + suffix, xlabel=_steps(group) if is_lowest else "")
         _step_axis(axes, curves)
         key_above(axes)
     save_figure(figure, path)
@@ -120,6 +120,12 @@ def _draw_panel(axes: "Axes", group: Sequence[Series], owners: Sequence[str]) ->
     dots = sorted({curve.phase for curve in group} - set(phases), key=_phase_number)
     notes = [*(phases if phases != ["train"] else []), *(f"dots: {phase}" for phase in dots)]
     return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _steps(group: Sequence[Series]) -> str:
+    """What the step axis is called: a point of training is no single batch."""
+    is_trained = any(curve.phase == "train" for curve in group)
+    return "step (training: mean since the point before)" if is_trained else "step"
 
 
 def _colours(

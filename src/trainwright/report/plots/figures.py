@@ -4,13 +4,13 @@ Matplotlib takes half a second to import, so it is imported where a figure is ma
 """
 
 import math
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from trainwright.report.letters import fonts_of, spelled
 from trainwright.report.plots.grid import save_image
 
 if TYPE_CHECKING:
@@ -98,27 +98,36 @@ def save_figure(figure: "Figure", path: str | Path) -> None:
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     _take_names_as_they_are(figure)
-    with warnings.catch_warnings():
-        # Two lines a letter, of a class named in Chinese say; its box in the picture tells enough.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # nor for this
     save_image(Image.fromarray(pixels).convert("RGB"), path)
 
 
 def _take_names_as_they_are(figure: "Figure") -> None:
-    """A class may be called a_b or $1-$5: no text is a formula, but for what axes write themselves.
+    """A class may be called a_b, $1-$5 or 猫: no text is a formula, but for what axes write.
 
-    Of what stands between two dollars Matplotlib would make one, or an error.
+    Of what stands between two dollars Matplotlib would make one, or an error. Letters come in a
+    font that has them.
     """
     from matplotlib.text import Text
-    from matplotlib.ticker import FixedFormatter
+    from matplotlib.ticker import FixedFormatter, FixedLocator
 
     own: set[Text] = set()
+    names: list[str] = []
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            if not isinstance(axis.get_major_formatter(), FixedFormatter):
+            if isinstance(axis.get_major_locator(), FixedLocator):  # labels that we have set
+                labels = [spelled(text.get_text()) for text in axis.get_ticklabels()]
+                axis.set_major_formatter(FixedFormatter(labels))
+                names += labels
+            else:
                 own |= {*axis.get_ticklabels(which="both"), axis.get_offset_text()}
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and text not in own:
-            text.set_parse_math(False)
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in own]
+    for text in texts:
+        text.set_parse_math(False)
+        text.set_text(spelled(text.get_text()))
+    names += [text.get_text() for text in texts]
+    if not all(name.isascii() for name in names):
+        families = [font.family for font in fonts_of(names)]
+        for text in texts:
+            text.set_fontfamily(families)

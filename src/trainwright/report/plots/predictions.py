@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from trainwright.report.letters import font_of_all, spelled
 from trainwright.report.plots.grid import WHITE, Colour, arrange, tiles
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def prediction_grid(
             f"{len(images)} images, {len(predicted)}, {len(true)} and {len(correct)}"
         )
     font = ImageFont.load_default(size=FONT_SIZE)
+    if not all(name.isascii() for name in (*predicted, *true)):
+        drawn = font_of_all((*predicted, *true, "().\\"))
+        font = ImageFont.truetype(drawn.path, size=FONT_SIZE)
+        predicted, true = ([spelled(name, font=drawn) for name in n] for n in (predicted, true))
     pictures = tiles(images, min_side=MIN_TILE)
     width = pictures[0].width + 2 * FRAME
     captions = [

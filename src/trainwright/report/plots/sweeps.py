@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainwright.report.plots.figures import INK, PALETTE, new_figure, save_figure, style
+from trainwright.report.scales import apart, is_logarithmic, kinds, numbers_of, round_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_COLUMNS = 3
 MAX_TICKS = 5  # of an axis that has a tick for each value
+LETTER, LINE = 0.028, 0.04  # of an axis, for a letter along it, and a label across
 MAX_LABELS = 12  # of points
 MAX_CURVES = 200  # more are a grey wall
 NUM_TREES = 200
 MAX_EXAMPLES = 2000  # of a forest; more take long, and say the same
+
+
+Logs = Mapping[str, bool]  # whether a key was searched by its logarithm, where it was searched
+NO_LOGS: Logs = {}
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,9 @@ class Trial:
     curve: Sequence[tuple[float, float]]
 
 
-def plot_values(trials: Sequence[Trial], keys: Sequence[str], label: str, path: Path) -> None:
+def plot_values(
+    trials: Sequence[Trial], keys: Sequence[str], label: str, path: Path, *, logs: Logs = NO_LOGS
+) -> None:
     """The value of every trial against each key that was swept, a panel a key."""
     num_columns = min(MAX_COLUMNS, len(keys))
     num_rows = math.ceil(len(keys) / num_columns)
@@ -38,7 +46,7 @@ def plot_values(trials: Sequence[Trial], keys: Sequence[str], label: str, path: 
     for index, key in enumerate(keys):
         axes = figure.add_subplot(num_rows, num_columns, index + 1)
         style(axes, title=key)
-        places = _scale(axes, [trial.point.get(key, "-") for trial in trials])
+        places = _scale(axes, [trial.point.get(key, "-") for trial in trials], logs.get(key))
         values = [trial.value for trial in trials]
         axes.plot(places, values, "o", color=PALETTE[0], markersize=5, alpha=0.6)
         if index % num_columns == 0:
@@ -104,6 +112,7 @@ def plot_parallel(
     path: Path,
     *,
     higher_is_better: bool,
+    logs: Logs = NO_LOGS,
 ) -> None:
     """Parallel coordinates: a line a trial through its values, coloured by how good it is."""
     from matplotlib import colormaps
@@ -111,7 +120,9 @@ def plot_parallel(
 
     figure = new_figure(2.0 + 1.6 * (len(keys) + 1), 4)
     axes = figure.add_subplot()
-    columns = [_Column.of([trial.point.get(key, "-") for trial in trials]) for key in keys]
+    columns = [
+        _Column.of([trial.point.get(key, "-") for trial in trials], logs.get(key)) for key in keys
+    ]
     values = np.array([trial.value for trial in trials])
     low, high = float(values.min()), float(values.max())
     shares = (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
@@ -215,53 +226,38 @@ class _Column:
     ticks: list[tuple[float, str]]
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> "_Column":
+    def of(cls, texts: Sequence[str], log: bool | None = None) -> "_Column":
         numbers = numbers_of(texts)
         if numbers is None:
-            kinds = _kinds(texts)
-            places = {text: index / max(1, len(kinds) - 1) for index, text in enumerate(kinds)}
+            words = kinds(texts)
+            places = {text: index / max(1, len(words) - 1) for index, text in enumerate(words)}
             return cls([places[text] for text in texts], [(p, t) for t, p in places.items()])
-        scaled = [math.log(n) for n in numbers] if is_logarithmic(numbers) else numbers
+        scaled = [math.log(n) for n in numbers] if is_logarithmic(numbers, log) else numbers
         low, high = min(scaled), max(scaled)
         width = (high - low) or 1.0
         shares = [(value - low) / width for value in scaled]
         shown = dict(zip(shares, numbers, strict=True))
-        if len(shown) > 6:
-            shown = {share: shown[share] for share in (min(shown), max(shown))}
+        several = sorted(shown) if len(shown) <= 6 else [min(shown), max(shown)]
+        shown = {share: shown[share] for share in apart(several, LINE)}
         return cls(shares, [(share, f"{number:.3g}") for share, number in shown.items()])
 
 
-def numbers_of(texts: Sequence[str]) -> list[float] | None:
-    """Typed values as numbers; None if one of them is none."""
-    try:
-        numbers = [float(text) for text in texts]
-    except ValueError:
-        return None
-    return numbers if all(map(math.isfinite, numbers)) else None
-
-
-def is_logarithmic(numbers: Sequence[float]) -> bool:
-    """Whether numbers are better told apart by their logarithm: positive, a factor of 20 apart."""
-    return min(numbers) > 0 and max(numbers) >= 20 * min(numbers)
-
-
-def _scale(axes: "Axes", texts: Sequence[str]) -> list[float]:
+def _scale(axes: "Axes", texts: Sequence[str], log: bool | None) -> list[float]:
     """Where the values of a key lie on an axis, which is labelled for them."""
     numbers = numbers_of(texts)
     if numbers is None:
-        kinds = _kinds(texts)
-        axes.set_xticks(range(len(kinds)), [_cut(kind, 14) for kind in kinds])
-        axes.set_xlim(-0.5, len(kinds) - 0.5)
-        return [float(kinds.index(text)) for text in texts]
-    if is_logarithmic(numbers):
+        words = kinds(texts)
+        axes.set_xticks(range(len(words)), [_cut(word, 14) for word in words])
+        axes.set_xlim(-0.5, len(words) - 0.5)
+        return [float(words.index(text)) for text in texts]
+    by_log = is_logarithmic(numbers, log)
+    if by_log:
         axes.set_xscale("log")
     different = sorted(set(numbers))
-    if len(different) <= MAX_TICKS:
-        axes.set_xticks(different, [f"{number:.4g}" for number in different])
+    if by_log or len(different) <= MAX_TICKS:
+        wanted = different if len(different) <= MAX_TICKS else round_numbers(different)
+        labels = {number: f"{number:.4g}" for number in wanted}
+        ticks = apart(wanted, LETTER * (1 + max(map(len, labels.values()))), by_log=by_log)
+        axes.set_xticks(ticks, [labels[tick] for tick in ticks])
         axes.set_xticks([], minor=True)
     return numbers
-
-
-def _kinds(texts: Sequence[str]) -> list[str]:
-    """Different values in an order that suits [8], [32] and [128] too."""
-    return sorted(set(texts), key=lambda text: (len(text), text))

@@ -60,7 +60,8 @@ def rehearse(plan: Plan) -> None:
         hook.check(Hook)
     task = _any_task(plan)
     objective = Objective("loss", False) if task is None else task.objective
-    early_stop(settings, objective, settings.clock(MANY))
+    if task is not None:  # of one's own task the objective is not known yet
+        early_stop(settings, objective, settings.clock(MANY))
     _check_schedule(plan, objective)
     players = list(plan.players) or ["model"] if task is None else list(task.players)
     for wanted in plan.optimizers(players).values():

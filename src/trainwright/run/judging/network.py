@@ -104,10 +104,12 @@ def train_network(
         clock = Clock(len(train), recipe.batch_size, recipe.steps)
         groups = decay_groups(list(task.model.parameters()), recipe.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
+        schedule = OneCycle(clock=clock)
+        schedule.load_state_dict({})  # the course of 0.1, with which this recipe was made
         state = TrainState(
             task=task,
             optimizers={"model": PlayerOptimizer(task.model, [optimizer], l1=0.0)},
-            schedule=OneCycle(clock=clock),
+            schedule=schedule,
             clock=clock,
             placement=placement,
             seed=recipe.seed,

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from trainwright.config.plan import Plan
 from trainwright.config.stored import refuse_addresses, resume_command, stored_config
 from trainwright.config.trust import trusted_targets
+from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError, DiskError
 from trainwright.run.records import read_summary
 from trainwright.run.request import Request
@@ -18,9 +19,10 @@ from trainwright.run.resume.continuing import Resume
 from trainwright.run.resume.recover import Found, newest_whole, read
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.wording import printable
 
 # With one of these a run that is finished has something left to do.
-LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping")
+LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping", "trainer.on_ill")
 
 
 def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
@@ -70,12 +72,27 @@ def finished(request: Request) -> str | None:
         return None
     if any(key_of(override).startswith(LONGER) for override in request.plan.overrides):
         return None
+    reason = summary.get("stopped_because")
+    if isinstance(reason, str) and step < _total_steps(request.resume.found):
+        return (
+            f"this run is finished: it was stopped early at step {step}: {printable(reason)}\n"
+            f"  to go on with it: {resume_command(folder.path, request.plan.kept)}"
+            f" {_what_lets_it_go_on(reason, request.plan.settings)}"
+        )
     return (
         f"this run is finished: it ended at step {step}, and nothing is left to do\n"
         f"  to go on with it: {resume_command(folder.path, request.plan.kept)}"
         f" trainer.steps={2 * step} trainer.schedule_until=100%\n"
         "  which stretches its schedule: the learning rate rises to where that now has it"
     )
+
+
+def _what_lets_it_go_on(reason: str, settings: TrainerSettings) -> str:
+    """What would not have stopped a run that was stopped early."""
+    patience = settings.early_stopping.patience
+    if patience is None or "trainer.on_ill" in reason:
+        return "trainer.on_ill=warn"
+    return f"trainer.early_stopping.patience={2 * int(patience)}"
 
 
 def _total_steps(found: Found) -> int:

@@ -14,6 +14,7 @@ from trainwright.errors import CheckpointError, IllError, NonFiniteError, Trainw
 from trainwright.hooks.save import Save
 from trainwright.run.resume.recover import go_back_to, mend_best, read
 from trainwright.runs.folder import RunFolder
+from trainwright.tasks.health import HEALTHY, SOUND
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,10 @@ class Rollback:
         recovery = state.recovery
         recovery.num_rollbacks, recovery.lr_scale = num, lr_scale
         recovery.rolled_back_to = state.step
+        remembered = found.metadata["hooks"]
         for hook in self._hooks:
-            hook.load_state_dict(found.metadata["hooks"][hook.name])
+            if hook.name in remembered:  # not one that is younger than the checkpoint
+                hook.load_state_dict(remembered[hook.name])
         mend_best(self._folder, state, found, is_same_run=False)
         go_back_to(self._folder, found)
         self._save.save(state)
@@ -116,7 +119,7 @@ def healthy_checkpoints(folder: RunFolder) -> list[Good]:
     found = []
     for good in good_checkpoints(folder):
         remembered = read(good.path).metadata["hooks"].get("HealthCheck", {})
-        if remembered.get("said", "healthy") == "healthy":
+        if remembered.get("said", HEALTHY) in SOUND:
             found.append(good)
     return found
 

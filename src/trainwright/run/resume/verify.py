@@ -129,7 +129,7 @@ def _first_difference(state: TrainState, last: Found) -> str | None:
 
 
 def _first_other(mine: dict[str, Any], theirs: dict[str, Any]) -> str | None:
-    for name in sorted(mine.keys() | theirs.keys()):
+    for name in sorted((mine.keys() | theirs.keys()) - {"means"}):  # for nothing is logged here
         if mine.get(name) != theirs.get(name):
             return f"{name} is {mine.get(name)}, and was {theirs.get(name)}"
     return None

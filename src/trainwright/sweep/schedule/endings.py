@@ -1,19 +1,21 @@
 """How a job has ended that could not say so itself."""
 
 import signal
+import time
 
 from trainwright.sweep.job import Job
-from trainwright.sweep.store import State, Store
+from trainwright.sweep.store import State, Store, seconds_spent
 
 ASKED_TO_STOP = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit codes of a job that has saved
 
 
 def note_failure(job: Job, store: Store, reason: str, code: int) -> State:
     """Note that a job has failed, in the place of its process; return its state."""
+    before = store.state(job.id)
     state = {
         "folder": store.folder(job).name,
-        "seconds": 0.0,
-        **store.state(job.id),
+        **{key: value for key, value in before.items() if key != "since"},
+        "seconds": round(seconds_spent(before, until=time.time()), 3),
         "status": "failed",
         "error": reason,
         "code": code,

@@ -36,13 +36,14 @@ def draw(verdict: Verdict, store: Store) -> None:
         return
     store.plots.mkdir(exist_ok=True)
     higher, label = first.higher_is_better, first.label
-    plot_values(trials, keys, label, store.plots / "values.png")
+    logs = {str(key): log is True for key, log in store.plan().get("by_logarithm", {}).items()}
+    plot_values(trials, keys, label, store.plots / "values.png", logs=logs)
     plot_curves_of_all(trials, label, store.plots / "curves.png", higher_is_better=higher)
     if len(verdict.ranking) > 1:
         _draw_front(verdict, store)
     if len(keys) > 1:
         parallel = store.plots / "parallel.png"
-        plot_parallel(trials, keys, label, parallel, higher_is_better=higher)
+        plot_parallel(trials, keys, label, parallel, higher_is_better=higher, logs=logs)
         if len(trials) >= ENOUGH:
             plot_importance(trials, keys, store.plots / "importance.png")
 

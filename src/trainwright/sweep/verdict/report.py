@@ -1,6 +1,7 @@
 """The verdict in words; `written.py` has its files, `pictures.py` its plots."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from trainwright.sweep.job import short
 from trainwright.sweep.store import DONE, Store
@@ -12,6 +13,7 @@ from trainwright.wording import format_duration, format_number, nearest
 MAX_ROWS = 30  # of the table in the terminal; sweep.csv has all
 MAX_FAILURES = 10  # each with its log; sweep.csv has all
 TEST = "Welch's t-test, Holm's correction"
+CAUTION = "  two seeds tell little about how far seeds scatter: add some, such as seed=0,1,2,3"
 
 
 def report(store: Store) -> Verdict:
@@ -100,17 +102,24 @@ def _luck(best: Best, num_others: int) -> list[str]:
         return ["  nothing can be compared: of two settings two seeds each must have finished"]
     untold = num_others - len(best.compared)
     rest = f"; {untold} not compared: pruned, or fewer than two seeds finished" if untold else ""
-    if not best.tied:
+    lines = []
+    if best.tied:
+        names = _some([setting.label for setting in best.tied])
+        lines.append(f"  within seed noise of: {names} (p ≥ {LEVEL}; {TEST}{rest})")
+    if best.likely_worse:
+        gaps = [f"{s.label} (by {best.gap(s):.2g} times the spread)" for s in best.likely_worse]
+        lines.append(f"  far ahead of: {_some(gaps)}; so few seeds cannot prove it")
+    if not lines:
         p_value = max(p for _, p in best.compared)
-        return [
+        lines.append(
             "  better than each other setting by more than seed noise "
             f"(p ≤ {p_value:.2g}; {TEST}{rest})"
-        ]
-    names = "; ".join(setting.label for setting in best.tied[:3])
-    more = f" and {len(best.tied) - 3} more" if len(best.tied) > 3 else ""
-    lines = [f"  within seed noise of: {names}{more} (p ≥ {LEVEL}; {TEST}{rest})"]
-    fewest = min(len(setting.finished()) for setting in (best.setting, *best.tied))
-    return [*lines, *(["  two seeds tell little: add some"] if fewest == 2 else [])]
+        )
+    return [*lines, *([CAUTION] if best.fewest_seeds == 2 else [])]
+
+
+def _some(texts: Sequence[str]) -> str:
+    return "; ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
 
 
 def _without_values(verdict: Verdict, store: Store) -> list[str]:

@@ -28,6 +28,15 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float:
     return float(2 * stdtr(freedom, -t))
 
 
+def gap(one: Sequence[float], other: Sequence[float]) -> float:
+    """How far apart the means of two such samples are, in standard deviations of both together."""
+    difference = abs(fmean(one) - fmean(other))
+    spread = math.sqrt((stdev(one) ** 2 + stdev(other) ** 2) / 2)
+    if spread == 0:
+        return math.inf if difference else 0.0
+    return difference / spread
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction of some p-values, in their order."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)

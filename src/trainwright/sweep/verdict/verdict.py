@@ -16,9 +16,10 @@ from trainwright.runs.stored import UnreadableError, read_json
 from trainwright.sweep.job import short
 from trainwright.sweep.store import JobLine, State, Store
 from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
-from trainwright.sweep.verdict.significance import holm, welch
+from trainwright.sweep.verdict.significance import gap, holm, welch
 
-LEVEL = 0.05  # of p-values: above it two settings are within seed noise of each other
+LEVEL = 0.05  # of p-values: above it the seeds do not tell two settings apart
+CLEAR = 3.0  # a gap in standard deviations from which on that is for want of seeds, not of a gap
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Best:
     `compared` holds the corrected p-value of being as good, where of both several seeds are done.
     """
 
+    index: int  # of the metric
     ranked: Ranked
     setting: Setting
     row: Row  # its best job
@@ -99,6 +101,25 @@ class Best:
     @property
     def tied(self) -> list[Setting]:
         """The settings that are within seed noise of it."""
+        return [setting for setting in self._not_told_apart if self.gap(setting) < CLEAR]
+
+    @property
+    def likely_worse(self) -> list[Setting]:
+        """Those far behind it that no test can tell from it, for want of seeds."""
+        return [setting for setting in self._not_told_apart if self.gap(setting) >= CLEAR]
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Of all settings that were compared."""
+        settings = (self.setting, *(setting for setting, _ in self.compared))
+        return min(len(setting.finished(self.index)) for setting in settings)
+
+    def gap(self, other: Setting) -> float:
+        """How far it is ahead of another that it was compared with, in standard deviations."""
+        return gap(self.setting.finished(self.index), other.finished(self.index))
+
+    @property
+    def _not_told_apart(self) -> list[Setting]:
         return [setting for setting, p_value in self.compared if p_value >= LEVEL]
 
 
@@ -165,7 +186,7 @@ def _best(index: int, ranked: Ranked, settings: Sequence[Setting]) -> Best:
     setting = min(with_values, key=lambda s: ranked.cost(fmean(s.values(index))))
     row = min(setting.counted, key=lambda r: ranked.cost(r.value(index)))
     others = [s for s in with_values if s is not setting]
-    return Best(ranked, setting, row, compare(setting, others, index))
+    return Best(index, ranked, setting, row, compare(setting, others, index))
 
 
 def compare(

@@ -38,6 +38,7 @@ def write_json(verdict: Verdict, store: Store) -> None:
     found = {
         "command": store.plan()["command"],
         "metrics": [ranked.metric for ranked in verdict.ranking],
+        "by_logarithm": store.plan().get("by_logarithm", {}),
         "higher_is_better": [ranked.higher_is_better for ranked in verdict.ranking],
         "counts": Counter(row.status for row in verdict.rows),
         "best": [_best(best, store) for best in verdict.bests],
@@ -59,6 +60,9 @@ def _best(best: Best, store: Store) -> dict[str, Any]:
         "point": best.setting.point,
         "command": command_of(best, store),
         "within_seed_noise": [setting.point for setting in best.tied],
+        "likely_worse": [
+            {"point": setting.point, "gap": best.gap(setting)} for setting in best.likely_worse
+        ],
         "compared": [
             {"point": other.point, "p_value": p_value} for other, p_value in best.compared
         ],

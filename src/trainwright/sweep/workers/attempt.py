@@ -33,7 +33,7 @@ from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
 from trainwright.stack.together import together
 from trainwright.sweep.identity import job_id
-from trainwright.sweep.store import DONE, State, Store, write_whole
+from trainwright.sweep.store import DONE, State, Store, seconds_spent, write_whole
 from trainwright.sweep.verdict.incumbent import is_drawn
 from trainwright.sweep.verdict.pruning import judge
 from trainwright.sweep.workers.held_data import FindData, no_data
@@ -95,6 +95,7 @@ class _Attempt:
         self._folder = Path(task["folder"])
         self._before = self._read()
         self._started = time.time()
+        self._spent = seconds_spent(self._before, until=_last_sign(self._folder))
 
     def do(self) -> Training[int]:
         if self._before.get("status") == "finished":
@@ -103,6 +104,7 @@ class _Attempt:
         self._note(
             status="running",
             attempts=attempts,
+            since=self._started,
             stacked=self._task["stacked"],
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -175,10 +177,10 @@ class _Attempt:
     def _note(self, **changes: Any) -> None:
         """Bring the state up to date; the time of earlier attempts counts too."""
         elapsed = time.time() - self._started
-        state = {k: v for k, v in self._read().items() if k not in ("error", "code")}
+        state = {k: v for k, v in self._read().items() if k not in ("error", "code", "since")}
         state |= {
             "folder": self._folder.name,
-            "seconds": round(float(self._before.get("seconds", 0.0)) + elapsed, 3),
+            "seconds": round(self._spent + elapsed, 3),
             **changes,
         }
         write_whole(self._state_path, json.dumps(state))
@@ -188,6 +190,13 @@ class _Attempt:
             state: State = json.loads(self._state_path.read_text())
             return state
         return {}
+
+
+def _last_sign(folder: Path) -> float:
+    """When a run last wrote, by `time.time`: to a process that was killed nobody has listened."""
+    with contextlib.suppress(OSError):
+        return (folder / "metrics.jsonl").stat().st_mtime
+    return 0.0
 
 
 def _summary(folder: Path) -> State:

@@ -34,7 +34,7 @@ def diagnose(history: Sequence[Signs], *, is_critic: bool = False) -> Health:
     is not looked at. `is_critic`: a Wasserstein critic is meant to win, and harms nobody by it.
     """
     if not history:
-        return Health()
+        return Health(is_early=True)
     diverged = _diverged(history)
     if diverged is not None:  # whatever else there is to see comes of this
         return Health((diverged,))
@@ -43,7 +43,8 @@ def diagnose(history: Sequence[Signs], *, is_critic: bool = False) -> Health:
         _generator_wins(history),
         _collapsing(history),
     ]
-    return Health(tuple(ailment for ailment in found if ailment is not None))
+    ailments = tuple(ailment for ailment in found if ailment is not None)
+    return Health(ailments, is_early=not ailments and _is_early(history, is_critic))
 
 
 def _diverged(history: Sequence[Signs]) -> Ailment | None:
@@ -115,6 +116,27 @@ def _collapsing(history: Sequence[Signs]) -> Ailment | None:
     return Ailment("collapsing", "; ".join(reasons), remedy)
 
 
+def _is_early(history: Sequence[Signs], is_critic: bool) -> bool:
+    """Whether samples are as those of a collapsed GAN are, and of one that has just begun.
+
+    They are alike, or of few classes; or the discriminator is right about all of them, as it is at
+    first, before the generator has learnt anything.
+    """
+    now = history[-1]
+    is_told_apart = not is_critic and now.get("separation", 0.0) >= WON
+    return (
+        now.get("diversity", 1.0) < ALIKE
+        or not _has_formed(now)
+        or (is_told_apart and len(history) <= OVERDUE)
+    )
+
+
+def _has_formed(look: Signs) -> bool:
+    """Whether at least half of the classes have come, as far as there is a classifier to tell."""
+    shares = [share for name, share in look.items() if name.startswith("class_share/")]
+    return 2 * sum(share >= MISSING for share in shares) >= len(shares)
+
+
 def _has_stalled(history: Sequence[Signs]) -> bool:
     """Whether the score has not improved on what it was before the last looks."""
     scores = _course(history, "objective")
@@ -143,7 +165,7 @@ def _missing(history: Sequence[Signs]) -> list[str]:
     def has(look: Signs, name: str) -> bool:
         return look.get(name, 0.0) >= MISSING
 
-    formed = [2 * sum(has(look, name) for name in names) >= len(names) for look in history]
+    formed = [_has_formed(look) for look in history]
     gone = []
     for name in names:
         if len(history) < PATIENCE or any(has(look, name) for look in history[-PATIENCE:]):

@@ -85,6 +85,7 @@ def _head(run: Record) -> list[str]:
         "computed": run.summary.get("placement"),
         "versions": ", ".join(f"{k} {v}" for k, v in _texts(run.summary.get("versions")).items()),
         "typed": command(*run.overrides),
+        "legs": _legs(run),
         "error": run.summary.get("error"),
         "folder": str(run.path),
     }
@@ -108,6 +109,21 @@ def _progress(run: Record) -> str:
     if run.started:
         parts.append(f"begun {age_text(time.time() - run.started)} ago")
     return ", ".join(parts)
+
+
+def _legs(run: Record) -> str:
+    """Of a run that was resumed, how long each leg took, and at which rate."""
+    stored = run.summary.get("legs")
+    legs = [numbers(leg) for leg in stored] if isinstance(stored, list) else []
+    told = [
+        f"{leg['begin']:,.0f} to {leg['end']:,.0f} in {format_duration(leg['seconds'])}"
+        f" at {leg['examples_per_second']:,.0f}/s"
+        for leg in legs
+        if {"begin", "end", "seconds", "examples_per_second"} <= leg.keys()
+    ]
+    if len(told) < 2:
+        return ""
+    return "; ".join([*told[:5], *([f"and {len(told) - 5} more"] if len(told) > 5 else [])])
 
 
 def _model(run: Record) -> str:

@@ -199,11 +199,12 @@ class CurveChart {
 
 // points: [{x, y, label}]; one setting of a sweep against its metric.
 class PointChart {
-  constructor(title, points, categories) {
+  // byLogarithm: how its key was searched; undefined where nobody has said.
+  constructor(title, points, categories, byLogarithm) {
     this.points = [...points].sort((a, b) => a.x - b.x);
     this.categories = categories;
     const values = this.points.map((point) => point.x);
-    this.log = !categories && Math.min(...values) > 0 && Math.max(...values) > 30 * Math.min(...values);
+    this.log = !categories && Math.min(...values) > 0 && (byLogarithm ?? Math.max(...values) > 20 * Math.min(...values));
     this.host = el("div");
     this.node = el("div", { class: "card chart" },
       el("header", {}, el("h3", {}, title)), el("div", { class: "keys" }, this.log ? "logarithmic" : ""), this.host);

@@ -63,8 +63,9 @@ function comparison() {
   return section("summary", "Comparison", el("div", { class: "card scroll" }, sortable(columns, runs, { id: "comparison" })));
 }
 
-// A run's name without its date or its sweep, where that still tells it from the others.
+// The settings that differ; or a run's name, without its date or its sweep where that still tells it from the others.
 function shortName(run) {
+  if (run.label !== run.name) return run.label;
   const last = (name) => name.split("/").at(-1);
   return runs.filter((other) => last(other.name) === last(run.name)).length > 1 ? run.name : last(run.name);
 }
@@ -92,7 +93,7 @@ function curves() {
   const reset = el("button", { type: "button", onclick: () => zoomAll(null, 0, last) }, "Whole run");
   starts.push(() => charts.forEach((chart) => chart.draw(chart instanceof CurveChart ? span() : undefined)));
   return section("curves", "Curves", el("div", { class: "tools" }, longest >= 40 ? el("label", {}, "smoothing", slider) : null, reset,
-    el("span", {}, "against the step: drag to zoom, double click to go back")), grid);
+    el("span", {}, "against the step (training: mean since the point before): drag to zoom, double click to go back")), grid);
 }
 
 const named = (point) => Object.entries(point).map(([key, value]) => `${key}=${shownValue(value)}`).join(" ");
@@ -102,8 +103,11 @@ function luck(best, setting) {
   const test = "(Welch's t-test, Holm's correction)";
   if (setting.num < 2) return "With one seed nobody can tell whether that is more than luck.";
   if (!best.compared.length) return "No other setting has several seeds to compare it with.";
-  if (best.tied) return `Within seed noise of ${best.tied} other${best.tied > 1 ? "s" : ""} ${test}.`;
-  return `Better than each other setting by more than seed noise ${test}.`;
+  const caution = setting.num === 2 ? " Two seeds tell little: add some." : "";
+  const others = (count) => `${count} other${count > 1 ? "s" : ""}`;
+  const ahead = best.ahead ? ` Far ahead of ${others(best.ahead)}, which so few seeds cannot prove.` : "";
+  if (best.tied) return `Within seed noise of ${others(best.tied)} ${test}.${ahead}${caution}`;
+  return (ahead.trim() || `Better than each other setting by more than seed noise ${test}.`) + caution;
 }
 
 // What a sweep has come to: its settings from best to worst, and whether the best is more than luck.
@@ -153,7 +157,7 @@ function settingPlots(found) {
     const points = told.map((row) => ({
       x: numeric ? row.settings[name] : categories.indexOf(shownValue(row.settings[name])), y: row.metrics[metric], label: named(row.settings),
     }));
-    grid.append(new PointChart(`${words(metric)} against ${name}`, points, categories).node);
+    grid.append(new PointChart(`${words(metric)} against ${name}`, points, categories, data.by_logarithm[name]).node);
   }
   return grid;
 }

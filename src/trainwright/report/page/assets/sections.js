@@ -14,7 +14,7 @@ function samplesSection(runs) {
     for (const { run, image, caption } of pictures) {
       const sample = [...run.samples].reverse().find((s) => s.step <= step) || run.samples[0];
       if (image.src !== sample.uri) image.src = sample.uri;
-      caption.textContent = runs.length > 1 ? `${run.name}, step ${number(sample.step)}` : `step ${number(sample.step)}`;
+      caption.textContent = runs.length > 1 ? `${shortName(run)}, step ${number(sample.step)}` : `step ${number(sample.step)}`;
     }
   }
   let timer = null;
@@ -64,7 +64,7 @@ function confusionSection(run, several) {
   const tables = el("div", { class: "side" },
     el("div", { class: "card" }, el("h3", {}, title), host),
     kinds.length ? el("div", { class: "card grow" }, el("h3", {}, "Each class"), el("div", { class: "scroll limit" }, sortable(columns, rows))) : null);
-  return several ? el("details", {}, el("summary", {}, `${run.name}: ${title}`), tables) : tables;
+  return several ? el("details", {}, el("summary", {}, `${shortName(run)}: ${title}`), tables) : tables;
 }
 
 function picturesSection(runs, key, title, caption) {
@@ -73,7 +73,7 @@ function picturesSection(runs, key, title, caption) {
   return section(key, title, shownRuns.map((run) => {
     const image = el("img", { alt: `${title} of ${run.name}`, src: run[key] });
     const picture = el("div", { class: "card" }, el("figure", {}, el("figcaption", {}, caption), image));
-    return runs.length > 1 ? el("details", {}, el("summary", {}, run.name), picture) : picture;
+    return runs.length > 1 ? el("details", {}, el("summary", {}, shortName(run)), picture) : picture;
   }));
 }
 
@@ -92,7 +92,7 @@ function scoreSection(runs) {
       el("div", { class: "card wide" }, el("h3", {}, "Against the test part"), plainTable(run.score)),
       run.score_of_classes ? el("div", { class: "card grow" }, el("h3", {}, "Each class"), plainTable(run.score_of_classes)) : null);
     const told = el("p", { class: "sub" }, `in features of ${run.features}; ± is the standard error`);
-    return runs.length > 1 ? el("details", {}, el("summary", {}, run.name), tables, told) : [tables, told];
+    return runs.length > 1 ? el("details", {}, el("summary", {}, shortName(run)), tables, told) : [tables, told];
   }));
 }
 
@@ -118,7 +118,7 @@ function configSection(runs) {
     el("div", { class: "tools" }, search, runs.length > 1 ? el("label", {}, only, "only what differs") : null,
       runs.length === 1 && runs[0].overrides.length ? el("span", {}, `typed: ${runs[0].overrides.join(" ")}`) : null),
     el("div", { class: "card scroll limit" }, el("table", { class: "config" },
-      runs.length > 1 ? el("thead", {}, el("tr", {}, el("th", {}, "key"), runs.map((run) => el("th", {}, run.name)))) : null, body)));
+      runs.length > 1 ? el("thead", {}, el("tr", {}, el("th", {}, "key"), runs.map((run) => el("th", { title: run.name }, shortName(run))))) : null, body)));
 }
 
 function shownValue(value) {
@@ -130,6 +130,6 @@ function logSection(runs) {
   if (!shownRuns.length) return null;
   return section("log", "Log", shownRuns.map((run) => {
     const text = el("div", { class: "card scroll" }, el("pre", {}, run.log));
-    return runs.length > 1 ? el("details", {}, el("summary", {}, run.name), text) : text;
+    return runs.length > 1 ? el("details", {}, el("summary", {}, shortName(run)), text) : text;
   }));
 }

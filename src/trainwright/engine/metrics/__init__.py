@@ -1,0 +1,1 @@
+"""What is measured of the steps of a run."""
