@@ -32,6 +32,8 @@ FOUNDATIONS = {
     "files",
     "own_process",
     "seeds",
+    "stop_signals",
+    "streams",
     "targets",
     "wording",
     "__init__",

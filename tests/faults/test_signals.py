@@ -24,8 +24,8 @@ from trainwright.errors import CheckpointError
 from trainwright.hooks import evaluate as evaluate_hook
 from trainwright.hooks.log import read_rows
 from trainwright.hooks.save import Save
-from trainwright.run.assemble import assemble as assemble_module
 from trainwright.run import course as course_module
+from trainwright.run.assemble import assemble as assemble_module
 from trainwright.run.resume.recover import newest_whole
 from trainwright.run.resume.verify import verify
 from trainwright.runs.folder import RunFolder

@@ -70,7 +70,7 @@ class Course:
             step = checkpoint.saved_step(folder.last)
             saved = "nothing was saved" if step is None else f"saved is step {step}; {self._go_on}"
             log.info(saved)
-            if signals.received != signal.SIGTERM:
+            if signals.received in (None, signal.SIGINT):
                 raise
             return Outcome(folder.path, None, signals.received)
         except Exception as error:

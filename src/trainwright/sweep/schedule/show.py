@@ -39,11 +39,8 @@ class Show:
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        try:
-            tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
-        except BrokenPipeError:  # nobody reads any more; the sweep goes on
-            return
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
 
     def tick(self, num_ended: int, total: int, num_running: int) -> None:
         """Move the bar."""

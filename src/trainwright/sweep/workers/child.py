@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainwright import streams
 from trainwright.data.progress import own_progress_lock
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pictures import draw
@@ -21,6 +22,8 @@ from trainwright.sweep.workers.held_data import FindData, no_data
 
 def prepare() -> None:
     """What comes before any task."""
+    streams.prepare()
+    streams.outlive_readers()
     faulthandler.enable()
     own_progress_lock()
     logger = logging.getLogger("trainwright")
