@@ -31,6 +31,7 @@ FOUNDATIONS = {
     "errors",
     "files",
     "own_process",
+    "progress",
     "seeds",
     "stop_signals",
     "streams",

@@ -1,9 +1,12 @@
 """Measure a task on a whole split."""
 
+import math
+
 import torch
 
 from trainwright.data.batches import Batches
 from trainwright.engine.device.device import Placement
+from trainwright.progress import under_way
 from trainwright.seeds import reseed_global
 from trainwright.tasks.task import Task
 
@@ -29,9 +32,13 @@ def evaluate(
     was_training = task.training
     task.eval()
     parts: list[dict[str, torch.Tensor]] = []
-    for batch in batches.in_order(batch_size, limit=limit or task.evaluated_examples):
-        with placement.autocast():
-            parts.append(task.evaluate(batch))
+    most = limit or task.evaluated_examples or batches.num_examples
+    num_batches = math.ceil(min(most, batches.num_examples) / batch_size)
+    with under_way("evaluating", num_batches, "batches") as activity:
+        for batch in batches.in_order(batch_size, limit=most):
+            with placement.autocast():
+                parts.append(task.evaluate(batch))
+            activity.advance()
     with placement.autocast():
         generated = task.generate()
     task.train(was_training)

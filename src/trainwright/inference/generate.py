@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
+from trainwright.progress import counted
 from trainwright.seeds import generator_for
 from trainwright.tasks.gan.task import GANTask
 from trainwright.wording import nearest
@@ -115,7 +116,7 @@ def _in_turn(task: GANTask, num: int, classes: Sequence[int]) -> Tensor | None:
 def _generate(trained: Trained, latents: Tensor, classes: Tensor | None) -> Samples:
     task, device = generator_of(trained), trained.placement.device
     parts = []
-    for start in range(0, len(latents), BATCH):
+    for start in counted(range(0, len(latents), BATCH), "generating"):
         window = slice(start, start + BATCH)
         given = None if classes is None else classes[window].to(device)
         with trained.placement.autocast():

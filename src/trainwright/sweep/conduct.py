@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from trainwright.config.build import settings
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.progress import under_way
 from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
@@ -64,7 +65,8 @@ class Conductor:
         workers = Workers(warm=settled(self._settings.isolation))  # imports torch meanwhile
         try:
             composer = Composer(self._context, self._master, self._swept.fixed)
-            jobs = distinct(list(_composed(composer, points)))
+            with under_way("planning", len(points), "jobs") as composing:
+                jobs = distinct(list(_composed(composer, points, composing.advance)))
             store = Store(self._folder(composer, jobs))
             self._refuse_other(store, composer)
             plan, ranking = self._plan(jobs, store, workers)
@@ -264,7 +266,9 @@ class Conductor:
             store.adopt(job_id, other)
 
 
-def _composed(composer: Composer, points: Sequence[Point]) -> Iterator[Job]:
+def _composed(
+    composer: Composer, points: Sequence[Point], advance: Callable[[], object]
+) -> Iterator[Job]:
     """The jobs of all points. Raises the first error, with the number of points that have one."""
     wrong: list[tuple[str, TrainwrightError]] = []
     for number, point in enumerate(points):
@@ -273,6 +277,7 @@ def _composed(composer: Composer, points: Sequence[Point]) -> Iterator[Job]:
         except TrainwrightError as error:
             label = " ".join(f"{key}={value}" for key, value in point.items())
             wrong.append((label, error))
+        advance()
     if wrong:
         label, first = wrong[0]
         raise mistake(label, str(first), first.exit_code, num_others=len(wrong) - 1)

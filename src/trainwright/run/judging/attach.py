@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from trainwright.data.batches import Normalisation
 from trainwright.data.dataset import DataInfo, Dataset, Split
-from trainwright.data.progress import progress_bar
 from trainwright.errors import ConfigError
+from trainwright.progress import progress_bar
 from trainwright.run.judging.network import (
     Eye,
     Recipe,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright import streams
-from trainwright.data.progress import own_progress_lock
+from trainwright.progress import own_progress_lock
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pictures import draw
 from trainwright.sweep.verdict.verdict import judge_sweep
