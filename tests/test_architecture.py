@@ -28,6 +28,7 @@ LAYERS = (
 # What all may import, and which import nothing but each other.
 FOUNDATIONS = {
     "config_folder",
+    "cores",
     "errors",
     "files",
     "own_process",

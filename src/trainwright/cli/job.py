@@ -19,9 +19,9 @@ from trainwright.cli.torch_library import imports_of_torch
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.stored import refuse_trust
+from trainwright.cores import num_cores
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
-from trainwright.sweep.workers.slots import num_cores
 
 if TYPE_CHECKING:
     from trainwright.run.request import Request

@@ -14,6 +14,7 @@ from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Training
 from trainwright.engine.trainer import fitting
 from trainwright.errors import DiskError
+from trainwright.hooks.crowded import Crowded
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
@@ -90,7 +91,8 @@ class Course:
         """Train until the end or a stop, and note in the summary how far that was."""
         assembly, settings, folder = self.assembly, self.assembly.settings, self.folder
         state, clock = assembly.state, assembly.state.clock
-        save, bar = self._save(), self._bar()
+        crowded = Crowded(state.step, lowers=settings.threads == "auto")
+        save, bar = self._save(crowded), self._bar()
         hooks: list[Hook] = [
             Evaluate(
                 assembly.make_batches(assembly.dataset.validation),
@@ -106,6 +108,7 @@ class Course:
             ),
             Samples(folder, every=clock.steps(settings.sample_every)),
             send,
+            crowded,
             save,
             bar,
         ]
@@ -124,11 +127,14 @@ class Course:
             bar.close()
         seconds = time.perf_counter() - begun
         self.summary.update(progress(assembly, first_step=first_step, seconds=seconds))
+        if crowded.changes:
+            earlier = self.summary.get("threads_changed", [])
+            self.summary["threads_changed"] = [*earlier, *crowded.changes]
         for hook in self.stopping:
             if isinstance(hook, HealthCheck):
                 self.summary["health"] = hook.course
 
-    def _save(self) -> Save:
+    def _save(self, crowded: Crowded) -> Save:
         request, assembly = self.request, self.assembly
         settings, clock = assembly.settings, assembly.state.clock
         known = facts(request.name, request.kept_config, assembly)
@@ -139,6 +145,7 @@ class Course:
             every=clock.steps(settings.save_every),
             evaluate_every=clock.steps(settings.evaluate_every),
             step_of_last=None if request.resume is None else assembly.state.step,
+            crowded=crowded,
         )
 
     def _resumed(self) -> dict[str, Any] | None:

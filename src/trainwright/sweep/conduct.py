@@ -10,6 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from trainwright.config.build import settings
+from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.progress import under_way
 from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
@@ -27,7 +28,7 @@ from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import State, Store
 from trainwright.sweep.verdict.pruning import Pruning
 from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
-from trainwright.sweep.workers.slots import Slot, make_slots, members_held, num_cores, visible_gpus
+from trainwright.sweep.workers.slots import Slot, make_slots, members_held, visible_gpus
 from trainwright.sweep.workers.workers import Workers, settled
 
 MAX_NAME = 60  # characters
@@ -178,7 +179,7 @@ class Conductor:
         on_gpu = any(m["device"] == "cuda" for m in measured) or (
             not measured and devices != {"cpu"}
         )
-        threads = {job.config["trainer"]["threads"] for job in plan.jobs} - {None}
+        threads = {job.config["trainer"]["threads"] for job in plan.jobs} - {None, "auto"}
         memory = max((m["memory"] for m in measured), default=0)
 
         def slots(num_jobs: int) -> list[Slot]:

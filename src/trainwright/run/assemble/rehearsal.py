@@ -47,7 +47,12 @@ def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> Non
         raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
     try:
         placement = place(
-            options, wants_fp32=False, has_convolutions=False, num_values=0, num_weights=0
+            options,
+            wants_fp32=False,
+            has_convolutions=False,
+            num_values=0,
+            num_weights=0,
+            threads_before=torch.get_num_threads(),  # `assemble` chooses
         )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None

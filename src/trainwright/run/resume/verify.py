@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from trainwright.config.stored import stored_config, trusted_targets
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.device.environment import THREADS_NEXT
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
@@ -58,7 +58,7 @@ def verify(folder: RunFolder, *, trust: Collection[str] = ()) -> Verdict:
         )
     config = stored_config(last.path, last.metadata)
     allow = trusted_targets(config, trust)
-    _use_its_threads(config, last)
+    last.metadata.pop(THREADS_NEXT, None)  # which are of no concern to the steps before
     assembly = assemble(config, allow=allow, again=last.metadata)
     hooks: list[Hook] = [*stopping_hooks(assembly)]
     inexact = what_is_not_exact(last.metadata, assembly)
@@ -95,13 +95,6 @@ def _train_until(last: Found, assembly: Assembly, stopping: list[Hook]) -> None:
     # Where the evaluation of the last step was cut short, so is this one.
     hooks.insert(0 if last.logged_step < last.step else len(hooks), _StopAt(last.step))
     fit(assembly.state, assembly.train, hooks, settings)
-
-
-def _use_its_threads(config: DictConfig, last: Found) -> None:
-    environment = last.metadata.get("environment")
-    threads = environment.get("threads", "") if isinstance(environment, dict) else ""
-    if config.trainer.threads is None and str(threads).isdigit() and 0 < int(threads) <= 1024:
-        config.trainer.threads = int(threads)
 
 
 def _began_anew(before: Found, last: Found) -> set[str]:
