@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Parallel tests share the cores: one thread each, and no spinning while they wait.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: chromium shells demo test test-all test-loggers lint bench anatomy clean
+.PHONY: chromium shells demo test test-all test-cpus test-loggers lint bench anatomy clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -15,6 +15,11 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(TEST_ENV) $(BIN)/python -m pytest
+	$(BIN)/python tests/numerics/on_cpus.py
+
+# The tests that compare numbers, as other processors compute; `ARGS=--quick`: a third of the runs.
+test-cpus: .venv/installed-dev
+	$(BIN)/python tests/numerics/on_cpus.py $(ARGS)
 
 # W&B and MLflow, another 470 MB, which `make test` does without: their tests are skipped by name.
 test-loggers: .venv/installed-loggers
