@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trainwright import cores, own_process
+from trainwright import cores
 from trainwright.cores import Sample, num_cores, threads_worth_having
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.device.environment import THREADS_NEXT, threads_of
@@ -99,8 +99,7 @@ def test_who_has_chosen_gets_what_was_chosen(monkeypatch):
 def test_processes_of_our_own_are_not_other_programs(monkeypatch):
     with busy_loops(1) as (loop,):
         before = cores._sample().own
-        monkeypatch.setattr(own_process, "started", [loop.pid])
-        monkeypatch.setattr(cores, "started", own_process.started)
+        monkeypatch.setattr(cores, "started", [loop.pid])
         while cores._used_by(loop.pid) < 0.1:
             pass
         assert cores._sample().own - before >= 0.1

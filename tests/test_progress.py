@@ -24,7 +24,7 @@ class Terminal:
 
     def __init__(self, body, columns=100):
         self._leader, follower = pty.openpty()
-        size = struct.pack("HHHH", 24, columns, 0, 0)
+        size = struct.pack("HHHH", 24 if columns else 0, columns, 0, 0)
         fcntl.ioctl(follower, termios.TIOCSWINSZ, size)
         program = f"from trainwright.progress import *\nimport sys\n{body}"
         self.process = subprocess.Popen(

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 
-started: list[int] = []  # their numbers
+from trainwright.cores import started
+
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 

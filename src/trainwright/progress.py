@@ -135,7 +135,7 @@ class _Screen:
 
     def _turn_to(self, activity: Activity) -> None:
         if self._bar is None:
-            self._bar = _Bar(leave=False, bar_format=FORMAT, delay=1e9)
+            self._bar = _Bar(leave=False, bar_format=FORMAT, delay=1e9, ncols=80, nrows=24)
         bar = self._bar
         # A terminal whose size nobody has set says that it has no columns.
         bar.ncols = max(1, (os.get_terminal_size(2).columns or 80) - 1)
