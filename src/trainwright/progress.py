@@ -56,7 +56,8 @@ class Activity:
     def to(self, done: int) -> None:
         """So much has been done, of all."""
         self.done = done
-        if not self.is_drawn and time.monotonic() >= self._next_line:
+        is_due = not self.is_drawn and time.monotonic() >= self._next_line
+        if is_due and done != self.total:
             self._say(self._line())
             self._pause = min(2 * self._pause, LAST_LINE)
             self.has_said()
