@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from trainwright.files import append_line, write_text
+
 BIN = Path(sys.executable).parent
 FULL = Path("/dev/full")  # every write to it fails
 
@@ -121,6 +123,13 @@ def test_one_run_of_an_odd_name_does_not_hide_the_others(empty, environment):
     code, out, err = shell("runs list", environment, PYTHONIOENCODING="ascii")
     assert (code, err) == (0, "")
     assert {line.split()[0] for line in out.splitlines()[1:]} == {"gr\\xfcn", "plain", "\\udcff"}
+
+
+def test_a_file_tells_of_a_name_that_is_not_utf_8(tmp_path):
+    write_text(tmp_path / "whole", "run.dir=\udcff\n")
+    append_line(tmp_path / "lines", "run.dir=\udcff")
+    for name in ("whole", "lines"):
+        assert (tmp_path / name).read_bytes() == b"run.dir=\\udcff\n"
 
 
 def test_who_reads_slowly_from_a_pipe_that_does_not_block_gets_all(empty, environment):
