@@ -37,8 +37,10 @@ class TrainwrightSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Conduct the sweep. Exits with the code of the first job that failed."""
+        from trainwright.streams import outlive_readers
         from trainwright.sweep.conduct import Conductor
 
+        outlive_readers()
         assert self.hydra_context is not None
         assert self.config is not None
         conductor = Conductor(self.hydra_context, self.task_function, self.config, arguments)

@@ -39,11 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises DiskError."""
+    data = _encoded(text)
     try:
         with replacing(path) as temporary:
-            temporary.write_text(text)
+            temporary.write_bytes(data)
     except OSError as error:
-        raise disk_error(path, len(text), error) from error
+        raise disk_error(path, len(data), error) from error
 
 
 def append_line(path: Path, line: str) -> None:
@@ -51,7 +52,7 @@ def append_line(path: Path, line: str) -> None:
 
     It is on disk only after `flush`.
     """
-    data = line.encode() + b"\n"
+    data = _encoded(line + "\n")
     try:
         with path.open("ab", buffering=0) as file:
             end = os.fstat(file.fileno()).st_size
@@ -85,6 +86,11 @@ def _state_folder() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("trainwright")
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; of the name of a file that is not, the bytes as escapes."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def disk_error(path: Path, needed: int | None, error: Exception) -> DiskError:

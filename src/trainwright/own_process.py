@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+from trainwright.cores import started
+
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -19,13 +21,15 @@ def start(module: str, *, stdout: int, stderr: int | None = None) -> "subprocess
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OPENBLAS_NUM_THREADS": "1",
     }
-    return subprocess.Popen(  # noqa: S603  # of modules that our own code names
+    process = subprocess.Popen(  # noqa: S603  # of modules that our own code names
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=stderr,
         env=environment,
     )
+    started.append(process.pid)
+    return process
 
 
 def end_with_parent() -> None:

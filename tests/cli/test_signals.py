@@ -2,13 +2,19 @@
 
 import json
 import os
+import pty
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import ListConfig
 
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.stop_signals import taken_by
+
+TRAIN = Path(sys.executable).with_name("train")
 
 # Blocks in its third step until something is written into `gate`: no clock is needed.
 GATED = """
@@ -55,7 +61,7 @@ def status_of(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
     number, code, gate, empty, start_train, run_main
@@ -125,3 +131,36 @@ def test_ctrl_c_while_a_list_of_the_config_is_read_ends_with_130(run_main, empty
     result = run_main("model.widths=[77]")
     assert (result.code, result.err) == (130, "stopped at once\n")
     assert list(empty.iterdir()) == []
+
+
+def test_what_nohup_ignores_stays_ignored_and_all_is_put_back():
+    received = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with taken_by(lambda number, frame: received.append(number)):
+            for number in numbers:
+                signal.raise_signal(number)
+        assert received == [signal.SIGINT, signal.SIGTERM]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before[2])
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=1,2", "sweep.dir=sweep")])
+def test_a_terminal_that_is_closed_stops_the_run_when_it_is_saved(sweep, empty, environment):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(
+            TRAIN, ["train", *sweep, "trainer.epochs=9999", "trainer.plots=false"], environment
+        )
+    seen = b""
+    while (b" running" if sweep else b"| validation") not in seen:
+        seen += os.read(terminal, 65536)
+    os.close(terminal)  # from here on whatever is written to it fails, too
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    summaries = list(empty.rglob("summary.json"))
+    assert {status_of(path.parent) for path in summaries} == {"stopped"}

@@ -25,10 +25,10 @@ import torch
 
 from trainwright.cli.terminal.failure import was_interrupted
 from trainwright.cli.train import _log_to_console
-from trainwright.data.progress import own_progress_lock
 from trainwright.engine import trainer
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import TrainwrightError
+from trainwright.progress import own_progress_lock
 from trainwright.run.request import Outcome
 
 WAIT = 240  # seconds that a child has at most: the machine may be busy

@@ -19,9 +19,9 @@ from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.plan import Plan
 from trainwright.config.trust import refuse_trust
+from trainwright.cores import num_cores
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
-from trainwright.sweep.workers.slots import num_cores
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from trainwright.streams import lost, prepare
+
 
 def train() -> None:
     """The command `train`."""
@@ -31,6 +33,7 @@ def live(main: Callable[[], None]) -> None:
     Threads are waited for and functions for the end are called as ever, for what is registered
     first comes last.
     """
+    prepare()
     codes: list[int] = []
     atexit.register(_leave, codes)
     try:
@@ -44,8 +47,8 @@ def live(main: Callable[[], None]) -> None:
 
 def _leave(codes: list[int]) -> None:
     """End now, with the code that is known; without one it ended with an error: as Python does."""
+    with contextlib.suppress(SystemExit):  # nobody takes what is left
+        sys.stdout.flush()
+    sys.stderr.flush()
     if codes:
-        with contextlib.suppress(OSError):  # nobody reads: Python knows what follows
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(codes[0])
+        os._exit(codes[0] or sum(lost))

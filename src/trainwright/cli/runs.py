@@ -10,7 +10,6 @@ from typing import NoReturn, Protocol, cast
 from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
 from trainwright.cli.terminal.keys import Key, keys_help
-from trainwright.cli.terminal.pipe import nobody_reads
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.runs.find import DEFAULT_ROOT
 from trainwright.wording import nearest, printable
@@ -104,10 +103,8 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except SystemExit as stop:  # argparse has printed the help
+    except SystemExit as stop:  # argparse has printed the help, or nobody reads the output
         return stop.code if isinstance(stop.code, int) else 1
-    except BrokenPipeError:
-        return nobody_reads()
     except Exception as error:
         return _explain(error, debug=debug)
     return code

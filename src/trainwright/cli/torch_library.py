@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainwright.cores import begin_to_watch
+
 # As `torch/__init__.py` loads them: first what is to be seen by all, then its own.
 _LIBRARIES = (("libtorch_global_deps.so", os.RTLD_GLOBAL), ("libtorch_cpu.so", os.RTLD_LOCAL))
 # With these, what is found depends on more, about which torch has a mind of its own.
@@ -46,6 +48,7 @@ def imports_of_torch() -> Iterator[None]:
 
     There are half a million objects, and nothing of them is searched again later.
     """
+    begin_to_watch()
     if "torch" in sys.modules or not gc.isenabled():
         yield
         return

@@ -1,5 +1,6 @@
 """`train`: the Hydra app. Everything that needs torch is imported only when a job really runs."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -11,9 +12,9 @@ from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
 from trainwright.cli.completion.train_completion import offered
 from trainwright.cli.terminal.help import help_text
-from trainwright.cli.terminal.pipe import nobody_reads
 from trainwright.config_folder import config_folder
 from trainwright.errors import TrainwrightError
+from trainwright.streams import outlive_readers
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -108,8 +109,6 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
         return _stopped_at_once()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
-    except BrokenPipeError:
-        return nobody_reads()
     except Exception as error:
         if was_interrupted(error):
             return _stopped_at_once()
@@ -132,6 +131,7 @@ class _Jobs:
         from trainwright.cli.job import job_label, run_job
         from trainwright.cli.terminal.failure import explain, was_interrupted
 
+        outlive_readers()
         _log_to_console()
         try:
             return run_job(config)
@@ -156,8 +156,6 @@ class _Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        try:
+        with contextlib.suppress(OSError):  # of a stream that is not ours; train.log has it all
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:  # nobody reads any more; the run goes on, and train.log has it all
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115

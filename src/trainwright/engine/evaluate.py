@@ -1,9 +1,12 @@
 """Measure a task on a whole split."""
 
+import math
+
 import torch
 
 from trainwright.data.batches import Batches
 from trainwright.engine.device.device import Placement
+from trainwright.progress import under_way
 from trainwright.seeds import reseed_global
 from trainwright.tasks.metrics.metric import Measurement
 from trainwright.tasks.task import Task
@@ -30,9 +33,13 @@ def evaluate(
     task.eval()
     with placement.autocast():
         measurement = task.measurement()
-    for batch in batches.in_order(batch_size, limit=limit or task.evaluated_examples):
-        with placement.autocast():
-            answers = task.evaluate(batch)
-        measurement.update(batch, answers)
+    most = limit or task.evaluated_examples or batches.num_examples
+    num_batches = math.ceil(min(most, batches.num_examples) / batch_size)
+    with under_way("evaluating", num_batches, "batches") as activity:
+        for batch in batches.in_order(batch_size, limit=most):
+            with placement.autocast():
+                answers = task.evaluate(batch)
+            measurement.update(batch, answers)
+            activity.advance()
     task.train(was_training)
     return measurement

@@ -68,7 +68,7 @@ class TrainerSettings:
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
-    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
+    threads: Annotated[int, Field(gt=0, le=1024)] | Literal["auto"] | None = None
     deterministic: bool = False
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     compile: bool = False

@@ -6,9 +6,11 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.device.environment import THREADS_NEXT
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
 from trainwright.files import flush
+from trainwright.hooks.crowded import Crowded
 from trainwright.runs.folder import RunFolder
 
 
@@ -23,6 +25,7 @@ class Save(Hook):
     """Saves everything a run needs to go on, and the facts to use it without its dataset.
 
     `facts` (config, data, versions) go into every checkpoint; `hooks` are those with a memory.
+    Where it is `crowded`, a run goes on with fewer threads from a save on, which says so.
     `step_of_last` is that of the `last` checkpoint there is, if the run goes on from it.
     Comes last among the hooks, so that it finds their state as the step has left it.
     """
@@ -37,11 +40,13 @@ class Save(Hook):
         every: float,
         evaluate_every: float,
         step_of_last: int | None = None,
+        crowded: Crowded | None = None,
     ) -> None:
         self._folder = folder
         self._facts = facts
         self._hooks = hooks
         self._legs = legs
+        self._crowded = crowded
         self._every = every
         self._evaluate_every = evaluate_every
         self._step_of_last = step_of_last
@@ -76,9 +81,17 @@ class Save(Hook):
             "progress": checkpoint.progress_metadata(state),
             "hooks": {hook.name: hook.state_dict() for hook in self._hooks},
         }
+        crowded = self._crowded if last and state.step < state.clock.total_steps else None
+        if crowded is not None and crowded.wanted is not None:
+            metadata[THREADS_NEXT] = crowded.wanted
         # The log must not be behind the checkpoint that it belongs to.
         if self._folder.metrics.exists():
             flush(self._folder.metrics)
         checkpoint.save(paths, checkpoint.state_tensors(state), metadata, kept_as=kept_as)
         if last:
             self._step_of_last = state.step
+        if crowded is not None and THREADS_NEXT in metadata:
+            crowded.lower(state)
+            threads = str(state.placement.threads)
+            self._facts["environment"] = {**self._facts["environment"], "threads": threads}
+            self._facts["placement"] = state.placement.describe()

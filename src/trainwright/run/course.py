@@ -12,6 +12,7 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.trainer import Training, fitting
 from trainwright.errors import DiskError, TrainwrightError
+from trainwright.hooks.crowded import Crowded
 from trainwright.hooks.evaluate import Evaluate
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.log import Log
@@ -75,7 +76,7 @@ class Course:
             step = checkpoint.saved_step(folder.last)
             saved = "nothing was saved" if step is None else f"saved is step {step}; {self._go_on}"
             log.info(saved)
-            if signals.received != signal.SIGTERM:
+            if signals.received in (None, signal.SIGINT):
                 raise
             return Outcome(folder.path, None, signals.received)
         except Exception as error:
@@ -96,7 +97,8 @@ class Course:
         """Train until the end or a stop, and note in the summary how far that was."""
         assembly, settings, folder = self.assembly, self.assembly.settings, self.folder
         state, clock = assembly.state, assembly.state.clock
-        save, bar = self._save(), self._bar()
+        crowded = Crowded(state.step, lowers=settings.threads == "auto")
+        save, bar = self._save(crowded), self._bar()
         for hook in self.stopping:
             if isinstance(hook, Own):
                 hook.begin(folder)
@@ -119,6 +121,7 @@ class Course:
             ),
             Samples(folder, every=clock.steps(settings.sample_every)),
             send,
+            crowded,
             save,
             bar,
         ]
@@ -137,6 +140,9 @@ class Course:
             bar.close()
             self.summary.update(self.legs.summary(state.step, settings.batch_size))
         self.summary.update(progress(assembly))
+        if crowded.changes:
+            earlier = self.summary.get("threads_changed", [])
+            self.summary["threads_changed"] = [*earlier, *crowded.changes]
         for hook in self.stopping:
             if isinstance(hook, HealthCheck):
                 self.summary["health"] = hook.course
@@ -144,7 +150,7 @@ class Course:
     def _note_time(self) -> None:
         self.summary["total_seconds"] = self.legs.total_seconds(self.assembly.state.step)
 
-    def _save(self) -> Save:
+    def _save(self, crowded: Crowded) -> Save:
         request, assembly = self.request, self.assembly
         settings, clock = assembly.settings, assembly.state.clock
         known = facts(request.plan, assembly)
@@ -156,6 +162,7 @@ class Course:
             every=clock.steps(settings.save_every),
             evaluate_every=clock.steps(settings.evaluate_every),
             step_of_last=None if request.resume is None else assembly.state.step,
+            crowded=crowded,
         )
 
     def _resumed(self) -> dict[str, Any] | None:

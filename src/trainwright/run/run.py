@@ -98,6 +98,8 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
         before = read_summary(folder)
         resumed = before.get("resumed")
         course.summary["started"] = before.get("started")
+        if isinstance(changed := before.get("threads_changed"), list):
+            course.summary["threads_changed"] = changed
         course.summary["resumed"] = [
             *(resumed if isinstance(resumed, list) else []),
             going_on.record(),

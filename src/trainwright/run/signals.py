@@ -1,17 +1,19 @@
-"""Ctrl-C and SIGTERM ask the run to stop after the step it is in; a second Ctrl-C stops it now.
+"""Ctrl-C, SIGTERM and SIGHUP ask the run to stop after its step; a second Ctrl-C stops it now.
 
 An evaluation is not waited for: it is made when the run goes on. When training is over and saved,
 either stops it now.
 """
 
-import os
+import contextlib
 import signal
 import threading
 from types import FrameType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from trainwright.engine.interruption import CutShort
 from trainwright.engine.state import TrainState
+from trainwright.stop_signals import taken_by
+from trainwright.streams import tell_now
 
 
 class StopRequests:
@@ -19,7 +21,7 @@ class StopRequests:
 
     # Those that are open in this process, for one signal asks all of them: runs may share a step.
     _open: ClassVar[list["StopRequests"]] = []
-    _before: ClassVar[dict[int, Any]] = {}
+    _handled: ClassVar[contextlib.ExitStack] = contextlib.ExitStack()
 
     def __init__(self, state: TrainState) -> None:
         self.received: int | None = None
@@ -31,16 +33,14 @@ class StopRequests:
         if threading.current_thread() is threading.main_thread():
             self._open.append(self)
             if len(self._open) == 1:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    self._before[number] = signal.signal(number, _receive)
+                self._handled.enter_context(taken_by(_receive))
         return self
 
     def __exit__(self, *error: object) -> None:
         if self in self._open:
             self._open.remove(self)
         if not self._open:
-            while self._before:
-                signal.signal(*self._before.popitem())
+            self._handled.close()
 
     def leave_at_once(self) -> None:
         """From now on a signal raises KeyboardInterrupt: there is no step to finish."""
@@ -64,7 +64,6 @@ def _receive(number: int, frame: FrameType | None) -> None:
     is_first = all(request.received is None for request in requests)
     raised = [error for request in requests if (error := request.receive(number)) is not None]
     if is_first and number == signal.SIGINT and KeyboardInterrupt not in raised:
-        # Not print(): the signal may have come in the middle of one.
-        os.write(2, b"\nstopping after this step; Ctrl-C again to stop at once\n")
+        tell_now("\nstopping after this step; Ctrl-C again to stop at once\n")
     for error in sorted(raised, key=lambda kind: kind is CutShort):  # what is final, first
         raise error

@@ -1,7 +1,7 @@
 """A sweep from its command line to its verdict."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from omegaconf import DictConfig
 
 from trainwright.command_line import command
 from trainwright.config.build import settings
+from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.progress import under_way
 from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
@@ -26,7 +28,7 @@ from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import State, Store
 from trainwright.sweep.verdict.pruning import Pruning
 from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
-from trainwright.sweep.workers.slots import Slot, make_slots, members_held, num_cores, visible_gpus
+from trainwright.sweep.workers.slots import Slot, make_slots, members_held, visible_gpus
 from trainwright.sweep.workers.workers import Workers, settled
 
 MAX_NAME = 60  # characters
@@ -65,7 +67,8 @@ class Conductor:
         workers = Workers(warm=settled(self._settings.isolation))  # imports torch meanwhile
         try:
             composer = Composer(self._context, self._master, self._swept.fixed)
-            jobs = distinct(list(_composed(composer, points)))
+            with under_way("planning", len(points), "jobs") as composing:
+                jobs = distinct(list(_composed(composer, points, composing.advance)))
             store = Store(self._folder(composer, jobs))
             self._refuse_other(store, composer)
             plan, ranking = self._plan(jobs, store, workers)
@@ -177,7 +180,7 @@ class Conductor:
         on_gpu = any(m["device"] == "cuda" for m in measured) or (
             not measured and devices != {"cpu"}
         )
-        threads = {job.config["trainer"]["threads"] for job in plan.jobs} - {None}
+        threads = {job.config["trainer"]["threads"] for job in plan.jobs} - {None, "auto"}
         memory = max((m["memory"] for m in measured), default=0)
 
         def slots(num_jobs: int) -> list[Slot]:
@@ -267,7 +270,9 @@ class Conductor:
             store.adopt(job_id, other)
 
 
-def _composed(composer: Composer, points: Sequence[Point]) -> Iterator[Job]:
+def _composed(
+    composer: Composer, points: Sequence[Point], advance: Callable[[], object]
+) -> Iterator[Job]:
     """The jobs of all points. Raises the first error, with the number of points that have one."""
     wrong: list[tuple[str, TrainwrightError]] = []
     for number, point in enumerate(points):
@@ -276,6 +281,7 @@ def _composed(composer: Composer, points: Sequence[Point]) -> Iterator[Job]:
         except TrainwrightError as error:
             label = " ".join(f"{key}={value}" for key, value in point.items())
             wrong.append((label, error))
+        advance()
     if wrong:
         label, first = wrong[0]
         raise mistake(label, str(first), first.exit_code, num_others=len(wrong) - 1)

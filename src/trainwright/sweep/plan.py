@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.progress import under_way
 from trainwright.sweep.job import Job
 from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import DONE, Store
@@ -89,11 +90,13 @@ def rehearse(
         result, log = Path(folder) / "result.jsonl", Path(folder) / "log"
         result.touch()
         data = {json.dumps(job.config["data"], sort_keys=True): job.config["data"] for job in jobs}
-        code = workers.perform(
-            rehearsal_task(jobs, result, threads=threads, groups=groups),
-            data=list(data.values())[:1],
-            log=log,
-        )
+        with under_way("trying the jobs' models", len(jobs), "jobs") as trying:
+            code = workers.perform(
+                rehearsal_task(jobs, result, threads=threads, groups=groups),
+                data=list(data.values())[:1],
+                log=log,
+                meanwhile=lambda: trying.to(result.read_bytes().count(b'"begun"')),
+            )
         if code is None:
             raise ConfigError("the process that reads the data was killed: out of memory?")
         lines = [json.loads(line) for line in result.read_text().splitlines()]

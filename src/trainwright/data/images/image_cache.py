@@ -25,8 +25,8 @@ from torch import Tensor
 from trainwright.data.images.decode import BadImageError, Fit
 from trainwright.data.images.decoding import Decoders
 from trainwright.data.images.listing import ImageFile
-from trainwright.data.progress import progress_bar
 from trainwright.errors import DataError, DiskError
+from trainwright.progress import progress_bar
 from trainwright.wording import printable
 
 BATCH, BATCH_BYTES = 256, 64 * 2**20  # at most so much is decoded before it is written

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from trainwright.data.progress import progress_bar
 from trainwright.errors import DataError, DiskError
+from trainwright.progress import progress_bar
 
 TIMEOUT_SECONDS = 30.0  # without a single byte
 CHUNK_BYTES = 256 * 1024

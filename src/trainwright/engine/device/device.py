@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from trainwright.cores import threads_worth_having
 from trainwright.engine.device.memory import keep_freed_memory
 from trainwright.engine.optim.no_compiler import leave_compiler_unloaded, set_deterministic
 from trainwright.engine.settings import TrainerSettings
@@ -34,6 +35,7 @@ class Placement:
     stacked: bool = False  # steps are made for several runs at once, which rounds otherwise
     static: bool = False  # steps can be captured as CUDA graphs (`engine/fast/static_step.py`)
     why_not_static: str = ""  # on CUDA, where it may interest a person
+    why_threads: str = ""  # where it may interest a person
     compiled: bool = False  # networks are trained as torch.compile has it, which rounds otherwise
 
     def shared(self) -> "Placement":
@@ -52,6 +54,7 @@ class Placement:
         layout = str(self.memory_format).removeprefix("torch.").removesuffix("_format")
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        threads += f" ({self.why_threads})" if self.why_threads else ""
         stacked = ", stacked" if self.stacked else ""
         compiled = ", compiled" if self.compiled else ""
         graph = ", CUDA graph" if self.static else ""
@@ -68,8 +71,11 @@ def place(
     has_convolutions: bool,
     num_values: int,
     num_weights: int,
+    threads_before: int | None = None,
 ) -> Placement:
     """Choose by hardware what is `auto`, check what is not, and set torch's global switches.
+
+    `threads_before`: of the run that goes on, which keeps them unless its settings say how many.
 
     `wants_fp32`: the task's outputs need more than bf16's 8 bits (regression), so that `auto`
     means fp32. So does, on a CPU, a small `num_values` of an example, or a small `num_weights` of a
@@ -78,8 +84,14 @@ def place(
     device = _device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    usual = torch.get_num_threads()
+    threads = settings.threads if isinstance(settings.threads, int) else threads_before
+    is_chosen = threads is None
+    if threads is None:
+        threads = threads_worth_having(usual) if device.type == "cpu" else usual
+    if threads != usual:
+        torch.set_num_threads(threads)
+    why = f"other programs use the rest of {usual} cores" if is_chosen and threads < usual else ""
     leave_compiler_unloaded()
     set_deterministic(settings.deterministic)
     torch.backends.cudnn.deterministic = settings.deterministic
@@ -104,7 +116,7 @@ def place(
     if layout == "auto":
         layout = "channels_last" if has_convolutions and device.type != "mps" else "contiguous"
     formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    return Placement(device, precision, formats[layout], torch.get_num_threads())
+    return Placement(device, precision, formats[layout], threads, why_threads=why)
 
 
 def in_format(weight: Tensor, memory_format: torch.memory_format) -> Tensor:

@@ -3,15 +3,18 @@
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from trainwright import __version__
+from trainwright.cores import num_cores
 from trainwright.data.dataset import Dataset, fingerprint
 from trainwright.engine.device.device import Placement
 
 # What is told of each in one word, in this order.
 Environment = dict[str, str]
+THREADS_NEXT = "threads_next"  # in the metadata of a save from which on they are others
 ALONE = "alone"  # also of checkpoints from before steps could be stacked
 
 
@@ -39,6 +42,15 @@ def differences(then: Mapping[str, object], now: Environment) -> list[str]:
         for name, value in now.items()
         if (before := then.get(name, ALONE if name == "steps" else "unknown")) != value
     ]
+
+
+def threads_of(metadata: Mapping[str, Any]) -> int | None:
+    """With how many threads the run of a checkpoint goes on; None: that is to be chosen here."""
+    then = metadata.get("environment")
+    known = then.get("threads") if isinstance(then, dict) else None
+    threads = str(metadata.get(THREADS_NEXT, known))
+    is_number = threads.isdecimal() and threads.isascii() and len(threads) < 5
+    return int(threads) if is_number and 0 < int(threads) <= num_cores() else None
 
 
 def may_vary(placement: Placement) -> str:

@@ -16,6 +16,7 @@ from trainwright.data.images.augment import augment_for
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, place
+from trainwright.engine.device.environment import threads_of
 from trainwright.engine.fast.compiled import compile_networks
 from trainwright.engine.fast.image_convolutions import quicken_image_convolutions
 from trainwright.engine.fast.layout import keep_channels_last
@@ -74,7 +75,8 @@ def assemble(
     check_learnable(task)
     _check_keepable(task)
     _check_parts(options, task)
-    placement = place_task(options, task, dataset.info)
+    threads = None if again is None else threads_of(again)
+    placement = place_task(options, task, dataset.info, threads_before=threads)
     move_task(task, placement)
     if placement.memory_format == torch.channels_last and not options.compile:
         quicken_image_convolutions(task)
@@ -195,7 +197,9 @@ def _check_keepable(task: Task) -> None:
         )
 
 
-def place_task(options: TrainerSettings, task: Task, info: DataInfo) -> Placement:
+def place_task(
+    options: TrainerSettings, task: Task, info: DataInfo, *, threads_before: int | None = None
+) -> Placement:
     """Where and how the task computes. Raises ConfigError for what this machine does not have."""
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     try:
@@ -205,6 +209,7 @@ def place_task(options: TrainerSettings, task: Task, info: DataInfo) -> Placemen
             has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
             num_values=info.num_values,
             num_weights=sum(p.numel() for p in task.parameters()),
+            threads_before=threads_before,
         )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None

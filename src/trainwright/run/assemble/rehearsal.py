@@ -43,7 +43,14 @@ def rehearse(plan: Plan) -> None:
     """Raise ConfigError for what no dataset could mend."""
     settings = plan.settings
     try:
-        place(settings, wants_fp32=False, has_convolutions=False, num_values=0, num_weights=0)
+        place(
+            settings,
+            wants_fp32=False,
+            has_convolutions=False,
+            num_values=0,
+            num_weights=0,
+            threads_before=torch.get_num_threads(),  # `assemble` chooses
+        )
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None
     if plan.data.is_ours:

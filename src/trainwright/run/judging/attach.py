@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from trainwright.data.columns import Scaling
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Arrays, Split
-from trainwright.data.progress import progress_bar
 from trainwright.errors import ConfigError
+from trainwright.progress import progress_bar
 from trainwright.run.judging.network import (
     Eye,
     Recipe,

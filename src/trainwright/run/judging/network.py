@@ -26,6 +26,7 @@ from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
 from trainwright.nn.cnn import CNN
+from trainwright.progress import counted
 from trainwright.score.judge import Seen
 from trainwright.seeds import derive_seed
 from trainwright.tasks.classifier import Classifier
@@ -69,7 +70,7 @@ class Eye:
     def _look(self, images: Tensor, device: torch.device) -> Seen:
         scale, shift = self._scaling.tensors(4, device)
         features, probabilities = [], []
-        for start in range(0, len(images), LOOK_BATCH):
+        for start in counted(range(0, len(images), LOOK_BATCH), "looking at images, for the score"):
             batch = images[start : start + LOOK_BATCH]
             seen = self.features(torch.addcmul(shift, batch.to(device).float(), scale)).float()
             if seen.shape[:1] != batch.shape[:1] or seen.ndim != 2:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from trainwright.engine.checkpoint import checkpoint
-from trainwright.engine.device.environment import differences, environment, may_vary
+from trainwright.engine.device.environment import THREADS_NEXT, differences, environment, may_vary
 from trainwright.engine.hook import Hook
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.run.assemble.assemble import Assembly
@@ -100,7 +100,9 @@ def what_is_not_exact(metadata: dict[str, Any], assembly: Assembly) -> list[str]
     """Why the steps to come may differ in the last bits from those of the run that was saved."""
     placement = assembly.state.placement
     then = metadata.get("environment")
-    known = then if isinstance(then, dict) else {}
+    known = dict(then) if isinstance(then, dict) else {}
+    if THREADS_NEXT in metadata:
+        known["threads"] = str(metadata[THREADS_NEXT])
     inexact = differences(known, environment(placement, assembly.dataset))
     return [*inexact, *filter(None, [may_vary(placement)])]
 

@@ -1,15 +1,15 @@
 """Verify a run: train the steps before its last checkpoint again, and compare every bit."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainwright.config.plan import Plan
 from trainwright.config.stored import stored_plan
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.device.environment import THREADS_NEXT
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
@@ -56,7 +56,8 @@ def verify(folder: RunFolder, *, trust: Collection[str] = ()) -> Verdict:
         raise CheckpointError(
             f"{before.path.name} is of step {before.step}, not before {last.step} of last"
         )
-    plan = _with_its_threads(stored_plan(last.path, last.metadata, trust), last)
+    plan = stored_plan(last.path, last.metadata, trust)
+    last.metadata.pop(THREADS_NEXT, None)  # which are of no concern to the steps before
     assembly = assemble(plan, again=last.metadata)
     hooks: list[Hook] = [*stopping_hooks(assembly)]
     inexact = what_is_not_exact(last.metadata, assembly)
@@ -93,14 +94,6 @@ def _train_until(last: Found, assembly: Assembly, stopping: list[Hook]) -> None:
     # Where the evaluation of the last step was cut short, so is this one.
     hooks.insert(0 if last.logged_step < last.step else len(hooks), _StopAt(last.step))
     fit(assembly.state, assembly.train, hooks, settings)
-
-
-def _with_its_threads(plan: Plan, last: Found) -> Plan:
-    environment = last.metadata.get("environment")
-    threads = environment.get("threads", "") if isinstance(environment, dict) else ""
-    if plan.settings.threads is None and str(threads).isdigit() and 0 < int(threads) <= 1024:
-        return replace(plan, settings=replace(plan.settings, threads=int(threads)))
-    return plan
 
 
 def _began_anew(before: Found, last: Found) -> set[str]:

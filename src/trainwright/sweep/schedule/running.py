@@ -1,17 +1,16 @@
 """The jobs of a sweep at work: signals, what is shown, and the verdict at the end."""
 
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
+from trainwright.stop_signals import taken_by
+from trainwright.streams import tell_now
 from trainwright.sweep.schedule.crews import Crews
 from trainwright.sweep.schedule.launching import launch
 from trainwright.sweep.schedule.scheduler import Ending, Scheduler
@@ -111,22 +110,14 @@ def _launch(
     )
 
 
-@contextmanager
-def _signals(scheduler: Scheduler) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let running jobs save and stop; a second Ctrl-C ends them at once."""
+def _signals(scheduler: Scheduler) -> AbstractContextManager[None]:
+    """Ctrl-C, SIGTERM and SIGHUP let running jobs save; a second Ctrl-C ends them at once."""
 
     def receive(number: int, frame: FrameType | None) -> None:
-        # Not print(): the signal may have come in the middle of one.
-        os.write(2, b"\nstopping: running jobs save first; Ctrl-C again to kill them\n")
+        tell_now("\nstopping: running jobs save first; Ctrl-C again to kill them\n")
         scheduler.request_stop(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.signal(number, receive) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return taken_by(receive)
 
 
 def _describe_values(store: Store, ranking: Ranking | None) -> Callable[[State], str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
+from trainwright.progress import Activity
 from trainwright.sweep.job import Job
 from trainwright.sweep.store import State
 from trainwright.wording import format_duration
@@ -16,19 +17,13 @@ class Show:
     def __init__(self, total: int, describe_value: Callable[[State], str]) -> None:
         self._describe_value = describe_value
         self._total = total
-        self._bar = tqdm(
-            total=total,
-            leave=False,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% {bar:12} {n_fmt}/{total_fmt} jobs  "
-            "{remaining} left  {desc}",
-        )
+        self._jobs = Activity("", total, "jobs", say=self.note)
 
     def ended(self, job: Job, state: State, num_ended: int) -> None:
         """One line for a job that has ended."""
         width = len(str(self._total))
         self.note(f"{num_ended:>{width}}/{self._total}  {job.label}  {self._outcome(state)}")
+        self._jobs.has_said()
 
     def _outcome(self, state: State) -> str:
         if state["status"] == "failed":
@@ -39,19 +34,14 @@ class Show:
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        try:
-            tqdm.write(text, file=sys.stdout)
-            sys.stdout.flush()
-        except BrokenPipeError:  # nobody reads any more; the sweep goes on
-            return
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
 
     def tick(self, num_ended: int, total: int, num_running: int) -> None:
         """Move the bar."""
-        self._bar.total = total
-        self._bar.set_description_str(f"{num_running} running", refresh=False)
-        self._bar.update(num_ended - self._bar.n)
-        self._bar.refresh()
+        self._jobs.total, self._jobs.text = total, f"{num_running} running"
+        self._jobs.to(num_ended)
 
     def close(self) -> None:
         """Remove the bar."""
-        self._bar.close()
+        self._jobs.close()

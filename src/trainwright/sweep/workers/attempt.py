@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -32,6 +31,7 @@ from trainwright.run.run import running
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
 from trainwright.stack.together import together
+from trainwright.stop_signals import STOP_SIGNALS
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.store import DONE, State, Store, seconds_spent, write_whole
 from trainwright.sweep.verdict.incumbent import is_drawn
@@ -67,8 +67,8 @@ def work_together(task: Task, find_data: FindData = no_data) -> int:
         if is_out_of_memory(error):
             return TOO_LARGE  # they go on from their checkpoints, fewer at a time
         raise
-    stopped = [code for code in codes if code in (128 + signal.SIGINT, 128 + signal.SIGTERM)]
-    return int(stopped[0]) if stopped else 0
+    stopped = [128 + number for number in STOP_SIGNALS if 128 + number in codes]
+    return stopped[0] if stopped else 0
 
 
 def _logged(task: Task, find_data: FindData) -> Training[int]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainwright.data.progress import own_progress_lock
+from trainwright import streams
+from trainwright.progress import own_progress_lock
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pictures import draw
 from trainwright.sweep.verdict.verdict import judge_sweep
@@ -21,6 +22,8 @@ from trainwright.sweep.workers.held_data import FindData, no_data
 
 def prepare() -> None:
     """What comes before any task."""
+    streams.prepare()
+    streams.outlive_readers()
     faulthandler.enable()
     own_progress_lock()
     logger = logging.getLogger("trainwright")

@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from trainwright.progress import plain_lines
 from trainwright.sweep.workers.forks import Forks, Message
 
 NUM_DATASETS = 4  # held at once
@@ -182,5 +183,6 @@ def _redirect(log: str | None) -> None:
 
 if __name__ == "__main__":
     sys.path.append(str(Path.cwd()))
+    plain_lines()  # the bar on the terminal is the sweep's
     Server(warm=sys.argv[1] == "warm").serve()
     os._exit(0)  # all has been said, and torch takes half a second to go

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainwright.cores import num_cores
+
 GPU_CONTEXT = 600 * 2**20  # bytes that CUDA itself takes in each process
 MOST_STACKED = 64  # members of a stack, where memory sets no limit
 SHARE_OF_MEMORY = 0.8  # of what is free; the rest is for evaluation, plots and everyone else
@@ -85,17 +87,6 @@ def _jobs_on(gpu: Gpu, gpu_memory: int) -> int:
     if gpu_memory <= 0:
         return 1
     return max(1, int(SHARE_OF_MEMORY * gpu.free / (gpu_memory + GPU_CONTEXT)))
-
-
-def num_cores() -> int:
-    """The cores that this process may use: those it is bound to, and a container's quota."""
-    if sys.platform != "linux":
-        return os.cpu_count() or 1
-    cores = len(os.sched_getaffinity(0))
-    quota = _first_line(Path("/sys/fs/cgroup/cpu.max")).split()
-    if len(quota) == 2 and quota[0].isdigit():
-        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
-    return cores
 
 
 def free_memory() -> int:

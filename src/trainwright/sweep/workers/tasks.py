@@ -19,7 +19,7 @@ def job_task(
 ) -> dict[str, Any]:
     """To work on one job, with so many threads where the config does not say; None: torch's own."""
     config = dict(job.config)
-    if config["trainer"].get("threads") is None:
+    if config["trainer"].get("threads") in (None, "auto"):
         config["trainer"] = {**config["trainer"], "threads": threads}
     return {
         "do": "job",

@@ -6,7 +6,7 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,13 +86,15 @@ class Workers:
         *,
         data: Sequence[Mapping[str, Any]] = (),
         log: Path | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> int | None:
-        """Start a task while no other runs, and wait for it.
+        """Start a task while no other runs, and wait for it; `meanwhile` is called every second.
 
         Returns its exit code; None: the server has died.
         """
         self.start(ALONE, task, data=data, log=log)
         while True:
+            meanwhile()
             for event in self.events(1.0):
                 if event["event"] == "died":
                     return None

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainwright.nn.gan import GAN
+from trainwright.progress import counted
 from trainwright.seeds import generator_for
 from trainwright.tasks.show import Samples
 
@@ -67,7 +68,7 @@ def images_of(model: GAN, latents: Tensor, classes: Tensor | None) -> Tensor:
     """The images (N, C, H, W) in [0, 1], on the CPU, of latents (N, Z) and classes (N,)."""
     device = next(model.generator.parameters()).device
     parts = []
-    for start in range(0, len(latents), BATCH):
+    for start in counted(range(0, len(latents), BATCH), "generating"):
         window = slice(start, start + BATCH)
         given = None if classes is None else classes[window].to(device)
         images = model.generator(latents[window].to(device), given)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trainwright.nn.gan import GAN
+from trainwright.progress import counted
 from trainwright.score.classes import in_proportion
 from trainwright.score.figure import Figure
 from trainwright.score.judge import Judge, Seen
@@ -32,7 +33,7 @@ def draw_images(
         classes = in_proportion(class_counts, num_images, shuffle)
     device = next(model.generator.parameters()).device
     parts = []
-    for start in range(0, num_images, BATCH):
+    for start in counted(range(0, num_images, BATCH), "generating what is scored"):
         part = slice(start, start + BATCH)
         asked = None if classes is None else classes[part].to(device)
         images = model.generator(latents[part].to(device), asked).float()  # (B, C, H, W) in -1..1
