@@ -6,8 +6,8 @@ import re
 import pytest
 
 from trainwright.errors import DiskError
+from trainwright.runs.stored import read_lines
 from trainwright.sweep.job import Job, short
-from trainwright.sweep.lines import read_lines
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.ranking import Ranked
 from trainwright.sweep.verdict.report import report

@@ -9,7 +9,6 @@ from torch import Tensor
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.files import disk_error
-from trainwright.hooks.log import read_rows
 from trainwright.report.plots.drawing import Drawing
 from trainwright.report.plots.grid import save_image
 from trainwright.report.plots.predictions import prediction_grid
@@ -17,6 +16,7 @@ from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.finish_gan import draw_gan, score_summary
 from trainwright.run.judging.attach import final_judge
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.metrics import read_rows
 from trainwright.tasks.gan.task import GANTask
 from trainwright.tasks.metrics import confusion_matrix, per_class_metrics
 
@@ -31,7 +31,7 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     Returns the metrics for summary.json, for classes also per class and the confusion matrix.
     Raises CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
     """
-    rows = [] if drawing is None else read_rows(folder.metrics)
+    rows = [] if drawing is None else read_rows(folder.path)
     if drawing is not None:  # it takes longest, and is drawn beside what follows
         drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
     tensors, _ = checkpoint.load(folder.best)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from trainwright.data.dataset import Dataset
-from trainwright.hooks.log import read_rows
 from trainwright.report.plots.drawing import Drawing
 from trainwright.report.plots.grid import image_grid, neighbour_grid, save_image
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.metrics import read_rows
 from trainwright.score.judge import MAX_COMPARED, Judge, Seen
 from trainwright.score.neighbours import squared_distances
 from trainwright.tasks.gan.score import interpolated, seen_in
@@ -81,7 +81,7 @@ def draw_gan(
     floors = {name: (figure.value, figure.error) for name, figure in judge.floor.items()}
     drawing.plot(
         "plot_scores",
-        read_rows(folder.metrics),
+        read_rows(folder.path),
         floors,
         str(folder.plots / "scores.png"),
         num_samples=judge.num_samples,

@@ -18,13 +18,14 @@ from trainwright.run.assemble.rehearsal import check_network, rehearse
 from trainwright.run.connect import connect_loggers, sending
 from trainwright.run.course import Course
 from trainwright.run.logfile import logged_to
-from trainwright.run.records import first_summary, read_summary
+from trainwright.run.records import first_summary
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.continuing import put_back
 from trainwright.run.signals import StopRequests
 from trainwright.run.stopping import stopping_hooks
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.runs.summary import read_summary
 
 
 def run(request: Request) -> Outcome:
@@ -98,7 +99,7 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
     else:
         going_on = put_back(resume, assembly, course.stopping)
         notes = going_on.lines()
-        before = read_summary(folder)
+        before = read_summary(folder.path)
         resumed = before.get("resumed")
         course.summary["started"] = before.get("started")
         course.summary["resumed"] = [

@@ -20,8 +20,8 @@ from typing import Any
 from filelock import FileLock
 
 from trainwright.errors import ConfigError, DiskError
+from trainwright.runs.stored import read_lines
 from trainwright.sweep.job import Job
-from trainwright.sweep.lines import read_lines
 
 DONE = ("finished", "pruned")
 State = dict[str, Any]

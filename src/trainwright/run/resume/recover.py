@@ -17,8 +17,8 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.state import TrainState
 from trainwright.errors import CheckpointError
 from trainwright.files import leftovers, replacing
-from trainwright.hooks.log import rewind
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.metrics import rewind
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def go_back_to(folder: RunFolder, found: Found) -> list[str]:
         with contextlib.suppress(CheckpointError):
             if folder.previous.exists() and read(folder.previous).step >= found.step:
                 folder.previous.unlink()
-    num_lost = rewind(folder.metrics, found.logged_step)
+    num_lost = rewind(folder.path, found.logged_step)
     lost = f"{num_lost} damaged {'line' if num_lost == 1 else 'lines'} of {folder.metrics} left out"
     for image in folder.samples.glob("*.png"):
         if image.stem.isdigit() and int(image.stem) > found.logged_step:

@@ -13,13 +13,13 @@ from trainwright.config.stored import (
     trusted_targets,
 )
 from trainwright.errors import CheckpointError, DiskError
-from trainwright.run.records import read_summary
 from trainwright.run.request import Request
 from trainwright.run.resume.changes import NOT_CHANGES, apply_changes, key_of
 from trainwright.run.resume.continuing import Resume
 from trainwright.run.resume.recover import Found, newest_whole, read
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.runs.summary import read_summary
 
 # With one of these a run that is finished has something left to do.
 LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping")
@@ -65,7 +65,7 @@ def finished(request: Request) -> str | None:
     """What to tell who resumes a run that is finished; None if there is something left to do."""
     assert request.resume is not None
     folder, step = request.resume.folder, request.resume.found.step
-    summary = read_summary(folder)
+    summary = read_summary(folder.path)
     if summary.get("status") != "finished" or summary.get("step") != step:
         return None
     if any(key_of(override).startswith(LONGER) for override in request.overrides):

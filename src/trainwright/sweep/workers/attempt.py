@@ -32,6 +32,7 @@ from trainwright.run.resume.recover import newest_whole
 from trainwright.run.run import running
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.runs.summary import read_summary
 from trainwright.stack.together import together
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.store import DONE, State, Store, write_whole
@@ -134,7 +135,7 @@ class _Attempt:
 
     def _run(self) -> Training[Outcome | None]:
         """Run, go on, or see that there is nothing left to do (None)."""
-        summary = _summary(self._folder)
+        summary = read_summary(self._folder)
         if summary.get("status") == "finished":
             self._note(**_facts(self._folder))  # it was killed between that and noting it here
             return None
@@ -192,16 +193,9 @@ class _Attempt:
         return {}
 
 
-def _summary(folder: Path) -> State:
-    with contextlib.suppress(OSError, ValueError):
-        summary: State = json.loads((folder / "summary.json").read_text())
-        return summary
-    return {}
-
-
 def _facts(folder: Path) -> State:
     """What the table needs of a run that has ended."""
-    summary = _summary(folder)
+    summary = read_summary(folder)
     assert summary["status"] in DONE
     kept = (
         "status",

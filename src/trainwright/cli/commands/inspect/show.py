@@ -15,8 +15,8 @@ from trainwright.cli.terminal.table import text_table
 from trainwright.report.plots.series import Series, collect
 from trainwright.runs.find import find_run
 from trainwright.runs.layers import layers_of
+from trainwright.runs.metrics import read_rows
 from trainwright.runs.record import Record, numbers
-from trainwright.runs.stored import UnreadableError, rows
 from trainwright.wording import (
     age_text,
     format_bytes,
@@ -150,10 +150,7 @@ def _texts(value: Any) -> dict[str, str]:
 
 
 def _curves(run: Record) -> list[str]:
-    try:
-        found = collect(rows(run.path / "metrics.jsonl"))
-    except (FileNotFoundError, UnreadableError):
-        return []
+    found = collect(read_rows(run.path))
     curves = [c for c in found if len(c.values) > 1 and not c.name.endswith("_error")]
     if not curves:
         return []
