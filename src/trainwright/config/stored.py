@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright.config.build import plain
 from trainwright.config.compose import check_sections
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.targets import TRUSTED_TARGETS, named_as_now
@@ -39,7 +40,7 @@ _ADDRESSES = ("tracking_uri", "entity", "dir")
 
 def addresses(config: DictConfig) -> dict[str, str]:
     """Where the loggers of a config send to or write, by key, where that is not left to them."""
-    loggers: Any = OmegaConf.to_container(config.get("logger") or OmegaConf.create({}))
+    loggers = plain(config.get("logger"))
     return {
         f"logger.{name}.{key}": str(node[key])
         for name, node in (loggers.items() if isinstance(loggers, dict) else ())
@@ -54,7 +55,7 @@ def resume_command(run: Path, config: DictConfig) -> str:
     With what `refuse_addresses` and `trusted_targets` want to be told again.
     """
     typed = {"trainer.resume": str(run), **addresses(config)}
-    own = sorted(_targets(config) - TRUSTED_TARGETS)
+    own = sorted(targets_in(config) - TRUSTED_TARGETS)
     if own:
         typed["trust"] = f"[{','.join(own)}]"
     return " ".join(["train", *(shlex.quote(f"{key}={value}") for key, value in typed.items())])
@@ -81,7 +82,7 @@ def trusted_targets(stored: DictConfig, trust: Iterable[str]) -> frozenset[str]:
     Raises ConfigError that names every class of the config which is neither, or one that is trusted
     and not in the config.
     """
-    wanted, named = _targets(stored), frozenset(trust)
+    wanted, named = targets_in(stored), frozenset(trust)
     unknown = wanted - TRUSTED_TARGETS - named
     if unknown:
         raise ConfigError(
@@ -107,7 +108,7 @@ def refuse_trust(config: Mapping[str, Any]) -> None:
         )
 
 
-def _targets(config: DictConfig) -> frozenset[str]:
+def targets_in(config: DictConfig) -> frozenset[str]:
     """Everything that a config would build."""
     return frozenset(_targets_below(OmegaConf.to_container(config)))
 

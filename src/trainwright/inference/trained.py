@@ -1,19 +1,18 @@
 """What a run has learned, rebuilt from a checkpoint alone: no dataset, no folder, no optimizer."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from pydantic import TypeAdapter, ValidationError
 
 from trainwright.config.build import settings
 from trainwright.config.stored import stored_config, trusted_targets
 from trainwright.data.dataset import DataInfo
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.device.device import Placement
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError, ConfigError
@@ -23,8 +22,6 @@ from trainwright.run.resume.recover import read
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.task import Task
 from trainwright.tasks.views import TestTimeAugmentation, check_views
-
-MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     tensors, metadata = found.tensors, found.metadata
     config = stored_config(path, metadata)
     allow = trusted_targets(config, trust)
-    info = _data_info(path, metadata.get("data"))
+    info = data_info(metadata)
     options = settings(TrainerSettings, config.trainer, key="trainer")
     # Where it computed then is no matter now: a run may come from another machine.
     precision = "auto" if options.precision == "fp16" else options.precision
@@ -91,28 +88,3 @@ def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     trained.task.tta = tta
-
-
-def _data_info(path: Path, stored: Any) -> DataInfo:
-    """The facts about the data, as the checkpoint has them. Raises CheckpointError."""
-    try:
-        info = TypeAdapter(DataInfo).validate_python(_known(stored))
-    except (ValidationError, TypeError) as error:
-        raise CheckpointError(f"{path} lacks the facts about its data") from error
-    num_channels = info.input_shape[0] if info.input_shape else 0
-    sizes_fit = (
-        all(size > 0 for size in info.input_shape)
-        and 0 < math.prod(info.input_shape) <= MOST_NUMBERS
-        and len(info.mean) == len(info.std) == num_channels
-    )
-    if not sizes_fit or (info.target == "classes") != bool(info.class_names):
-        raise CheckpointError(f"{path} has facts about its data that do not fit each other")
-    return info
-
-
-def _known(stored: Any) -> Mapping[str, Any]:
-    """Those facts that this version knows; a later one may have more."""
-    if not isinstance(stored, dict):
-        raise TypeError("no facts")
-    names = {field.name for field in dataclasses.fields(DataInfo)}
-    return {name: value for name, value in stored.items() if name in names}

@@ -45,10 +45,10 @@ def running(request: Request) -> Training[Outcome]:
             until_ended.enter_context(resume.lock)
         started = time.perf_counter()
         allow = None if resume is None else resume.allow
-        rehearse(request.config, allow=allow)
-        if resume is not None:
+        if resume is not None:  # first of all: it may come from anyone
             found = resume.found
             check_network(request.config, found.metadata, found.tensors, allow=allow)
+        rehearse(request.config, allow=allow)
         loggers = connect_loggers(request.config, allow=allow)
         assembly = _assembled(request)
         stopping = stopping_hooks(assembly)

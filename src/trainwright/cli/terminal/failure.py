@@ -13,7 +13,7 @@ from yaml import YAMLError
 from trainwright.config.compose import keys_of
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
-from trainwright.wording import nearest
+from trainwright.wording import nearest, printable
 
 # What of Hydra is at work while config files are read.
 _READERS = ("config_repository.py", "config_loader_impl.py", "defaults_list.py")
@@ -41,7 +41,7 @@ def explain(
     if ours is None:
         print("error: this is a bug in trainwright or in a class of your own", file=sys.stderr)
         return 1
-    lines = [line[:MAX_WIDTH] for line in str(ours).splitlines() if line.strip()]
+    lines = [printable(line)[:MAX_WIDTH] for line in str(ours).splitlines() if line.strip()]
     print(f"error{job}: " + "\n".join(lines[:MAX_LINES]), file=sys.stderr)
     return ours.exit_code
 

@@ -1,115 +1,149 @@
 """What a checkpoint's metadata must look like: it may come from anyone."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # with Python 3.11 pydantic takes no other
+
+from trainwright.data.dataset import DataInfo
 from trainwright.errors import CheckpointError
 
-Check = Callable[[Any], bool]
+MOST_VALUES = 2**26  # in one example: 64 million, as for images that are decoded
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+Rate = Annotated[float, Field(ge=0, le=1e300)]
+Deviation = Annotated[float, Field(ge=1e-38, le=1e38)]  # it is divided by
+Metrics = dict[str, Number | None]
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Raise CheckpointError that names a field whose value is not of its kind.
+    """Raise CheckpointError that names a field whose value is not of its kind, or out of range.
 
-    Fields that are missing are the business of those who need them.
+    Sections that are missing are the business of those who need them, and so is the config.
     """
-    _check(path, "", metadata, _FIELDS)
+    try:
+        _CHECKS.validate_python(metadata)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if str(part).isidentifier())
+        raise CheckpointError(
+            f"{path} is no checkpoint of trainwright: its {key} is not what a run writes"
+        ) from error
 
 
-def _check(path: Path, where: str, values: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    for name, wanted in fields.items():
-        if name not in values:
-            continue
-        value, key = values[name], f"{where}{name}"
-        if isinstance(wanted, dict):
-            if not isinstance(value, dict):
-                raise _wrong(path, key)
-            _check(path, f"{key}.", value, wanted)
-        elif not wanted(value):
-            raise _wrong(path, key)
+def data_info(metadata: Mapping[str, Any]) -> DataInfo:
+    """The facts about the data that this version knows, of metadata that has been checked.
+
+    Raises CheckpointError where there are none.
+    """
+    if "data" not in metadata:
+        raise CheckpointError("the checkpoint lacks the facts about its data")
+    known = {field.name for field in dataclasses.fields(DataInfo)} & metadata["data"].keys()
+    facts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value := metadata["data"][name], list) else value
+        for name in known
+    }
+    return DataInfo(**facts)
 
 
-def _wrong(path: Path, key: str) -> CheckpointError:
-    return CheckpointError(f"{path} is no checkpoint of trainwright: its {key} is of a wrong kind")
+def _of_one_dataset(facts: "_Facts") -> "_Facts":
+    """Raise ValueError for facts that do not fit each other."""
+    shape, has_classes = facts["input_shape"], facts["target"] == "classes"
+    is_possible = shape and 0 < math.prod(shape) <= MOST_VALUES
+    if not is_possible or has_classes != bool(facts["class_names"]):
+        raise ValueError
+    if not len(facts["mean"]) == len(facts["std"]) == shape[0]:
+        raise ValueError
+    return facts
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+class _Facts(TypedDict):
+    name: str
+    input_shape: Annotated[list[Count], Field(max_length=8)]
+    target: Literal["classes", "values", "none"]
+    class_names: list[str]
+    mean: list[Number]
+    std: list[Deviation]
+    feature_names: NotRequired[list[str]]
+    target_mean: NotRequired[Number]
+    target_std: NotRequired[Deviation]
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
+class _Evaluation(TypedDict):
+    step: Count
+    metrics: Metrics
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+class _Scale(TypedDict):
+    value: Annotated[float, Field(gt=0, le=1e38)]
+    num_good: Count
 
 
-def _is_number_or_null(value: Any) -> bool:
-    return value is None or _is_number(value)
+class _Recovery(TypedDict, total=False):
+    num_skipped: Count
+    skipped_in_a_row: Count
+    num_rollbacks: Count
+    rolled_back_to: Count | None
+    lr_scale: Annotated[float, Field(ge=0, le=1)]
 
 
-def _is_named_number(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and _is_text(value[0])
-        and _is_number_or_null(value[1])
-    )
+class _Progress(TypedDict, total=False):
+    step: Count
+    to_be_done: list[Annotated[tuple[str, Number | None], Field(strict=False)]] | None
+    learning_rates: dict[str, Rate]
+    schedule: Metrics
+    scale: _Scale
+    recovery: _Recovery
+    last: _Evaluation | None
+    best: _Evaluation | None
 
 
-def _are(check: Check) -> Check:
-    """Whether a value is a list of such."""
-    return lambda value: isinstance(value, list) and all(map(check, value))
+class _EarlyStop(TypedDict):
+    best: Number | None
+    num_bad: Count
 
 
-def _map_of(check: Check) -> Check:
-    """Whether a value is an object of such."""
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+class _HealthCheck(TypedDict, total=False):
+    history: list[dict[str, Number]]
+    said: str
+    course: dict[str, list[Count]]
 
 
-def _is_evaluation(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, dict)
-        and _is_count(value.get("step"))
-        and _map_of(_is_number_or_null)(value.get("metrics"))
-    )
+class _Hooks(TypedDict, total=False):
+    EarlyStop: _EarlyStop
+    HealthCheck: _HealthCheck
 
 
-_FIELDS: dict[str, Any] = {
-    "name": _is_text,
-    "config": {},
-    "placement": _is_text,
-    "versions": _map_of(_is_text),
-    "data": {
-        "name": _is_text,
-        "input_shape": _are(_is_count),
-        "target": lambda value: value in ("classes", "values", "none"),
-        "class_names": _are(_is_text),
-        "feature_names": _are(_is_text),
-        "mean": _are(_is_number),
-        "std": _are(_is_number),
-        "target_mean": _is_number,
-        "target_std": _is_number,
-    },
-    "normalisation": {"scale": _are(_is_number), "shift": _are(_is_number)},
-    "progress": {
-        "step": _is_count,
-        "to_be_done": lambda value: value is None or _are(_is_named_number)(value),
-        "learning_rates": _map_of(_is_number),
-        "schedule": _map_of(_is_number_or_null),
-        "scale": {"value": _is_number, "num_good": _is_count},
-        "recovery": {
-            "num_skipped": _is_count,
-            "skipped_in_a_row": _is_count,
-            "num_rollbacks": _is_count,
-            "rolled_back_to": lambda value: value is None or _is_count(value),
-            "lr_scale": lambda value: _is_number(value) and 0 <= value <= 1,
-        },
-        "last": _is_evaluation,
-        "best": _is_evaluation,
-    },
-    "lineage": {"name": _is_text, "step": _is_count, "taken": _are(_is_text)},
-    "hooks": _map_of(lambda value: isinstance(value, dict)),
-}
+class _Resumed(TypedDict):
+    step: Count
+    anew: list[str]
+
+
+class _Lineage(TypedDict):
+    name: str
+    step: Count
+    taken: list[str]
+
+
+@with_config(ConfigDict(strict=True))
+class _Metadata(TypedDict, total=False):
+    name: str
+    config: dict[str, Any]
+    data: Annotated[_Facts, AfterValidator(_of_one_dataset)]
+    normalisation: dict[str, list[Number]]
+    placement: str
+    versions: dict[str, str]
+    environment: dict[str, str]
+    total_steps: Annotated[int, Field(ge=1, lt=2**53)]
+    progress: _Progress
+    resumed: _Resumed | None
+    lineage: _Lineage
+    hooks: _Hooks
+
+
+_CHECKS: TypeAdapter[_Metadata] = TypeAdapter(_Metadata)

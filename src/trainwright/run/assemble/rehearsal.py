@@ -10,6 +10,8 @@ those of a user may do anything when they are made.
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,10 +20,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainwright.config.build import plain, section, settings
+from trainwright.config.stored import stored_config, targets_in
 from trainwright.data.dataset import DataInfo
 from trainwright.data.images.augment import make_augment
 from trainwright.engine.checkpoint.checkpoint import under
-from trainwright.engine.checkpoint.fitting import check_fit
+from trainwright.engine.checkpoint.fitting import Room, check_fit
+from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import place
 from trainwright.engine.settings import TrainerSettings
@@ -29,6 +33,7 @@ from trainwright.errors import CheckpointError, ConfigError
 from trainwright.hooks.early_stop import early_stop
 from trainwright.run.assemble.assemble import build_task, check_durations
 from trainwright.run.assemble.optimization import build_optimizers, build_schedule
+from trainwright.run.resume.recover import read
 from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.task import Objective, Task
 
@@ -40,6 +45,8 @@ SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,))
 
 def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> None:
     """Raise ConfigError for what no dataset could mend. `allow` is as in `assemble`."""
+    if config.get("fork") is not None:
+        _check_parent(Path(config.fork.checkpoint), config.fork.sha256)
     for key in ("optimizer", "schedule", "trainer", "data"):
         _check_numbers(plain(config[key]), key)
     options = settings(TrainerSettings, config.trainer, key="trainer")
@@ -92,20 +99,26 @@ def check_network(
     if not (_is_ours(config.model) and _is_ours(config.task)):
         return
     try:
-        facts: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in metadata["data"].items()
-        }
-        with torch.device("meta"), _Undrawn():
-            task = build_task(config, DataInfo(**facts), 0, allow)
-        check_fit(task.state_dict(), under("task", tensors))
-    except NotImplementedError:  # something that the meta device can't do
-        return
-    except RuntimeError as error:
-        if "overflow" not in str(error):
-            return
+        found = under("task", tensors)
+        with torch.device("meta"), _Undrawn(), Room(found):
+            task = build_task(config, data_info(metadata), 0, allow)
+        check_fit(task.state_dict(), found)
+    except RuntimeError as error:  # all of ours can be built there
         raise CheckpointError("the checkpoint's config has a network beyond all memory") from error
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
+
+
+@cache
+def _check_parent(path: Path, sha256: str) -> None:
+    """Raise CheckpointError where the run to begin with does not fit its own file.
+
+    What is forked has its config, which may come from anyone, with what the user types.
+    """
+    found = read(path)
+    stored = stored_config(path, found.metadata)
+    if targets_in(stored) <= TRUSTED_TARGETS:
+        check_network(stored, found.metadata, found.tensors, allow=TRUSTED_TARGETS)
 
 
 class _Undrawn(TorchFunctionMode):
