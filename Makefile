@@ -15,7 +15,7 @@ printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --up
 mv lock/$(1).new lock/$(1).txt
 endef
 
-.PHONY: chromium shells demo test test-all test-loggers lint bench anatomy lock clean
+.PHONY: chromium shells demo test test-all test-cpus test-loggers lint bench anatomy lock clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -25,6 +25,11 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(TEST_ENV) $(BIN)/python -m pytest
+	$(BIN)/python tests/numerics/on_cpus.py
+
+# The tests that compare numbers, as other processors compute; `ARGS=--quick`: a third of the runs.
+test-cpus: .venv/installed-dev
+	$(BIN)/python tests/numerics/on_cpus.py $(ARGS)
 
 # W&B and MLflow, another 470 MB, which `make test` does without: their tests are skipped by name.
 test-loggers: .venv/installed-loggers

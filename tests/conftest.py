@@ -26,7 +26,19 @@ from trainwright.run.run import run
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """One and two threads differ bitwise, and the tests share the machine."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
+
+
+@pytest.fixture
+def doubles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Compute in float64, also where the code says `.float()`: no rounding then looks like a fault.
+
+    What a test compares is the same formula in any type; tests/numerics/rounding.py has the rest.
+    """
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="session", autouse=True)

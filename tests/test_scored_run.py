@@ -10,6 +10,7 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.inference.evaluate import evaluate_trained
 from trainwright.inference.trained import load_trained
 
+pytestmark = pytest.mark.numeric
 RUN = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=6",
        "trainer.batch_size=16", "trainer.evaluate_every=3", "trainer.save_every=3",
        "trainer.score_samples=100", "trainer.plots=true")  # fmt: skip

@@ -8,6 +8,7 @@ from PIL import Image
 from trainwright.data.images.augment import Augment, make_augment
 from trainwright.errors import ConfigError
 
+pytestmark = pytest.mark.numeric
 OFF = {"shift": 0, "crop": 0, "flip": False, "rotate": 0, "scale": 0, "cutout": 0}
 
 

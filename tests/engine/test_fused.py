@@ -7,6 +7,7 @@ from torch import nn
 from trainwright.engine.optim.fused import fused_kernels
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer, decay_groups
 
+pytestmark = pytest.mark.numeric
 OPTIMIZERS = {
     "adam": lambda g: torch.optim.Adam(g, lr=1e-2, betas=(0.8, 0.95), fused=True),
     "adam with coupled decay": lambda g: torch.optim.Adam(g, lr=1e-2, fused=True),

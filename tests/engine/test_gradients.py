@@ -9,6 +9,7 @@ from trainwright.engine.device.device import Placement
 from trainwright.engine.gradients import clip_, global_norm, gradients
 from trainwright.tasks.task import Objective, Task
 
+pytestmark = pytest.mark.numeric
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)
 
 
@@ -86,6 +87,7 @@ def test_accumulating_over_equal_parts_gives_the_gradient_of_the_whole_batch(num
         torch.testing.assert_close(mean[name], value, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("max_norm", [1e-3, 0.5, 1e3])
 def test_clipping_equals_torch_s(max_norm):
     values = [torch.randn(3, 4), torch.randn(5), torch.randn(2, 3, 2, 2)]

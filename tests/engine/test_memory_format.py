@@ -8,7 +8,10 @@ from torch.nn import functional
 from trainwright.engine.device.device import in_format
 from trainwright.engine.fast.layout import keep_channels_last
 
+pytestmark = pytest.mark.numeric
 
+
+@pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_a_convolution_of_a_weight_that_is_channels_last_gives_maps_that_are(num_channels):
     images, weight = torch.randn(2, num_channels, 6, 6), torch.randn(4, num_channels, 3, 3)

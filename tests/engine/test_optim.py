@@ -9,6 +9,7 @@ from torch import nn
 from trainwright.engine.optim.muon import Muon
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer, decay_groups
 
+pytestmark = pytest.mark.numeric
 FACTORIES = {
     "adam": lambda p, **k: torch.optim.Adam(p, lr=1e-2, betas=(0.8, 0.95), **k),
     "adamw": lambda p, **k: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.1, **k),

@@ -21,6 +21,7 @@ from trainwright.engine.trainer import fit, train_step
 from trainwright.errors import ConfigError, NonFiniteError
 from trainwright.hooks.log import metrics_row
 
+pytestmark = pytest.mark.numeric
 COMMON = (
     "data=digits",
     "data.limit=64",

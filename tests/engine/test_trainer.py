@@ -22,6 +22,7 @@ from trainwright.seeds import derive_seed
 from trainwright.tasks.gan.losses import discriminator_loss, generator_loss
 from trainwright.tasks.task import Objective, Task
 
+pytestmark = pytest.mark.numeric
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)
 CLOCK = Clock(num_examples=100, batch_size=8, total_steps=20)
 
@@ -113,13 +114,6 @@ BATCHES = Stream()
 PLAIN = TrainerSettings()
 
 
-@pytest.fixture
-def _doubles():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def weights(module):
     return [parameter.detach().clone() for parameter in module.parameters()]
 
@@ -158,7 +152,7 @@ def grads(model):
 
 @pytest.mark.parametrize("model", ["mlp_gan", "gan"])
 @pytest.mark.parametrize("loss", ["non_saturating", "least_squares", "hinge"])
-@pytest.mark.usefixtures("_doubles")
+@pytest.mark.usefixtures("doubles")
 def test_a_gan_step_is_two_moves_with_the_fakes_computed_for_each(assembled, model, loss):
     """The generator's fakes are handed on, not computed again: it must make no difference.
 
@@ -223,6 +217,7 @@ def test_the_player_whose_numbers_go_wrong_is_named_and_not_moved(poison):
     assert state.optimizers["second"].state_dict() == {}
 
 
+@pytest.mark.usefixtures("doubles")
 def test_players_move_in_turn_each_seeing_the_other_as_it_then_stands():
     class Chase(Pair):
         def forward(self, player, batch, handed):
@@ -274,6 +269,7 @@ def test_randomness_is_a_function_of_seed_and_step_alone():
     assert noise(state, 0) != first[0]
 
 
+@pytest.mark.usefixtures("doubles")
 def test_accumulation_moves_the_weights_as_the_whole_batch_does():
     whole, split = (make_state(Pair) for _ in range(2))
     fit(whole, BATCHES, [], PLAIN)
@@ -282,6 +278,7 @@ def test_accumulation_moves_the_weights_as_the_whole_batch_does():
         torch.testing.assert_close(mine, reference)
 
 
+@pytest.mark.usefixtures("doubles")
 def test_clipping_holds_the_gradient_to_its_bound_and_reports_the_norm_before():
     def descend(player):
         return torch.optim.SGD(player.parameters(), lr=1.0)
@@ -343,6 +340,7 @@ def test_the_scale_goes_on_from_its_state():
         assert not LossScale.for_precision(precision).is_dynamic
 
 
+@pytest.mark.usefixtures("doubles")
 def test_averages_are_those_computed_by_hand():
     state = make_state()
     state.averaged = AveragedTask(state.task, 0.6)

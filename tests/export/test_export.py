@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from rounding import rounding
 from safetensors.torch import load_file
 
 from trainwright.config_folder import group_options
@@ -18,6 +19,7 @@ from trainwright.inference.export.folder import export
 from trainwright.inference.predict import predict
 from trainwright.inference.trained import load_trained
 
+pytestmark = pytest.mark.numeric
 SMOKE = ("trainer=smoke", "trainer.precision=fp32")
 RUNS = {
     "cnn": ("model=cnn", "model.channels=[4]", "model.dense=[8]", "model.norm=batch"),
@@ -122,7 +124,9 @@ def test_the_graphs_give_what_the_run_gives_for_batches_of_any_size(exported, ki
         outputs = answer(inputs)
         assert outputs.shape == expected.shape
         difference = float((outputs - expected).abs().max())
-        assert difference < 1e-5 * float(expected.abs().max()), num
+        # float32 on either side, in sums of up to 3 x 3 x 64 products
+        tolerance = rounding(torch.float32, 9 * 64, size=float(expected.abs().max()))
+        assert difference < tolerance, num
 
 
 def answer_of(folder, form):

@@ -1,5 +1,6 @@
 """Memory that runs out: really, by a limit on this process, in the middle of a run."""
 
+import faulthandler
 import os
 import resource
 import signal
@@ -73,6 +74,9 @@ def in_a_child(work):
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        # Whoever is aborted says so at length, as faulthandler has it: here that is no news.
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             text = work()
         except BaseException:

@@ -3,6 +3,8 @@ import torch
 
 from trainwright.nn.cnn import CNN
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
+
 
 @pytest.mark.parametrize(
     "input_shape", [(1, 4, 4), (1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 21, 64)]

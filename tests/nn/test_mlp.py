@@ -4,6 +4,8 @@ from torch import nn
 
 from trainwright.nn.mlp import MLP
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
+
 
 def num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())

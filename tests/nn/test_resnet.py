@@ -4,6 +4,8 @@ from torch import nn
 
 from trainwright.nn.resnet import ResNet
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("input_shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64)])
 @pytest.mark.parametrize("preactivation", [False, True])

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from omegaconf import OmegaConf
+from rounding import rounding
 from safetensors import safe_open
 from torch import nn
 
@@ -149,7 +150,9 @@ def test_a_fork_is_fine_tuning_written_by_hand(parent, forked, few_classes):
     start = {name.removeprefix("model.layers."): tensor for name, tensor in start.items()}
     for name, tensor in by_hand(start, begun.train, lr=0.05, old_lr=0.1).items():
         mine = found[f"task.model.layers.{name}"]
-        torch.testing.assert_close(mine, tensor, rtol=1e-5, atol=1e-6, msg=name)
+        # A step moves a weight by sums over a batch of sums of up to 64 products.
+        atol = rounding(torch.float32, STEPS * (64 + config.trainer.batch_size))
+        torch.testing.assert_close(mine, tensor, rtol=0, atol=atol, msg=name)
     frozen = [n for n in found if n.startswith(("task.model.layers.1.", "task.model.layers.2."))]
     assert len(frozen) == 6
     assert all(torch.equal(found[name], theirs[name]) for name in frozen)

@@ -10,6 +10,7 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.inference.trained import load_trained
 from trainwright.nn.whitening import Whitening
 
+pytestmark = pytest.mark.numeric
 TINY = ("model=airbench", "model.widths=[4,4]", "trainer.batch_size=50", "trainer.epochs=1")
 
 

@@ -5,6 +5,8 @@ from scipy import stats
 
 from trainwright.score.classes import class_figures, in_proportion
 
+pytestmark = pytest.mark.numeric
+
 
 def sure_of(classes, num_classes, confidence=0.95):
     rest = (1 - confidence) / (num_classes - 1)

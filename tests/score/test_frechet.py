@@ -7,6 +7,8 @@ from scipy import linalg
 
 from trainwright.score.frechet import Gaussian, frechet, frechet_distance
 
+pytestmark = pytest.mark.numeric
+
 
 def normal(num, mean, scale, seed=0):
     generator = torch.Generator().manual_seed(seed)

@@ -6,6 +6,8 @@ import torch
 
 from trainwright.score.kernel import kernel_distance, kid
 
+pytestmark = pytest.mark.numeric
+
 
 def draws(num, num_features=6, shift=0.0, seed=0):
     generator = torch.Generator().manual_seed(seed)

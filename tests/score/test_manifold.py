@@ -7,6 +7,8 @@ from trainwright.score import neighbours
 from trainwright.score.manifold import Manifold, manifold_figures
 from trainwright.score.neighbours import nearest, squared_radii
 
+pytestmark = pytest.mark.numeric
+
 
 def draws(num, seed=0, shift=0.0, num_features=8):
     generator = torch.Generator().manual_seed(seed)

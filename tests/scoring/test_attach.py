@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+from rounding import rounding
 from torch import nn
 
 from trainwright.data.dataset import Split
@@ -16,6 +17,9 @@ from trainwright.run.judging.network import Recipe, make_task, quarters, turned
 from trainwright.run.judging.store import store_folder
 from trainwright.score.judge import MIN_EXAMPLES, Judge
 
+pytestmark = pytest.mark.numeric
+# In another batch an image has other last digits: sums of a layer have some 1,000 products.
+ANOTHER_BATCH = rounding(torch.float32, 1000)
 CPU = torch.device("cpu")
 
 
@@ -97,11 +101,12 @@ def test_a_collapsed_generator_is_precise_and_covers_nothing(judge, digits):
 def test_memorised_images_are_told_from_new_ones(judge, digits):
     memorised = figures_of(judge, digits.train.inputs[:360])
     assert memorised["copying"].value == 1
-    assert memorised["nearest"].value == 0
+    fresh = judge.floor["nearest"].value  # of the size of the features
+    assert memorised["nearest"].value < ANOTHER_BATCH * fresh
     assert memorised["frechet"].value < 2 * judge.floor["frechet"].value  # all else is fine
     assert judge.floor["copying"].value == pytest.approx(0.5)
-    fresh = final_judge(judge, digits, CPU).floor
-    assert fresh["nearest"].value == pytest.approx(judge.floor["nearest"].value, rel=0.2)
+    again = final_judge(judge, digits, CPU).floor
+    assert again["nearest"].value == pytest.approx(fresh, rel=0.2)
 
 
 def test_groups_of_the_floors_size_are_compared_with_it(judge, digits):
@@ -120,7 +125,7 @@ def test_groups_of_the_floors_size_are_compared_with_it(judge, digits):
     second = half.figures(judge.look(images[180:]), classes[180:])
     for name, figure in grouped.items():
         mean = (first[name].value + second[name].value) / 2
-        assert figure.value == pytest.approx(mean, rel=1e-4, abs=1e-6), name
+        assert figure.value == pytest.approx(mean, rel=ANOTHER_BATCH, abs=1e-6), name
         spread = abs(first[name].value - second[name].value) / 2
         assert figure.error == pytest.approx(spread, rel=1e-3, abs=1e-5), name
     whole = half.figures(seen, classes)["frechet"].value

@@ -12,6 +12,7 @@ from trainwright.stack.draws import Draws, Each
 from trainwright.stack.layers import Chain, by_hand
 from trainwright.stack.rows import stack_
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 NUM, BATCH = 3, 6
 CPU = torch.device("cpu")
 NETWORKS = {

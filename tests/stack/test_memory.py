@@ -20,6 +20,7 @@ from trainwright.sweep.store import Store
 from trainwright.sweep.workers.attempt import work_together
 from trainwright.sweep.workers.tasks import TOO_LARGE, stack_task
 
+pytestmark = pytest.mark.numeric
 # Four million weights: a run in a stack has seven times as many numbers in memory, 115 MB.
 LARGE = ("model.widths=[2000,2000]", "trainer.steps=4", "trainer.save_every=2",
          "trainer.precision=fp32", "trainer.threads=1", "trainer.batch_size=16",

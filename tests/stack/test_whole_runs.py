@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from omegaconf import OmegaConf
+from rounding import rounding
 
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import NonFiniteError
@@ -15,6 +16,7 @@ from trainwright.run.request import Request
 from trainwright.run.run import run, running
 from trainwright.stack.together import together
 
+pytestmark = pytest.mark.numeric
 SMALL = ("model.widths=[16]", "trainer.batch_size=16", "trainer.precision=fp32",
          "trainer.log_every=1", "trainer.plots=false", "data.limit=100")  # fmt: skip
 
@@ -54,7 +56,10 @@ def summary(folder):
 
 
 def assert_alike(folder, other, *facts):
-    """The same steps, learning rates and ending, and weights that differ by rounding."""
+    """The same steps, learning rates and ending, and weights that differ by rounding.
+
+    A step of SGD moves a weight by sums over 16 examples, each of up to 64 products.
+    """
     assert [(r["step"], r.get("lr")) for r in rows(folder)] == [
         (r["step"], r.get("lr")) for r in rows(other)
     ]
@@ -65,12 +70,15 @@ def assert_alike(folder, other, *facts):
     )
     assert mine.keys() == theirs.keys()
     for name, value in mine.items():
-        torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=1e-5)
+        tolerance = rounding(value.dtype, summary(folder)["step"] * (16 + 64))
+        size = max(1, value.abs().max())  # where a run diverges that is far above 1
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=float(tolerance * size))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("doubles")
 def test_a_plateau_lowers_the_rate_of_each_member_when_that_has_stopped_improving(both):
-    common = (*SMALL, "schedule=plateau", "schedule.patience=0", "trainer.steps=30",
+    common = (*SMALL, "schedule=plateau", "schedule.patience=0", "trainer.steps=60",
               "trainer.evaluate_every=3", "optimizer=sgd")  # fmt: skip
     own = [["seed=1"], ["seed=2"], ["optimizer.lr=0.3"], ["schedule.gamma=0.1"]]
     courses = set()
@@ -81,11 +89,13 @@ def test_a_plateau_lowers_the_rate_of_each_member_when_that_has_stopped_improvin
     assert all(min(course) < 1 for course in courses)
 
 
+@pytest.mark.usefixtures("doubles")
 def test_a_batch_that_is_skipped_is_left_out_of_one_member_alone(both, composed):
     """One example has an infinite feature: each member meets it when its own order has it so."""
     common = (
         *SMALL,
         "data=diabetes",
+        "optimizer=sgd",
         "trainer.on_nonfinite=skip",
         "trainer.steps=24",
         "trainer.evaluate_every=0",

@@ -6,6 +6,7 @@ from trainwright.nn.conv_gan import conv_gan
 from trainwright.nn.mlp import MLP
 from trainwright.tasks.gan.task import GANTask
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 CLASSES = DataInfo("ten", (1, 8, 8), "classes", tuple("0123456789"), (0.5,), (0.3,))
 NO_CLASSES = DataInfo("none", (1, 8, 8), "none", (), (0.5,), (0.3,))
 MANY = DataInfo("many", (1, 8, 8), "classes", tuple(map(str, range(37))), (0.5,), (0.3,))

@@ -19,6 +19,7 @@ from trainwright.nn.mlp_gan import mlp_gan
 from trainwright.tasks.gan.game import Game
 from trainwright.tasks.gan.task import GANTask
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 INFO = DataInfo("three", (1, 8, 8), "classes", tuple("abc"), (0.5,), (0.3,))
 CLOCK = Clock(num_examples=100, batch_size=8, total_steps=20)
 CPU = Placement(torch.device("cpu"), "fp32", torch.contiguous_format, 1)

@@ -8,6 +8,7 @@ from trainwright.engine.evaluate import evaluate
 from trainwright.score.figure import Figure
 from trainwright.tasks.gan.score import draw_images, interpolated
 
+pytestmark = pytest.mark.numeric
 SMALL = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9",
          "trainer.score_samples=200")  # fmt: skip
 

@@ -8,8 +8,11 @@ from trainwright.data.dataset import DataInfo
 from trainwright.tasks.classifier import Classifier
 from trainwright.tasks.views import mean_over_views
 
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 HEIGHT, WIDTH = 5, 4
-IMAGES = torch.randn(3, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(
+    3, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+)
 
 
 class Pixels(nn.Module):

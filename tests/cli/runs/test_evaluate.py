@@ -15,6 +15,8 @@ from trainwright.inference.intervals import bootstrap as our_bootstrap
 from trainwright.inference.intervals import wilson
 from trainwright.tasks.calibration import brier_score, expected_calibration_error, reliability
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def measured(call, real_root):

@@ -13,6 +13,8 @@ from trainwright.data.batches import Batches
 from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.inference.trained import load_trained
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):

@@ -16,6 +16,8 @@ from trainwright.data.images.decode import decode_image
 from trainwright.data.sources.csv_rows import BadTableError, read_rows
 from trainwright.engine.checkpoint import checkpoint
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def tables(train, tmp_path_factory):

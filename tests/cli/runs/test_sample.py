@@ -14,6 +14,8 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.inference.generate import slerp
 from trainwright.report.plots.animation import animate
 
+pytestmark = pytest.mark.numeric
+
 
 def files_of(folder):
     return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
