@@ -15,7 +15,7 @@ from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.errors import CheckpointError, TrainwrightError
 from trainwright.inference.trained import load_trained
 from trainwright.run.assemble.assemble import build_task
-from trainwright.run.assemble.rehearsal import rehearse
+from trainwright.run.assemble.rehearsal import check_parent
 
 SMALL = {
     "mlp": ("model.widths=[8]",),
@@ -131,10 +131,10 @@ def test_nor_does_one_in_the_config_of_a_run_that_is_forked(untouched, composed,
         sha256 = checkpoint.check_header(path).labels["sha256"]
         config["fork"] = {"checkpoint": str(path), "sha256": sha256, "freeze": [], "old_lr": 1.0}
         if stored is metadata:
-            rehearse(config)
+            check_parent(config)
         else:
             with counted(), pytest.raises(CheckpointError, match="more than its tensors could"):
-                rehearse(config)
+                check_parent(config)
 
 
 JUNK = (

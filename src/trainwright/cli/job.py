@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.cli.torch_library import imports_of_torch
+from trainwright.config.build import plain
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.stored import refuse_trust
@@ -37,7 +38,8 @@ def run_job(config: DictConfig) -> float:
     """
     hydra = HydraConfig.get()
     check_sections(config)
-    overrides = list(hydra.overrides.task)
+    # As they were typed: Hydra would put the environment's values in them.
+    overrides = [str(line) for line in plain(hydra.overrides, resolve=False)["task"]]
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainwright.config.stored import resume_command
-from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.moves import Training
 from trainwright.engine.trainer import fitting
@@ -28,6 +27,7 @@ from trainwright.run.finish import finish
 from trainwright.run.records import Summary, facts, progress
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.changes import begin_anew
+from trainwright.run.resume.recover import newest_step
 from trainwright.run.resume.rollback import Rollback
 from trainwright.run.signals import StopRequests
 from trainwright.run.translate import in_our_words
@@ -67,7 +67,7 @@ class Course:
             return Outcome(folder.path, self._objective)
         except KeyboardInterrupt:
             folder.write_summary({**summary, "status": "stopped"})
-            step = checkpoint.saved_step(folder.last)
+            step = newest_step(folder)
             saved = "nothing was saved" if step is None else f"saved is step {step}; {self._go_on}"
             log.info(saved)
             if signals.received != signal.SIGTERM:

@@ -14,7 +14,7 @@ from trainwright.errors import DiskError, OutOfMemoryError
 from trainwright.files import write_text
 from trainwright.run.announce import announce, lineage_lines
 from trainwright.run.assemble.assemble import Assembly, assemble
-from trainwright.run.assemble.rehearsal import check_network, rehearse
+from trainwright.run.assemble.rehearsal import check_network, check_parent, rehearse
 from trainwright.run.connect import connect_loggers, sending
 from trainwright.run.course import Course
 from trainwright.run.logfile import logged_to
@@ -48,6 +48,8 @@ def running(request: Request) -> Training[Outcome]:
         if resume is not None:  # first of all: it may come from anyone
             found = resume.found
             check_network(request.config, found.metadata, found.tensors, allow=allow)
+        else:
+            check_parent(request.config)
         rehearse(request.config, allow=allow)
         loggers = connect_loggers(request.config, allow=allow)
         assembly = _assembled(request)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.config.build import build, check, section, settings
+from trainwright.config.from_environment import environment_keys
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset, Split
 from trainwright.data.images.augment import make_augment
@@ -77,6 +78,8 @@ def assemble(
     fork = fork_of(config, again)
     if dataset is None:
         dataset = build(Dataset, data_node, key="data", facts={}, allow=allow)
+    if "data.path" in environment_keys(config):  # its last part is what the data are called by
+        dataset = replace(dataset, info=replace(dataset.info, name="data"))
     _check_splits(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)

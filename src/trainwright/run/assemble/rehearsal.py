@@ -45,8 +45,6 @@ SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,))
 
 def rehearse(config: DictConfig, *, allow: Collection[str] | None = None) -> None:
     """Raise ConfigError for what no dataset could mend. `allow` is as in `assemble`."""
-    if config.get("fork") is not None:
-        _check_parent(Path(config.fork.checkpoint), config.fork.sha256)
     for key in ("optimizer", "schedule", "trainer", "data"):
         _check_numbers(plain(config[key]), key)
     options = settings(TrainerSettings, config.trainer, key="trainer")
@@ -109,12 +107,17 @@ def check_network(
         raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
 
 
+def check_parent(config: DictConfig) -> None:
+    """Raise CheckpointError where the run that a new one begins with does not fit its own file.
+
+    The new one has its config, which may come from anyone, with what the user has typed.
+    """
+    if config.get("fork") is not None:
+        _check_parent(Path(config.fork.checkpoint), config.fork.sha256)
+
+
 @cache
 def _check_parent(path: Path, sha256: str) -> None:
-    """Raise CheckpointError where the run to begin with does not fit its own file.
-
-    What is forked has its config, which may come from anyone, with what the user types.
-    """
     found = read(path)
     stored = stored_config(path, found.metadata)
     if targets_in(stored) <= TRUSTED_TARGETS:

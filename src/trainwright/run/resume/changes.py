@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.config.build import plain
+from trainwright.config.from_environment import as_typed
 from trainwright.config.validation import unknown_key
 from trainwright.errors import ConfigError
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.config.compose import check_sections, check_values, settle_length
 from trainwright.config.forked import run_name
+from trainwright.config.from_environment import resolved_but_environment
 from trainwright.config.stored import refuse_trust
 from trainwright.errors import ConfigError
 from trainwright.sweep.identity import IRRELEVANT, job_id
@@ -122,7 +123,7 @@ def _resolved(base: _Base, overrides: Sequence[Override]) -> Config:
         slowly = copy.deepcopy(base.config)
         ConfigLoaderImpl._apply_overrides_to_config(list(overrides), slowly)
         check_sections(slowly)
-        config = OmegaConf.to_container(slowly, resolve=True)
+        config = resolved_but_environment(slowly)
     return {str(key): value for key, value in config.items() if key != "sweep"}
 
 

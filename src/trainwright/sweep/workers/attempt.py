@@ -165,6 +165,9 @@ class _Attempt:
             return None
         found = newest_whole(folder)
         stored = found.metadata["config"]
+        data = config["data"]
+        if "${oc.env" in str(data.get("path")):  # what comes from the environment is not kept
+            stored = {**stored, "data": {**stored["data"], "path": data["path"]}}
         if job_id(stored) != self._task["id"]:
             raise CheckpointError(f"{found.path} is of another run than the job that it lies with")
         # To the bit it is the same run only with as many threads as it began with.

@@ -16,6 +16,7 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.trainer import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
 from trainwright.run.assemble.assemble import Assembly, assemble, check_variant
+from trainwright.run.assemble.rehearsal import check_parent
 from trainwright.stack.measure import gain
 from trainwright.sweep.stacking import stack_key
 from trainwright.sweep.workers.held_data import FindData
@@ -97,6 +98,7 @@ class _Rehearsal:
         key = model_key(config)
         if key != self._key or self._assembly is None:
             self._key, self._assembly = key, None
+            check_parent(DictConfig(config))
             self._assembly = assemble(DictConfig(config), dataset=self._find_data(config["data"]))
             self._measured = _measure(self._assembly, self._base)
             clock = self._assembly.state.clock

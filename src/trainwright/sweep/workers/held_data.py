@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from omegaconf import DictConfig
+
 from trainwright.config.build import build
 from trainwright.data.dataset import Dataset
 
@@ -18,6 +20,6 @@ def load_data(node: Mapping[str, Any]) -> Dataset | None:
     """The dataset that a config's section `data` describes; None where that fails."""
     arguments = {key: value for key, value in node.items() if key != "augment"}
     try:
-        return build(Dataset, arguments, key="data", facts={})
+        return build(Dataset, DictConfig(arguments), key="data", facts={})
     except Exception:
         return None
