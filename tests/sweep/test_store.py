@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from trainwright.errors import DiskError
+from trainwright.errors import ConfigError, DiskError
 from trainwright.runs.stored import read_lines
 from trainwright.sweep.job import Job, short
 from trainwright.sweep.store import Store
@@ -100,3 +100,16 @@ def test_while_nothing_has_ended_the_objective_is_what_the_runs_say(store):
     verdict = judge_sweep(store)
     assert verdict.ranking == (Ranked("validation/accuracy", True),)
     assert verdict.settings[0].mean() == 0.5
+
+
+@pytest.mark.parametrize("junk", ["[" * 100_000, "[]", "\0", '{"status": 1' + "0" * 5000])
+def test_junk_in_the_files_of_a_sweep_is_left_out(junk, store):
+    for path in ("jobs/x.json", "jobs.jsonl", "plan.json"):
+        (store.inner / path).write_text(junk)
+    assert store.state("x") == {"status": "planned"}
+    with pytest.raises(ConfigError, match="is not the folder of a sweep"):
+        store.plan()
+    (store.inner / "jobs.jsonl").write_text(f'{junk}\n{{"id": 1}}\n')
+    assert store.jobs() == []
+    store.add([job("a", seed="1")])
+    assert ids(store) == ["a"]

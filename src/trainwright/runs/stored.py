@@ -58,6 +58,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_json_if_any(path: Path) -> dict[str, Any]:
+    """The same; an empty object where there is none that can be read."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, UnreadableError):
+        return {}
+
+
 def read_yaml(path: Path, *, section: str | None = None) -> dict[str, Any]:
     """The mapping in a YAML file of plain values. Raises UnreadableError, FileNotFoundError.
 

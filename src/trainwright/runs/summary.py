@@ -3,12 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from trainwright.runs.stored import UnreadableError, read_json
+from trainwright.runs.stored import read_json_if_any
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """The summary of the run in a folder; empty where there is none that can be read."""
-    try:
-        return read_json(folder / "summary.json")
-    except (FileNotFoundError, UnreadableError):
-        return {}
+    return read_json_if_any(folder / "summary.json")

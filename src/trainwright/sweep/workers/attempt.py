@@ -3,7 +3,6 @@
 Imports torch: only the processes that jobs run in import this module.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -32,6 +31,7 @@ from trainwright.run.resume.recover import newest_whole
 from trainwright.run.run import running
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.runs.stored import read_json_if_any
 from trainwright.runs.summary import read_summary
 from trainwright.stack.together import together
 from trainwright.sweep.identity import job_id
@@ -190,10 +190,7 @@ class _Attempt:
         write_whole(self._state_path, json.dumps(state))
 
     def _read(self) -> State:
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            state: State = json.loads(self._state_path.read_text())
-            return state
-        return {}
+        return read_json_if_any(self._state_path)
 
 
 def _facts(folder: Path) -> State:
