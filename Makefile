@@ -9,10 +9,11 @@ LOCKED := --quiet --no-deps --require-hashes --no-build-isolation --use-pep517
 
 # What builds us is locked too; torch is not, nor is what only its builds for CUDA need.
 define locked
-printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 \
-	--generate-hashes --no-annotate --no-header --constraint constraints.txt $(2) pyproject.toml - | \
-	awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-[a-z0-9-]*|cuda-[a-z]*)==/} kept' > lock/$(1).new
-mv lock/$(1).new lock/$(1).txt
+printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --upgrade \
+	--python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--constraint constraints.txt $(2) pyproject.toml - --output-file .venv/$(1).lock >/dev/null
+awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-[a-z0-9-]*|cuda-[a-z]*)==/} kept' \
+	.venv/$(1).lock > lock/$(1).txt
 endef
 
 .PHONY: chromium shells demo test test-all test-cpus test-loggers lint bench anatomy lock clean
