@@ -5,7 +5,18 @@ BIN := .venv/bin
 # Parallel tests share the cores: one thread each, and no spinning while they wait.
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-.PHONY: chromium shells demo test test-all test-cpus test-loggers lint bench anatomy clean
+LOCKED := --quiet --no-deps --require-hashes --no-build-isolation --use-pep517
+
+# What builds us is locked too; torch is not, nor is what only its builds for CUDA need.
+define locked
+printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --upgrade \
+	--python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--constraint constraints.txt $(2) pyproject.toml - --output-file .venv/$(1).lock >/dev/null
+awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-[a-z0-9-]*|cuda-[a-z]*)==/} kept' \
+	.venv/$(1).lock > lock/$(1).txt
+endef
+
+.PHONY: chromium shells demo test test-all test-cpus test-loggers lint bench anatomy lock clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -37,14 +48,23 @@ bench: .venv/installed-bench
 anatomy: .venv/installed
 	$(BIN)/python benchmarks/anatomy.py $(ARGS)
 
-.venv/installed: pyproject.toml constraints.txt
+# torch comes by version alone, since each index has builds of its own; all else by digest too.
+.venv/installed: pyproject.toml constraints.txt lock/demo.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install $(LOCKED) --requirement lock/demo.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+.venv/installed-dev: .venv/installed lock/dev.txt
+	$(BIN)/python -m pip install $(LOCKED) --requirement lock/dev.txt
 	@touch $@
+
+# The newest versions that pyproject.toml takes, for every system and Python that it names.
+lock: .venv/installed
+	$(BIN)/python -m pip install --quiet uv
+	$(call locked,demo)
+	$(call locked,dev,--extra dev --constraint lock/demo.txt)
 
 .venv/installed-loggers: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[wandb,mlflow]'

@@ -86,7 +86,8 @@ def places(part):
 
 def of_hydra(path):
     """What a file may import of Hydra and what comes with it."""
-    if path == PACKAGE / "engine" / "settings.py":
+    checked = ("settings.py", "checkpoint/metadata.py")
+    if path in [PACKAGE / "engine" / name for name in checked]:
         return {"pydantic"}
     if path == PACKAGE / "runs" / "stored.py":
         return {"yaml"}  # only the safe loader: it reads a stored config

@@ -318,7 +318,8 @@ def test_two_sweeps_over_one_folder_share_the_work(start_train, empty):
 def test_a_bug_in_a_sweep_is_not_blamed_on_the_users_configs(run_main, empty):
     (empty / "configs" / "model").mkdir(parents=True)
     (empty / "mine" / ".sweep").mkdir(parents=True)
-    (empty / "mine" / ".sweep" / "jobs.jsonl").write_text('{"what nobody writes": 1}\n')
+    line = dict.fromkeys(("id", "number", "name", "point", "overrides", "trial"), 1)
+    (empty / "mine" / ".sweep" / "jobs.jsonl").write_text(json.dumps(line))
     result = run_main("-m", *QUICK, "seed=0,1", "sweep.dir=mine", "sweep.rehearse=false")
     assert result.code == 1
     assert "config file" not in result.err

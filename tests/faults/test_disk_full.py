@@ -25,10 +25,11 @@ from PIL import Image
 
 from trainwright.engine import trainer
 from trainwright.engine.checkpoint import checkpoint
-from trainwright.errors import CheckpointError
+from trainwright.errors import CheckpointError, DiskError
 from trainwright.files import append_line, leftovers
 from trainwright.hooks import log as log_hook
 from trainwright.run.resume.recover import read
+from trainwright.run.translate import in_our_words
 from trainwright.runs.folder import RunFolder
 
 RUN = (
@@ -240,3 +241,16 @@ def test_control_a_plain_write_is_seen_to_tear_the_line(tmp_path):
     assert start(limited(1000, write), tmp_path / "output").wait() != 0
     assert [row for row in path.read_text().splitlines() if set(row) == {"y"}] != []
     assert log_hook.append_line is append_line  # what the log writes with
+
+
+def test_what_is_advised_fits_what_was_refused_and_what_there_is(train, tmp_path):
+    """Of a run that has lost `last`, `best` is still there to go on from."""
+    folder = RunFolder(train(tmp_path / "run", *RUN, "trainer.steps=2").folder)
+    full, closed = DiskError("could not write x\n  No space left"), DiskError("x\n  Read-only")
+    for path in (folder.last, folder.previous):
+        path.unlink(missing_ok=True)
+    told = [str(in_our_words(error, None, folder, "GO ON")) for error in (full, closed)]
+    assert "the last good step is 2; free some space, then go on: GO ON" in told[0]
+    assert "the last good step is 2; see that it can be written, then go on" in told[1]
+    folder.best.unlink()
+    assert "no step was saved" in str(in_our_words(full, None, folder, "GO ON"))

@@ -23,12 +23,12 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.checkpoint.tensor_file import write_tensors
 from trainwright.errors import CheckpointError
 from trainwright.hooks import evaluate as evaluate_hook
-from trainwright.hooks.log import read_rows
 from trainwright.hooks.save import Save
 from trainwright.run import course as course_module
 from trainwright.run.resume.recover import newest_whole
 from trainwright.run.resume.verify import verify
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.metrics import read_rows
 from trainwright.tasks.gan.task import GANTask
 
 RUN = (
@@ -358,7 +358,7 @@ def test_a_kill_after_the_evaluation_that_was_cut_short_leaves_no_line_twice(
     assert start(stopped, output).wait() == 143
     assert start(killed, output).wait() == -signal.SIGKILL
     assert newest_whole(RunFolder(folder)).step == 16
-    assert [row["step"] for row in read_rows(folder / "metrics.jsonl")][-1] == 16
+    assert [row["step"] for row in read_rows(folder)][-1] == 16
     assert_comes_to(expected, lambda: resume(folder), folder, output)
 
 

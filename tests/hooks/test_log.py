@@ -3,7 +3,7 @@ import json
 import torch
 
 from trainwright.engine.state import Evaluation
-from trainwright.hooks.log import Log, read_rows, rewind
+from trainwright.hooks.log import Log
 
 SMALL = ("data.limit=50", "trainer.batch_size=5")
 
@@ -34,31 +34,3 @@ def test_a_row_holds_the_step_its_metrics_and_rates_and_null_for_what_is_no_numb
     ]
     assert "NaN" not in text
     assert "Infinity" not in text
-
-
-def test_rewinding_drops_what_comes_after_the_step_and_what_is_torn(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"step": step, "train/loss": 1 / step}) for step in range(1, 8)]
-    path.write_text("\n".join(lines) + '\n{"step": 8, "trai')
-    assert [row["step"] for row in read_rows(path)] == list(range(1, 8))
-    rewind(path, 5)
-    assert path.read_text() == "\n".join(lines[:5]) + "\n"
-    assert list(tmp_path.iterdir()) == [path]
-    rewind(path, 0)
-    assert path.read_text() == ""
-    assert read_rows(tmp_path / "none.jsonl") == []
-
-
-def test_a_damaged_line_costs_itself_and_no_other(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    lines = [json.dumps({"step": step, "train/loss": 1 / step}) for step in range(1, 8)]
-    damaged = [*lines]
-    for number, line in enumerate(
-        ["[]", '{"step": "2"}', '{"step": 3, "train/loss": []}', '{"step": 4, "health": 1}']
-    ):
-        damaged[number + 1] = line
-    path.write_bytes("\n".join(damaged).encode() + b"\n\xff" + b"[" * 100_000)
-    assert [row["step"] for row in read_rows(path)] == [1, 6, 7]
-    assert rewind(path, 6) == 4
-    assert path.read_text() == f"{lines[0]}\n{lines[5]}\n"
-    assert rewind(path, 6) == 0

@@ -11,9 +11,11 @@ import json
 import os
 import pickle
 import struct
+import subprocess
 import sys
 import tarfile
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -489,10 +491,12 @@ def test_an_alias_is_refused_in_a_config_of_ones_own_too(train, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_what_comes_from_the_environment_is_used_and_not_written_down(train, tmp_path, monkeypatch):
-    monkeypatch.setenv("TRAINWRIGHT_TEST_PLACE", str(tmp_path / SECRET / "photos"))
+def test_what_comes_from_the_environment_is_used_and_not_written_down(
+    train, resume, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TRAINWRIGHT_TEST_PLACE", str(tmp_path / SECRET / f"photos-{SECRET}"))
     monkeypatch.chdir(tmp_path)
-    images = tmp_path / SECRET / "photos"  # a dataset is named by its own folder alone
+    images = tmp_path / SECRET / f"photos-{SECRET}"  # a dataset is named by its own folder
     images.mkdir(parents=True)
     for number in range(20):
         Image.new("L", (8, 8), number * 10).save(images / f"{number}.png")
@@ -501,11 +505,46 @@ def test_what_comes_from_the_environment_is_used_and_not_written_down(train, tmp
         f"data.root={tmp_path / 'cache'}", "data.size=8", "data.channels=1", "model=mlp_gan",
         "trainer.steps=2", "trainer.batch_size=4", "data.validation=2", "data.test=2",
     ).folder  # fmt: skip
-    typed = {"train.log", "overrides.txt"}
-    written = [p for p in folder.rglob("*") if p.is_file() and p.name not in typed]
-    assert len(written) > 4
-    assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
+    assert holding_the_secret(folder) == []
+    resume(
+        folder, "++data.path=${oc.env:TRAINWRIGHT_TEST_PLACE}", "trainer.steps=4",
+        "trainer.schedule_until=100%",
+    )  # fmt: skip
+    assert holding_the_secret(folder) == []
+    assert "data.path=${oc.env:TRAINWRIGHT_TEST_PLACE}" in (folder / "overrides.txt").read_text()
     assert OmegaConf.load(folder / "config.yaml").data.path is None
+
+
+def holding_the_secret(folder):
+    """The files below a folder, there must be some, in which the secret stands."""
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(written) > 4
+    return [path for path in written if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
+def test_nor_by_the_commands_themselves_nor_in_any_file_of_a_sweep(tmp_path):
+    """Hydra resolves what was typed when it is asked for it, and a sweep freezes its configs."""
+    images = tmp_path / f"photos-{SECRET}"
+    images.mkdir()
+    for number in range(20):
+        Image.new("L", (8, 8), number * 10).save(images / f"{number}.png")
+    (tmp_path / "work").mkdir()
+    words = (
+        "data=folder", "data.path=${oc.env:PLACE}", "data.root=${oc.env:ROOT}", "data.size=8",
+        "data.channels=1", "data.validation=2", "data.test=2", "model=mlp_gan", "task.score=none",
+        "trainer.steps=2", "trainer.batch_size=4", "trainer.plots=false",
+    )  # fmt: skip
+    environment = {**os.environ, "PLACE": str(images), "ROOT": str(tmp_path / SECRET)}
+    train = Path(sys.executable).with_name("train")
+    for more in ((), ("-m", "optimizer.lr=1e-3,1e-4")):
+        done = subprocess.run(
+            [train, *words, *more], cwd=tmp_path / "work", env=environment, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "work").rglob("summary.json"))) == 3
+    assert holding_the_secret(tmp_path / "work") == []
 
 
 def test_what_a_run_would_have_to_keep_must_not_come_from_the_environment(composed, monkeypatch):

@@ -75,6 +75,17 @@ def test_a_link_that_leads_out_of_a_run_folder_is_not_followed(name, folder, out
     assert contents(outside) == before
 
 
+def test_a_log_that_has_another_name_outside_is_not_written_to(folder, outside, resume, caplog):
+    """A hard link cannot be seen from its own end: what has two names gets a copy of its own."""
+    caplog.set_level("INFO", logger="trainwright")
+    (folder / "train.log").unlink(missing_ok=True)
+    (folder / "train.log").hardlink_to(outside / "precious")
+    before = contents(outside)
+    resume(folder, LONGER)
+    assert contents(outside) == before
+    assert "resumed at step 4" in (folder / "train.log").read_text()
+
+
 def test_a_pipe_is_refused_and_asked_nothing(folder, resume):
     for name in ("train.log", ".lock"):
         (folder / name).unlink(missing_ok=True)

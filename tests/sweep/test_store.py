@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from trainwright.errors import DiskError
+from trainwright.errors import ConfigError, DiskError
+from trainwright.runs.stored import read_lines
 from trainwright.sweep.job import Job, short
-from trainwright.sweep.lines import read_lines
 from trainwright.sweep.schedule.endings import note_death
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.ranking import Ranked
@@ -127,3 +127,16 @@ def test_the_time_of_an_attempt_that_was_killed_counts_too(store):
     ended = store.state("a")
     assert (ended["status"], ended["attempts"]) == ("finished", 3)
     assert 32 <= ended["seconds"] < 92
+
+
+@pytest.mark.parametrize("junk", ["[" * 100_000, "[]", "\0", '{"status": 1' + "0" * 5000])
+def test_junk_in_the_files_of_a_sweep_is_left_out(junk, store):
+    for path in ("jobs/x.json", "jobs.jsonl", "plan.json"):
+        (store.inner / path).write_text(junk)
+    assert store.state("x") == {"status": "planned"}
+    with pytest.raises(ConfigError, match="is not the folder of a sweep"):
+        store.plan()
+    (store.inner / "jobs.jsonl").write_text(f'{junk}\n{{"id": 1}}\n')
+    assert store.jobs() == []
+    store.add([job("a", seed="1")])
+    assert ids(store) == ["a"]

@@ -29,15 +29,15 @@ from trainwright.wording import nearest
 T = TypeVar("T")
 
 
-def plain(node: Any) -> Any:
-    """A config node as plain Python types, interpolations resolved.
+def plain(node: Any, *, resolve: bool = True) -> Any:
+    """A config node as plain Python types, interpolations resolved, or as they were written.
 
     Raises ConfigError for a value that must be given (`???`) and was not.
     """
     if not OmegaConf.is_config(node):
         return node
     try:
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        return OmegaConf.to_container(node, resolve=resolve, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: it must be given: {error.full_key}=...") from None
 

@@ -34,6 +34,21 @@ def without_environment(config: DictConfig) -> DictConfig:
     return kept
 
 
+def resolved_but_environment(config: DictConfig) -> Any:
+    """The config as plain types, in which only what comes from the environment is yet to come."""
+    found = DictConfig(OmegaConf.to_container(config, resolve=True))
+    for key in environment_keys(config):
+        OmegaConf.update(found, key, as_typed(config, key))
+    return OmegaConf.to_container(found)
+
+
+def as_typed(config: DictConfig, key: str) -> Any:
+    """The value of a key; of one that comes from the environment the text that says so."""
+    if key in environment_keys(config):
+        return dict(_leaves("", OmegaConf.to_container(config, resolve=False)))[key]
+    return OmegaConf.select(config, key)
+
+
 def environment_keys(config: DictConfig) -> set[str]:
     """The keys whose values come from the environment, by themselves or through other keys."""
     raw = OmegaConf.to_container(config, resolve=False)

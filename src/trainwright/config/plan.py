@@ -3,6 +3,7 @@
 Imports no torch: what a wrong setting costs is no more than a moment.
 """
 
+import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -85,6 +86,8 @@ class Plan:
         Raises ConfigError for a section that is missing or that nothing reads, for a wrong value,
         and for one from the environment that a run would have to keep.
         """
+        if not isinstance(config, DictConfig) and "${" in json.dumps(config):
+            config = DictConfig(config)  # a sweep keeps what comes from the environment so
         check_sections(config)
         values = named_as_now({str(key): plain(config[key]) for key in config})
         if isinstance(config, DictConfig):

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from trainwright.command_line import command, listing, override
+from trainwright.config.build import plain
 from trainwright.config.plan import Plan
 from trainwright.config.trust import targets_of, trusted_targets
 from trainwright.errors import CheckpointError, ConfigError
@@ -60,7 +61,7 @@ _ADDRESSES = ("tracking_uri", "entity", "dir")
 
 def addresses(config: DictConfig) -> dict[str, str]:
     """Where the loggers of a config send to or write, by key, where that is not left to them."""
-    loggers: Any = OmegaConf.to_container(config.get("logger") or OmegaConf.create({}))
+    loggers = plain(config.get("logger"))
     return {
         f"logger.{name}.{key}": str(node[key])
         for name, node in (loggers.items() if isinstance(loggers, dict) else ())

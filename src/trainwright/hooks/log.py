@@ -1,17 +1,15 @@
-"""metrics.jsonl: one object a line, strictly increasing steps, no gap or repeat after a resume."""
+"""metrics.jsonl is written: one object a line, with strictly increasing steps."""
 
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
-from trainwright.files import append_line, write_text
-
-Row = dict[str, Any]
+from trainwright.files import append_line
+from trainwright.runs.metrics import Row
 
 
 class Log(Hook):
@@ -54,39 +52,6 @@ def metrics_row(state: TrainState) -> Row:
         row |= {f"health/{name}": _number(value) for name, value in state.signs.items()}
     row |= {name: _number(value) for name, value in state.noted.items()}
     return row
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics.jsonl; lines that a kill has torn or that are damaged are left out."""
-    return [row for line in _lines(path) if (row := _row(line)) is not None]
-
-
-def rewind(path: Path, step: int) -> int:
-    """Drop rows after `step`, and torn ones, so that a resumed run goes on without a repeat.
-
-    Returns how many lines were damaged and are lost, but for the last, which a kill may have torn.
-    """
-    rows = [_row(line) for line in _lines(path)]
-    kept = [row for row in rows if row is not None and row["step"] <= step]
-    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-    return rows[:-1].count(None)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
-
-
-def _row(line: str) -> Row | None:
-    """A row as `metrics_row` makes it, None for anything else: the file may come from anyone."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
-        return None
-    values = [value for name, value in row.items() if name != "health"]
-    is_plain = all(v is None or type(v) in (int, float) for v in values)
-    return row if is_plain and isinstance(row.get("health", ""), str) else None
 
 
 def _number(value: float) -> float | None:

@@ -9,6 +9,7 @@ from trainwright.config.plan import Plan
 from trainwright.config.stored import stored_plan
 from trainwright.data.dataset import DataInfo
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.device.device import Placement
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.run.assemble.assemble import build_task, move_task, place_task
@@ -41,7 +42,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     found = read(path)
     tensors, metadata = found.tensors, found.metadata
     plan = stored_plan(path, metadata, trust)
-    info = stored_info(path, metadata)
+    info = data_info(metadata)
     # Where it computed then is no matter now: a run may come from another machine.
     precision = "auto" if plan.settings.precision == "fp16" else plan.settings.precision
     here = replace(plan.settings, device=device, threads=None, precision=precision)
@@ -99,11 +100,3 @@ ABILITIES = {
     "predict": "runs predict RUN FILES...",
     "generate": "runs sample RUN",
 }
-
-
-def stored_info(path: Path, metadata: Mapping[str, Any]) -> DataInfo:
-    """The facts about the data, as the checkpoint has them. Raises CheckpointError."""
-    try:
-        return DataInfo.of_plain(metadata.get("data"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} lacks the facts about its data\n  {error}") from error

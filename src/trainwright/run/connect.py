@@ -12,8 +12,8 @@ from trainwright.hooks.loggers.outlet import Outlet
 from trainwright.hooks.own import Own
 from trainwright.hooks.send import Send
 from trainwright.run.assemble.assemble import Assembly
-from trainwright.run.records import read_summary
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.summary import read_summary
 
 
 def connect_loggers(sections: Iterable[Section]) -> list[Logger]:
@@ -44,6 +44,6 @@ def sending(
     try:
         yield Send(outlets, folder, assembly.settings, assembly.state.clock)
     finally:
-        summary = read_summary(folder)
+        summary = read_summary(folder.path)
         for outlet in outlets:
             outlet.finish(summary)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainwright.config.stored import resume_command
-from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.hook import Hook
 from trainwright.engine.trainer import Training, fitting
 from trainwright.errors import DiskError, TrainwrightError
@@ -29,6 +28,7 @@ from trainwright.run.records import Summary, facts, progress
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.changes import begin_anew
 from trainwright.run.resume.legs import Legs
+from trainwright.run.resume.recover import newest_step
 from trainwright.run.resume.rollback import Rollback
 from trainwright.run.signals import StopRequests
 from trainwright.run.translate import in_our_words
@@ -73,7 +73,7 @@ class Course:
         except KeyboardInterrupt:
             self._note_time()
             folder.write_summary({**summary, "status": "stopped"})
-            step = checkpoint.saved_step(folder.last)
+            step = newest_step(folder)
             saved = "nothing was saved" if step is None else f"saved is step {step}; {self._go_on}"
             log.info(saved)
             if signals.received in (None, signal.SIGINT):

@@ -8,11 +8,11 @@ import torch
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.files import disk_error
-from trainwright.hooks.log import read_rows
 from trainwright.report.plots.drawing import Drawing
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.judging.attach import final_judge
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.metrics import read_rows
 from trainwright.tasks.task import Ending
 
 
@@ -24,7 +24,7 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     Returns the metrics for summary.json and what else the task has to say of the split. Raises
     CheckpointError if the best checkpoint is not whole, DiskError if a file can't be made.
     """
-    rows = [] if drawing is None else read_rows(folder.metrics)
+    rows = [] if drawing is None else read_rows(folder.path)
     if drawing is not None:  # it takes longest, and is drawn beside what follows
         drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
     tensors, _ = checkpoint.load(folder.best)

@@ -1,8 +1,6 @@
 """What a run writes about itself: into its checkpoints, its config.yaml and its summary."""
 
-import json
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +14,6 @@ from trainwright.engine.device.environment import environment
 from trainwright.engine.state import Evaluation
 from trainwright.run.announce import parameter_counts
 from trainwright.run.assemble.assemble import Assembly
-from trainwright.runs.folder import RunFolder
 
 Summary = dict[str, Any]
 
@@ -63,15 +60,6 @@ def progress(assembly: Assembly) -> Summary:
         "skipped_steps": state.recovery.num_skipped,
         "rollbacks": state.recovery.num_rollbacks,
     }
-
-
-def read_summary(folder: RunFolder) -> Mapping[str, Any]:
-    """The summary of an earlier run; empty where there is none that can be read."""
-    try:
-        summary = json.loads((folder.path / "summary.json").read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def _lineage(assembly: Assembly) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from trainwright.errors import DiskError, OutOfMemoryError
 from trainwright.files import write_text
 from trainwright.run.announce import announce, lineage_lines
 from trainwright.run.assemble.assemble import Assembly, assemble
-from trainwright.run.assemble.rehearsal import check_network, rehearse
+from trainwright.run.assemble.rehearsal import check_network, check_parent, rehearse
 from trainwright.run.connect import connect_loggers, own_hooks, sending
 from trainwright.run.course import Course
 from trainwright.run.logfile import logged_to
-from trainwright.run.records import first_summary, read_summary
+from trainwright.run.records import first_summary
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.continuing import put_back
 from trainwright.run.resume.legs import Legs, legs_until
@@ -25,6 +25,7 @@ from trainwright.run.signals import StopRequests
 from trainwright.run.stopping import stopping_hooks
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.runs.summary import read_summary
 
 
 def run(request: Request) -> Outcome:
@@ -43,10 +44,12 @@ def running(request: Request) -> Training[Outcome]:
         if resume is not None:
             until_ended.enter_context(resume.lock)
             metadata = resume.found.metadata
-            legs = legs_until(resume.found.step, metadata, read_summary(resume.folder))
+            legs = legs_until(resume.found.step, metadata, read_summary(resume.folder.path))
+            # First of all: it may come from anyone.
+            check_network(plan, metadata, resume.found.tensors)
+        else:
+            check_parent(plan)
         rehearse(plan)
-        if resume is not None:
-            check_network(plan, resume.found.metadata, resume.found.tensors)
         loggers = connect_loggers(plan.loggers)
         assembly = _assembled(request)
         clock = assembly.state.clock
@@ -95,7 +98,7 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
     else:
         going_on = put_back(resume, assembly, course.stopping)
         notes = going_on.lines()
-        before = read_summary(folder)
+        before = read_summary(folder.path)
         resumed = before.get("resumed")
         course.summary["started"] = before.get("started")
         if isinstance(changed := before.get("threads_changed"), list):

@@ -1,9 +1,9 @@
 """What goes wrong in the middle of a run and is the user's to mend, with the way out of it."""
 
-from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.errors import ConfigError, DiskError, OutOfMemoryError, TrainwrightError
 from trainwright.run.assemble.assemble import Assembly
+from trainwright.run.resume.recover import newest_step
 from trainwright.runs.folder import RunFolder
 
 
@@ -14,14 +14,13 @@ def in_our_words(
 
     `go_on` is the command that goes on with the run.
     """
-    settings = assembly.settings
     if isinstance(error, DiskError):
-        step = checkpoint.saved_step(folder.last)
+        mend = "free some space" if "No space" in str(error) else "see that it can be written"
+        step = newest_step(folder)
         if step is None:
-            return DiskError(f"{error}\n  no step was saved; free some space, then start it anew")
-        return DiskError(
-            f"{error}\n  the last good step is {step}; free some space, then go on: {go_on}"
-        )
+            return DiskError(f"{error}\n  no step was saved; {mend}, then start it anew")
+        return DiskError(f"{error}\n  the last good step is {step}; {mend}, then go on: {go_on}")
+    settings = assembly.settings
     if is_out_of_memory(error):
         size = settings.batch_size
         parts = settings.accumulate * 2

@@ -18,6 +18,8 @@ from trainwright.wording import printable
 LARGEST_HEADER = 16 * 2**20  # bytes: some hundred thousand tensors
 MOST_TENSORS, LONGEST_NAME = 100_000, 500
 DEEPEST = 32  # levels of nesting in the metadata
+MOST_SETTINGS = 10_000  # values of a config, each of which becomes an object
+LONGEST_NUMBER = 100  # digits of a whole number: a seed has twenty
 LARGEST_NUMBER = 2**62  # of a shape or place, and of what a shape's numbers make, but for zeros
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32,
@@ -96,13 +98,22 @@ def read_metadata(path: Path, text: str) -> dict[str, Any]:
         raise damaged(path, "its metadata is no JSON") from error
     if not isinstance(metadata, dict):
         raise damaged(path, "its metadata is no JSON object")
-    level: list[Any] = [metadata]
-    for _ in range(DEEPEST):
+    if _extent(metadata)[0] > DEEPEST:
+        raise damaged(path, f"its metadata is nested more than {DEEPEST} levels deep")
+    num_settings = _extent(metadata.get("config"))[1]
+    if num_settings > MOST_SETTINGS:
+        raise damaged(path, f"its config has {num_settings:,} values; at most {MOST_SETTINGS:,}")
+    return as_now(metadata)
+
+
+def _extent(value: Any) -> tuple[int, int]:
+    """How deeply a value is nested, if not beyond all use, and how many values there are in it."""
+    depth, number, level = 0, 0, [value]
+    while level and depth <= DEEPEST:
         inner = [v for v in level if isinstance(v, dict | list)]
         level = [w for v in inner for w in (v.values() if isinstance(v, dict) else v)]
-    if level:
-        raise damaged(path, f"its metadata is nested more than {DEEPEST} levels deep")
-    return as_now(metadata)
+        depth, number = depth + 1, number + len(level)
+    return depth, number
 
 
 def _place(path: Path, name: str, entry: Any) -> Place:
@@ -136,9 +147,28 @@ def _parsed(text: bytes | str) -> Any:
 
     Raises ValueError, RecursionError.
     """
-    value = json.loads(text, object_pairs_hook=_without_repeats)
+    value = json.loads(
+        text,
+        object_pairs_hook=_without_repeats,
+        parse_int=_whole,
+        parse_float=_finite,
+        parse_constant=_finite,
+    )
     json.dumps(value, ensure_ascii=False).encode()  # JSON has half pairs of letters, UTF-8 has not
     return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"a number has {len(digits):,} digits")
+    return int(digits)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,17 +15,12 @@ from typing import Any
 from trainwright.config_folder import config_folders, group_options
 from trainwright.errors import CheckpointError
 from trainwright.runs.lock import holder
-from trainwright.runs.stored import (
-    UnreadableError,
-    last_row,
-    read_json,
-    read_text,
-    read_yaml,
-)
+from trainwright.runs.metrics import last_row
+from trainwright.runs.stored import UnreadableError, read_json, read_text, read_yaml
 
 STATUSES = ("running", "finished", "stopped", "pruned", "failed", "killed")
 UNKNOWN = "unknown"
-METRICS = "metrics.jsonl"
+LATEST = 2.0**37  # that a run can have begun, in seconds since 1970: a year of four digits
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d)/(\d{6})-")
 _CHOICE = re.compile(r"(\w+)=([\w./-]+)")
 
@@ -113,7 +108,7 @@ class Record:
         stored = self.summary.get("started")
         if isinstance(stored, str):
             try:
-                return datetime.fromisoformat(stored).timestamp()
+                return min(max(0.0, datetime.fromisoformat(stored).timestamp()), LATEST)
             except (ValueError, OverflowError, OSError):
                 pass
         dated = _DATED.search(self.path.absolute().as_posix())
@@ -137,7 +132,7 @@ class Record:
     def step(self) -> int | None:
         """How far it has come: by its summary, or by its metrics while that says nothing."""
         known = _count(self.summary.get("step"))
-        return known if known is not None else _count(last_row(self.path / METRICS).get("step"))
+        return known if known is not None else _count(last_row(self.path).get("step"))
 
     @property
     def steps(self) -> int | None:

@@ -13,14 +13,18 @@ from trainwright.targets import named_as_now
 
 MAX_BYTES = 16 * 2**20  # summary.json of a run with 1,000 classes has a confusion matrix of 9 MB
 MAX_VALUES, MAX_DEPTH = 4_000_000, 50
-MAX_METRICS_BYTES = 64 * 2**20
+LONGEST_LINE = 4 * 2**20  # of a file of one object a line
 MAX_YAML_BYTES = 2**20
 # Deeper than any config, and far less than what libyaml's recursion survives.
 MAX_YAML_BRACKETS = 2000
 MAX_YAML_MARKS_A_LINE = 100
 _KEY = re.compile(r"^(\w+):(?= |$)", re.MULTILINE)
 _AT_FIRST_COLUMN = re.compile(r"^(?!- )[^\s#]", re.MULTILINE)
+LARGEST_NUMBER = 2**1000  # a float still holds it
+_BASE_SIXTY = re.compile(r"\d(?::[0-5]?\d){20}")  # as YAML 1.1 has it; one number
 _REFERENCE = re.compile(r"(^|[\s\[{,])[&*]")  # an anchor is seen by whatever comes after it
+
+_PLAIN = {str, int, float, bool, type(None)}
 
 
 class UnreadableError(Exception):
@@ -41,14 +45,25 @@ def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises UnreadableError, FileNotFoundError."""
+    text = read_text(path)
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()  # half a pair of letters is no text
     except (ValueError, RecursionError) as error:
         raise UnreadableError("is not valid JSON") from error
     if not isinstance(value, dict):
         raise UnreadableError("does not hold an object")
     _check_extent(value)
     return value
+
+
+def read_json_if_any(path: Path) -> dict[str, Any]:
+    """The same; an empty object where there is none that can be read."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, UnreadableError):
+        return {}
 
 
 def read_yaml(path: Path, *, section: str | None = None) -> dict[str, Any]:
@@ -104,54 +119,61 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _check_depth(text: str) -> None:
-    """Refuse nesting that would end libyaml, and this process with it, in a stack overflow."""
+    """Refuse nesting that would end libyaml, and this process with it, in a stack overflow.
+
+    And 1:59:59 and so on for a megabyte, which is one number, and takes minutes to become it.
+    """
     brackets = text.count("[") + text.count("{")
     marks = max((line.count("- ") + line.count("? ") for line in text.splitlines()), default=0)
+    if _BASE_SIXTY.search(text):
+        raise UnreadableError("holds a number beyond all use")
     if brackets > MAX_YAML_BRACKETS or marks > MAX_YAML_MARKS_A_LINE:
         raise UnreadableError("is nested too deeply")
 
 
 def _check_extent(content: dict[str, Any]) -> None:
-    """Refuse what is nested deeply, or vast once its YAML aliases are followed."""
+    """Refuse what is nested deeply, vast once its YAML aliases are followed, or not plain.
+
+    YAML has dates, sets and bytes too, and numbers without end: no run writes any of them.
+    """
     num_values = 0
     remaining: list[tuple[Any, int]] = [(content, 0)]
     while remaining:
         value, depth = remaining.pop()
-        inner = value.values() if isinstance(value, dict) else value
         num_values += len(value)
         if depth > MAX_DEPTH or num_values > MAX_VALUES:
             raise UnreadableError("holds too much")
-        remaining += [(item, depth + 1) for item in inner if isinstance(item, dict | list)]
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            if isinstance(item, dict | list):
+                remaining.append((item, depth + 1))
+            elif type(item) not in _PLAIN or (type(item) is int and abs(item) > LARGEST_NUMBER):
+                raise UnreadableError("holds what no run writes")
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl that are objects; those that are torn or no JSON are left out.
+def read_objects(path: Path, *, last: int | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of a file of one JSON object a line; an empty object for what is none, or torn.
 
-    Of a file beyond 64 MB only its end. Raises UnreadableError, FileNotFoundError.
+    `last`: only so many bytes from its end. Raises UnreadableError, FileNotFoundError.
     """
-    return list(filter(None, map(_object, _lines_from_end(path, MAX_METRICS_BYTES))))
-
-
-def last_row(path: Path) -> dict[str, Any]:
-    """The last whole line of a metrics.jsonl, read from its end; empty where there is none."""
-    try:
-        lines = _lines_from_end(path, 64 * 2**10)
-    except (UnreadableError, FileNotFoundError):
-        return {}
-    return next(filter(None, map(_object, reversed(lines))), {})
-
-
-def _lines_from_end(path: Path, num_bytes: int) -> list[str]:
     with _opened(path) as file:
-        start = max(0, os.fstat(file.fileno()).st_size - num_bytes)
+        start = 0 if last is None else max(0, os.fstat(file.fileno()).st_size - last)
         file.seek(start)
-        lines = file.read(num_bytes).decode(errors="replace").splitlines()
-    return lines[1:] if start else lines  # the first is cut
+        if start:
+            file.readline(LONGEST_LINE)  # it is cut
+        while line := file.readline(LONGEST_LINE):
+            if not line.isspace():
+                yield _object(line)
 
 
-def _object(line: str) -> dict[str, Any]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The same without what is torn or no object; none where there is no file to be read."""
+    with contextlib.suppress(FileNotFoundError, UnreadableError):
+        yield from filter(None, read_objects(path))
+
+
+def _object(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode())
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

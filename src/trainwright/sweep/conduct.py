@@ -118,7 +118,7 @@ class Conductor:
             [names[0] if len(names) == 1 else "several", *(key.split(".")[-1] for key in keys)]
         )
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:MAX_NAME].strip("-")
-        root = Path(jobs[0].config["run"]["root"]).expanduser()
+        root = Path(DictConfig(jobs[0].config).run.root).expanduser()
         return root / "sweeps" / f"{stem}-{digest([self._settings.kind, *what, base])[:6]}"
 
     @property

@@ -20,8 +20,8 @@ from typing import Any
 from filelock import FileLock
 
 from trainwright.errors import ConfigError, DiskError
+from trainwright.runs.stored import read_json_if_any, read_lines
 from trainwright.sweep.job import Job
-from trainwright.sweep.lines import read_lines
 
 DONE = ("finished", "pruned")
 State = dict[str, Any]
@@ -121,11 +121,8 @@ class Store:
         return state
 
     def _read(self, job_id: str) -> State:
-        try:
-            state: State = json.loads((self.states / f"{job_id}.json").read_text())
-        except (FileNotFoundError, ValueError):  # empty, if the power failed as it was written
-            return {"status": "planned"}
-        return state
+        # (The file is empty, if the power failed as it was written.)
+        return read_json_if_any(self.states / f"{job_id}.json") or {"status": "planned"}
 
     def write_state(self, job_id: str, state: Mapping[str, Any]) -> None:
         """Write the state of a job whole. To be called by who holds its lock. Raises DiskError."""
@@ -133,10 +130,9 @@ class Store:
 
     def plan(self) -> dict[str, Any]:
         """What was typed and is ranked. Raises ConfigError where this is no sweep's folder."""
-        try:
-            plan: dict[str, Any] = json.loads((self.inner / "plan.json").read_text())
-        except (OSError, ValueError):
-            raise ConfigError(f"{self.path} is not the folder of a sweep") from None
+        plan = read_json_if_any(self.inner / "plan.json")
+        if not plan:
+            raise ConfigError(f"{self.path} is not the folder of a sweep")
         return plan
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
@@ -159,7 +155,9 @@ class Store:
         Of those at one point the last, since a config file has changed between them: the same seed
         twice is no repetition.
         """
-        lines = [JobLine(**line) for line in read_lines(self.inner / "jobs.jsonl")]
+        keys = JobLine.__dataclass_fields__.keys()
+        found = read_lines(self.inner / "jobs.jsonl")
+        lines = [JobLine(**line) for line in found if line.keys() == keys]
         where = {line.id: line.point for line in lines}
         at = {tuple(sorted(n.point.items())): n for n in lines if n.point == where[n.id]}
         return list(at.values())

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -147,3 +148,14 @@ def test_a_gan_says_what_it_can_do_instead(call, real_root, photos):
     code, _, err = call("predict", "gan", photos, f"--root={real_root}")
     assert code == 2
     assert "it is a GAN\n  try: runs sample" in err
+
+
+def test_a_link_out_of_a_folder_is_not_followed(call, real_root, photos, tmp_path):
+    """Nor is it when a run is trained on such a folder."""
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    outside = next(folder.glob("*.png")).rename(tmp_path / "outside.png")
+    (folder / "link.png").symlink_to(outside)
+    code, out, err = call("predict", "mlp-digits", folder, f"--root={real_root}")
+    assert code == 0
+    assert "link.png" not in out
+    assert err == f"left out: 1 link that leads out of {folder}\n"

@@ -194,3 +194,22 @@ def test_a_run_of_pictures_that_are_not_square_predicts(call, assembled, real_ro
         outputs = outputs.relu() if number == 1 else outputs
     told = [float(v) for v in out.splitlines()[1].split(",")[3:]]
     np.testing.assert_allclose(told, outputs.softmax(dim=0).numpy(), atol=5e-3)  # bf16
+
+
+@pytest.mark.timeout(20)
+def test_a_table_of_ten_million_columns_is_refused_at_once(tmp_path):
+    path = tmp_path / "wide.csv"
+    for lines in (["1," * 10_000_000], ["a,b,c", "1," * 10_000_000]):
+        path.write_text("\n".join(lines))
+        with pytest.raises(BadTableError, match="a line has more than 1,048,576 letters"):
+            list(read_rows(path, num_features=3, names=("a", "b", "c")))
+
+
+@pytest.mark.timeout(20)
+def test_a_name_is_looked_for_among_very_many_columns(tmp_path):
+    path = tmp_path / "wide.csv"
+    head = [f"column{number}" for number in range(50_000)]
+    path.write_text(",".join(head))
+    with pytest.raises(BadTableError, match="no column colunm5; did you mean column5"):
+        list(read_rows(path, num_features=3, names=("column1", "colunm5", "c")))
+    assert list(read_rows(path, num_features=1000, names=head[::50])) == []

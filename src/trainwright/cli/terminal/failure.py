@@ -14,7 +14,7 @@ from trainwright.command_line import command, quoted
 from trainwright.config.compose import keys_of
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import ConfigError, DiskError, TrainwrightError
-from trainwright.wording import closest, nearest
+from trainwright.wording import closest, nearest, printable
 
 # What of Hydra is at work while config files are read.
 _READERS = ("config_repository.py", "config_loader_impl.py", "defaults_list.py")
@@ -42,7 +42,7 @@ def explain(
     if ours is None:
         print("error: this is a bug in trainwright or in a class of your own", file=sys.stderr)
         return 1
-    lines = [_shortened(line) for line in str(ours).splitlines() if line.strip()]
+    lines = [_shortened(printable(line)) for line in str(ours).splitlines() if line.strip()]
     print(f"error{job}: " + "\n".join(lines[:MAX_LINES]), file=sys.stderr)
     return ours.exit_code
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -9,6 +10,8 @@ from typing import NamedTuple, TextIO
 from trainwright.wording import nearest, printable
 
 DELIMITERS = ",;\t"
+LONGEST_LINE = 2**20  # letters
+MOST_COMPARED = 1000  # columns, for one that may have been meant
 
 
 class BadTableError(Exception):
@@ -38,10 +41,10 @@ def read_rows(path: Path, wanted: Sequence[str], *, is_named: bool) -> Iterator[
 
 
 def _rows(file: TextIO, wanted: Sequence[str], is_named: bool) -> Iterator[Row]:
-    first = next((line for line in file if line.strip()), "")
+    first = next((line for line in _lines(file) if line.strip()), "")
     file.seek(0)
     delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
     filled = (cells for cells in reader if any(cell.strip() for cell in cells))
     head = [cell.strip() for cell in next(filled, [])]
     if not head:
@@ -58,6 +61,13 @@ def _rows(file: TextIO, wanted: Sequence[str], is_named: bool) -> Iterator[Row]:
             yield Row(reader.line_num, problem=problem)
         else:
             yield _row(reader.line_num, cells, places, wanted)
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise BadTableError(f"a line has more than {LONGEST_LINE:,} letters")
+        yield line
 
 
 def _is_header(head: Sequence[str], wanted: Sequence[str], is_named: bool) -> bool:
@@ -77,12 +87,15 @@ def _in_order(head: Sequence[str], wanted: Sequence[str]) -> list[int]:
 
 
 def _by_name(head: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    number = Counter(head)
     for name in wanted:
-        if head.count(name) > 1:
+        if number[name] > 1:
             raise BadTableError(f"two columns are called {printable(name)}")
-        if name not in head:
-            raise BadTableError(f"no column {printable(name)}{nearest(name, head)}")
-    return [head.index(name) for name in wanted]
+        if name not in number:
+            near = nearest(name, head[:MOST_COMPARED])
+            raise BadTableError(f"no column {printable(name)}{near}")
+    places = {name: place for place, name in enumerate(head)}
+    return [places[name] for name in wanted]
 
 
 def _row(line: int, cells: Sequence[str], places: Sequence[int], wanted: Sequence[str]) -> Row:

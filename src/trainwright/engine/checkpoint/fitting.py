@@ -1,10 +1,47 @@
 """Whether the tensors of a checkpoint are those of a network, by name, shape and type."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from trainwright.errors import CheckpointError
 from trainwright.wording import printable
+
+# What may be made of each tensor of a file while its network is built: spectral normalisation
+# makes some fifty on the way. The rest is for a network that keeps nothing.
+MADE_OF_ONE, MADE_OF_NONE, NUMBERS_OF_NONE = 64, 1000, 2**24
+
+
+class Room(TorchFunctionMode):
+    """Stops, with a CheckpointError, who builds more than the tensors of a file could fill.
+
+    It counts the tensors that are made and the numbers in them while it is open; every layer of
+    ours that can be had any number of times makes one. On torch's meta device nothing is allocated
+    meanwhile, whatever a config asks for.
+    """
+
+    def __init__(self, found: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self._tensors = MADE_OF_NONE + MADE_OF_ONE * len(found)
+        self._numbers = NUMBERS_OF_NONE + MADE_OF_ONE * sum(t.numel() for t in found.values())
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, and count what it makes."""
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self._tensors -= 1
+            self._numbers -= made.numel()
+            if min(self._tensors, self._numbers) < 0:
+                raise CheckpointError("its config describes more than its tensors could fill")
+        return made
 
 
 def check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -1,123 +1,131 @@
 """What a checkpoint's metadata must look like: it may come from anyone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # with Python 3.11 pydantic takes no other
 
 from trainwright.data.dataset import DataInfo
 from trainwright.errors import CheckpointError
 
-Check = Callable[[Any], bool]
+MOST_VALUES = 2**26  # in one example: 64 million, as for images that are decoded
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+Rate = Annotated[float, Field(ge=0, le=1e300)]
+Deviation = Annotated[float, Field(ge=1e-38, le=1e38)]  # it is divided by
+Metrics = dict[str, Number | None]
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Raise CheckpointError that names a field whose value is not of its kind.
+    """Raise CheckpointError that names a field whose value is not of its kind, or out of range.
 
-    Fields that are missing are the business of those who need them.
+    Sections that are missing are the business of those who need them, and so is the config.
     """
-    _check(path, "", metadata, _FIELDS)
-
-
-def _check(path: Path, where: str, values: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    for name, wanted in fields.items():
-        if name not in values:
-            continue
-        value, key = values[name], f"{where}{name}"
-        if isinstance(wanted, dict):
-            if not isinstance(value, dict):
-                raise _wrong(path, key)
-            _check(path, f"{key}.", value, wanted)
-        elif not wanted(value):
-            raise _wrong(path, key)
-
-
-def _wrong(path: Path, key: str) -> CheckpointError:
-    return CheckpointError(f"{path} is no checkpoint of trainwright: its {key} is of a wrong kind")
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_number_or_null(value: Any) -> bool:
-    return value is None or _is_number(value)
-
-
-def _is_named_number(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and _is_text(value[0])
-        and _is_number_or_null(value[1])
-    )
-
-
-def _are(check: Check) -> Check:
-    """Whether a value is a list of such."""
-    return lambda value: isinstance(value, list) and all(map(check, value))
-
-
-def _map_of(check: Check) -> Check:
-    """Whether a value is an object of such."""
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
-
-
-def _is_evaluation(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, dict)
-        and _is_count(value.get("step"))
-        and _map_of(_is_number_or_null)(value.get("metrics"))
-    )
-
-
-def _are_facts(value: Any) -> bool:
     try:
-        DataInfo.of_plain(value)
-    except ValueError:
-        return False
-    return True
+        _CHECKS.validate_python(metadata)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if str(part).isidentifier())
+        raise CheckpointError(
+            f"{path} is no checkpoint of trainwright: its {key} is not what a run writes"
+        ) from error
 
 
-def _is_sum_of_metrics(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and _are(_is_text)(value.get("names"))
-        and _is_count(value.get("count"))
-        and _are(_is_number_or_null)(value.get("sums"))
-    )
+def data_info(metadata: Mapping[str, Any]) -> DataInfo:
+    """The facts about the data. Raises CheckpointError where there are none."""
+    try:
+        return DataInfo.of_plain(metadata.get("data"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"the checkpoint lacks the facts about its data\n  {error}"
+        ) from error
 
 
-_FIELDS: dict[str, Any] = {
-    "name": _is_text,
-    "config": {},
-    "placement": _is_text,
-    "versions": _map_of(_is_text),
-    "data": _are_facts,
-    "progress": {
-        "step": _is_count,
-        "to_be_done": lambda value: value is None or _are(_is_named_number)(value),
-        "learning_rates": _map_of(_is_number),
-        "schedule": _map_of(_is_number_or_null),
-        "scale": {"value": _is_number, "num_good": _is_count},
-        "recovery": {
-            "num_skipped": _is_count,
-            "skipped_in_a_row": _is_count,
-            "num_rollbacks": _is_count,
-            "rolled_back_to": lambda value: value is None or _is_count(value),
-            "lr_scale": lambda value: _is_number(value) and 0 <= value <= 1,
-        },
-        "means": _are(_is_sum_of_metrics),
-        "last": _is_evaluation,
-        "best": _is_evaluation,
-    },
-    "lineage": {"name": _is_text, "step": _is_count, "taken": _are(_is_text)},
-    "hooks": _map_of(lambda value: isinstance(value, dict)),
-}
+def _are_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError for facts about data that none could have."""
+    DataInfo.of_plain(facts)
+    return facts
+
+
+class _Sums(TypedDict):
+    names: list[str]
+    count: Count
+    sums: list[Number | None]
+
+
+class _Evaluation(TypedDict):
+    step: Count
+    metrics: Metrics
+
+
+class _Scale(TypedDict):
+    value: Annotated[float, Field(gt=0, le=1e38)]
+    num_good: Count
+
+
+class _Recovery(TypedDict, total=False):
+    num_skipped: Count
+    skipped_in_a_row: Count
+    num_rollbacks: Count
+    rolled_back_to: Count | None
+    lr_scale: Annotated[float, Field(ge=0, le=1)]
+
+
+class _Progress(TypedDict, total=False):
+    step: Count
+    to_be_done: list[Annotated[tuple[str, Number | None], Field(strict=False)]] | None
+    learning_rates: dict[str, Rate]
+    schedule: Metrics
+    scale: _Scale
+    recovery: _Recovery
+    means: list[_Sums]
+    last: _Evaluation | None
+    best: _Evaluation | None
+
+
+class _EarlyStop(TypedDict):
+    best: Number | None
+    num_bad: Count
+
+
+class _HealthCheck(TypedDict, total=False):
+    history: list[dict[str, Number]]
+    said: str
+    course: dict[str, list[Count]]
+
+
+class _Hooks(TypedDict, total=False):
+    EarlyStop: _EarlyStop
+    HealthCheck: _HealthCheck
+
+
+class _Resumed(TypedDict):
+    step: Count
+    anew: list[str]
+
+
+class _Lineage(TypedDict):
+    name: str
+    step: Count
+    taken: list[str]
+
+
+@with_config(ConfigDict(strict=True))
+class _Metadata(TypedDict, total=False):
+    name: str
+    config: dict[str, Any]
+    data: Annotated[dict[str, Any], AfterValidator(_are_facts)]
+    placement: str
+    versions: dict[str, str]
+    environment: dict[str, str]
+    total_steps: Annotated[int, Field(ge=1, lt=2**53)]
+    progress: _Progress
+    resumed: _Resumed | None
+    lineage: _Lineage
+    hooks: _Hooks
+
+
+_CHECKS: TypeAdapter[_Metadata] = TypeAdapter(_Metadata)

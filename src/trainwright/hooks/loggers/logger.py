@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trainwright.errors import ConfigError
+from trainwright.runs.stored import read_json_if_any
 
 MEMORY = "loggers.json"  # in the run folder: under which id each logger knows the run
 
@@ -35,11 +36,7 @@ class LoggedRun:
         temporary.replace(path)
 
     def _remembered(self) -> dict[str, Any]:
-        try:
-            known = json.loads((self.folder / MEMORY).read_text())
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+        return read_json_if_any(self.folder / MEMORY)
 
 
 class Logger(ABC):

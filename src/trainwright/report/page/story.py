@@ -1,10 +1,9 @@
 """What a report tells of runs, from the files of their folders: plain values, read with limits."""
 
 import base64
-import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from trainwright.errors import CheckpointError
 from trainwright.report.plots.series import Series, collect, kind_names, panels
 from trainwright.report.score_table import class_cells, score_cells
 from trainwright.runs.header import check_header, read_metadata
-from trainwright.runs.record import METRICS, Record, numbers
+from trainwright.runs.metrics import read_rows
+from trainwright.runs.record import Record, numbers
 from trainwright.runs.stored import UnreadableError, read_text
 
 MOST_POINTS = 2000  # of a curve; a screen has no more
@@ -20,7 +20,6 @@ MOST_SAMPLES = 60  # grids of a run
 MOST_BYTES = 40 * 2**20  # of pictures in a report
 MOST_CLASSES = 200  # of a confusion matrix
 LOG_LINES = 400
-METRICS_BYTES = 512 * 2**20
 PLOTS = ("predictions", "scores", "neighbours", "interpolation")  # those that a page shows
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -48,7 +47,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
     summary = record.summary
     stored_test = summary.get("test")
     test = stored_test if isinstance(stored_test, dict) else {}
-    rows = list(_rows(record.path / METRICS))
+    rows = read_rows(record.path, most=MOST_POINTS)
     lineage = summary.get("lineage")
     return {
         "name": record.name,
@@ -85,24 +84,6 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
 def _parent(lineage: dict[str, Any]) -> str:
     """Which run's weights it began with."""
     return f"{lineage.get('name')}, step {lineage.get('step')}"
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics.jsonl that can be read; of very many only some, evaluations all."""
-    try:
-        lines = read_text(path, limit=METRICS_BYTES).splitlines()
-    except (UnreadableError, FileNotFoundError):
-        return
-    stride = math.ceil(len(lines) / MOST_POINTS)
-    for number, line in enumerate(lines):
-        if number % stride and number != len(lines) - 1 and '"validation/' not in line:
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            yield row
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from trainwright.report.plots.figures import (
 )
 from trainwright.report.plots.series import (
     BY_CLASS,
+    MOST_LINES,
     PHASES,
     Series,
     collect,
@@ -82,7 +83,7 @@ def plot_learning_rate(rows: Iterable[Mapping[str, Any]], path: str | Path) -> b
         return False
     figure = new_figure(1.4 * PANEL[0], PANEL[1])
     axes = figure.add_subplot()
-    for index, shared in enumerate(rates.values()):
+    for index, shared in enumerate([*rates.values()][:MOST_LINES]):
         owners = ", ".join(curve.owner for curve in shared if curve.owner)
         _draw_curve(axes, shared[0], _colour(index), owners, smooth=False)
     style(axes, title="learning rate", xlabel="step")

@@ -31,6 +31,7 @@ FAMILIES = {
 }
 BY_CLASS = ("diversity", "class_share")  # metrics with a line for each class
 MOST_CLASSES = 10  # that have a line of their own in a panel
+MOST_PANELS, MOST_LINES = 40, 24  # that are drawn: a log may come from anyone
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def panels(curves: Sequence[Series]) -> dict[str, list[Series]]:
         if curve.name != "lr" and not (is_scored and _is_of_a_score(curve.name)):
             title = FAMILIES.get(curve.name, curve.name.replace("_", " "))
             groups.setdefault(title, []).append(curve)
-    return {title: _some(group) for title, group in groups.items() if group}
+    shown = [(title, _some(group)) for title, group in groups.items() if group]
+    return {title: group[:MOST_LINES] for title, group in shown[:MOST_PANELS]}
 
 
 def _some(group: list[Series]) -> list[Series]:

@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from trainwright.config.from_environment import environment_keys
 from trainwright.config.plan import Plan
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset
@@ -64,6 +66,9 @@ def assemble(
     fork = None if plan.fork is None else fork_of(plan.fork, again)
     if dataset is None:
         dataset = plan.data.build(Dataset, {})
+    if "data.path" in environment_keys(DictConfig(plan.config)):
+        # Its last part is what the data are called by.
+        dataset = replace(dataset, info=replace(dataset.info, name="data"))
     _check_splits(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)

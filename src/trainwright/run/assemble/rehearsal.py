@@ -11,6 +11,8 @@ checked.
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +22,13 @@ from torch.overrides import TorchFunctionMode
 
 from trainwright.config.build import Section
 from trainwright.config.plan import Plan
+from trainwright.config.stored import stored_config
+from trainwright.config.trust import targets_of
 from trainwright.data.dataset import DataInfo
 from trainwright.data.images.augment import make_augment
 from trainwright.engine.checkpoint.checkpoint import under
-from trainwright.engine.checkpoint.fitting import check_fit
+from trainwright.engine.checkpoint.fitting import Room, check_fit
+from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.device.device import place
 from trainwright.engine.hook import Hook
 from trainwright.engine.schedule import Schedule
@@ -31,6 +36,8 @@ from trainwright.errors import CheckpointError, ConfigError
 from trainwright.hooks.early_stop import early_stop
 from trainwright.run.assemble.assemble import build_task
 from trainwright.run.assemble.optimization import build_schedule
+from trainwright.run.resume.recover import read
+from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Objective, Task
 
@@ -85,18 +92,32 @@ def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Te
     if not (plan.model.is_ours and plan.task.is_ours):
         return
     try:
-        info = DataInfo.of_plain(metadata["data"])
-        with torch.device("meta"), _Undrawn():
-            task = build_task(plan, info)
-        check_fit(task.state_dict(), under("task", tensors))
-    except NotImplementedError:  # something that the meta device can't do
-        return
-    except RuntimeError as error:
-        if "overflow" not in str(error):
-            return
+        found = under("task", tensors)
+        with torch.device("meta"), _Undrawn(), Room(found):
+            task = build_task(plan, data_info(metadata))
+        check_fit(task.state_dict(), found)
+    except RuntimeError as error:  # all of ours can be built there
         raise CheckpointError("the checkpoint's config has a network beyond all memory") from error
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
+
+
+def check_parent(plan: Plan) -> None:
+    """Raise CheckpointError where the run that a new one begins with does not fit its own file.
+
+    The new one has its config, which may come from anyone, with what the user has typed.
+    """
+    if plan.fork is not None:
+        _check_parent(Path(plan.fork.checkpoint), plan.fork.sha256)
+
+
+@cache
+def _check_parent(path: Path, sha256: str) -> None:
+    found = read(path)
+    stored = stored_config(path, found.metadata)
+    if targets_of(stored) <= TRUSTED_TARGETS:
+        plan = Plan.of(stored, allow=TRUSTED_TARGETS)
+        check_network(plan, found.metadata, found.tensors)
 
 
 class _Undrawn(TorchFunctionMode):

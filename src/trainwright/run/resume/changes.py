@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.config.build import plain
+from trainwright.config.from_environment import as_typed
 from trainwright.config.validation import unknown_key
 from trainwright.errors import ConfigError
 
@@ -67,7 +68,7 @@ def apply_changes(
         OmegaConf.update(stored, "trainer.schedule_until", WHOLE_RUN)
     for key in keys:
         if key not in GROUPS:
-            OmegaConf.update(stored, key, OmegaConf.select(typed, key), force_add=True)
+            OmegaConf.update(stored, key, as_typed(typed, key), force_add=True)
     _settle_length(stored, keys)
     if {"trainer.epochs", "trainer.steps"} & set(keys) and not _schedule_is_chosen(keys):
         span = stored.trainer.schedule_until
@@ -126,7 +127,7 @@ def _schedule_is_chosen(keys: Sequence[str]) -> bool:
 
 
 def _change(key: str, before: DictConfig, after: DictConfig) -> Change:
-    old, new = (plain(OmegaConf.select(config, key)) for config in (before, after))
+    old, new = (plain(as_typed(config, key)) for config in (before, after))
     if key == "logger":
         return Change(key, ", ".join(old or {}) or None, ", ".join(new or {}) or None)
     if key in GROUPS:

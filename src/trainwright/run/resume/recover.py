@@ -17,8 +17,8 @@ from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.state import TrainState
 from trainwright.errors import CheckpointError
 from trainwright.files import leftovers, replacing
-from trainwright.hooks.log import rewind
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.metrics import rewind
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,13 @@ def newest_whole(folder: RunFolder) -> Found:
     raise CheckpointError("\n  ".join(problems))
 
 
+def newest_step(folder: RunFolder) -> int | None:
+    """The step that `newest_whole` would find, by what the files claim: only to be shown."""
+    paths = (folder.last, folder.previous, folder.best)
+    steps = [step for path in paths if (step := checkpoint.saved_step(path)) is not None]
+    return max(steps, default=None)
+
+
 def mend_best(folder: RunFolder, state: TrainState, found: Found, *, is_same_run: bool) -> str:
     """See that `best` on disk is what the state says; returns a note if something was wrong.
 
@@ -121,7 +128,10 @@ def go_back_to(folder: RunFolder, found: Found) -> list[str]:
         with contextlib.suppress(CheckpointError):
             if folder.previous.exists() and read(folder.previous).step >= found.step:
                 folder.previous.unlink()
-    num_lost = rewind(folder.metrics, found.logged_step)
+    if folder.log.is_file() and folder.log.stat().st_nlink > 1:
+        with replacing(folder.log) as temporary:  # what has another name too is not written to
+            shutil.copyfile(folder.log, temporary)
+    num_lost = rewind(folder.path, found.logged_step)
     lost = f"{num_lost} damaged {'line' if num_lost == 1 else 'lines'} of {folder.metrics} left out"
     for image in folder.samples.glob("*.*"):
         step = image.stem.partition("-")[0]

@@ -12,13 +12,13 @@ from trainwright.config.stored import refuse_addresses, resume_command, stored_c
 from trainwright.config.trust import trusted_targets
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError, DiskError
-from trainwright.run.records import read_summary
 from trainwright.run.request import Request
 from trainwright.run.resume.changes import NOT_CHANGES, apply_changes, key_of
 from trainwright.run.resume.continuing import Resume
 from trainwright.run.resume.recover import Found, newest_whole, read
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.runs.summary import read_summary
 from trainwright.wording import printable
 
 # With one of these a run that is finished has something left to do.
@@ -67,7 +67,7 @@ def finished(request: Request) -> str | None:
     """What to tell who resumes a run that is finished; None if there is something left to do."""
     assert request.resume is not None
     folder, step = request.resume.folder, request.resume.found.step
-    summary = read_summary(folder)
+    summary = read_summary(folder.path)
     if summary.get("status") != "finished" or summary.get("step") != step:
         return None
     if any(key_of(override).startswith(LONGER) for override in request.plan.overrides):

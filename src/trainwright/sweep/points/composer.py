@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
-from trainwright.config.from_environment import check_environment
+from trainwright.config.from_environment import check_environment, resolved_but_environment
 from trainwright.config.plan import Plan
 from trainwright.config.trust import refuse_trust
 from trainwright.errors import ConfigError
@@ -135,7 +135,7 @@ def _resolved(base: _Base, overrides: Sequence[Override]) -> Config:
         slowly = copy.deepcopy(base.config)
         ConfigLoaderImpl._apply_overrides_to_config(list(overrides), slowly)
         check_environment(slowly)
-        config = OmegaConf.to_container(slowly, resolve=True)
+        config = resolved_but_environment(slowly)
     check_sections(config)
     return {str(key): value for key, value in config.items()}
 

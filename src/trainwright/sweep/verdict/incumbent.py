@@ -10,7 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trainwright.sweep.lines import read_lines
+from trainwright.runs.stored import read_lines
+from trainwright.runs.summary import read_summary
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.ranking import Ranked, values_of
 
@@ -23,7 +24,7 @@ def is_drawn(job_id: str, folder: Path, store: Store) -> bool:
     if plan["pictures"] == "all":
         return True
     if plan["ranked"] is None:
-        summary = json.loads((folder / "summary.json").read_text())
+        summary = read_summary(folder)
         ranked = Ranked(f"validation/{summary['objective']}", summary["higher_is_better"])
     else:
         ranked = Ranked(**plan["ranked"][0])

@@ -11,8 +11,8 @@ from trainwright.report.plots.sweeps import (
     plot_parallel,
     plot_values,
 )
+from trainwright.runs.metrics import read_rows
 from trainwright.sweep.job import short
-from trainwright.sweep.lines import read_lines
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.verdict import Row, Verdict
 
@@ -50,7 +50,7 @@ def draw(verdict: Verdict, store: Store) -> None:
 
 def _trial(row: Row, metric: str, store: Store, *, with_curve: bool) -> Trial:
     folder = store.run_folder(row.state) if "folder" in row.state else store.folder(row.job)
-    lines = read_lines(folder / "metrics.jsonl") if with_curve else ()
+    lines = read_rows(folder) if with_curve else ()
     curve = [
         (float(line["step"]), float(line[metric])) for line in lines if line.get(metric) is not None
     ]

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from trainwright.engine.clock import Clock
-from trainwright.sweep.lines import read_lines
+from trainwright.runs.stored import read_lines
 
 NUM_TO_COMPARE = 4  # others that a median needs
 

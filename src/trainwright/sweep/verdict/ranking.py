@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainwright.sweep.lines import read_lines
+from trainwright.runs.metrics import read_rows
 
 PARAMETERS = "parameters"  # how many a model has: no metric of a run, but often weighed against one
 
@@ -53,7 +53,7 @@ def values_of(ranking: Ranking, state: Mapping[str, Any], folder: Path) -> Value
     if len(ranking) == 1:
         values = [_best_of(ranking[0], state, folder)]
     else:
-        rows = list(read_lines(folder / "metrics.jsonl"))
+        rows = read_rows(folder)
         leader = next((ranked for ranked in ranking if ranked.metric != PARAMETERS), ranking[0])
         moment = _moment(leader, rows)
         values = [_value_at(ranked, moment, state, rows) for ranked in ranking]
@@ -63,9 +63,7 @@ def values_of(ranking: Ranking, state: Mapping[str, Any], folder: Path) -> Value
 
 def logged(folder: Path) -> list[str]:
     """The metrics that the run in `folder` has logged, sorted."""
-    return sorted(
-        {key for row in read_lines(folder / "metrics.jsonl") for key in row if "/" in key}
-    )
+    return sorted({key for row in read_rows(folder) for key in row if "/" in key})
 
 
 def _best_of(ranked: Ranked, state: Mapping[str, Any], folder: Path) -> float | None:
@@ -74,7 +72,7 @@ def _best_of(ranked: Ranked, state: Mapping[str, Any], folder: Path) -> float | 
     best = state.get("best")
     if best is not None and ranked.metric == f"validation/{state['objective']}":
         return ranked.best([float(best["metrics"][state["objective"]])])
-    rows = read_lines(folder / "metrics.jsonl")
+    rows = read_rows(folder)
     return ranked.best([float(row[ranked.metric]) for row in rows if _has(row, ranked.metric)])
 
 

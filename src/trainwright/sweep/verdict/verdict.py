@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from trainwright.runs.stored import UnreadableError, read_json
+from trainwright.runs.summary import read_summary
 from trainwright.sweep.job import short
 from trainwright.sweep.store import JobLine, State, Store
 from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
@@ -217,12 +217,7 @@ def _ranking(plan: Mapping[str, Any], states: Iterable[State], store: Store) -> 
 
 def _summary(state: State, store: Store) -> dict[str, Any]:
     """What the run of a job says of itself on its way; empty where there is none."""
-    if "folder" not in state:
-        return {}
-    try:
-        return read_json(store.run_folder(state) / "summary.json")
-    except (FileNotFoundError, UnreadableError):
-        return {}
+    return read_summary(store.run_folder(state)) if "folder" in state else {}
 
 
 def _keys_that_differ(points: Sequence[Mapping[str, str]]) -> list[str]:

@@ -30,6 +30,8 @@ from trainwright.run.resume.recover import newest_whole
 from trainwright.run.run import running
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
+from trainwright.runs.stored import read_json_if_any
+from trainwright.runs.summary import read_summary
 from trainwright.stack.together import together
 from trainwright.stop_signals import STOP_SIGNALS
 from trainwright.sweep.identity import job_id
@@ -135,7 +137,7 @@ class _Attempt:
 
     def _run(self) -> Training[Outcome | None]:
         """Run, go on, or see that there is nothing left to do (None)."""
-        summary = _summary(self._folder)
+        summary = read_summary(self._folder)
         if summary.get("status") == "finished":
             self._note(**_facts(self._folder))  # it was killed between that and noting it here
             return None
@@ -164,6 +166,9 @@ class _Attempt:
             return None
         found = newest_whole(folder)
         stored = found.metadata["config"]
+        data = config["data"]
+        if "${oc.env" in str(data.get("path")):  # what comes from the environment is not kept
+            stored = {**stored, "data": {**stored["data"], "path": data["path"]}}
         if job_id(stored) != self._task["id"]:
             raise CheckpointError(f"{found.path} is of another run than the job that it lies with")
         # To the bit it is the same run only with as many threads as it began with.
@@ -186,10 +191,7 @@ class _Attempt:
         write_whole(self._state_path, json.dumps(state))
 
     def _read(self) -> State:
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            state: State = json.loads(self._state_path.read_text())
-            return state
-        return {}
+        return read_json_if_any(self._state_path)
 
 
 def _last_sign(folder: Path) -> float:
@@ -199,16 +201,9 @@ def _last_sign(folder: Path) -> float:
     return 0.0
 
 
-def _summary(folder: Path) -> State:
-    with contextlib.suppress(OSError, ValueError):
-        summary: State = json.loads((folder / "summary.json").read_text())
-        return summary
-    return {}
-
-
 def _facts(folder: Path) -> State:
     """What the table needs of a run that has ended."""
-    summary = _summary(folder)
+    summary = read_summary(folder)
     assert summary["status"] in DONE
     kept = (
         "status",

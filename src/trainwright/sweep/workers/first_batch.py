@@ -16,6 +16,7 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.step import train_step
 from trainwright.errors import NonFiniteError, TrainwrightError
 from trainwright.run.assemble.assemble import Assembly, assemble, check_variant
+from trainwright.run.assemble.rehearsal import check_parent
 from trainwright.stack.measure import gain
 from trainwright.sweep.stacking import stack_key
 from trainwright.sweep.workers.held_data import FindData
@@ -97,6 +98,7 @@ class _Rehearsal:
         plan, key = Plan.of(config), model_key(config)
         if key != self._key or self._assembly is None:
             self._key, self._assembly = key, None
+            check_parent(plan)
             self._assembly = assemble(plan, dataset=self._find_data(config["data"]))
             self._measured = _measure(self._assembly, self._base)
             clock = self._assembly.state.clock

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from omegaconf import DictConfig
+
+from trainwright.config.build import plain
 from trainwright.config.plan import data_section
 from trainwright.data.dataset import Dataset
 
@@ -17,6 +20,6 @@ def no_data(node: Mapping[str, Any]) -> Dataset | None:
 def load_data(node: Mapping[str, Any]) -> Dataset | None:
     """The dataset that a config's section `data` describes; None where that fails."""
     try:
-        return data_section(node).build(Dataset, {})
+        return data_section(plain(DictConfig(dict(node)))).build(Dataset, {})
     except Exception:
         return None

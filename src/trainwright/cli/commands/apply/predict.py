@@ -101,9 +101,14 @@ def _files(named: list[Path], kind: str) -> Iterator[Path]:
             continue
         found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES[kind]]
         visible = [p for p in found if p.is_file() and not _is_hidden(p, path)]
-        if not visible:
+        inside = [p for p in visible if p.resolve().is_relative_to(path.resolve())]
+        if not inside:
             raise DataError(f"{path} holds no {kind}")
-        yield from visible
+        if len(inside) < len(visible):
+            links = "link that leads" if len(visible) == len(inside) + 1 else "links that lead"
+            number = len(visible) - len(inside)
+            print(f"left out: {number:,} {links} out of {path}", file=sys.stderr)
+        yield from inside
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

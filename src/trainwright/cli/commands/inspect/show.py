@@ -16,8 +16,8 @@ from trainwright.command_line import command
 from trainwright.report.plots.series import Series, collect
 from trainwright.runs.find import find_run
 from trainwright.runs.layers import layers_of
+from trainwright.runs.metrics import read_rows
 from trainwright.runs.record import Record, numbers
-from trainwright.runs.stored import UnreadableError, rows
 from trainwright.wording import (
     age_text,
     format_bytes,
@@ -167,10 +167,7 @@ def _texts(value: Any) -> dict[str, str]:
 
 
 def _curves(run: Record) -> list[str]:
-    try:
-        found = collect(rows(run.path / "metrics.jsonl"))
-    except (FileNotFoundError, UnreadableError):
-        return []
+    found = collect(read_rows(run.path))
     curves = [c for c in found if len(c.values) > 1 and not c.name.endswith("_error")]
     if not curves:
         return []
