@@ -63,7 +63,8 @@ def test_a_metric_and_a_hook_of_ones_own_are_logged(commands, run_main, empty):
     words = ("experiment=watched", "trainer=smoke", "trainer.plots=false", "hooks.norm.every=1")
     result = run_main(*words, "run.dir=run")
     assert result.code == 0, result.err
-    rows = [json.loads(line) for line in (empty / "run" / "metrics.jsonl").open()]
+    lines = (empty / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     assert all(row["norm/weights"] > 0 for row in rows)
     assert 0 <= rows[-1]["validation/worst"] <= rows[-1]["validation/accuracy"]
     summary = json.loads((empty / "run" / "summary.json").read_text())

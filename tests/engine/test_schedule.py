@@ -216,6 +216,15 @@ def test_what_has_an_end_is_there_in_the_last_step_and_not_before(total, warmup)
         assert all(schedule.factor(step) > end * 1.000001 for step in after)
 
 
+@pytest.mark.parametrize("kind", [Linear, Cosine])
+@pytest.mark.parametrize("total", [2, 10, 1000])
+def test_what_ends_at_zero_is_there_after_the_last_step_which_still_moves(kind, total):
+    clock = Clock(num_examples=100, batch_size=10, total_steps=total)
+    schedule = kind(clock=clock)
+    assert schedule.factor(total - 1) > 0
+    assert schedule.factor(total) == pytest.approx(0, abs=1e-12)
+
+
 def test_a_run_of_one_step_makes_it_at_the_full_rate():
     clock = Clock(num_examples=10, batch_size=10, total_steps=1)
     assert Linear(clock=clock).factor(0) == Cosine(clock=clock).factor(0) == 1.0
@@ -245,7 +254,9 @@ def test_a_run_that_0_1_began_keeps_its_course(warmup):
     rest = TOTAL - warmup
     shapes = {
         Linear(clock=CLOCK, warmup=warmup, final=0.2): lambda p: 1 - 0.8 * p,
-        Cosine(clock=CLOCK, warmup=warmup): lambda p: (1 + math.cos(math.pi * p)) / 2,
+        Cosine(clock=CLOCK, warmup=warmup, final=0.1): lambda p: (
+            0.1 + 0.9 * (1 + math.cos(math.pi * p)) / 2
+        ),
         OneCycle(clock=CLOCK, warmup=warmup, rise=0.4): lambda p: (
             1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * p / 0.4)) / 2
             if p < 0.4

@@ -4,6 +4,7 @@ import shlex
 import pytest
 import torch
 
+from trainwright.config.plan import Plan
 from trainwright.engine.state import Evaluation
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
@@ -89,9 +90,9 @@ def test_the_wrong_way_for_the_metric_that_ranks_checkpoints_is_refused(
     task = assembled(*typed).state.task
     typed += [f"trainer.early_stopping.metric={task.objective.metric}"] * named
     wrong = {"max": "min", "min": "max"}[way]
-    rehearse(composed(*typed, f"trainer.early_stopping.mode={way}"))
+    rehearse(Plan.of(composed(*typed, f"trainer.early_stopping.mode={way}")))
     with pytest.raises(ConfigError, match=rf"early_stopping\.mode={wrong}.*mode={way}"):
-        rehearse(composed(*typed, f"trainer.early_stopping.mode={wrong}"))
+        rehearse(Plan.of(composed(*typed, f"trainer.early_stopping.mode={wrong}")))
     wrongly = assembled(*typed, f"trainer.early_stopping.mode={wrong}")
     with pytest.raises(ConfigError, match=rf"early_stopping\.mode={wrong}"):
         early_stop(wrongly.settings, task.objective, wrongly.state.clock)

@@ -5,7 +5,6 @@ import logging
 import pytest
 import torch
 
-from trainwright.data.dataset import Split
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.clock import Clock
 from trainwright.engine.state import Evaluation
@@ -18,7 +17,7 @@ from trainwright.run.resume.recover import read
 from trainwright.run.resume.rollback import Rollback, good_checkpoints
 from trainwright.run.stopping import stopping_hooks
 from trainwright.runs.folder import RunFolder
-from trainwright.tasks.metrics import classification_metrics
+from trainwright.tasks.metrics.formulas import classification_metrics
 
 SMALL = ("data.limit=100", "trainer.batch_size=10", "model.widths=[4]")
 NAMES = ("benign", "malign", "unsure")
@@ -98,14 +97,14 @@ def test_a_run_whose_rate_is_far_too_high_says_so_and_one_that_learns_does_not(a
             *("model.widths=[16]", f"optimizer.lr={rate}", "schedule=constant"),
         )
         split = run.dataset.validation
-        noughts = (split.targets == 0).nonzero().flatten()
-        others = (split.targets != 0).nonzero().flatten()[: len(noughts) // 9]
+        noughts = (split.columns["targets"] == 0).nonzero().flatten()
+        others = (split.columns["targets"] != 0).nonzero().flatten()[: len(noughts) // 9]
         kept = torch.cat([noughts, others])
         with torch.no_grad():  # a network that has one answer
             bias = list(run.state.task.parameters())[-1]
             bias[0] += 100.0 if rate == "0" else 0.0
-        skewed = Split(split.inputs[kept], split.targets[kept])
-        hook = OneAnswer(skewed.targets, run.dataset.info.class_names, every=20)
+        skewed = split.taken(kept)
+        hook = OneAnswer(skewed.columns["targets"], run.dataset.info.class_names, every=20)
         evaluate = Evaluate(run.make_batches(skewed), every=20, batch_size=500)
         caplog.clear()
         with caplog.at_level(logging.WARNING, "trainwright"):

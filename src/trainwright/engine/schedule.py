@@ -2,8 +2,8 @@
 
 All but `Plateau` are pure functions of the step, so resuming cannot step them twice. Each has a
 linear warm-up. The shapes are those of torch.optim.lr_scheduler, per step instead of per epoch;
-what has an end (`final`) is there in the last step. (In 0.1 it would have been in the step after: a
-run that began so keeps its course.)
+what has an end (`final`) above 0 is there in the last step. (In 0.1 it was in the step after: a run
+that began so keeps its course.)
 """
 
 import math

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from trainwright.cli.completion.shells import INSTALL, SHELLS, values
+from trainwright.cli.layers import layers_of
 from trainwright.cli.terminal.keys import Key
 from trainwright.config_folder import GROUPS, group_options
 from trainwright.runs.find import DEFAULT_ROOT, find_run, find_runs
-from trainwright.runs.layers import layers_of
 from trainwright.runs.record import STATUSES, Record
 
 MOST_NAMES = 200

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from trainwright.cli.layers import layers_of
 from trainwright.cli.opening import add_run
 from trainwright.cli.terminal.keys import Key
 from trainwright.cli.terminal.sparkline import BLOCKS, sparkline
@@ -15,7 +16,6 @@ from trainwright.cli.terminal.table import text_table
 from trainwright.command_line import command
 from trainwright.report.plots.series import Series, collect
 from trainwright.runs.find import find_run
-from trainwright.runs.layers import layers_of
 from trainwright.runs.metrics import read_rows
 from trainwright.runs.record import Record, numbers
 from trainwright.wording import (
