@@ -70,7 +70,7 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
 
 def draw_so_far(folder: RunFolder, drawing: Drawing) -> None:
     """The curves of a run that has not come to its end. Raises OSError."""
-    rows = read_rows(folder.metrics)
+    rows = read_rows(folder.path)
     if rows:
         drawing.plot("plot_curves", rows, str(folder.plots / "curves.png"))
         drawing.plot("plot_learning_rate", rows, str(folder.plots / "lr.png"))
