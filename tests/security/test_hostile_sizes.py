@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from trainwright.config.plan import Plan
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.errors import CheckpointError, TrainwrightError
@@ -27,8 +28,14 @@ SMALL = {
 }
 SECONDS, MEGABYTES = 20, 500  # of processor time and memory: what SECURITY.md promises
 FACTS = {
-    "name": "digits", "input_shape": [1, 8, 8], "target": "classes", "class_names": ["0", "1"],
-    "feature_names": [], "mean": [0.5], "std": [0.25], "target_mean": 0.0, "target_std": 1.0,
+    "name": "digits", "inputs": ["inputs"], "targets": ["targets"],
+    "columns": {
+        "inputs": {
+            "kind": "image", "size": [1, 8, 8], "mean": [0.5], "std": [0.25],
+            "scaling": "standard", "fit": "crop",
+        },
+        "targets": {"kind": "classes", "names": ["0", "1"]},
+    },
 }  # fmt: skip
 PROGRESS = {
     "step": 2, "to_be_done": None, "learning_rates": {"model": 0.1}, "schedule": {},
@@ -49,7 +56,7 @@ def untouched(composed):
             "progress": PROGRESS, "hooks": {}, "total_steps": 2, "versions": {"torch": "2"},
             "environment": {"device": "cpu"}, "placement": "cpu", "resumed": None,
         }  # fmt: skip
-        task = build_task(config, data_info(metadata), 0, None)
+        task = build_task(Plan.of(config), data_info(metadata))
         return {f"task.{k}": v for k, v in task.state_dict().items()}, metadata
 
     return make
@@ -131,10 +138,10 @@ def test_nor_does_one_in_the_config_of_a_run_that_is_forked(untouched, composed,
         sha256 = checkpoint.check_header(path).labels["sha256"]
         config["fork"] = {"checkpoint": str(path), "sha256": sha256, "freeze": [], "old_lr": 1.0}
         if stored is metadata:
-            check_parent(config)
+            check_parent(Plan.of(config))
         else:
             with counted(), pytest.raises(CheckpointError, match="more than its tensors could"):
-                check_parent(config)
+                check_parent(Plan.of(config))
 
 
 JUNK = (
@@ -143,13 +150,18 @@ JUNK = (
     ["x"], [[[]]], {}, {"a": 1}, {"_target_": "os.system"}, "a" * 100_000, ["a"] * 20_000,
     {"_target_": "trainwright.nn.cnn.CNN", "convs_per_stage": 10**9},
 )  # fmt: skip
+INPUTS, TARGETS = (("data", "columns", name) for name in ("inputs", "targets"))
 FACT_JUNK = {
-    ("data", "std"): ([0.0], [-1.0], [1e-300], [True], ["1"], [], [1.0, 1.0]),
-    ("data", "mean"): ([10**400], [1e301], [None], [[0.5]], 0.5),
-    ("data", "input_shape"): ([], [0, 8, 8], [2**26, 2, 1], [1.0, 8, 8], [1] * 9, [-1, 8, 8]),
-    ("data", "target"): ("values", "none", "x", None),
-    ("data", "class_names"): ([], [1, 2], "01", None),
-    ("data", "target_std"): (0.0, None, "1"),
+    (*INPUTS, "std"): ([0.0], [-1.0], [1e-300], [True], ["1"], [], [1.0, 1.0]),
+    (*INPUTS, "mean"): ([10**400], [1e301], [None], [[0.5]], 0.5),
+    (*INPUTS, "size"): ([], [0, 8, 8], [1, 2**26, 2], [1.0, 8, 8], [1] * 9, [-1, 8, 8]),
+    (*INPUTS, "fit"): ("standard", None, [], ["crop"]),
+    (*INPUTS, "scaling"): ("crop", None, {}),
+    (*TARGETS, "kind"): ("labels of mine", None, "os.system", ["classes"]),
+    (*TARGETS, "names"): ([], [1, 2], "01", None),
+    ("data", "columns"): ([], {}, {"inputs": FACTS["columns"]["inputs"]}),
+    ("data", "inputs"): ([], ["x"], "inputs", [["inputs"]]),
+    ("data", "targets"): (["x"], None, [3]),
     ("progress", "step"): (-1, 2**60, True, 2.0),
     ("progress", "scale", "value"): (0.0, -1.0, 10**400),
     ("progress", "recovery", "lr_scale"): (2.0, -1, None),

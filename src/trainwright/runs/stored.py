@@ -34,7 +34,8 @@ class UnreadableError(Exception):
 def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
     """The text of a file of at most `limit` bytes. Raises UnreadableError, FileNotFoundError."""
     with _opened(path) as file:
-        content = file.read(limit + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, limit) + 1)  # memory for so many is taken at once
     if len(content) > limit:
         raise UnreadableError(f"is larger than {limit:,} bytes")
     try:

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from trainwright.data.columns.column import MOST_FLOAT, Column
 from trainwright.data.columns.inputs import Categories, Image, Numbers, Tokens
 from trainwright.data.columns.targets import Classes, Labels, Values
+from trainwright.data.images.decode import Fit
 from trainwright.wording import printable
 
 MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
 
+SMALLEST_DEVIATION = 1e-38  # it is divided by
+_WORDS = {"scaling": ("standard", "symmetric", "unit"), "fit": get_args(Fit)}
 _KINDS: Mapping[str, type[Column]] = {
     column.kind: column for column in (Image, Numbers, Categories, Tokens, Classes, Labels, Values)
 }
@@ -28,21 +31,25 @@ def column_of(plain: Any) -> Column:
         raise ValueError("there are not as many deviations as means")
     if isinstance(column, Image) and len(column.mean) != column.size[0]:
         raise ValueError("there are not as many means as channels")
+    if isinstance(column, Numbers | Values) and len(column.names) not in (0, len(column.mean)):
+        raise ValueError("there are not as many names as numbers")
     return column
 
 
 def _checked(name: str, value: Any) -> Any:
     """A field of a column from JSON; lists become tuples. Raises ValueError."""
-    if name in ("scaling", "fit"):
-        is_right = value in ("standard", "symmetric", "unit", "crop", "pad", "stretch")
+    if name in _WORDS:
+        is_right = value in _WORDS[name]
     elif name == "length":
         is_right = _is_size(value)
     elif not isinstance(value, list):
         is_right = False
     elif name == "size":
         is_right = len(value) == 3 and all(map(_is_size, value))
-    elif name in ("mean", "std"):
-        is_right = all(map(_is_finite, value)) and (name == "mean" or all(v > 0 for v in value))
+    elif name == "mean":
+        is_right = all(map(_is_finite, value))
+    elif name == "std":
+        is_right = all(_is_finite(v) and v > SMALLEST_DEVIATION for v in value)
     elif name == "options":
         is_right = all(isinstance(v, list) and all(isinstance(w, str) for w in v) for v in value)
     else:

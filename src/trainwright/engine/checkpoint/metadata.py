@@ -10,12 +10,9 @@ from typing_extensions import TypedDict  # with Python 3.11 pydantic takes no ot
 from trainwright.data.dataset import DataInfo
 from trainwright.errors import CheckpointError
 
-MOST_VALUES = 2**26  # in one example: 64 million, as for images that are decoded
-
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Rate = Annotated[float, Field(ge=0, le=1e300)]
-Deviation = Annotated[float, Field(ge=1e-38, le=1e38)]  # it is divided by
 Metrics = dict[str, Number | None]
 
 
