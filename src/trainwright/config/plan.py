@@ -193,11 +193,13 @@ def _named(
     key: str, node: Any, given: Sequence[str], allow: Collection[str] | None
 ) -> dict[str, Section]:
     """The objects of a section by name; none where there is no such section."""
-    if not all(isinstance(inner, dict) for inner in (node or {}).values()):
-        raise ConfigError(f"{key}={node!r}: each of them is a section, {{mine: {{_target_: ...}}}}")
+    named = {} if node is None else node
+    if not isinstance(named, dict) or not all(isinstance(inner, dict) for inner in named.values()):
+        raise ConfigError(
+            f"{key}={str(node)[:100]}: each of them is a section, {{mine: {{_target_: ...}}}}"
+        )
     return {
-        str(name): Section(f"{key}.{name}", inner, given, allow)
-        for name, inner in (node or {}).items()
+        str(name): Section(f"{key}.{name}", inner, given, allow) for name, inner in named.items()
     }
 
 
