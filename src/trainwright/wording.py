@@ -96,8 +96,13 @@ def format_duration(seconds: float) -> str:
 
 
 def metrics_text(metrics: Mapping[str, float], *, objective: str) -> str:
-    """The metrics worth a place on a line: the objective, then losses and the best known."""
-    names = [objective, *_FIRST, *(name for name in metrics if "/" in name)]
+    """The metrics worth a place on a line: the objective, losses, the best known, of each split.
+
+    A metric of one output, `mae/width`, is left to the files: the one over all stands here.
+    """
+    names = [objective, *_FIRST]
+    splits = dict.fromkeys(name.rpartition("/")[0] for name in metrics if "/" in name)
+    names += [f"{split}/{name}" for split in splits if split not in metrics for name in names]
     chosen = [name for name in dict.fromkeys(names) if name in metrics]
     return "  ".join(f"{name.replace('_', ' ')} {format_number(metrics[name])}" for name in chosen)
 

@@ -205,7 +205,8 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
     if not (inspect.isclass(made) and issubclass(made, kind)):
         raise ConfigError(
             f"{key}._target_: {target} does not make a {_name(kind)}\n"
-            f"  it must be a class derived from {_name(kind)}, or a function annotated '-> it'"
+            f"  it must be a class derived from {_name(kind)}, or a function annotated "
+            f"'-> {kind.__name__}'"
         )
     return found
 
