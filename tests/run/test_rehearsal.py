@@ -30,8 +30,8 @@ def test_a_schedule_that_suits_some_data_is_not_refused(composed, assembled, wor
     [
         (("trainer.epochs=2", "trainer.schedule_until=50%"), "until=50%: the run goes on"),
         (("trainer.steps=100", "trainer.schedule_until=50"), "until=50: the run goes on"),
-        (("schedule.warmup=200%",), "warmup=200% is no shorter than the whole run"),
-        (("trainer.epochs=2", "schedule.warmup=3 epochs"), "warmup=3 epochs is no shorter"),
+        (("schedule.warmup=200%",), "warmup=200% is not shorter than the whole run"),
+        (("trainer.epochs=2", "schedule.warmup=3 epochs"), "warmup=3 epochs is not shorter"),
         (("trainer.epochs=2", "trainer.schedule_until=50%", "schedule.warmup=3"), "until=50%"),
     ],
 )

@@ -97,7 +97,9 @@ def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Te
             task = build_task(plan, data_info(metadata))
         check_fit(task.state_dict(), found)
     except RuntimeError as error:  # all of ours can be built there
-        raise CheckpointError("the checkpoint's config has a network beyond all memory") from error
+        raise CheckpointError(
+            "the checkpoint's config describes a network too large for any memory"
+        ) from error
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
 
