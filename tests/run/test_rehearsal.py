@@ -41,6 +41,12 @@ def test_one_that_suits_none_is_refused_without_numbers_that_nobody_typed(compos
     assert re.findall(r"\d{4,}", str(error.value)) == []
 
 
+@pytest.mark.parametrize("option", sorted(p.stem for p in (config_folder() / "task").glob("*")))
+def test_a_task_that_suits_some_data_is_not_refused(composed, option):
+    model = "gan" if option == "gan" else "mlp"
+    rehearse(Plan.of(composed("data=digits", f"model={model}", f"task={option}")))
+
+
 def test_where_all_is_known_the_numbers_are_told(composed):
     with pytest.raises(ConfigError, match="it is 500 steps, and the run is 100"):
         rehearse(Plan.of(composed("data=digits", "trainer.steps=100", "schedule.warmup=500")))

@@ -213,7 +213,7 @@ def _check_optimizer(section: Section) -> None:
 def _stand_ins() -> Iterator[DataInfo]:
     for shape in SHAPES:
         channels = shape[0]
-        for target in ("classes", "values", "none"):
-            names = tuple("0123456789") if target == "classes" else ()
+        for target in ("classes", "values", "none", "labels"):
+            names = tuple("0123456789") if target in ("classes", "labels") else ()
             ones = (1.0,) * channels
             yield DataInfo.of_one_input("the data", shape, target, names, ones, ones)
