@@ -112,8 +112,8 @@ class DataInfo:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are; 0 where the targets are not classes."""
-        return len(self.class_names)
+        """How many classes there are; 0 unless each example is of one."""
+        return len(self.class_names) if isinstance(self.target_column, Classes) else 0
 
     @property
     def num_outputs(self) -> int:
