@@ -34,7 +34,7 @@ test-cpus: .venv/installed-dev
 
 # W&B and MLflow, another 470 MB, which `make test` does without: their tests are skipped by name.
 test-loggers: .venv/installed-loggers
-	$(TEST_ENV) $(BIN)/python -m pytest tests/loggers
+	$(TEST_ENV) $(BIN)/python -m pytest tests/hooks/loggers
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -176,7 +176,7 @@ def _arguments() -> argparse.Namespace:
         def parse(text: str) -> list[str]:
             for name in text.split(","):
                 if name not in valid:
-                    raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(valid)}")
+                    raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(valid)}")
             return text.split(",")
 
         return parse

@@ -36,9 +36,9 @@ WRONG = [
     ("model=gan optimizer.players.generater.lr=1", 2, "did you mean generator?"),
     ("model=gan optimizer.players.generator.lrr=1", 2, "generator.lrr; did you mean lr?"),
     # The shell
-    ("mlp", 2, "'mlp' is no override; did you mean model=mlp?"),
+    ("mlp", 2, "'mlp' is not an override; did you mean model=mlp?"),
     ("model", 2, "model=...; model accepts: airbench, cnn"),
-    ("model.widths=[512, 256]", 2, "'model.widths=[512,' is no override; quotes"),
+    ("model.widths=[512, 256]", 2, "'model.widths=[512,' is not an override; quotes"),
     ("--epochs 10", 2, "--epochs; did you mean trainer.epochs=...?; without dashes"),
     ("--cfg jobs", 2, "--cfg; jobs; job"),
     ("data=mnist,cifar10", 2, "data=mnist,cifar10; --multirun"),
@@ -151,7 +151,7 @@ def test_image_folders_that_make_no_dataset_are_refused(run_main, empty, tmp_pat
     refusal(3, "holds no images")
     for number in range(4):
         picture(folder / "cat" / f"{number}.png")
-    refusal(2, "task=classifier; images has but one: cat")
+    refusal(2, "task=classifier; images has only one: cat")
     picture(folder / "loose.png")
     refusal(3, "is mixed; loose.png")
     (folder / "loose.png").unlink()

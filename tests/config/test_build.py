@@ -123,11 +123,13 @@ def test_a_target_of_another_kind_is_refused_before_it_is_called(target, kind, t
     node = {"_target_": target, "args": f"touch {tmp_path}/called"}
     for name in ("command", "file", "cmd", "path", "url", "source"):
         refused(
-            "_target_: (cannot import|.* does not make|.* is of Python's own library)",
+            "_target_: (cannot import|.* does not make|.* is part of Python's own library)",
             kind,
             {"_target_": target, name: "x"},
         )
-    refused("_target_: (cannot import|.* does not make|.* is of Python's own library)", kind, node)
+    refused(
+        "_target_: (cannot import|.* does not make|.* is part of Python's own library)", kind, node
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -262,7 +264,7 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(node, message):
         (["seed=x"], "seed='x'"),
         (["trainer.epochs=null"], "both null"),
         (["trainer.accumulate=3"], "must divide"),
-        (["trainer.evaluate_every=often"], r"trainer\.evaluate_every: 'often' is no duration"),
+        (["trainer.evaluate_every=often"], r"trainer\.evaluate_every: 'often' is not a duration"),
         (["trainer.batch_size=5000"], "only 1437 training examples"),
         (["trainer.device=tpu"], r"trainer\.device=tpu"),
         (["data.test=0"], r"data\.test: the test split of digits is empty"),

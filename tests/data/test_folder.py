@@ -117,7 +117,7 @@ def test_folders_of_another_form_are_refused_by_name(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         load(tmp_path)
     images.write_text("x")
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         load(tmp_path)
     images.unlink()
     images.mkdir()
@@ -221,7 +221,7 @@ def test_a_class_that_no_checkpoint_could_name_is_refused_before_any_training(tm
     fill_class(tmp_path / "images" / "größe 日本", 4)
     assert load(tmp_path).info.class_names == ("a", "größe 日本")
     (tmp_path / "images" / "a").rename(os.fsdecode(os.fsencode(tmp_path / "images") + b"/caf\xe9"))
-    with pytest.raises(DataError, match=r"caf\\udce9 is no UTF-8 text") as caught:
+    with pytest.raises(DataError, match=r"caf\\udce9 is not UTF-8 text") as caught:
         load(tmp_path)
     str(caught.value).encode()
 

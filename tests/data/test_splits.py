@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
+from trainwright.data.splits import make_dataset, split_arrays, split_indices, split_of, split_sizes
 from trainwright.errors import ConfigError, DataError
 
 
@@ -95,3 +95,13 @@ def test_a_table_that_is_not_finite_is_refused():
     split = split_of(torch.tensor([[1.0], [float("nan")]]), None)
     with pytest.raises(DataError, match="not finite"):
         make_dataset("x", train=split, validation=split, test=split, target="none")
+
+
+def test_several_labels_are_outputs_and_not_classes_of_which_an_example_has_one():
+    """A GAN asks `num_classes` whether there is a class to be told."""
+    images, labels = (
+        torch.zeros(40, 1, 8, 8, dtype=torch.uint8),
+        torch.eye(4)[:, :3].repeat(10, 1).long(),
+    )
+    info = split_arrays("tagged", images, labels, class_names=["a", "b", "c"]).info
+    assert (info.num_classes, info.num_outputs, info.class_names) == (0, 3, ("a", "b", "c"))

@@ -114,7 +114,7 @@ def test_files_that_are_not_ours_are_refused_by_name(tmp_path):
     with pytest.raises(CheckpointError, match="SHA-256"):
         checkpoint.load(path)
     path.write_bytes(b"\x80\x04" * 500)  # the beginning of a pickle
-    with pytest.raises(CheckpointError, match="damaged or no safetensors"):
+    with pytest.raises(CheckpointError, match="damaged or not a safetensors"):
         checkpoint.load(path)
 
 

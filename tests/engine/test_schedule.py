@@ -170,7 +170,7 @@ def test_a_warm_up_as_long_as_the_run_is_refused(warmup):
     ("kind", "options", "message"),
     [
         (Step, {"every": 0}, "every"),
-        (Step, {"every": "soon"}, "no duration"),
+        (Step, {"every": "soon"}, "not a duration"),
         (Exponential, {"gamma": 0.0}, "gamma"),
         (OneCycle, {"rise": 0.0}, "rise"),
         (OneCycle, {"rise": 1.0}, "rise"),
@@ -178,7 +178,7 @@ def test_a_warm_up_as_long_as_the_run_is_refused(warmup):
         (OneCycle, {"final_div": 0.0}, "final_div"),
         (Plateau, {"mode": "min", "gamma": 1.0}, "gamma"),
         (Plateau, {"mode": "min", "gamma": 0.0}, "gamma"),
-        (Linear, {"warmup": "-3"}, "no duration"),
+        (Linear, {"warmup": "-3"}, "not a duration"),
     ],
 )
 def test_a_setting_that_makes_no_schedule_is_refused_by_name(kind, options, message):

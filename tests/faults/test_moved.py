@@ -154,7 +154,7 @@ def test_a_folder_that_may_be_written_to_in_part_is_not_cleaned_in_part(read_onl
     words = Namespace(root=read_only.parent, filters=["status=killed"], yes=True)
     child = start(unprivileged(lambda: clean.execute(words)), tmp_path / "output")
     assert child.wait() == 6, child.text
-    assert f"could not delete {read_only}: nothing of it was deleted" in child.text
+    assert f"could not delete {read_only}: nothing in it was deleted" in child.text
     assert "go on" not in child.text
     assert contents(read_only) == before
 

@@ -169,7 +169,7 @@ def test_a_run_stops_in_the_step_whose_numbers_went_wrong_and_saves_none_of_them
     if fault.place == "weight" and "to be saved" in text:
         pass  # a weight of -inf behind a relu is a zero: nothing but a look at it can tell
     else:
-        assert f"player {fault.player!r} are no longer finite in step {fault.turn}\n" in text
+        assert f"player {fault.player!r} got NaN or infinity in step {fault.turn}\n" in text
     assert NAMED[fault.place] in text
     assert len(text.splitlines()) <= 5
     assert_all_finite(folder)
@@ -251,7 +251,7 @@ class Unkept(nn.Module):
 OTHERS = {
     "phase is of type torch.complex64": [("phase", torch.zeros(4, dtype=torch.complex64))],
     "eighth is of type torch.float8_e4m3fn": [("eighth", torch.zeros(4).to(torch.float8_e4m3fn))],
-    "sparse is no dense tensor": [("sparse", torch.zeros(4).to_sparse())],
+    "sparse is not a dense tensor": [("sparse", torch.zeros(4).to_sparse())],
     "is a name of 206 letters": [("n" * 200, torch.zeros(4))],
     "there are 26,002 tensors": [(f"many{n}", torch.zeros(1)) for n in range(26_000)],
 }

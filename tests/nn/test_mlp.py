@@ -47,7 +47,7 @@ def test_equals_the_plain_sequence_of_its_layers():
     [
         ({"activation": "rleu"}, "relu, leaky_relu"),
         ({"norm": "group"}, "batch, layer, null"),
-        ({"dropout": 1.0}, "below 1"),
+        ({"dropout": 1.0}, "value < 1"),
         ({"widths": (5, 0)}, "widths"),
     ],
 )

@@ -285,7 +285,7 @@ def test_old_lr_without_effect_is_refused(parent, forked, few_classes):
 def test_another_checkpoint_in_its_place_is_refused(parent, forked):
     config = forked(parent, *MLP)
     config.fork.sha256 = "0" * 64
-    with pytest.raises(CheckpointError, match="is not the checkpoint any more"):
+    with pytest.raises(CheckpointError, match="is no longer the checkpoint"):
         assemble(Plan.of(config))
     config.fork.checkpoint += "x"
     with pytest.raises(CheckpointError, match="is not there"):

@@ -30,8 +30,8 @@ def test_a_schedule_that_suits_some_data_is_not_refused(composed, assembled, wor
     [
         (("trainer.epochs=2", "trainer.schedule_until=50%"), "until=50%: the run goes on"),
         (("trainer.steps=100", "trainer.schedule_until=50"), "until=50: the run goes on"),
-        (("schedule.warmup=200%",), "warmup=200% is no shorter than the whole run"),
-        (("trainer.epochs=2", "schedule.warmup=3 epochs"), "warmup=3 epochs is no shorter"),
+        (("schedule.warmup=200%",), "warmup=200% is not shorter than the whole run"),
+        (("trainer.epochs=2", "schedule.warmup=3 epochs"), "warmup=3 epochs is not shorter"),
         (("trainer.epochs=2", "trainer.schedule_until=50%", "schedule.warmup=3"), "until=50%"),
     ],
 )
@@ -39,6 +39,12 @@ def test_one_that_suits_none_is_refused_without_numbers_that_nobody_typed(compos
     with pytest.raises(ConfigError, match=says) as error:
         rehearse(Plan.of(composed("data=digits", *words)))
     assert re.findall(r"\d{4,}", str(error.value)) == []
+
+
+@pytest.mark.parametrize("option", sorted(p.stem for p in (config_folder() / "task").glob("*")))
+def test_a_task_that_suits_some_data_is_not_refused(composed, option):
+    model = "gan" if option == "gan" else "mlp"
+    rehearse(Plan.of(composed("data=digits", f"model={model}", f"task={option}")))
 
 
 def test_where_all_is_known_the_numbers_are_told(composed):

@@ -90,7 +90,7 @@ def test_a_pipe_is_refused_and_asked_nothing(folder, resume):
     for name in ("train.log", ".lock"):
         (folder / name).unlink(missing_ok=True)
         os.mkfifo(folder / name)
-        with pytest.raises(CheckpointError, match=rf"{name} .* is no plain file"):
+        with pytest.raises(CheckpointError, match=rf"{name} .* is not a plain file"):
             resume(folder, LONGER)
         assert holder(folder) is None  # who only looks does not wait for a pipe either
         (folder / name).unlink()

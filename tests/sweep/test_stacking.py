@@ -69,7 +69,7 @@ def test_what_cannot_be_stacked_is_known_beforehand(config, overrides, reason):
 def test_a_model_or_task_of_the_user_s_own_is_refused_in_words(config, section, kind):
     own = config()
     own[section]["_target_"] = "mine.Own"
-    assert against(own) == f"only trainwright's own {kind} are stacked, and not mine.Own"
+    assert against(own) == f"only trainwright's own {kind} are stacked, not mine.Own"
 
 
 def test_groups_are_cut_into_a_stack_for_each_slot_that_memory_holds(config):
@@ -92,4 +92,4 @@ def test_auto_stacks_what_is_faster_and_on_whatever_can_be(config):
     refused.hear([{"speedup": 0.0, "refused": "vmap says no"}])
     assert refused.groups == []
     assert "alone: 2 jobs: vmap says no" in refused.lines()
-    assert "alone: 1 job: begun alone, and going on so" in refused.lines()
+    assert "alone: 1 job: started alone, and goes on so" in refused.lines()

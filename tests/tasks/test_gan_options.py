@@ -81,7 +81,7 @@ def combinations(sizes):
 
 def expect_a_step(options, make):
     if is_refused(options):
-        with pytest.raises(ValueError, match=r"choose one|already|told of classes"):
+        with pytest.raises(ValueError, match=r"choose one|already|class-conditional GAN"):
             game(options, make)
         return
     task = game(options, make)
@@ -115,15 +115,15 @@ def test_every_combination_of_options_makes_a_step_or_is_refused(make):
         ({"loss": "wasserstein_gp", "r1": 1.0}, "r1=1.0 .* choose one"),
         ({"r1": -1.0}, "r1=-1.0 is below 0"),
         ({"r1_every": 0}, "r1_every=0"),
-        ({"r1_every": 16}, "r1_every=16: .* does nothing without r1"),
-        ({"top_k": 0.0}, "top_k=0.0 is no share"),
-        ({"top_k": 1.5}, "top_k=1.5 is no share"),
+        ({"r1_every": 16}, "r1_every=16: .* has no effect without r1"),
+        ({"top_k": 0.0}, "top_k=0.0 is not a share"),
+        ({"top_k": 1.5}, "top_k=1.5 is not a share"),
         ({"auxiliary_weight": -1.0}, "auxiliary_weight=-1.0 is below 0"),
-        ({"conditional": "yes"}, "conditional='yes' is none of true, false, auto, projection"),
-        ({"conditional_norm": "none"}, "conditional_norm='none' is none of stem, all"),
+        ({"conditional": "yes"}, "conditional='yes' is not one of true, false, auto, projection"),
+        ({"conditional_norm": "none"}, "conditional_norm='none' is not one of stem, all"),
         (
             {"conditional": False, "conditional_norm": "all"},
-            "conditional_norm=all needs a GAN that is told of classes",
+            "conditional_norm=all needs a class-conditional GAN",
         ),
     ],
 )

@@ -86,7 +86,7 @@ def test_instance_noise_falls_in_a_straight_line_to_nothing():
 @pytest.mark.parametrize(
     ("augment", "noise", "message"),
     [
-        (("colour",), 0.0, "'colour' is none of color, translation, cutout"),
+        (("colour",), 0.0, "'colour' is not one of color, translation, cutout"),
         (("color", "color"), 0.0, "twice"),
         ((), -0.1, "instance_noise=-0.1 is below 0"),
     ],

@@ -90,8 +90,8 @@ def _refuse_sweep(config: DictConfig, overrides: Sequence[str]) -> None:
     if typed or left:
         what = typed[0] if typed else f"sweep.params of {', '.join(left)}"
         raise ConfigError(
-            f"{what}: this is about a sweep, and only `train -m` makes one\n"
-            "  add -m, and let hydra/sweeper be trainwright"
+            f"{what}: this is for a sweep, and only `train -m` makes one\n"
+            "  add -m, with hydra/sweeper=trainwright"
             + ("" if typed else f"; or type a value of each: {left[0]}=...")
         )
 

@@ -19,7 +19,7 @@ _FOLDERS = {
     "inspect": {
         "list": "a table of runs; filter and sort by any config key or metric",
         "show": "one run: config, how it went, curves, files",
-        "diff": "in what two runs differ, and what came of it",
+        "diff": "how two runs differ, and what came of it",
         "sweep": "the verdict on a sweep: which setting won, and is that more than luck?",
         "report": "one run, several, or a sweep as one HTML page that needs no network",
     },

@@ -174,7 +174,7 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
     if target.split(".")[0] in sys.stdlib_module_names:
         # Nothing there makes what we build, and some of it acts as soon as it is imported.
         raise ConfigError(
-            f"{key}._target_: {target} is of Python's own library and makes no {_name(kind)}\n"
+            f"{key}._target_: {target} is part of Python's own library and makes no {_name(kind)}\n"
             f"  it must name a class derived from {_name(kind)}, such as mine.Net"
         )
     module_name, _, name = target.rpartition(".")

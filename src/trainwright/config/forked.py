@@ -34,7 +34,7 @@ def register_fork(stored: DictConfig, choices: Mapping[str, str], begin: Mapping
     for group in (*SECTIONS, "logger"):
         section = _anew(plain.get(group) or {}) if group == "trainer" else plain.get(group) or {}
         if "defaults" in section:  # it could choose other configs of this machine
-            raise CheckpointError(f"its config has a list of defaults in {group}, as no run has")
+            raise CheckpointError(f"its config has a list of defaults in {group}, which no run has")
         # Open to keys that are newer than the run; what is none is refused by who builds from it.
         node = DictConfig(section, flags={"struct": False})
         options[group] = _OF_RUN + re.sub(r"[^\w.-]", "_", choices.get(group) or "own")

@@ -22,7 +22,7 @@ def check_environment(config: DictConfig) -> None:
         raise ConfigError(
             f"{key}: its value comes from the environment, which is not kept with a run\n"
             f"  without it the run could not be built again: type the value, {key}=...\n"
-            f"  from the environment may come: {', '.join(PLACES)}"
+            f"  only these may come from the environment: {', '.join(PLACES)}"
         )
 
 

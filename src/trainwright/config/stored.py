@@ -90,7 +90,7 @@ def refuse_addresses(stored: DictConfig, typed: Collection[str]) -> None:
     for key, value in addresses(stored).items():
         if not {key, "logger"} & set(typed):
             raise ConfigError(
-                f"{key}={printable(value)}: the checkpoint wants to send what is measured there\n"
-                "  one from elsewhere could name any place; if you know it, type that too\n"
+                f"{key}={printable(value)}: the checkpoint wants to send metrics there\n"
+                "  one from elsewhere could name any place; if you know this one, type it too\n"
                 "  or send nothing: logger=none"
             )

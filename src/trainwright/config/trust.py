@@ -40,7 +40,7 @@ def trusted_targets(
         unknown -= _own_targets(run)
         if unknown:
             raise ConfigError(
-                f"this run builds what is not trainwright's own: {', '.join(sorted(unknown))}\n"
+                f"this run builds classes not of trainwright: {', '.join(sorted(unknown))}\n"
                 "  one from elsewhere could run any code that way; if you know these, add\n"
                 f"  {command(listing('trust', sorted(wanted - TRUSTED_TARGETS)))}"
             )
@@ -66,7 +66,7 @@ def refuse_trust(config: Mapping[str, Any]) -> None:
     if config["trust"]:
         raise ConfigError(
             f"trust=[{','.join(config['trust'])}] has no effect: what you type yourself is built\n"
-            "  it is for going on with a run: trainer.resume=...; leave it out"
+            "  it is for resuming a run: trainer.resume=...; leave it out"
         )
 
 

@@ -22,8 +22,7 @@ def unknown_key(key: str, options: Collection[str]) -> ConfigError:
 def empty(key: str) -> ConfigError:
     """The error for a text that is empty: as a path it would be the working directory."""
     return ConfigError(
-        f"{key}= is empty, as after a shell variable that is not set\n"
-        f"  write what is meant, or leave {key} out"
+        f"{key}= is empty; perhaps a shell variable is not set\n  write a value, or leave {key} out"
     )
 
 

@@ -19,11 +19,13 @@ def as_tensor(where: str, values: Any) -> Tensor:
         tensor = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values))
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{where}: {type(values).__name__} is no array of numbers ({error})\n"
+            f"{where}: {type(values).__name__} is not an array of numbers ({error})\n"
             "  give a NumPy array or a torch tensor"
         ) from None
     if tensor.is_complex():
-        raise DataError(f"{where}: complex numbers; give real ones, such as their parts")
+        raise DataError(
+            f"{where}: complex numbers; give real ones, such as real and imaginary parts"
+        )
     return tensor.detach().cpu()
 
 
@@ -108,8 +110,8 @@ def _labels(where: str, tensor: Tensor, column: Column) -> tuple[Column, Tensor]
     assert isinstance(column, Labels)
     if tensor.dim() != 2 or not ((tensor == 0) | (tensor == 1)).all():
         raise DataError(
-            f"{where}: several labels an example are (N, C) of 0 and 1, and these are not\n"
-            "  one class an example: whole numbers (N,)"
+            f"{where}: several labels per example are (N, C) of 0 and 1, and these are not\n"
+            "  for one class per example: whole numbers (N,)"
         )
     names = column.names or tuple(map(str, range(tensor.shape[1])))
     if len(names) != tensor.shape[1]:

@@ -14,6 +14,7 @@ from trainwright.data.columns import (
     Classes,
     Column,
     Image,
+    Labels,
     Numbers,
     Tokens,
     Values,
@@ -52,13 +53,15 @@ class DataInfo:
         target_std: float = 1.0,
         feature_names: tuple[str, ...] = (),
     ) -> Self:
-        """Of images (C, H, W) or rows (F,), with classes, a value or nothing to predict."""
+        """Of images (C, H, W) or rows (F,), with classes, labels, a value or nothing to predict."""
         columns: dict[str, Column] = {INPUTS: Numbers(mean, std, feature_names)}
         if len(input_shape) == 3:
             size = (input_shape[0], input_shape[1], input_shape[2])
             columns[INPUTS] = Image(size, mean, std)
         if target == "classes":
             columns[TARGETS] = Classes(class_names)
+        elif target == "labels":
+            columns[TARGETS] = Labels(class_names)
         elif target == "values":
             columns[TARGETS] = Values((target_mean,), (target_std,))
         return cls(name, columns, (INPUTS,), tuple(n for n in columns if n == TARGETS))
@@ -109,8 +112,8 @@ class DataInfo:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are; 0 where the targets are not classes."""
-        return len(self.class_names)
+        """How many classes there are; 0 unless each example is of one."""
+        return len(self.class_names) if isinstance(self.target_column, Classes) else 0
 
     @property
     def num_outputs(self) -> int:

@@ -139,7 +139,7 @@ def split_arrays(
         spec, array = target_column(f"{name}: {key}", values, given.pop(key, None), names)
         specs[key], stored[key] = spec, array
     if given:
-        raise DataError(f"{name}: columns names {sorted(given)[0]!r}, of which there is no array")
+        raise DataError(f"{name}: columns names {sorted(given)[0]!r}, but there is no such array")
     _check_lengths(name, stored)
     classes = [stored[key] for key in outs if isinstance(specs[key], Classes)]
     parts = split_indices(
@@ -174,7 +174,7 @@ def _check_lengths(name: str, stored: Mapping[str, Tensor]) -> None:
     lengths = {key: len(array) for key, array in stored.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{length:,} of {key}" for key, length in lengths.items())
-        raise DataError(f"{name}: {told}\n  there must be as many of each, an example a row")
+        raise DataError(f"{name}: {told}\n  each needs the same number of rows, one per example")
 
 
 def make_dataset(

@@ -47,7 +47,7 @@ class Clock:
         form = _FORM.fullmatch(str(duration))
         if form is None:
             raise ValueError(
-                f"{duration!r} is no duration: write 500, '2 epochs', '10000 examples' or 5%"
+                f"{duration!r} is not a duration: write 500, '2 epochs', '10000 examples' or 5%"
             )
         number, unit = float(form[1]), (form[2] or "steps").rstrip("s")
         per_unit = {

@@ -24,7 +24,7 @@ def refuse_nonfinite(tensors: Mapping[str, Tensor], where: str) -> None:
     found = first_nonfinite(tensors)
     if found is not None:
         raise NonFiniteError(
-            f"a number is no longer finite {where}\n"
+            f"NaN or infinity appeared {where}\n"
             f"  {found}\n"
             "  try a lower optimizer.lr, trainer.clip_norm=1, or trainer.precision=fp32"
         )
@@ -51,10 +51,10 @@ def refused_move(
         or first_nonfinite(state.task.state_dict())
         or (None if math.isfinite(float(loss)) else f"the loss is {float(loss):g}")
         or first_nonfinite(grads)
-        or "the gradients, squared, are beyond the range of numbers"
+        or "the squares of the gradients overflow"
     )
     return NonFiniteError(
-        f"the numbers of player {player!r} are no longer finite in step {state.step + 1}\n"
+        f"player {player!r} got NaN or infinity in step {state.step + 1}\n"
         f"  {blame}; loss {float(loss):.4g}, gradient norm {norm:.4g}\n"
         "  try a lower optimizer.lr, trainer.clip_norm=1, or trainer.precision=fp32"
     )

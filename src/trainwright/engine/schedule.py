@@ -22,7 +22,7 @@ class Schedule(ABC):
         self.warmup_steps = clock.steps(warmup)
         if self.warmup_steps >= clock.total_steps:
             raise ValueError(
-                f"warmup={warmup} is no shorter than the whole run; a share such as 5% always is\n"
+                f"warmup={warmup} is not shorter than the whole run; a share such as 5% always is\n"
                 f"  it is {self.warmup_steps:.0f} steps, and the run is {clock.total_steps}"
             )
 
@@ -106,7 +106,7 @@ class Step(Schedule):
         super().__init__(clock=clock, warmup=warmup)
         self.every = clock.steps(every)
         if self.every <= 0:
-            raise ValueError(f"every={every} is no positive duration")
+            raise ValueError(f"every={every} is not a positive duration")
         if gamma <= 0:
             raise ValueError(f"gamma={gamma} is not above 0")
         self.gamma = gamma
@@ -150,7 +150,7 @@ class OneCycle(Schedule):
         if not 0 < rise < 1:
             raise ValueError(f"rise={rise} is not a share between 0 and 1")
         if start_div < 1 or final_div < 1:
-            raise ValueError("start_div and final_div divide the peak: they are at least 1")
+            raise ValueError("start_div and final_div divide the peak: they must be at least 1")
         self.rise, self.start, self.final = rise, 1 / start_div, 1 / final_div
 
     def shape(self, progress: float, step: float) -> float:

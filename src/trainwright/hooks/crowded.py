@@ -62,7 +62,9 @@ class Crowded(Hook):
         slow = f"steps take {times:.1f} times as long as they did: other programs use the cores"
         if self._lowers:
             return f"{slow}; from the next save on {worth} of {threads} threads"
-        return f"{slow}\n  trainer.threads={worth} would help; trainer.threads=auto sees to it"
+        return (
+            f"{slow}\n  trainer.threads={worth} would help; trainer.threads=auto does so by itself"
+        )
 
     def lower(self, state: TrainState) -> None:
         """Go on with fewer threads, if that is wanted, now that the run is saved."""

@@ -50,9 +50,11 @@ def conv_gan(
     check_positive(width=width, discriminator_width=discriminator_width, latent_dim=latent_dim)
     check_norm(generator_norm)
     if discriminator_norm not in (None, "layer"):
-        raise ValueError(f"discriminator_norm={discriminator_norm!r} is none of layer, null")
+        raise ValueError(f"discriminator_norm={discriminator_norm!r} is not one of layer, null")
     if upsampling not in get_args(Upsampling):
-        raise ValueError(f"upsampling={upsampling!r} is none of {', '.join(get_args(Upsampling))}")
+        raise ValueError(
+            f"upsampling={upsampling!r} is not one of {', '.join(get_args(Upsampling))}"
+        )
 
     channels = _channels(width, num_halvings)
     generator = Generator(

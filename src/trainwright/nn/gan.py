@@ -138,10 +138,10 @@ def num_conditions(
     """
     if conditional not in (True, False, "auto", "projection", "auxiliary"):
         raise ValueError(
-            f"conditional={conditional!r} is none of true, false, auto, projection, auxiliary"
+            f"conditional={conditional!r} is not one of true, false, auto, projection, auxiliary"
         )
     if conditional_norm not in get_args(ConditionalNorm):
-        raise ValueError(f"conditional_norm={conditional_norm!r} is none of stem, all")
+        raise ValueError(f"conditional_norm={conditional_norm!r} is not one of stem, all")
     if conditional not in (False, "auto") and num_classes == 0:
         wanted = str(conditional).lower()
         raise ValueError(
@@ -149,7 +149,7 @@ def num_conditions(
         )
     num_classes = num_classes if conditional else 0
     if conditional_norm == "all" and not num_classes:
-        raise ValueError("conditional_norm=all needs a GAN that is told of classes; this is not")
+        raise ValueError("conditional_norm=all needs a class-conditional GAN; this one is not")
     return num_classes
 
 

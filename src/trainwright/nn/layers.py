@@ -21,7 +21,7 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 def make_activation(name: Activation) -> nn.Module:
     """Return the activation of that name; ValueError names the valid ones."""
     if name not in _ACTIVATIONS:
-        raise ValueError(f"activation={name!r} is none of {', '.join(_ACTIVATIONS)}")
+        raise ValueError(f"activation={name!r} is not one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]()
 
 
@@ -48,20 +48,20 @@ def make_norm_2d(name: Norm | None, num_channels: int) -> list[nn.Module]:
 def check_norm(name: Norm | None) -> None:
     """Raise a ValueError that names the valid normalisations unless this is one."""
     if name is not None and name not in get_args(Norm):
-        raise ValueError(f"norm={name!r} is none of {', '.join(get_args(Norm))}, null")
+        raise ValueError(f"norm={name!r} is not one of {', '.join(get_args(Norm))}, null")
 
 
 def check_dropout(dropout: float) -> None:
     """Raise a ValueError unless this is a share of values that can be dropped."""
     if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout={dropout} is not at least 0 and below 1")
+        raise ValueError(f"dropout={dropout} is not in 0 <= value < 1")
 
 
 def check_positive(**settings: int) -> None:
     """Raise a ValueError that names the first setting that is below 1."""
     for name, value in settings.items():
         if value < 1:
-            raise ValueError(f"{name}={value} is not at least 1")
+            raise ValueError(f"{name}={value} is below 1")
 
 
 def check_widths(name: str, widths: tuple[int, ...], *, empty: bool = False) -> None:

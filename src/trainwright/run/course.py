@@ -74,7 +74,7 @@ class Course:
             self._note_time()
             folder.write_summary({**summary, "status": "stopped"})
             step = newest_step(folder)
-            saved = "nothing was saved" if step is None else f"saved is step {step}; {self._go_on}"
+            saved = "nothing was saved" if step is None else f"step {step} is saved; {self._go_on}"
             log.info(saved)
             if signals.received in (None, signal.SIGINT):
                 raise

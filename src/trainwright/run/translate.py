@@ -43,7 +43,7 @@ def in_our_words(
     if "Expected more than 1 value per channel" in str(error):
         return ConfigError(
             f"trainer.batch_size={settings.batch_size}: batch normalisation needs more than one "
-            "value a channel at a time\n  make the batch larger, or choose another model norm"
+            "value per channel at a time\n  make the batch larger, or choose another model norm"
         )
     return None
 

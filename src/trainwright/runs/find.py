@@ -78,7 +78,7 @@ def find_run(run: str, root: Path = DEFAULT_ROOT) -> Record:
     if not runs:
         raise ConfigError(
             f"{printable(run)}: there are no runs below {printable(str(root))}\n"
-            "  RUN is also a path; runs that lie elsewhere are found with --root=FOLDER"
+            "  RUN may also be a path; to look elsewhere: --root=FOLDER"
         )
     if run == "last":
         return runs[0]
@@ -103,7 +103,7 @@ def _named(run: str, runs: list[Record]) -> Record:
             "; did you mean" if close else "; the newest are"
         )
         raise ConfigError("\n  ".join([first, *(printable(r.name) for r in shown)]))
-    lines = [f"{printable(run)}: {len(found)} runs have that in their name; say more of it"]
+    lines = [f"{printable(run)}: {len(found)} runs have that in their name; type more of it"]
     lines += [printable(r.name) for r in found[:MAX_CANDIDATES]]
     if len(found) > MAX_CANDIDATES:
         lines.append(f"and {len(found) - MAX_CANDIDATES} more")

@@ -89,8 +89,8 @@ class RunFolder:
                 continue
             if not is_gone and not (is_plain and path.resolve().is_relative_to(home)):
                 raise CheckpointError(
-                    f"{printable(str(path))} leads out of the run folder, or is no plain file\n"
-                    "  to go on with the run would write to it: put a plain file or folder there"
+                    f"{printable(str(path))} leads out of the run folder, or is not a plain file\n"
+                    "  resuming the run would write to it: put a plain file or folder there"
                 )
 
     def _furnished(self) -> "RunFolder":

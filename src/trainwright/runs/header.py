@@ -59,9 +59,9 @@ def read_header(file: BinaryIO, path: Path) -> Header:
         header = _parsed(text)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise damaged(path, f"its header is no JSON: {printable(reason)[:80]}") from error
+        raise damaged(path, f"its header is not JSON: {printable(reason)[:80]}") from error
     if not isinstance(header, dict):
-        raise damaged(path, "its header is no JSON object")
+        raise damaged(path, "its header is not a JSON object")
     labels = header.pop("__metadata__", {})
     if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
         raise damaged(path, "its metadata is not text")
@@ -95,9 +95,9 @@ def read_metadata(path: Path, text: str) -> dict[str, Any]:
     try:
         metadata = _parsed(text)
     except (ValueError, RecursionError) as error:
-        raise damaged(path, "its metadata is no JSON") from error
+        raise damaged(path, "its metadata is not JSON") from error
     if not isinstance(metadata, dict):
-        raise damaged(path, "its metadata is no JSON object")
+        raise damaged(path, "its metadata is not a JSON object")
     if _extent(metadata)[0] > DEEPEST:
         raise damaged(path, f"its metadata is nested more than {DEEPEST} levels deep")
     num_settings = _extent(metadata.get("config"))[1]
@@ -128,13 +128,13 @@ def _place(path: Path, name: str, entry: Any) -> Place:
         raise damaged(path, f"tensor {shown} has the type {printable(str(dtype))[:20]}")
     for numbers in (shape, place):
         if not isinstance(numbers, list) or not all(map(_is_size, numbers)):
-            raise damaged(path, f"tensor {shown} has a shape or place that is none")
+            raise damaged(path, f"tensor {shown} has an invalid shape or place")
     # A tensor without bytes may still have a shape that nothing can hold.
     if len(place) != 2 or len(shape) > 16 or math.prod(n or 1 for n in shape) > LARGEST_NUMBER:
-        raise damaged(path, f"tensor {shown} has a shape or place that is none")
+        raise damaged(path, f"tensor {shown} has an invalid shape or place")
     begin, end = place
     if end - begin != math.prod(shape) * BITS[dtype] // 8:
-        raise damaged(path, f"tensor {shown} has not the bytes that its shape wants")
+        raise damaged(path, f"tensor {shown} does not have the bytes that its shape needs")
     return Place(begin, end, name, dtype, tuple(shape))
 
 
@@ -167,7 +167,7 @@ def _whole(digits: str) -> int:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is no finite number")
+        raise ValueError(f"{text[:20]} is not a finite number")
     return number
 
 
@@ -175,10 +175,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose names differ: JSON lets the last one win in silence."""
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name appears twice")
     return made
 
 
 def damaged(path: Path, why: str) -> CheckpointError:
     """The error for a file that is not what it should be."""
-    return CheckpointError(f"{path} is damaged or no safetensors file\n  {why}")
+    return CheckpointError(f"{path} is damaged or not a safetensors file\n  {why}")

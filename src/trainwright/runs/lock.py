@@ -55,7 +55,9 @@ class RunLock:
                 pid = _pid_of_holder(descriptor)
                 os.close(descriptor)
                 raise _in_use(self._path.parent, pid) from error
-            log.warning("no locks on this file system: see that one process uses %s", self._path)
+            log.warning(
+                "no locks on this file system: make sure that only one process uses %s", self._path
+            )
         self._descriptor = descriptor
         _held[self._path] = os.getpid()
         return self

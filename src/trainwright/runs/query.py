@@ -67,7 +67,7 @@ def parse_condition(word: str) -> Condition:
     found = _CONDITION.fullmatch(word)
     if found is None:
         raise ConfigError(
-            f"{printable(word)}: it is no filter; write key=value, or 'key>value' in quotes\n"
+            f"{printable(word)}: it is not a filter; write key=value, or 'key>value' in quotes\n"
             "  such as model=gan, status!=failed, 'validation/accuracy>0.98', 'age<2d'"
         )
     key, operator, value = found.groups()
@@ -102,7 +102,7 @@ def require_spared(conditions: Sequence[Condition], runs: Sequence[Record]) -> N
             if runs and not any(_matches(value, option) for value in values):
                 raise ConfigError(
                     f"{printable(condition.key)}!={printable(option)}: no run has that value"
-                    f"{nearest(option, texts)}\n  so this spares none; leave it out if so meant"
+                    f"{nearest(option, texts)}\n  so this excludes nothing; leave it out"
                 )
 
 

@@ -67,7 +67,7 @@ def ranked(
         higher_is_better = direction(metric, runs)
     if higher_is_better is None:
         raise ConfigError(
-            f"best:{printable(metric)}: which way is better is not known of that metric\n"
+            f"best:{printable(metric)}: it is not known whether higher or lower is better\n"
             f"  write highest:{printable(metric)} or lowest:{printable(metric)}"
         )
     sign = -1 if higher_is_better else 1

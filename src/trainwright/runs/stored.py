@@ -41,7 +41,7 @@ def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError("is no UTF-8 text") from error
+        raise UnreadableError("is not UTF-8 text") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _check_depth(text: str) -> None:
     brackets = text.count("[") + text.count("{")
     marks = max((line.count("- ") + line.count("? ") for line in text.splitlines()), default=0)
     if _BASE_SIXTY.search(text):
-        raise UnreadableError("holds a number beyond all use")
+        raise UnreadableError("holds a number that is too large")
     if brackets > MAX_YAML_BRACKETS or marks > MAX_YAML_MARKS_A_LINE:
         raise UnreadableError("is nested too deeply")
 
@@ -148,7 +148,7 @@ def _check_extent(content: dict[str, Any]) -> None:
             if isinstance(item, dict | list):
                 remaining.append((item, depth + 1))
             elif type(item) not in _PLAIN or (type(item) is int and abs(item) > LARGEST_NUMBER):
-                raise UnreadableError("holds what no run writes")
+                raise UnreadableError("holds something that no run writes")
 
 
 def read_objects(path: Path, *, last: int | None = None) -> Iterator[dict[str, Any]]:
@@ -187,7 +187,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnreadableError("is no regular file")
+                raise UnreadableError("is not a regular file")
             yield file
     except FileNotFoundError:
         raise

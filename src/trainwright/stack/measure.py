@@ -68,7 +68,7 @@ def _measured(one: Assembly, members: Sequence[Assembly]) -> Gain:
     """What it brings to stack the members, `one` of which is here once more to train alone."""
     on_gpu = one.state.placement.device.type == "cuda"
     if on_gpu and any(isinstance(module, nn.Dropout) for module in one.state.task.modules()):
-        return Gain(0.0, "dropout on a GPU, whose masks would be others than alone")
+        return Gain(0.0, "dropout on a GPU, whose masks would differ from those of a run alone")
     try:
         steps = steps_together(members)
         steps()

@@ -20,7 +20,7 @@ def check(wanted: SweepSettings, *, has_own_launcher: bool) -> None:
     ranking = wanted.ranking or ()
     if wanted.prune is not None and (len(ranking) > 1 or PARAMETERS in [r.metric for r in ranking]):
         raise ConfigError(
-            f"sweep.prune={wanted.prune} compares runs on their way by one metric that they log\n"
+            f"sweep.prune={wanted.prune} compares running jobs by one metric that they log\n"
             "  leave it out, or rank by one such metric"
         )
     if wanted.sampler == "cmaes" and len(ranking) > 1:

@@ -61,8 +61,8 @@ def distinct(jobs: Sequence[Job]) -> list[Job]:
             before = first.point.get(key, text)
             if before != text:
                 raise ConfigError(
-                    f"{key}={before} and {key}={text} make the same run: both learn the same\n"
-                    f"  a sweep does each run once; leave {key} out, or let hydra/sweeper be basic"
+                    f"{key}={before} and {key}={text} make the same run\n"
+                    f"  a sweep makes each run once; leave {key} out, or type hydra/sweeper=basic"
                 )
     return list(found.values())
 
@@ -120,7 +120,7 @@ def _raise_death(
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     last = printed.strip().splitlines()[-2:]
     raise ConfigError(
-        f"the first batch of a job ended its process with {how}; nothing was started\n"
+        f"a job's process ended with {how} on its first batch; nothing was started\n"
         f"  {culprit.label}\n" + "\n".join(f"  {line}" for line in last)
     )
 

@@ -65,7 +65,7 @@ class Stacking:
         for job in jobs:
             reason = against(job.config)
             if job.id in begun_alone:
-                reason = "begun alone, and going on so"
+                reason = "started alone, and goes on so"
             if reason is None:
                 groups.setdefault(stack_key(job.config), []).append(job)
             else:
@@ -130,9 +130,9 @@ def check_stackable(*, timeout: float | None, rehearse: bool, kind: str) -> None
     if timeout is not None:
         problem = f"sweep.timeout={timeout:g}, which ends single jobs"
     elif not rehearse:
-        problem = "sweep.rehearse=false, for it is tried before anything starts"
+        problem = "sweep.rehearse=false: a stack is tried before anything starts"
     elif kind == "optuna":
-        problem = "sweep=optuna, whose jobs are made up one after the other"
+        problem = "sweep=optuna, whose jobs are chosen one after the other"
     if problem is not None:
         raise ConfigError(f"sweep.stack does not go with {problem}\n  leave out one of them")
 
@@ -141,9 +141,9 @@ def against(config: Mapping[str, Any]) -> str | None:
     """Why a job of this config is trained alone, if it is."""
     task, trainer, model = config["task"], config["trainer"], config["model"]
     if model.get("_target_") not in MODELS:
-        return f"only trainwright's own models are stacked, and not {model.get('_target_')}"
+        return f"only trainwright's own models are stacked, not {model.get('_target_')}"
     if not str(task.get("_target_")).startswith("trainwright.tasks."):
-        return f"only trainwright's own tasks are stacked, and not {task.get('_target_')}"
+        return f"only trainwright's own tasks are stacked, not {task.get('_target_')}"
     refused = {
         "a fork trains alone": config.get("fork") is not None,
         "trainer.accumulate computes a batch in parts": trainer["accumulate"] > 1,

@@ -51,13 +51,13 @@ class Classifier(OneNetwork):
         super().__init__(model, info)
         if info.num_classes == 1:
             raise ValueError(
-                f"task=classifier needs classes to tell apart, and {info.name} has but one: "
+                f"task=classifier needs classes to tell apart, and {info.name} has only one: "
                 + printable(info.class_names[0])
             )
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing} is not in 0 <= value < 1")
         if top_k < 1:
-            raise ValueError(f"top_k={top_k} is not at least 1")
+            raise ValueError(f"top_k={top_k} is below 1")
         self.label_smoothing = label_smoothing
         self.top_k = top_k
         self.take_views(tta)

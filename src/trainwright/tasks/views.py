@@ -13,7 +13,7 @@ PIXELS = 1  # of a shift
 def check_views(tta: str, input_shape: tuple[int, ...]) -> None:
     """Raise ValueError for an unknown kind of views, or for examples that have none."""
     if tta not in get_args(TestTimeAugmentation):
-        raise ValueError(f"tta={tta!r} is none of {', '.join(get_args(TestTimeAugmentation))}")
+        raise ValueError(f"tta={tta!r} is not one of {', '.join(get_args(TestTimeAugmentation))}")
     if tta == "none":
         return
     if len(input_shape) != 3:

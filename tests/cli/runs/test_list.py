@@ -137,7 +137,7 @@ def test_the_table_says_how_many_runs_are_left_out(call, root):
     assert "0-mlp-mnist" in out
     assert out.splitlines()[-1] == "1 of 4 runs"
     _, out, _ = call("list", "model=resnet", "data=mnist", f"--root={root}")
-    assert out.splitlines() == ["none of 4 runs fits", "  model is cnn, mlp"]
+    assert out.splitlines() == ["none of 4 runs matches", "  model is cnn, mlp"]
     assert "no runs in" in call("list", f"--root={root / 'nowhere'}")[1]
 
 
@@ -147,7 +147,7 @@ def test_the_table_says_how_many_runs_are_left_out(call, root):
         (["optimizer.rl=1"], "did you mean optimizer.lr?"),
         (["lr=1"], "did you mean optimizer.lr?"),
         (["--sort=acuracy"], "acuracy: no run has such a key; did you mean"),
-        (["gan"], "it is no filter"),
+        (["gan"], "it is not a filter"),
         (["accuracy>high"], "must be a number"),
         (["--jsn"], "did you mean --json?"),
         (["--columns=a,,b"], "words with commas"),

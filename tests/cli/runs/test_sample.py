@@ -172,7 +172,7 @@ def test_progress_of_a_run(call, gan, tmp_path):
         (["format=jpg"], 2, "one or more of png, images, npy"),
         (["format=png,npy", "out=x.png"], 2, "name a folder"),
         (["out=x.jpg"], 2, "pictures are written as .png, .gif or .webp"),
-        (["out=x.npy"], 2, "what is written is a .png file"),
+        (["out=x.npy"], 2, "the output is a .png file"),
         (["n=10001"], 2, "a grid holds at most"),
         (["interpolate=1"], 2, "interpolate=1"),
         (["progress=gif", "seed=3"], 2, "seed=... has no effect with progress=gif"),

@@ -234,7 +234,7 @@ def test_clean_leaves_alone_what_another_program_has_written(filters, call, root
     (theirs / "thesis.txt").write_text("keep")
     code, out, _ = call("clean", *filters, "--yes", f"--root={root.parent}")
     assert code == 0
-    assert "1 left alone that may be no run: no config of one in coverage" in out
+    assert "1 left alone that may not be runs: coverage has no run's config" in out
     assert (theirs / "thesis.txt").read_text() == "keep"
 
 

@@ -113,8 +113,8 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
         )
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):
         return ConfigError(
-            "a path begins with ~ and no user's name: there is no such home folder\n"
-            "  write ~/... for your own, or the whole path of a file that is called so"
+            "a path begins with ~ and a name, and no user is called that\n"
+            "  write ~/... for your own home folder, or the full path of a file of that name"
         )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
@@ -163,9 +163,9 @@ def _no_override(error: OverrideParseException) -> ConfigError:
     key, _, value = word.partition("=")
     quotes = "what has spaces, brackets or commas needs quotes: 'model.widths=[512, 256]'"
     if key and value and value[0] not in "[{":
-        quotes = f"as a text it needs quotes, twice: {command(f'{key}={quoted(value)}')}"
+        quotes = f"as text it needs quotes, twice: {command(f'{key}={quoted(value)}')}"
     return ConfigError(
-        f"{word!r} is no override{hint}\n"
+        f"{word!r} is not an override{hint}\n"
         f"  write key=value, group=option, or ~key to delete\n  {quotes}"
     )
 

@@ -23,7 +23,7 @@ def column_of(plain: Any) -> Column:
     """The column that `Column.plain` has written. Raises ValueError for what it never writes."""
     kind = plain.get("kind") if isinstance(plain, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"{printable(str(kind))[:40]} is no kind of column")
+        raise ValueError(f"{printable(str(kind))[:40]} is not a kind of column")
     known = {field.name for field in fields(_KINDS[kind])}  # type: ignore[arg-type]
     values = {name: _checked(name, value) for name, value in plain.items() if name in known}
     column = _KINDS[kind](**values)
@@ -55,7 +55,7 @@ def _checked(name: str, value: Any) -> Any:
     else:
         is_right = all(isinstance(v, str) for v in value)
     if not is_right:
-        raise ValueError(f"its {name} is of a wrong kind")
+        raise ValueError(f"its {name} has the wrong type")
     return _tuples(value)
 
 

@@ -169,5 +169,5 @@ class _Decoder:
         how = f"with {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
         return (
             f"{printable(str(path))}: {who}, was ended {how}\n"
-            "  remove the file if it is to blame; if memory was out, free some, or lower data.size"
+            "  remove the file if it is to blame; if memory ran out, free some, or lower data.size"
         )

@@ -172,7 +172,7 @@ def _list_bad(folder: Path, root: Path, bad: dict[str, str], *, num_files: int) 
         text = "".join(f"{printable(name)}: {bad[name]}\n" for name in sorted(bad))
         all_of_them.write_text(text)
         lines.append(f"  and {len(bad) - 2:,} more, all in {all_of_them}")
-    return "\n".join([*lines, "  remove or mend them, or leave them out with data.on_bad=skip"])
+    return "\n".join([*lines, "  remove or repair them, or leave them out with data.on_bad=skip"])
 
 
 def _rename(part: Path, folder: Path) -> None:

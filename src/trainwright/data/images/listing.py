@@ -42,7 +42,7 @@ def list_images(root: Path) -> Listing:
     bad. Raises DataError for a folder that is missing or empty or of any other form.
     """
     if not root.is_dir():
-        state = "is no folder" if root.exists() else "does not exist"
+        state = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"the image folder {root} {state}")
     listing = Listing()
     folders = set(_folders(root, root))
@@ -107,8 +107,8 @@ def _require_text(folder: Path, classes: list[str]) -> None:
             name.encode()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"the name of the class folder {printable(str(folder / name))} is no UTF-8 text\n"
-                "  give it another: the class will be called by it"
+                f"the name of the class folder {printable(str(folder / name))} is not UTF-8 text\n"
+                "  rename it: the class gets its name"
             ) from error
 
 

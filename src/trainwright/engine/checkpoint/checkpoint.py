@@ -107,7 +107,7 @@ def restore(
 def _check_prefixes(tensors: dict[str, Tensor]) -> None:
     for name in tensors:
         if name.partition(".")[0] not in {"task", "averaged", "optimizer"}:
-            raise ValueError(f"{printable(name)[:100]} is nothing that a run has")
+            raise ValueError(f"{printable(name)[:100]} is not part of a run's state")
 
 
 def restore_evaluated(state: TrainState, tensors: dict[str, Tensor]) -> None:

@@ -52,7 +52,7 @@ def check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> No
     for name, tensor in found.items():
         shown = printable(name)[:100]
         if name not in expected:
-            raise ValueError(f"{shown} is none of the network's tensors")
+            raise ValueError(f"{shown} is not a tensor of the network")
         wanted = expected[name]
         if tensor.shape != wanted.shape:
             raise ValueError(f"{shown} is {tuple(tensor.shape)} and not {tuple(wanted.shape)}")

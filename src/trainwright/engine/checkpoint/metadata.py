@@ -27,7 +27,7 @@ def check_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if str(part).isidentifier())
         raise CheckpointError(
-            f"{path} is no checkpoint of trainwright: its {key} is not what a run writes"
+            f"{path} is not a trainwright checkpoint: its {key} is not what a run writes"
         ) from error
 
 

@@ -40,9 +40,9 @@ def unfit(tensors: Mapping[str, object], *, room: int = 1) -> str | None:
     """
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            return f"{name} is no dense tensor"
+            return f"{name} is not a dense tensor"
         if tensor.dtype not in NAMES:
-            return f"{name} is of type {tensor.dtype}, which the format does not have"
+            return f"{name} is of type {tensor.dtype}, which the format lacks"
         if len(name) > LONGEST_NAME // room:
             return (
                 f"{name[:40]}... is a name of {len(name)} letters, at most {LONGEST_NAME // room}"

@@ -125,7 +125,7 @@ class Means:
         for kind in state:
             names, values = tuple(map(str, kind["names"])), kind["sums"]
             if len(names) != len(values):
-                raise ValueError("the sums of metrics are not as many as their names")
+                raise ValueError("there are not as many sums of metrics as names")
             numbers = [math.nan if value is None else float(value) for value in values]
             self._sums[names] = _Sums(int(kind["count"]), numbers)
 

@@ -41,10 +41,10 @@ class Muon(Optimizer):
         if weight_decay < 0:
             raise ValueError(f"weight_decay={weight_decay} is below 0")
         if ns_steps < 1:
-            raise ValueError(f"ns_steps={ns_steps} is not at least 1")
+            raise ValueError(f"ns_steps={ns_steps} is below 1")
         if fixed_norm and weight_decay:
             raise ValueError(
-                f"weight_decay={weight_decay} does nothing where fixed_norm sets the norm anew: "
+                f"weight_decay={weight_decay} has no effect, since fixed_norm resets the norm: "
                 "set weight_decay=0"
             )
         defaults = {

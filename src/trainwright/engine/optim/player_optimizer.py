@@ -124,7 +124,7 @@ class PlayerOptimizer:
             is_torch = type(optimizer).__module__.startswith("torch.optim")
             fits = value.dim() == 0 or value.shape == parameter.shape
             if is_torch and not (fits and value.is_floating_point()):
-                raise ValueError(f"{printable(key)[:100]} is no state of this optimizer")
+                raise ValueError(f"{printable(key)[:100]} is not part of this optimizer's state")
             optimizer.state[parameter][name] = _placed(value, parameter, group)
 
 

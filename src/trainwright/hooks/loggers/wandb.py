@@ -43,7 +43,7 @@ class WeightsAndBiases(Logger):
         # wandb would ask on the terminal, in the middle of the run.
         if self._mode == "online" and not wandb.login(prompt=False, verify=False):
             raise ConfigError(
-                "logger=wandb: nobody is logged in to Weights & Biases here\n"
+                "logger=wandb: not logged in to Weights & Biases\n"
                 "  run `wandb login` once, or set WANDB_API_KEY\n"
                 "  or keep it on this machine for now: logger.wandb.mode=offline"
             )

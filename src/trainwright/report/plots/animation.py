@@ -31,7 +31,7 @@ def animate(folder: Path, path: Path) -> int:
     if len(found) < 2:
         raise DataError(
             f"{folder} holds {len(found)} sample grids, too few to show progress\n"
-            "  how often they are drawn while training: trainer.sample_every=..."
+            "  to draw them more often while training: trainer.sample_every=..."
         )
     files = _spread(sorted(found, key=lambda p: int(p.stem)), MAX_FRAMES)
     first, *others = [_frame(file) for file in files]

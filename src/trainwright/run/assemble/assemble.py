@@ -197,7 +197,7 @@ def _check_keepable(task: Task) -> None:
     found = first_nonfinite(state)
     if found is not None:
         raise ConfigError(
-            f"model: a number of its is not finite before training\n  {found}\n"
+            f"model: it contains NaN or infinity before training\n  {found}\n"
             "  for a constant mask, use register_buffer(..., persistent=False)"
         )
 

@@ -26,7 +26,7 @@ def with_graph(
     if settings.cuda_graph == "on" and not on_cuda:
         raise ConfigError(
             f"trainer.cuda_graph=on needs a CUDA device, and this run computes on "
-            f"{placement.device.type}\n  with auto there is a graph where there is such a device"
+            f"{placement.device.type}\n  auto uses a graph only on such a device"
         )
     if settings.cuda_graph == "on" and reason:
         raise ConfigError(

@@ -24,7 +24,7 @@ def check_learnable(task: Task) -> None:
         if lazy:
             raise ConfigError(
                 f"model: {lazy[0]} of {_name(player)} has no size until it has seen a batch\n"
-                "  give the layer its sizes: input_shape tells them, a parameter of the constructor"
+                "  give the layer its sizes: the constructor's parameter input_shape tells them"
             )
         if not any(parameter.requires_grad for parameter in player.parameters()):
             raise ConfigError(

@@ -97,7 +97,9 @@ def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Te
             task = build_task(plan, data_info(metadata))
         check_fit(task.state_dict(), found)
     except RuntimeError as error:  # all of ours can be built there
-        raise CheckpointError("the checkpoint's config has a network beyond all memory") from error
+        raise CheckpointError(
+            "the checkpoint's config describes a network too large for any memory"
+        ) from error
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
 
@@ -211,7 +213,7 @@ def _check_optimizer(section: Section) -> None:
 def _stand_ins() -> Iterator[DataInfo]:
     for shape in SHAPES:
         channels = shape[0]
-        for target in ("classes", "values", "none"):
-            names = tuple("0123456789") if target == "classes" else ()
+        for target in ("classes", "values", "none", "labels"):
+            names = tuple("0123456789") if target in ("classes", "labels") else ()
             ones = (1.0,) * channels
             yield DataInfo.of_one_input("the data", shape, target, names, ones, ones)

@@ -147,7 +147,7 @@ def fork_of(wanted: ForkSettings, again: Mapping[str, Any] | None) -> Fork:
         raise CheckpointError(f"fork.checkpoint={path}: the run to begin with is not there")
     if check_header(path).labels.get("sha256") != wanted.sha256:
         raise CheckpointError(
-            f"{path} is not the checkpoint any more that was to be begun with\n"
+            f"{path} is no longer the checkpoint that the fork was to begin with\n"
             "  the run has gone on; fork it as it is now: runs fork RUN"
         )
     found = read(path)

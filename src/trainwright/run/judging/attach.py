@@ -47,11 +47,11 @@ def attach_judge(
         return None
     smallest = min(len(dataset.train), len(dataset.validation), len(dataset.test))
     if smallest < MIN_EXAMPLES:
-        log.info("score: none, for a split of %d images says too little", smallest)
+        log.info("score: none, since a split of %d images is too small", smallest)
         return None
     if num_samples < MIN_EXAMPLES:
         raise ConfigError(
-            f"trainer.score_samples={num_samples}: so few say nothing; it must be at least "
+            f"trainer.score_samples={num_samples}: too few to mean anything; it must be at least "
             f"{MIN_EXAMPLES}, or 0 for no score"
         )
     try:

@@ -30,7 +30,7 @@ def kept(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """
     folder = store_folder()
     if folder is None:
-        log.warning("score: no folder to keep its features in: they are made anew in each run")
+        log.warning("score: no folder to keep its features in: they are computed again in each run")
         return make()
     path = folder / f"{key}.safetensors"
     with nullcontext() if path.exists() else FileLock(folder / f"{key}.lock"):
@@ -38,7 +38,7 @@ def kept(key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
             try:
                 return checkpoint.load(path)[0]
             except CheckpointError as error:
-                log.warning("score: made anew: %s", str(error).splitlines()[0])
+                log.warning("score: made again: %s", str(error).splitlines()[0])
         tensors = make()
         try:
             checkpoint.save([path], tensors, {"kind": "score"})

@@ -99,7 +99,7 @@ def _check(keys: Sequence[str], deleted: Sequence[str], stored: DictConfig) -> N
             raise ConfigError(
                 f"{key}: cannot be changed when a run goes on: {reason}\n"
                 "  leave it out, or start a new run without trainer.resume\n"
-                f"  may be changed: {', '.join((*(f'{s}.*' for s in SECTIONS), *GROUPS, *KEYS))}"
+                f"  can be changed: {', '.join((*(f'{s}.*' for s in SECTIONS), *GROUPS, *KEYS))}"
             )
     chosen = {key for key in keys if key in GROUPS}
     for key in keys:

@@ -130,9 +130,7 @@ def _restore_hooks(stored: Any, hooks: Sequence[Hook], anew: Collection[str]) ->
             try:
                 hook.load_state_dict(stored[name])
             except (LookupError, TypeError, ValueError, OverflowError, AssertionError) as error:
-                raise CheckpointError(
-                    f"what {name} has remembered does not fit: {error}"
-                ) from error
+                raise CheckpointError(f"the saved state of {name} does not fit: {error}") from error
 
 
 def _check_length(assembly: Assembly) -> None:

@@ -74,7 +74,7 @@ def newest_whole(folder: RunFolder) -> Found:
     if not any(folder.checkpoints.glob("*.safetensors")):
         raise CheckpointError(
             f"{folder.path} has no checkpoint: the run ended before it had saved one\n"
-            f"  start it anew, in a new folder, with what {folder.path}/overrides.txt says"
+            f"  start again in a new folder, with the overrides in {folder.path}/overrides.txt"
         )
     problems.append("nothing is left to go on from, and nothing was changed")
     raise CheckpointError("\n  ".join(problems))

@@ -83,7 +83,7 @@ def finished(request: Request) -> str | None:
         f"this run is finished: it ended at step {step}, and nothing is left to do\n"
         f"  to go on with it: {resume_command(folder.path, request.plan.kept)}"
         f" trainer.steps={2 * step} trainer.schedule_until=100%\n"
-        "  which stretches its schedule: the learning rate rises to where that now has it"
+        "  this stretches its schedule: the learning rate rises to its value there"
     )
 
 

@@ -111,7 +111,7 @@ def _axis(override: Override) -> Axis:
     line = override.input_line
     tags = value.tags if isinstance(value, ChoiceSweep | RangeSweep | IntervalSweep) else set()
     if tags - {"log"}:
-        raise ConfigError(f"{line}: the only tag that means something here is log")
+        raise ConfigError(f"{line}: the only tag known here is log")
     if isinstance(value, IntervalSweep):
         low, high = value.start, value.end
         assert low is not None
@@ -125,7 +125,7 @@ def _axis(override: Override) -> Axis:
         raise ConfigError(f"{line}: tag(log, ...) is for an interval, tag(log,interval(1e-4,1e-1))")
     values = tuple(map(Transformer.str, _items(override, value)))
     if not values:
-        raise ConfigError(f"{line}: there is no value in it")
+        raise ConfigError(f"{line}: it holds no value")
     return Axis(key, values=values)  # one may come twice: a zip pairs it with two others
 
 

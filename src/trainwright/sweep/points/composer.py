@@ -95,8 +95,8 @@ class Composer:
         if changed:
             by = " ".join(f"{key}={value}" for key, value in point.items())
             raise ConfigError(
-                f"{by} sets sweep.{changed[0]}, which is of a whole sweep and not of one job\n"
-                "  let it be a sweep of its own, which does not sweep over that"
+                f"{by} sets sweep.{changed[0]}, which belongs to a whole sweep, not to one job\n"
+                "  make it a sweep of its own that does not sweep over this"
             )
 
     def _base(self, groups: tuple[str, ...]) -> _Base:

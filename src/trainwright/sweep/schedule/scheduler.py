@@ -220,7 +220,7 @@ class Scheduler:
         """
         self._num_deaths += 1
         if self._num_deaths > MAX_DEATHS:
-            raise TrainwrightError("the process that starts jobs dies again and again")
+            raise TrainwrightError("the process that starts jobs keeps dying")
         self._audience.note("the process that jobs are forked from has died; they start afresh now")
         self._workers.restart(warm=False)
         for running in self._running.values():

@@ -99,7 +99,7 @@ def _luck(best: Best, num_others: int) -> list[str]:
     if len(best.setting.counted) < 2:
         return ["  with one seed nobody can tell whether that is more than luck: add seed=0,1,2"]
     if not best.compared:
-        return ["  nothing can be compared: of two settings two seeds each must have finished"]
+        return ["  nothing can be compared: it takes two settings with two finished seeds each"]
     untold = num_others - len(best.compared)
     rest = f"; {untold} not compared: pruned, or fewer than two seeds finished" if untold else ""
     lines = []
@@ -135,7 +135,7 @@ def _without_values(verdict: Verdict, store: Store) -> list[str]:
     return [
         f"no job has logged {wanted}{meant}",
         f"  there are {', '.join(there)}",
-        "  type the command again with another sweep.metric: what is done is not done again",
+        "  type the command again with another sweep.metric: finished jobs are not run again",
     ]
 
 

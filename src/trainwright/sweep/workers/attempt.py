@@ -170,7 +170,7 @@ class _Attempt:
         if "${oc.env" in str(data.get("path")):  # what comes from the environment is not kept
             stored = {**stored, "data": {**stored["data"], "path": data["path"]}}
         if job_id(stored) != self._task["id"]:
-            raise CheckpointError(f"{found.path} is of another run than the job that it lies with")
+            raise CheckpointError(f"{found.path} belongs to another run than its job")
         # To the bit it is the same run only with as many threads as it began with.
         config["trainer"]["threads"] = stored["trainer"]["threads"]
         return Resume(folder, RunLock(folder.path).acquire(), found)

@@ -72,12 +72,14 @@ def settle_game(
     if r1 < 0:
         raise ValueError(f"r1={r1} is below 0")
     if r1_every < 1 or (r1_every > 1 and not r1):
-        raise ValueError(f"r1_every={r1_every}: it is at least 1, and does nothing without r1")
+        raise ValueError(
+            f"r1_every={r1_every}: it must be at least 1, and has no effect without r1"
+        )
     if is_critic and relativistic:
         raise ValueError(RELATIVE_ALREADY)
     if is_critic and r1:
         raise ValueError(
-            f"r1={r1} pulls the gradient to 0 that the penalty of wasserstein_gp holds at 1;"
+            f"r1={r1} pulls the gradient norm to 0, and the penalty of wasserstein_gp to 1;"
             " choose one"
         )
     return Game(loss, relativistic, r1, r1_every)

@@ -105,4 +105,4 @@ def gradient_penalty(
 
 def _check(kind: GANLoss) -> None:
     if kind not in get_args(GANLoss):
-        raise ValueError(f"loss={kind!r} is none of {', '.join(get_args(GANLoss))}")
+        raise ValueError(f"loss={kind!r} is not one of {', '.join(get_args(GANLoss))}")

@@ -78,13 +78,13 @@ class GANTask(Task):
         if not isinstance(model, GAN):
             raise ValueError("task=gan needs a generator and a discriminator: model=gan or mlp_gan")
         if critic_steps < 1:
-            raise ValueError(f"critic_steps={critic_steps} is not at least 1")
+            raise ValueError(f"critic_steps={critic_steps} is below 1")
         weights = {"penalty_weight": penalty_weight, "auxiliary_weight": auxiliary_weight}
         for name, weight in weights.items():
             if weight < 0:
                 raise ValueError(f"{name}={weight} is below 0")
         if not 0 < top_k <= 1:
-            raise ValueError(f"top_k={top_k} is no share of the fakes, above 0 and at most 1")
+            raise ValueError(f"top_k={top_k} is not a share of the fakes, above 0 and at most 1")
         self.game = settle_game(loss, relativistic, r1, r1_every)
         self.r1 = self.game.r1
         self.model = model
@@ -289,6 +289,6 @@ def _columns(info: DataInfo) -> dict[str, Column]:
     """Images from -1 to 1, the range of a generator's tanh; and classes, where there are any."""
     image = info.input
     if not isinstance(image, Image) or len(info.inputs) > 1:
-        raise ValueError(f"task=gan makes images, and {info.name} has other examples")
+        raise ValueError(f"task=gan makes images, and {info.name} holds none")
     classes = {name: info.columns[name] for name in info.targets}
     return {info.inputs[0]: replace(image, scaling="symmetric"), **classes}

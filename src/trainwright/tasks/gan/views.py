@@ -27,7 +27,7 @@ class View:
         unknown = [name for name in augment if name not in get_args(DiffAugment)]
         if unknown:
             known = ", ".join(get_args(DiffAugment))
-            raise ValueError(f"diff_augment={list(augment)}: {unknown[0]!r} is none of {known}")
+            raise ValueError(f"diff_augment={list(augment)}: {unknown[0]!r} is not one of {known}")
         if len(set(augment)) < len(augment):
             raise ValueError(f"diff_augment={list(augment)} names the same change twice")
         if instance_noise < 0:

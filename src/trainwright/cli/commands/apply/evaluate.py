@@ -26,7 +26,7 @@ SPLITS = ("test", "validation", "train")
 
 KEYS = (
     Key("split", text, "test", "test (default), validation, train, or a further one of the data"),
-    Key("resamples", whole(0, 100_000), 1000, "how often examples are drawn anew (1000); 0: never"),
+    Key("resamples", whole(0, 100_000), 1000, "number of bootstrap resamples (1000); 0: none"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
     TTA,
     CHECKPOINT,
@@ -40,8 +40,8 @@ EXAMPLES = """\
   runs evaluate best:accuracy --json > evaluation.json
 
 data=... is composed as for `train`; data.key=... alone changes the run's own data. The run is not
-changed. Intervals are of 95 %: by Wilson's score where a number is a share of the examples, else by
-the bootstrap. They say how much hangs on the examples of the split, not on the training's seed."""
+changed. Intervals are 95 %, by Wilson's score for shares of the examples, else by the bootstrap.
+They show how much depends on the examples of the split, not on the seed of the training."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,11 +24,10 @@ EXAMPLES = """\
   python export-120000-cnn-mnist/example.py seven.png
 
 The folder holds the model, model.json (what goes in and comes out, normalisation, class names) and
-example.py: at most 20 lines that use the first of the formats and need nothing of trainwright, for
-beside bare weights (safetensors) lies the network's code. What is in pt2 and onnx takes raw pixels
-or features, normalisation being inside, and batches of any size; both are read back and compared
-with the run's own outputs. onnx needs trainwright[export]. The weights are the averaged ones where
-the run has averaged."""
+example.py: at most 20 lines that use the first of the formats without trainwright. The weights
+alone (safetensors) come with the network's code; pt2 and onnx take raw pixels or features, with
+the normalisation inside, in batches of any size, and are read back and compared with the run's own
+outputs. onnx needs trainwright[export]. The weights are the averaged ones if the run has them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -43,11 +43,11 @@ EXAMPLES = """\
   runs predict cnn-mnist a.png b.png top=1 --jsonl
   runs predict mlp-breast_cancer patients.csv --csv
 
-Of a folder all PNG, JPEG and WebP files are taken, those of folders in it too. Images are brought
-to the size, channels and normalisation of the training data. A run that has learned a table takes
-CSV files: its columns are found by name in the first line, or else in their order. What can be
-predicted is, and then what cannot is named on standard error, and the exit code is 3; with
-on_bad=skip it is counted, and the code is 0."""
+A folder stands for all PNG, JPEG and WebP files in it and in its subfolders. Images are brought to
+the size, channels and normalisation of the training data. A run that was trained on a table takes
+CSV files: columns are found by the names in the first line, or else by their order. Files and rows
+that cannot be used are named on standard error after the rest is predicted, and the exit code is 3;
+with on_bad=skip they are only counted, and the code is 0."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="files and folders; key=value")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="comma-separated, a column a class")
-    form.add_argument("--jsonl", action="store_true", help="an object a line")
+    form.add_argument("--jsonl", action="store_true", help="one object a line")
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -48,8 +48,8 @@ EXAMPLES = """\
   runs sample last n=5000 format=npy,images
   runs sample last progress=gif
 
-Needs no dataset. The weights are the averaged ones where the run has averaged. Images of one name
-are the same images: the name says step, count, seed and class."""
+Needs no dataset. The weights are the averaged ones if the run has them. Files of the same name hold
+the same images: the name says step, count, seed and class."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -194,7 +194,7 @@ class _Place:
             return self.path / name
         if self.path.suffix != Path(name).suffix:
             raise ConfigError(
-                f"out={self.out}: what is written is a {Path(name).suffix} file\n"
+                f"out={self.out}: the output is a {Path(name).suffix} file\n"
                 f"  name it so, or name a folder"
             )
         return self.path

@@ -1,4 +1,4 @@
-"""`runs diff`: in what two runs differ, and what came of it."""
+"""`runs diff`: how two runs differ, and what came of it."""
 
 import argparse
 import json
@@ -94,7 +94,7 @@ def _metric_lines(a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
     texts = format_metrics(a), format_metrics(b)
     names = list(dict.fromkeys([*texts[0], *texts[1]]))
     if not names:
-        return ["metrics: none of the two has any"]
+        return ["metrics: neither has any"]
     cells = [
         [
             name,

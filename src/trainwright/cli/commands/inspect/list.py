@@ -140,7 +140,7 @@ def _why_none(
     """What to say instead of an empty table: of the filters that no run passes what there is."""
     if not everything:
         return [f"no runs in {root}"]
-    lines = [f"none of {len(everything):,} runs fits"]
+    lines = [f"none of {len(everything):,} runs matches"]
     for condition in conditions:
         if any(condition.holds(run) for run in everything):
             continue

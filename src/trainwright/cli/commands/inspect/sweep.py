@@ -17,8 +17,8 @@ EXAMPLES = """\
   runs sweep outputs/sweeps/mlp-digits-lr-seed-3fa2c1
   runs sweep lr-seed                      a piece of its folder's name
 
-Prints the settings from best to worst, and whether the best is so by more than seed noise; brings
-sweep.csv, sweep.json and plots/ in the sweep's folder up to date. Also while the sweep runs."""
+Prints the settings from best to worst, and whether the best one leads by more than seed noise;
+updates sweep.csv, sweep.json and plots/ in the sweep's folder. Works while the sweep runs, too."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,8 @@ def find_sweep(name: str, root: Path) -> Store:
     if not sweeps:
         raise ConfigError(
             f"{printable(name)}: there are no sweeps below {printable(str(root))}\n"
-            "  `train -m` makes them; those that lie elsewhere are found with --root=FOLDER"
+            "  `train -m` makes them; to look elsewhere: --root=FOLDER"
         )
     several = f"\n  it could be {', '.join(f.name for f in found[:3])}" if found else ""
     hint = nearest(name, [folder.name for folder in sweeps])
-    raise ConfigError(f"{printable(name)}: there is no one sweep of that name{hint}{several}")
+    raise ConfigError(f"{printable(name)}: there is no single sweep of that name{hint}{several}")

@@ -22,8 +22,8 @@ EXAMPLES = """\
   runs clean status=failed,stopped 'age>30d'    by any filter of `runs list`
   runs clean 'validation/accuracy<0.5' --yes
 
-Lists what would be freed and asks. Without a terminal to ask on it deletes only with --yes. Runs
-that are running are never touched; links are not followed; nothing outside --root is deleted."""
+Lists what would be freed and asks; without a terminal it deletes only with --yes. Runs that are
+still running are never touched; links are not followed; nothing outside --root is deleted."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
     chosen = [run for run in chosen if _is_ours(run)]
     if strange:
         first = printable(strange[0].name)
-        print(f"{len(strange):,} left alone that may be no run: no config of one in {first}")
+        print(f"{len(strange):,} left alone that may not be runs: {first} has no run's config")
     running = [run for run in chosen if run.status == "running"]
     chosen = [run for run in chosen if run.status != "running" and run.path != arguments.root]
     if running:
@@ -134,18 +134,18 @@ def _delete(run: Record, root: Path) -> bool:
     where = root.resolve()
     inside = run.path.parent.resolve().is_relative_to(where)
     if run.path.is_symlink() or not inside:  # replaced by a link while we asked
-        raise DiskError(f"{run.path} is no folder of {root} any more; nothing of it was deleted")
+        raise DiskError(f"{run.path} is no longer a folder in {root}; nothing in it was deleted")
     for folder in [run.path.parent, *(Path(where) for where, _, _ in os.walk(run.path))]:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise DiskError(
-                f"could not delete {run.path}: nothing of it was deleted\n"
+                f"could not delete {run.path}: nothing in it was deleted\n"
                 f"  Permission denied: {folder}"
             )
     try:
         with RunLock(run.path).acquire():  # so that nobody resumes it meanwhile
             shutil.rmtree(run.path)  # removes links, not what they lead to
     except CheckpointError:
-        print(f"{printable(run.name)} has been resumed while we asked, and was left alone")
+        print(f"{printable(run.name)} was resumed in the meantime, and is left alone")
         return False
     except OSError as error:
         raise DiskError(

@@ -14,8 +14,8 @@ from trainwright.runs.find import DEFAULT_ROOT, find_run
 from trainwright.wording import nearest, printable
 
 KEYS = (
-    Key("freeze", listed, (), "what is to stay as it is: freeze=features,head.1 (nothing)"),
-    Key("old_lr", text, None, "times the learning rate, for what was taken: old_lr=0.1 (1)"),
+    Key("freeze", listed, (), "layers that stay as they are: freeze=features,head.1 (nothing)"),
+    Key("old_lr", text, None, "factor on the learning rate of what was taken: old_lr=0.1 (1)"),
     CHECKPOINT,
     TRUST,
 )
@@ -28,9 +28,9 @@ EXAMPLES = """\
 
 The new run has the config of the old one with what is typed, as for `train`, and a folder of its
 own. It takes the best checkpoint's weights, averaged where there are averages. A layer that does
-not fit begins anew: with other classes the last one. What was taken, and what was not, is said.
+not fit begins anew: with other classes the last one. It prints what was taken and what was not.
 `runs show RUN` lists the layers' names; in freeze= the beginning of a name stands for all below
-it, and * for anything. The old run is not changed, and not needed to go on with the new one."""
+it, and * for anything. The old run is not changed, and the new one does not need it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,8 @@ EXAMPLES = """\
   runs resume gan-mnist trainer.steps=20000 trainer.schedule_until=100%
   runs resume last trainer.device=cpu
 
-Goes on within the run's own folder, with its own config; what may be changed and what may not is
-said by name. The same as `train trainer.resume=<path of the run> [key=value ...]`."""
+Goes on in the run's own folder, with its own config; a change that cannot be made is refused by
+name. The same as `train trainer.resume=<path of the run> [key=value ...]`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -187,7 +187,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_one(tmp_path, monkeypatc
     finally:
         torch.set_num_threads(1)
     assert again.name == first.name
-    assert "made anew" in caplog.text
+    assert "made again" in caplog.text
 
 
 @pytest.mark.slow
