@@ -31,6 +31,12 @@ _CLASSES = "classes = np.arange(16) % {num_classes}\n"
 _NORMALISATION = """\
 scale, shift = (torch.tensor(facts["normalisation"][k]){axes} for k in ("scale", "shift"))
 """
+_SCALED = """\
+def scaled(name, values):  # (1, C, ...)
+    numbers = (torch.tensor(facts["normalisation"][name][k]) for k in ("scale", "shift"))
+    scale, shift = (n.view(-1, *[1] * (values.ndim - 2)) for n in numbers)
+    return torch.from_numpy(values) * scale + shift
+"""
 _SHARES = "shares = {outputs}.softmax(1)[0].tolist()\n"
 _SHARES_OF_LOGITS = """\
 (logits,) = {outputs}
@@ -63,9 +69,13 @@ def example_script(facts: dict[str, Any], form: str) -> str:
 
 
 def _docstring(facts: dict[str, Any], form: str) -> str:
-    makes = {"gan": "sixteen images", "classifier": "the likeliest classes"}
+    makes = {
+        "gan": "sixteen images",
+        "classifier": "the likeliest classes",
+        "regression": "the value",
+    }
     needs = f"{_NEEDS[form]}, numpy" + (", pillow" if _shows(facts) else "")
-    what = makes.get(facts["task"], "the value")
+    what = makes.get(facts["task"], f"the {facts['output']['name']}")
     return f'"""python example.py{_usage(facts)}: {what}. Needs {needs}."""'
 
 
@@ -108,8 +118,8 @@ def _imports(facts: dict[str, Any], body: str) -> list[str]:
 
 def _load(facts: dict[str, Any], form: str) -> str:
     factory = facts["network"]["target"].rpartition(".")[2]
-    part = ".generator" if facts["task"] == "gan" else ""
-    return _LOAD[form].format(factory=factory, part=part, file=FILES[form])
+    part = facts["network"]["part"]
+    return _LOAD[form].format(factory=factory, part=part and f".{part}", file=FILES[form])
 
 
 def _inputs(facts: dict[str, Any]) -> str:
@@ -149,8 +159,8 @@ def _valued(facts: dict[str, Any], form: str) -> str:
 
 
 def _printed(facts: dict[str, Any], form: str) -> str:
-    _, outputs = _outputs(facts, form)
-    return f"print({outputs})\n"
+    normalised, outputs = _outputs(facts, form)
+    return f"{normalised}print({outputs})\n"
 
 
 def _drawn(facts: dict[str, Any], form: str) -> str:
@@ -167,13 +177,20 @@ def _drawn(facts: dict[str, Any], form: str) -> str:
 
 
 def _outputs(facts: dict[str, Any], form: str) -> tuple[str, str]:
-    """A line before it or nothing, and the network called with the inputs."""
+    """Lines before it or nothing, and the network called with the inputs."""
     names = [port["name"] for port in facts["inputs"]]
     if form == "onnx":
         given = ", ".join(f'"{name}": {name}' for name in names)
         return "", f"session.run(None, {{{given}}})"
     tensors = [f"torch.from_numpy({name})" for name in names]
-    if form == "pt2" or facts["task"] == "gan":
+    normalisation = facts["normalisation"]
+    if form == "safetensors" and any(name in normalisation for name in names):
+        seen = [
+            f'{name}=scaled("{name}", {name})' if name in normalisation else f"{name}={tensor}"
+            for name, tensor in zip(names, tensors, strict=True)
+        ]
+        return _SCALED, f"model({', '.join(seen)})"
+    if form == "pt2" or "scale" not in normalisation:
         return "", f"model({', '.join(tensors)})"
     axes = "" if _is_table(facts) else ".view(-1, 1, 1)"
     normalised, given = _NORMALISATION.format(axes=axes), f"{tensors[0]} * scale + shift"
