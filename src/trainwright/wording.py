@@ -96,9 +96,17 @@ def format_duration(seconds: float) -> str:
 
 
 def metrics_text(metrics: Mapping[str, float], *, objective: str) -> str:
-    """The metrics worth a place on a line: the objective, then losses and the best known."""
-    names = [objective, *_FIRST, *(name for name in metrics if "/" in name)]
-    chosen = [name for name in dict.fromkeys(names) if name in metrics]
+    """The metrics worth a place on a line: the objective, then losses and the best known.
+
+    And the same of further splits, as in night/loss, and of single values, as in mae/size.
+    """
+    first = dict.fromkeys([objective, *_FIRST])
+    others = [
+        name
+        for name in metrics
+        if name not in first and not first.keys().isdisjoint(name.split("/"))
+    ]
+    chosen = [*(name for name in first if name in metrics), *others]
     return "  ".join(f"{name.replace('_', ' ')} {format_number(metrics[name])}" for name in chosen)
 
 

@@ -1,6 +1,7 @@
 """A hook, a metric and a second validation split of a user's own, by config, on our classifier."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -72,6 +73,16 @@ def test_the_second_validation_split_is_measured_as_often_as_the_first(user, tra
     test = user.summary(trained)["test"]
     assert "kappa" in test
     assert "night/kappa" not in test, "it is a validation split"
+
+
+def test_the_line_of_an_evaluation_tells_the_same_of_both_splits(user, trained):
+    (line,) = (
+        line
+        for line in (user.folder / trained / "train.log").read_text().splitlines()
+        if "step      8" in line
+    )
+    names = re.findall(r"([a-z/]+\d?) [\d.]+", line.partition("validation ")[2])
+    assert names == [*("accuracy", "loss", "f1"), *("night/loss", "night/accuracy", "night/f1")]
 
 
 def test_the_hook_is_called_when_due_and_what_it_returns_is_kept(user, trained):
