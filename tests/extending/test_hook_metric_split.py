@@ -164,6 +164,26 @@ def test_it_predicts_and_is_exported_as_any_classifier(user, trained):
     assert facts["class_names"] == ["idle", "busy", "faulty"]
 
 
+CLASHING = """
+from hook_metric_split import Kappa
+
+class Clashing(Kappa):
+    def compute(self):
+        return {"accuracy": 1.0}
+"""
+
+
+def test_a_metric_never_takes_the_place_of_a_number_by_which_the_task_is_ranked(user):
+    (user.folder / "clashing.py").write_text(CLASHING)
+    said = user.train("task.metrics.accuracy._target_=clashing.Clashing", "run.dir=clashing")
+    assert said.code == 2
+    assert "task.metrics.accuracy: the task itself measures accuracy" in said.err
+    said = user.train("task.metrics.other._target_=clashing.Clashing", "run.dir=beside")
+    assert said.code == 0, said.err
+    test = user.summary("beside")["test"]
+    assert test["other/accuracy"] == 1 > test["accuracy"]
+
+
 def test_a_metric_that_is_none_is_refused_in_words(user):
     said = user.train("task.metrics.kappa._target_=hook_metric_split.Travel", "run.dir=never")
     assert said.code == 2
