@@ -108,6 +108,21 @@ class User:
         """What summary.json says of a run."""
         return json.loads((self.folder / run / "summary.json").read_text())
 
+    def rows(self, run: str) -> list[dict]:
+        """Those of metrics.jsonl."""
+        lines = (self.folder / run / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def log(self, run: str) -> str:
+        """Its train.log."""
+        return (self.folder / run / "train.log").read_text()
+
+    def told(self, *words: str) -> dict:
+        """What `runs` prints as JSON."""
+        said = self.runs(*words)
+        assert said.code == 0, said.err
+        return json.loads(said.out)
+
     def page(self, run: str) -> dict:
         """The data of a page that `runs report` makes of a run."""
         said = self.runs("report", run, "out=page.html")

@@ -17,12 +17,17 @@ from trainwright.tasks.task import Objective, Task
 WORDS = ("a cat", "the dog", "one bird", "sees", "hears", "likes", "a tree", "the sun", "my hat")
 
 
-def sentences(*, num: int = 300, length: int = 17, text_seed: int = 0) -> Dataset:
-    """Sentences of three parts, one after the other, as windows of so many letters."""
+def sentences(
+    *, num: int = 300, length: int = 17, text_seed: int = 0, is_sorted: bool = True
+) -> Dataset:
+    """Sentences of three parts, one after the other, as windows of so many letters.
+
+    `is_sorted`: letters are numbered by the alphabet, and else as they occur.
+    """
     draws = torch.randint(0, 3, (num, 3), generator=torch.Generator().manual_seed(text_seed))
     parts = [" ".join(WORDS[3 * i + n] for i, n in enumerate(row)) for row in draws.tolist()]
     text = ". ".join(parts)
-    vocabulary = tuple(sorted(set(text)))
+    vocabulary = tuple(sorted(set(text)) if is_sorted else dict.fromkeys(text))
     stream = torch.tensor([vocabulary.index(letter) for letter in text], dtype=torch.uint8)
     cuts = int(0.8 * len(stream)), int(0.9 * len(stream))
     train, validation, test = (

@@ -9,7 +9,7 @@ _NEEDS = {"safetensors": "torch, safetensors", "pt2": "torch", "onnx": "onnxrunt
 _FACTS = 'facts = json.loads(Path(__file__).with_name("model.json").read_text())\n'
 _LOAD = {
     "safetensors": """\
-model = {factory}(**facts["network"]["arguments"]){part}.eval()
+model = {factory}({given}**facts["network"]["arguments"]){part}.eval()
 model.load_state_dict(load_file(Path(__file__).with_name("{file}")))
 """,
     "pt2": 'model = torch.export.load(Path(__file__).with_name("{file}")).module()\n',
@@ -31,11 +31,12 @@ _CLASSES = "classes = np.arange(16) % {num_classes}\n"
 _NORMALISATION = """\
 scale, shift = (torch.tensor(facts["normalisation"][k]){axes} for k in ("scale", "shift"))
 """
-_SCALED = """\
-def scaled(name, values):  # (1, C, ...)
-    numbers = (torch.tensor(facts["normalisation"][name][k]) for k in ("scale", "shift"))
-    scale, shift = (n.view(-1, *[1] * (values.ndim - 2)) for n in numbers)
-    return torch.from_numpy(values) * scale + shift
+_NORMALISED = """\
+scale, shift = (torch.tensor(facts["normalisation"]["{name}"][k]){axes} for k in ("scale", "shift"))
+{name} = torch.from_numpy({name}) * scale + shift
+"""
+_COLUMNS = """\
+columns = {name: column_of(plain) for name, plain in facts["network"]["columns"].items()}
 """
 _SHARES = "shares = {outputs}.softmax(1)[0].tolist()\n"
 _SHARES_OF_LOGITS = """\
@@ -75,6 +76,7 @@ def _docstring(facts: dict[str, Any], form: str) -> str:
         "regression": "the value",
     }
     needs = f"{_NEEDS[form]}, numpy" + (", pillow" if _shows(facts) else "")
+    needs += ", trainwright" if form == "safetensors" and "columns" in facts["network"] else ""
     what = makes.get(facts["task"], f"the {facts['output']['name']}")
     return f'"""python example.py{_usage(facts)}: {what}. Needs {needs}."""'
 
@@ -110,6 +112,7 @@ def _imports(facts: dict[str, Any], body: str) -> list[str]:
         "decode_image(": f"from {IMAGE} import decode_image",
         "**facts": import_of(facts["network"]["target"]),
         "Image.": "from PIL import Image",
+        "column_of(": "from trainwright.data.columns import column_of",
         "load_file(": "from safetensors.torch import load_file",
         "mean_over_views(": f"from {VIEWS} import mean_over_views",
     }
@@ -118,8 +121,11 @@ def _imports(facts: dict[str, Any], body: str) -> list[str]:
 
 def _load(facts: dict[str, Any], form: str) -> str:
     factory = facts["network"]["target"].rpartition(".")[2]
-    part = facts["network"]["part"]
-    return _LOAD[form].format(factory=factory, part=part and f".{part}", file=FILES[form])
+    part = facts["network"]["part"] and f".{facts['network']['part']}"
+    takes_columns = form == "safetensors" and "columns" in facts["network"]
+    given = "columns=columns, " if takes_columns else ""
+    load = _LOAD[form].format(factory=factory, part=part, file=FILES[form], given=given)
+    return (_COLUMNS if takes_columns else "") + load
 
 
 def _inputs(facts: dict[str, Any]) -> str:
@@ -183,18 +189,25 @@ def _outputs(facts: dict[str, Any], form: str) -> tuple[str, str]:
         given = ", ".join(f'"{name}": {name}' for name in names)
         return "", f"session.run(None, {{{given}}})"
     tensors = [f"torch.from_numpy({name})" for name in names]
-    normalisation = facts["normalisation"]
-    if form == "safetensors" and any(name in normalisation for name in names):
-        seen = [
-            f'{name}=scaled("{name}", {name})' if name in normalisation else f"{name}={tensor}"
-            for name, tensor in zip(names, tensors, strict=True)
-        ]
-        return _SCALED, f"model({', '.join(seen)})"
-    if form == "pt2" or "scale" not in normalisation:
+    if form == "pt2" or facts["task"] == "gan":
         return "", f"model({', '.join(tensors)})"
+    if len(names) > 1:
+        given = ", ".join(f"{name}={name}" for name in names)
+        return "".join(_normalised(facts, port) for port in facts["inputs"]), f"model({given})"
+    if "scale" not in facts["normalisation"]:
+        return "", f"model({tensors[0]})"
     axes = "" if _is_table(facts) else ".view(-1, 1, 1)"
     normalised, given = _NORMALISATION.format(axes=axes), f"{tensors[0]} * scale + shift"
     if "tta" in facts:
         views = facts["tta"]["views"]
         return f"{normalised}seen = {given}\n", f'mean_over_views(model, seen, "{views}")'
     return normalised, f"model({given})"
+
+
+def _normalised(facts: dict[str, Any], port: dict[str, Any]) -> str:
+    """One of several inputs as the bare network sees it."""
+    name = port["name"]
+    if name not in facts["normalisation"]:
+        return f"{name} = torch.from_numpy({name})\n"
+    axes = "" if len(port["shape"]) == 2 else ".view(-1, 1, 1)"
+    return _NORMALISED.format(name=name, axes=axes)

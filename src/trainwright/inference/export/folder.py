@@ -93,7 +93,7 @@ def describe(
         "files": {form: FILES[form] for form in forms},
         "network": {
             "target": target,
-            "arguments": {**_wanted(target, _sizes(info)), **model},
+            **_arguments(target, info, model),
             "part": _part(trained.task, network.network),
         },
         "step": trained.step,
@@ -121,14 +121,15 @@ def _normalisation(columns: Mapping[str, Column], inputs: Sequence[str]) -> dict
     return next(iter(found.values()), {}) if len(inputs) == 1 else found
 
 
-def _sizes(info: DataInfo) -> dict[str, Any]:
-    """The facts that a network may be sized from, as plain JSON types."""
-    facts = {name: value for name, value in info.facts.items() if name != "columns"}
-    return {**facts, "input_shape": list(info.input_shape)}
+def _arguments(target: str, info: DataInfo, model: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network's factory is given: the config's, and facts that it has a parameter for.
 
-
-def _wanted(target: str, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Those facts about the data that the network's factory has a parameter for."""
+    All as plain JSON types; the columns, which are made of those again, by themselves.
+    """
     module, _, factory = target.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), factory)).parameters
-    return {name: value for name, value in sizes.items() if name in parameters}
+    sizes = {**info.facts, "input_shape": list(info.input_shape)}
+    del sizes["columns"]
+    wanted = {name: value for name, value in sizes.items() if name in parameters}
+    columns = {"columns": info.plain()["columns"]} if "columns" in parameters else {}
+    return {"arguments": {**wanted, **model}, **columns}
