@@ -93,6 +93,17 @@ def test_it_is_evaluated(user, trained):
         assert low < metric["value"] < high
 
 
+@pytest.mark.parametrize(("learned", "other"), [("whole", "digits"), ("labelled", "discs")])
+def test_it_is_evaluated_on_other_data_with_labels_and_without(user, trained, learned, other):
+    if not (user.folder / learned).exists():
+        user.train("data=digits", "trainer.steps=2", f"run.dir={learned}")
+    said = user.runs("evaluate", learned, f"data={other}", "--json")
+    assert said.code == 0, said.err
+    told = json.loads(said.out)["metrics"]
+    assert set(told) == {"loss", *PARTS}
+    assert told["loss"]["value"] != pytest.approx(user.summary(learned)["test"]["loss"])
+
+
 def test_it_makes_up_images_from_a_seed_alone(user, trained):
     said = user.runs("sample", trained, "n=5", "seed=7", "format=npy,png", "out=drawn")
     assert said.code == 0, said.err
@@ -153,9 +164,9 @@ def test_exported_as_a_graph_it_maps_codes_to_pixels(user, trained, form):
 
 
 def test_labels_do_not_disturb_it(user):
-    said = user.train("data=digits", "trainer.steps=2", "run.dir=labelled")
+    said = user.train("data=digits", "trainer.steps=2", "run.dir=digits")
     assert said.code == 0, said.err
-    assert set(user.summary("labelled")["test"]) == {"loss", *PARTS}
+    assert set(user.summary("digits")["test"]) == {"loss", *PARTS}
 
 
 @pytest.mark.slow

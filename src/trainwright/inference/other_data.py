@@ -1,6 +1,7 @@
 """The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -40,7 +41,7 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
         config = _changed(trained.plan.kept, overrides)
         allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
     section = data_section(plain(config.data), allow)
-    return _fitted(section.build(Dataset, {}), trained.info)
+    return _fitted(section.build(Dataset, {}), _looked_at(trained))
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:
@@ -86,6 +87,14 @@ def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
+def _looked_at(trained: Trained) -> DataInfo:
+    """What the task was trained with, without targets that it does not look at."""
+    info = trained.info
+    targets = tuple(name for name in info.targets if name in trained.task.columns)
+    columns = {name: info.columns[name] for name in (*info.inputs, *targets)}
+    return replace(info, columns=columns, targets=targets)
+
+
 def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
     """The dataset with the facts that the task was trained with. Raises ConfigError."""
     other = dataset.info
@@ -102,12 +111,13 @@ def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
             raise ConfigError(
                 f"data: {name} of {other.name} is {kind}, and this run has learned {learned}"
             )
-    if other.target != info.target:
+    if info.targets and other.target != info.target:
         raise ConfigError(
             f"data: the targets of {other.name} are {other.target}, and this run has learned "
             f"{info.target}"
         )
-    _check_names("targets", other, info)
+    if info.targets:
+        _check_names("targets", other, info)
     places = {}
     for name, column in info.columns.items():
         found = _renumbered(column, other.columns[name], other.name)
