@@ -47,6 +47,17 @@ def test_signs_of_health_share_a_panel_and_each_class_has_a_line():
     assert curve.owner == ""
 
 
+def test_a_further_split_is_named_and_the_split_itself_is_not_called_all():
+    row = {"step": 1, "train/loss": 1.0, "validation/loss": 1.0, "validation/night/loss": 2.0}
+    group = panels(collect([row]))["loss"]
+    names = kind_names(group)
+    assert [(names[curve.kind], curve.phase) for curve in group] == [
+        ("", "train"),
+        ("", "validation"),
+        ("night", "validation"),
+    ]
+
+
 def test_train_and_validation_of_one_metric_share_a_panel():
     rows = [{"step": 1, "train/loss": 1.0, "validation/loss": 1.0}]
     assert [curve.phase for curve in panels(collect(rows))["loss"]] == ["train", "validation"]

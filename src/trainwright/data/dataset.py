@@ -82,6 +82,14 @@ class DataInfo:
         return self.input.shape
 
     @property
+    def sizes(self) -> str:
+        """The shapes of the inputs for a person: `3x8x8`, of several each with its name."""
+        sizes = {name: "x".join(map(str, self.columns[name].shape)) for name in self.inputs}
+        if len(sizes) == 1:
+            return sizes[self.inputs[0]]
+        return " and ".join(f"{name} {size}" for name, size in sizes.items())
+
+    @property
     def target(self) -> Target:
         """The kind of what is to be predicted."""
         kinds = [self.columns[name].kind for name in self.targets]

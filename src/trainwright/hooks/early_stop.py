@@ -1,7 +1,7 @@
 """Stop when a validation metric has stopped improving."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,8 @@ from trainwright.tasks.task import Objective
 from trainwright.wording import nearest
 
 log = logging.getLogger(__name__)
+
+FEW = 64  # examples, that most metrics have a value for: a rate needs some of each class
 
 
 def early_stop(settings: TrainerSettings, objective: Objective, clock: Clock) -> "list[EarlyStop]":
@@ -56,22 +58,36 @@ class EarlyStop(Hook):
         self._best: float | None = None
         self._num_bad = 0
 
-    def check_metric(self, state: TrainState, validation: Batches) -> None:
-        """Raise ConfigError unless an evaluation, here of two examples, gives the metric."""
+    def check_metric(
+        self, state: TrainState, validation: Batches, further: Collection[str] = ()
+    ) -> None:
+        """Raise ConfigError unless an evaluation, here of a few examples, gives the metric.
+
+        `further`: the names of the splits that are measured with the validation split.
+        """
         if self._objective == state.task.objective:
             return
         task = state.evaluated_task
         measured = evaluate(
-            task, validation, batch_size=2, placement=state.placement, seed=state.seed, limit=2
+            task,
+            validation,
+            batch_size=min(FEW, validation.batch_size),
+            placement=state.placement,
+            seed=state.seed,
+            limit=FEW,
         )
-        self._check_known(measured.compute())
+        try:
+            names = list(measured.compute())
+        except Exception:  # a metric of the user's own that these are too few for
+            return  # the first evaluation will tell
+        self._check_known([*names, *(f"{split}/{name}" for split in further for name in names)])
 
-    def _check_known(self, scores: Mapping[str, float]) -> None:
-        if self._objective.metric not in scores:
+    def _check_known(self, names: Collection[str]) -> None:
+        if self._objective.metric not in names:
             raise ConfigError(
                 f"trainer.early_stopping.metric={self._objective.metric}: there is no such metric"
-                f"{nearest(self._objective.metric, list(scores))}\n"
-                f"  an evaluation of this task gives: {', '.join(sorted(scores))}"
+                f"{nearest(self._objective.metric, names)}\n"
+                f"  an evaluation of this task gives: {', '.join(sorted(names))}"
             )
 
     def due(self, step: int, total: int) -> bool:

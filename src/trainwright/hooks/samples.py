@@ -1,6 +1,5 @@
 """What a task has to show along the way: of the same latents each time, so that progress shows."""
 
-import csv
 import io
 
 import torch
@@ -11,7 +10,7 @@ from trainwright.engine.state import TrainState
 from trainwright.files import disk_error, write_text
 from trainwright.report.plots.grid import image_grid, save_image
 from trainwright.runs.folder import RunFolder
-from trainwright.tasks.show import Images, Shown, Table
+from trainwright.tasks.show import Images, Shown
 
 
 class Samples(Hook):
@@ -40,10 +39,8 @@ class Samples(Hook):
 def write_shown(shown: Shown, folder: RunFolder, name: str) -> None:
     """Write `samples/<name>` with the suffix that suits it. Raises DiskError."""
     if not isinstance(shown, Images):
-        text = _as_csv(shown) if isinstance(shown, Table) else shown.text.rstrip() + "\n"
-        suffix = "csv" if isinstance(shown, Table) else "txt"
         folder.samples.mkdir(exist_ok=True)
-        write_text(folder.samples / f"{name}.{suffix}", text)
+        write_text(folder.samples / f"{name}.{shown.suffix}", shown.written)
         return
     path = folder.samples / f"{name}.png"
     picture = image_grid(shown.images.cpu(), columns=shown.columns)
@@ -53,9 +50,3 @@ def write_shown(shown: Shown, folder: RunFolder, name: str) -> None:
         in_memory = io.BytesIO()
         picture.save(in_memory, "PNG")
         raise disk_error(path, in_memory.tell(), error) from error
-
-
-def _as_csv(table: Table) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
-    return text.getvalue()

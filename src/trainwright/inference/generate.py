@@ -1,12 +1,13 @@
 """What a trained task makes up: from a seed, of a class, or on the way between two examples."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained, ability
-from trainwright.tasks.show import Samples
+from trainwright.tasks.show import MadeUp, Samples, Table, Text
 from trainwright.wording import nearest
 
 WHAT = "generate"
@@ -38,21 +39,27 @@ def class_indices(names: Sequence[str], trained: Trained) -> list[int]:
     return found
 
 
-@torch.no_grad()
-def draw(trained: Trained, num: int, *, seed: int, classes: Sequence[int] = ()) -> Samples:
+def draw(trained: Trained, num: int, *, seed: int, classes: Sequence[int] = ()) -> MadeUp:
     """`num` examples of these classes in turn, or as the task likes."""
-    make = ability(trained, WHAT, "generate")
-    with trained.placement.autocast():
-        samples: Samples = make(num, seed=seed, classes=classes)
-    return samples
+    return _made_up(trained, WHAT, num, seed=seed, classes=classes)
 
 
-@torch.no_grad()
 def interpolate(
     trained: Trained, num: int, *, frames: int, seed: int, classes: Sequence[int] = ()
-) -> Samples:
+) -> MadeUp:
     """`num` strips of `frames` examples, from one to another."""
-    make = ability(trained, "interpolate", "interpolate")
+    return _made_up(trained, "interpolate", num, frames=frames, seed=seed, classes=classes)
+
+
+@torch.no_grad()
+def _made_up(trained: Trained, does: str, num: int, **how: Any) -> MadeUp:
+    """What a method of the task returns. Raises ConfigError where that is nothing to be written."""
+    make = ability(trained, does, does)
     with trained.placement.autocast():
-        samples: Samples = make(num, frames=frames, seed=seed, classes=classes)
-    return samples
+        made = make(num, **how)
+    if not isinstance(made, Samples | Text | Table):
+        raise ConfigError(
+            f"{type(trained.task).__name__}.{does} returned a {type(made).__name__}\n"
+            "  it must be Samples, Text or a Table, of trainwright.tasks.show"
+        )
+    return made

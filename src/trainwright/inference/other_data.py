@@ -1,6 +1,7 @@
 """The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -13,7 +14,7 @@ from trainwright.config.plan import data_section
 from trainwright.config.text_keys import as_meant, parse
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
-from trainwright.data.columns import Classes, Column, Labels, Numbers
+from trainwright.data.columns import Categories, Classes, Column, Labels, Numbers, Tokens
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Batch, Split
 from trainwright.errors import ConfigError
@@ -40,7 +41,7 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
         config = _changed(trained.plan.kept, overrides)
         allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
     section = data_section(plain(config.data), allow)
-    return _fitted(section.build(Dataset, {}), trained.info)
+    return _fitted(section.build(Dataset, {}), _looked_at(trained))
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:
@@ -86,20 +87,37 @@ def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
+def _looked_at(trained: Trained) -> DataInfo:
+    """What the task was trained with, without targets that it does not look at."""
+    info = trained.info
+    targets = tuple(name for name in info.targets if name in trained.task.columns)
+    columns = {name: info.columns[name] for name in (*info.inputs, *targets)}
+    return replace(info, columns=columns, targets=targets)
+
+
 def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
     """The dataset with the facts that the task was trained with. Raises ConfigError."""
     other = dataset.info
-    if other.input_shape != info.input_shape or set(other.inputs) != set(info.inputs):
+    _check_names("inputs", other, info)
+    if any(other.columns[name].shape != info.columns[name].shape for name in info.inputs):
         raise ConfigError(
-            f"data: examples of {other.name} are {_sizes(other)}, and this run has learned "
-            f"{_sizes(info)}" + ("\n  a folder of images is brought to a size by data.size=... and "
+            f"data: examples of {other.name} are {other.sizes}, and this run has learned "
+            f"{info.sizes}" + ("\n  a folder of images is brought to a size by data.size=... and "
             "data.channels=..." if info.is_image and other.is_image else "")
         )  # fmt: skip
-    if other.target != info.target:
+    for name in info.inputs:
+        kind, learned = other.columns[name].kind, info.columns[name].kind
+        if kind != learned:
+            raise ConfigError(
+                f"data: {name} of {other.name} is {kind}, and this run has learned {learned}"
+            )
+    if info.targets and other.target != info.target:
         raise ConfigError(
             f"data: the targets of {other.name} are {other.target}, and this run has learned "
             f"{info.target}"
         )
+    if info.targets:
+        _check_names("targets", other, info)
     places = {}
     for name, column in info.columns.items():
         found = _renumbered(column, other.columns[name], other.name)
@@ -108,6 +126,15 @@ def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
     splits = {name: _Fitted(split, places) if places else split
               for name, split in dataset.splits.items()}  # fmt: skip
     return dataset.changed(info, splits)
+
+
+def _check_names(role: str, other: DataInfo, info: DataInfo) -> None:
+    names, learned = getattr(other, role), getattr(info, role)
+    if set(names) != set(learned):
+        raise ConfigError(
+            f"data: the {role} of {other.name} are called {', '.join(names)}, and this run has "
+            f"learned {', '.join(learned)}"
+        )
 
 
 Renumber = Callable[[Tensor], Tensor]
@@ -133,11 +160,14 @@ def _as_it_is(stored: Tensor) -> Tensor:
 
 def _renumbered(column: Column, other: Column, name: str) -> Renumber | None:
     """What makes of the other column, as stored, this one; None where they are stored alike."""
-    if isinstance(column, Numbers) and isinstance(other, Numbers):
+    if isinstance(column, Numbers | Labels) and isinstance(other, Numbers | Labels):
         return _reordered(column.names, other.names, name)
-    if isinstance(column, Classes | Labels) and isinstance(other, Classes | Labels):
-        number = _numbers_of(column.names, other.names, name)
-        return None if number is None else lambda stored: number[stored]
+    if isinstance(column, Categories) and isinstance(other, Categories) and column != other:
+        raise ConfigError(f"data: the categories of {name} are others than this run has learned")
+    if isinstance(column, Tokens) and isinstance(other, Tokens):
+        return _numbers_of("token", column.vocabulary, other.vocabulary, name)
+    if isinstance(column, Classes) and isinstance(other, Classes):
+        return _numbers_of("class", column.names, other.names, name)
     return None
 
 
@@ -155,21 +185,20 @@ def _reordered(names: Sequence[str], others: Sequence[str], data: str) -> Renumb
     return lambda stored: stored[:, places]
 
 
-def _numbers_of(names: Sequence[str], others: Sequence[str], data: str) -> Tensor | None:
-    """The learned number of each of the other classes, by their names; None: the same."""
+def _numbers_of(
+    kind: str, names: Sequence[str], others: Sequence[str], data: str
+) -> Renumber | None:
+    """Makes of the number of each of the other classes or tokens the learned one, by its name."""
     if names == others:
         return None
     unknown = [name for name in others if name not in names]
     if unknown:
         raise ConfigError(
-            f"data: {data} has the class {unknown[0]}, which this run has not learned\n"
-            f"  its classes are: {', '.join(names[:20])}"
+            f"data: {data} has the {kind} {printable(unknown[0])!r}, which this run has not learned"
+            f"\n  it has learned: {', '.join(names[:20])}"
         )
-    return torch.tensor([names.index(name) for name in others])
-
-
-def _sizes(info: DataInfo) -> str:
-    return "x".join(map(str, info.input_shape))
+    number = torch.tensor([names.index(name) for name in others])
+    return lambda stored: number[stored.long()]
 
 
 _MISSING = object()

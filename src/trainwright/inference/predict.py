@@ -14,6 +14,7 @@ from trainwright.data.dataset import DataInfo
 from trainwright.data.sources.csv_rows import BadTableError, read_rows
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained, ability
+from trainwright.wording import printable
 
 BATCH = 128  # examples in memory at once
 
@@ -120,7 +121,8 @@ def _example(
             columns[name] = column.read(left[:num], path.parent)
             left = left[num:]
     except BadInputError as error:
-        return _Example(path, line, problem=str(error))
+        file = f"{name} {printable(left[0])}: " if column.read_from == "file" else ""
+        return _Example(path, line, problem=f"{file}{error}")
     return _Example(path, line, columns)
 
 

@@ -30,12 +30,11 @@ def lineage_lines(assembly: Assembly) -> list[str]:
 def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:
     """Say what was chosen, and where the run goes; `notes`: how it goes on."""
     data, state, settings = assembly.dataset, assembly.state, assembly.settings
-    shape = "x".join(str(size) for size in data.info.input_shape)
     classes = f", {data.info.num_classes} classes" if data.info.num_classes else ""
     parts = (
         f"{len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test"
     )
-    log.info("%s: %s examples of %s%s", data.info.name, parts, shape, classes)
+    log.info("%s: %s examples of %s%s", data.info.name, parts, data.info.sizes, classes)
     counts = parameter_counts(assembly)
     sizes = ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
     log.info("parameters: %s", sizes)

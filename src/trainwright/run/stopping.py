@@ -28,8 +28,9 @@ def _early_stop(assembly: Assembly) -> list[EarlyStop]:
             " (evaluations, such as 5)"
         )
     hooks = early_stop(assembly.settings, state.task.objective, state.clock)
+    further = [name for name, _ in assembly.dataset.measured_with("validation")]
     for hook in hooks:
-        hook.check_metric(state, assembly.make_batches(assembly.dataset.validation))
+        hook.check_metric(state, assembly.make_batches(assembly.dataset.validation), further)
     return hooks
 
 

@@ -1,7 +1,10 @@
 """What a task shows a person while it learns, and what it makes up."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,15 +21,31 @@ class Images:
 class Text:
     """Text as it is."""
 
+    suffix: ClassVar[str] = "txt"  # of its file
+
     text: str
+
+    @property
+    def written(self) -> str:
+        """What stands in its file."""
+        return self.text.rstrip() + "\n"
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows of text under a header."""
 
+    suffix: ClassVar[str] = "csv"
+
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    @property
+    def written(self) -> str:
+        """What stands in its file."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
+        return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -39,3 +58,4 @@ class Samples:
 
 
 Shown = Images | Text | Table
+MadeUp = Samples | Text | Table

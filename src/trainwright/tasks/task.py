@@ -191,6 +191,6 @@ def can(task: Task, ability: str) -> bool:
 
 
 def kind_of(task: Task) -> str:
-    """What a task is, in a word for a message: `classifier`, `GAN`."""
+    """What a task is, in a word for a message: `classifier`, `GAN`, `NextToken`."""
     name = type(task).__name__.removesuffix("Task")
-    return name if name.isupper() else name.lower()
+    return name.lower() if name.istitle() else name

@@ -17,7 +17,7 @@ def check_views(tta: str, input_shape: tuple[int, ...]) -> None:
     if tta == "none":
         return
     if len(input_shape) != 3:
-        raise ValueError(f"tta={tta} is for images; this data holds none, so leave it out")
+        raise ValueError(f"tta={tta} is for images, one an example; leave it out")
     if tta == "mirror_shift" and min(input_shape[1:]) <= PIXELS:
         raise ValueError(f"tta={tta} needs images of at least {PIXELS + 1} pixels a side")
 

@@ -9,7 +9,7 @@ _NEEDS = {"safetensors": "torch, safetensors", "pt2": "torch", "onnx": "onnxrunt
 _FACTS = 'facts = json.loads(Path(__file__).with_name("model.json").read_text())\n'
 _LOAD = {
     "safetensors": """\
-model = {factory}(**facts["network"]["arguments"]){part}.eval()
+model = {factory}({given}**facts["network"]["arguments"]){part}.eval()
 model.load_state_dict(load_file(Path(__file__).with_name("{file}")))
 """,
     "pt2": 'model = torch.export.load(Path(__file__).with_name("{file}")).module()\n',
@@ -30,6 +30,13 @@ latents = np.random.default_rng(seed=0).standard_normal((16, {size}), dtype=np.f
 _CLASSES = "classes = np.arange(16) % {num_classes}\n"
 _NORMALISATION = """\
 scale, shift = (torch.tensor(facts["normalisation"][k]){axes} for k in ("scale", "shift"))
+"""
+_NORMALISED = """\
+scale, shift = (torch.tensor(facts["normalisation"]["{name}"][k]){axes} for k in ("scale", "shift"))
+{name} = torch.from_numpy({name}) * scale + shift
+"""
+_COLUMNS = """\
+columns = {name: column_of(plain) for name, plain in facts["network"]["columns"].items()}
 """
 _SHARES = "shares = {outputs}.softmax(1)[0].tolist()\n"
 _SHARES_OF_LOGITS = """\
@@ -63,9 +70,14 @@ def example_script(facts: dict[str, Any], form: str) -> str:
 
 
 def _docstring(facts: dict[str, Any], form: str) -> str:
-    makes = {"gan": "sixteen images", "classifier": "the likeliest classes"}
+    makes = {
+        "gan": "sixteen images",
+        "classifier": "the likeliest classes",
+        "regression": "the value",
+    }
     needs = f"{_NEEDS[form]}, numpy" + (", pillow" if _shows(facts) else "")
-    what = makes.get(facts["task"], "the value")
+    needs += ", trainwright" if form == "safetensors" and "columns" in facts["network"] else ""
+    what = makes.get(facts["task"], f"the {facts['output']['name']}")
     return f'"""python example.py{_usage(facts)}: {what}. Needs {needs}."""'
 
 
@@ -100,6 +112,7 @@ def _imports(facts: dict[str, Any], body: str) -> list[str]:
         "decode_image(": f"from {IMAGE} import decode_image",
         "**facts": import_of(facts["network"]["target"]),
         "Image.": "from PIL import Image",
+        "column_of(": "from trainwright.data.columns import column_of",
         "load_file(": "from safetensors.torch import load_file",
         "mean_over_views(": f"from {VIEWS} import mean_over_views",
     }
@@ -108,8 +121,11 @@ def _imports(facts: dict[str, Any], body: str) -> list[str]:
 
 def _load(facts: dict[str, Any], form: str) -> str:
     factory = facts["network"]["target"].rpartition(".")[2]
-    part = ".generator" if facts["task"] == "gan" else ""
-    return _LOAD[form].format(factory=factory, part=part, file=FILES[form])
+    part = facts["network"]["part"] and f".{facts['network']['part']}"
+    takes_columns = form == "safetensors" and "columns" in facts["network"]
+    given = "columns=columns, " if takes_columns else ""
+    load = _LOAD[form].format(factory=factory, part=part, file=FILES[form], given=given)
+    return (_COLUMNS if takes_columns else "") + load
 
 
 def _inputs(facts: dict[str, Any]) -> str:
@@ -149,8 +165,8 @@ def _valued(facts: dict[str, Any], form: str) -> str:
 
 
 def _printed(facts: dict[str, Any], form: str) -> str:
-    _, outputs = _outputs(facts, form)
-    return f"print({outputs})\n"
+    normalised, outputs = _outputs(facts, form)
+    return f"{normalised}print({outputs})\n"
 
 
 def _drawn(facts: dict[str, Any], form: str) -> str:
@@ -167,7 +183,7 @@ def _drawn(facts: dict[str, Any], form: str) -> str:
 
 
 def _outputs(facts: dict[str, Any], form: str) -> tuple[str, str]:
-    """A line before it or nothing, and the network called with the inputs."""
+    """Lines before it or nothing, and the network called with the inputs."""
     names = [port["name"] for port in facts["inputs"]]
     if form == "onnx":
         given = ", ".join(f'"{name}": {name}' for name in names)
@@ -175,9 +191,23 @@ def _outputs(facts: dict[str, Any], form: str) -> tuple[str, str]:
     tensors = [f"torch.from_numpy({name})" for name in names]
     if form == "pt2" or facts["task"] == "gan":
         return "", f"model({', '.join(tensors)})"
+    if len(names) > 1:
+        given = ", ".join(f"{name}={name}" for name in names)
+        return "".join(_normalised(facts, port) for port in facts["inputs"]), f"model({given})"
+    if "scale" not in facts["normalisation"]:
+        return "", f"model({tensors[0]})"
     axes = "" if _is_table(facts) else ".view(-1, 1, 1)"
     normalised, given = _NORMALISATION.format(axes=axes), f"{tensors[0]} * scale + shift"
     if "tta" in facts:
         views = facts["tta"]["views"]
         return f"{normalised}seen = {given}\n", f'mean_over_views(model, seen, "{views}")'
     return normalised, f"model({given})"
+
+
+def _normalised(facts: dict[str, Any], port: dict[str, Any]) -> str:
+    """One of several inputs as the bare network sees it."""
+    name = port["name"]
+    if name not in facts["normalisation"]:
+        return f"{name} = torch.from_numpy({name})\n"
+    axes = "" if len(port["shape"]) == 2 else ".view(-1, 1, 1)"
+    return _NORMALISED.format(name=name, axes=axes)

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from trainwright import __version__
 from trainwright.data.columns import Column, Image, Numbers
 from trainwright.data.dataset import DataInfo
@@ -18,7 +20,7 @@ from trainwright.inference.export.formats import FILES, write
 from trainwright.inference.export.source import IMAGE, VIEWS, write_module, write_source
 from trainwright.inference.trained import Trained
 from trainwright.tasks.ports import Portable
-from trainwright.tasks.task import can, kind_of
+from trainwright.tasks.task import Task, can, kind_of
 
 FORMAT = 1
 
@@ -84,12 +86,16 @@ def describe(
         "inputs": [port.describe() for port in network.inputs],
         "output": network.output.describe(),
         "normalisation": {
-            **_normalisation(trained.task.columns, info.inputs),
+            **_normalisation(trained.task.columns, [port.name for port in network.inputs]),
             "where": "inside model.pt2 and model.onnx; model.safetensors is the bare network, "
             "which takes inputs * scale + shift, channel by channel",
         },
         "files": {form: FILES[form] for form in forms},
-        "network": {"target": target, "arguments": {**_wanted(target, _sizes(info)), **model}},
+        "network": {
+            "target": target,
+            **_arguments(target, info, model),
+            "part": _part(trained.task, network.network),
+        },
         "step": trained.step,
         "trainwright": __version__,
     }
@@ -98,25 +104,32 @@ def describe(
     return {**facts, **network.facts}
 
 
+def _part(task: Task, network: nn.Module) -> str:
+    """Where in the model, which is an attribute of the task, the network is; empty: it is all."""
+    places = (name for name, module in task.named_modules() if module is network)
+    return next(places, "").partition(".")[2]
+
+
 def _normalisation(columns: Mapping[str, Column], inputs: Sequence[str]) -> dict[str, Any]:
-    """Scale and shift of the input, of several of each by name; of tokens there are none."""
+    """Scale and shift of the input, of several of each by name; not of tokens or codes."""
     found = {}
     for name in inputs:
-        column = columns[name]
+        column = columns.get(name)
         if isinstance(column, Image | Numbers):
             scale, shift = column.numbers
             found[name] = {"scale": list(scale), "shift": list(shift)}
     return next(iter(found.values()), {}) if len(inputs) == 1 else found
 
 
-def _sizes(info: DataInfo) -> dict[str, Any]:
-    """The facts that a network may be sized from, as plain JSON types."""
-    facts = {name: value for name, value in info.facts.items() if name != "columns"}
-    return {**facts, "input_shape": list(info.input_shape)}
+def _arguments(target: str, info: DataInfo, model: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network's factory is given: the config's, and facts that it has a parameter for.
 
-
-def _wanted(target: str, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Those facts about the data that the network's factory has a parameter for."""
+    All as plain JSON types; the columns, which are made of those again, by themselves.
+    """
     module, _, factory = target.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), factory)).parameters
-    return {name: value for name, value in sizes.items() if name in parameters}
+    sizes = {**info.facts, "input_shape": list(info.input_shape)}
+    del sizes["columns"]
+    wanted = {name: value for name, value in sizes.items() if name in parameters}
+    columns = {"columns": info.plain()["columns"]} if "columns" in parameters else {}
+    return {"arguments": {**wanted, **model}, **columns}

@@ -16,11 +16,13 @@ from trainwright.runs.record import Record, numbers
 from trainwright.runs.stored import UnreadableError, read_text
 
 MOST_POINTS = 2000  # of a curve; a screen has no more
-MOST_SAMPLES = 60  # grids of a run
+MOST_SAMPLES = 60  # grids of a run, or texts
+MOST_LETTERS = 20_000  # of a text
 MOST_BYTES = 40 * 2**20  # of pictures in a report
 MOST_CLASSES = 200  # of a confusion matrix
 LOG_LINES = 400
 PLOTS = ("predictions", "scores", "neighbours", "interpolation")  # those that a page shows
+SHOWN = (".png", ".txt", ".csv")  # samples
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -120,17 +122,29 @@ def _series(group: Sequence[Series]) -> list[dict[str, Any]]:
 
 
 def _samples(folder: Path, pictures: Pictures) -> list[dict[str, Any]]:
-    """Grids by step, the last always, the others evenly where there are many."""
+    """Grids or texts by step, the last always, the others evenly where there are many."""
     try:
-        found = [path for path in folder.glob("*.png") if path.stem.isdigit()]
+        found = [path for path in folder.iterdir() if path.stem.isdecimal()]
     except OSError:
         return []
     paths = sorted(found, key=lambda path: int(path.stem))
+    paths = [path for path in paths if path.suffix == paths[-1].suffix in SHOWN]
     if len(paths) > MOST_SAMPLES:
         last = len(paths) - 1
         paths = [paths[round(i * last / (MOST_SAMPLES - 1))] for i in range(MOST_SAMPLES)]
-    told = ({"step": int(path.stem), "uri": pictures.uri(path)} for path in paths)
-    return [sample for sample in told if sample["uri"] is not None]
+    told = [{"step": int(path.stem), **_sample(path, pictures)} for path in paths]
+    return [sample for sample in told if len(sample) > 1]
+
+
+def _sample(path: Path, pictures: Pictures) -> dict[str, str]:
+    """A picture's address, or a text; nothing where it cannot be read."""
+    if path.suffix == ".png":
+        uri = pictures.uri(path)
+        return {} if uri is None else {"uri": uri}
+    try:
+        return {"text": read_text(path)[:MOST_LETTERS]}
+    except (UnreadableError, FileNotFoundError):
+        return {}
 
 
 def _confusion(record: Record, test: dict[str, Any]) -> dict[str, Any]:

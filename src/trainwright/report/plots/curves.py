@@ -114,7 +114,8 @@ def _draw_panel(axes: "Axes", group: Sequence[Series], owners: Sequence[str]) ->
     named = lines or group
     phases = sorted({curve.phase for curve in named}, key=_phase_number)
     for curve in group:
-        label = kinds[curve.kind] if len(phases) == 1 else f"{kinds[curve.kind]} {curve.phase}"
+        kind = kinds[curve.kind]
+        label = kind if kind and len(phases) == 1 else f"{kind} {curve.phase}".strip()
         dashed = curve.phase != phases[0]
         label = label if curve in named else ""
         _draw_curve(axes, curve, colours[curve.kind], label, dashed=dashed)

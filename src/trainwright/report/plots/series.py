@@ -36,7 +36,7 @@ MOST_PANELS, MOST_LINES = 40, 24  # that are drawn: a log may come from anyone
 
 @dataclass(frozen=True)
 class Series:
-    """One curve. `owner` is the player of `discriminator/loss`, or the class of a figure by class.
+    """One curve. `owner`: the player of `discriminator/loss`, a class, a further split, a hook.
 
     It is empty where there is but one.
     """
@@ -120,12 +120,15 @@ def _is_of_a_score(name: str) -> bool:
 
 
 def kind_names(group: Sequence[Series]) -> dict[tuple[str, str], str]:
-    """Name each kind of curve in a panel by what tells it apart: player, metric, or both."""
+    """Name each kind of curve in a panel by what tells it apart: player, metric, or both.
+
+    Beside further splits, what is of the split itself needs no name.
+    """
     kinds = list(dict.fromkeys(curve.kind for curve in group))
     num_owners, num_names = len({owner for owner, _ in kinds}), len({name for _, name in kinds})
     readable = {name: "F1" if name == "f1" else name.replace("_", " ") for _, name in kinds}
     if num_names == 1 and num_owners > 1:
-        return {(owner, name): owner or "all" for owner, name in kinds}
+        return {(o, name): o or ("all" if name in BY_CLASS else "") for o, name in kinds}
     if num_owners == 1:
         return {(owner, name): readable[name] for owner, name in kinds}
     return {(owner, name): f"{owner} {readable[name]}".strip() for owner, name in kinds}

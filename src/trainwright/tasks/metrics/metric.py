@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainwright.data.examples import Batch
+from trainwright.errors import ConfigError
 from trainwright.tasks.metrics.calibration import Bin
 
 Answers = dict[str, Tensor]  # what a task says of a batch, by name, each (B, ...)
@@ -113,9 +114,22 @@ class Measurement:
             metric.update(batch, answers)
 
     def compute(self) -> dict[str, float]:
-        """Every number. What a metric of a config calls as it is called itself has its name."""
+        """Every number. What a metric of a config calls as it is called itself has its name.
+
+        Raises ConfigError where the task has a number of that name, by which it may be ranked.
+        """
         scores = self.main.compute()
         for name, metric in self._own.items():
-            for part, value in metric.compute().items():
-                scores[name if part == name else f"{name}/{part}"] = float(value)
+            found: object = metric.compute()
+            if not isinstance(found, Mapping):
+                raise TypeError(
+                    f"task.metrics.{name} computed a {type(found).__name__}: a metric computes "
+                    "numbers by name"
+                )
+            numbers = {n if n == name else f"{name}/{n}": float(v) for n, v in found.items()}
+            for taken in scores.keys() & numbers.keys():
+                raise ConfigError(
+                    f"task.metrics.{name}: the task itself measures {taken}; choose another name"
+                )
+            scores |= numbers
         return scores

@@ -1,4 +1,4 @@
-"""`runs sample`: images from a run's generator, from the checkpoint alone."""
+"""`runs sample`: images, a text or a table that a run makes up, from the checkpoint alone."""
 
 import argparse
 import dataclasses
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
 from trainwright.cli.terminal.keys import Key, OneOf, SeveralOf, listed, parse_keys, text, whole
 from trainwright.errors import ConfigError, DiskError
-from trainwright.files import replacing
+from trainwright.files import replacing, write_text
 from trainwright.runs.find import find_run
 from trainwright.runs.record import Record
 
 if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
-    from trainwright.tasks.show import Samples
+    from trainwright.tasks.show import MadeUp, Table, Text
 
 MOST_IN_A_GRID = 10_000
+ONE_FILE = {".png", ".npy", ".gif", ".webp", ".txt", ".csv"}
 OTHER_PICTURES = {".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".mp4"}
 
 KEYS = (
@@ -27,8 +28,8 @@ KEYS = (
     Key(
         "format",
         SeveralOf("png", "images", "npy"),
-        ("png",),
-        "one or more of: png, a grid (default); images, a PNG each; npy, the numbers",
+        (),
+        "of images one or more of: png, a grid (default); images, a PNG each; npy, the numbers",
     ),
     Key(
         "progress",
@@ -89,14 +90,15 @@ def _progress(record: Record, values: dict[str, Any]) -> list[Path]:
 
 def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
     place = _Place(record, values["out"])
-    if place.is_file and values["format"] not in (("png",), ("npy",)):
+    if place.is_file and values["format"] not in ((), ("png",), ("npy",)):
         raise ConfigError(
             f"out={values['out']} is one file, and format={','.join(values['format'])} makes "
             "several\n  name a folder"
         )
     strips = values["interpolate"] is not None
     num = values["n"] or (8 if strips else 64)
-    if "png" in values["format"] and num * (values["interpolate"] or 1) > MOST_IN_A_GRID:
+    in_a_grid = not values["format"] or "png" in values["format"]
+    if in_a_grid and num * (values["interpolate"] or 1) > MOST_IN_A_GRID:
         raise ConfigError(
             f"n={num}: a grid holds at most {MOST_IN_A_GRID:,} images\n"
             "  for more, take format=images or format=npy"
@@ -134,11 +136,14 @@ def _stem(trained: "Trained", num: int, values: dict[str, Any]) -> str:
     return "-".join(parts)
 
 
-def _write(samples: "Samples", place: "_Place", stem: str, formats: tuple[str, ...]) -> list[Path]:
+def _write(samples: "MadeUp", place: "_Place", stem: str, formats: tuple[str, ...]) -> list[Path]:
     from trainwright.report.plots.grid import image_grid, save_image, tiles
+    from trainwright.tasks.show import Samples
 
+    if not isinstance(samples, Samples):
+        return [_write_text(samples, place, stem, formats)]
     written = []
-    if "png" in formats:
+    if not formats or "png" in formats:
         written.append(place.file(f"{stem}.png"))
         save_image(image_grid(samples.images, columns=samples.columns), written[-1])
     if "npy" in formats:
@@ -155,6 +160,18 @@ def _write(samples: "Samples", place: "_Place", stem: str, formats: tuple[str, .
             save_image(picture, folder / f"{number:0{width}d}{kind}.png")
         written.append(folder)
     return written
+
+
+def _write_text(made: "Text | Table", place: "_Place", stem: str, formats: tuple[str, ...]) -> Path:
+    if formats:
+        raise ConfigError(
+            f"format={','.join(formats)} is for images, and this run makes up a "
+            f"{type(made).__name__.lower()}\n  leave it out: a .{made.suffix} file is written"
+        )
+    path = place.file(f"{stem}.{made.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, made.written)
+    return path
 
 
 def _save_array(path: Path, array: Any) -> None:
@@ -186,7 +203,7 @@ class _Place:
 
     @property
     def is_file(self) -> bool:
-        return self.path.suffix in {".png", ".npy", ".gif", ".webp"} and not self.path.is_dir()
+        return self.path.suffix in ONE_FILE and not self.path.is_dir()
 
     def file(self, name: str) -> Path:
         """A file of that name in the folder, or the one that was named, of the same format."""

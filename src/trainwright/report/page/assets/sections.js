@@ -6,14 +6,15 @@ function samplesSection(runs) {
   if (!shownRuns.length) return null;
   const steps = [...new Set(shownRuns.flatMap((run) => run.samples.map((s) => s.step)))].sort((a, b) => a - b);
   const output = el("output", {});
-  const pictures = shownRuns.map((run) => ({ run, image: el("img", { alt: `samples of ${run.name}` }), caption: el("figcaption") }));
+  const pictures = shownRuns.map((run) => ({ run, image: run.samples[0].uri ? el("img", { alt: `samples of ${run.name}` }) : el("pre", {}), caption: el("figcaption") }));
   const slider = el("input", { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "step of the samples" });
   function show() {
     const step = steps[Number(slider.value)];
     output.textContent = `step ${number(step)}`;
     for (const { run, image, caption } of pictures) {
       const sample = [...run.samples].reverse().find((s) => s.step <= step) || run.samples[0];
-      if (image.src !== sample.uri) image.src = sample.uri;
+      if (!sample.uri) image.textContent = sample.text;
+      else if (image.src !== sample.uri) image.src = sample.uri;
       caption.textContent = runs.length > 1 ? `${shortName(run)}, step ${number(sample.step)}` : `step ${number(sample.step)}`;
     }
   }
