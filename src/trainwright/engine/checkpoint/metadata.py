@@ -15,7 +15,6 @@ MOST_VALUES = 2**26  # in one example: 64 million, as for images that are decode
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Rate = Annotated[float, Field(ge=0, le=1e300)]
-Deviation = Annotated[float, Field(ge=1e-38, le=1e38)]  # it is divided by
 Metrics = dict[str, Number | None]
 
 
