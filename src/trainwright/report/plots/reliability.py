@@ -12,7 +12,8 @@ def plot_reliability(bins: Sequence[Bin], error: float, path: str | Path) -> Non
     """Draw accuracy against confidence, with the diagonal, and how many examples each bin has.
 
     A bin is its two edges, how many examples are in it, their mean confidence, and the share of
-    them that is right. See DeGroot and Fienberg 1983; Guo et al. 2017, arXiv:1706.04599. Raises OSError.
+    them that is right. See DeGroot and Fienberg 1983; Guo et al. 2017, arXiv:1706.04599. Raises
+    OSError.
     """
     figure = new_figure(5.0, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
