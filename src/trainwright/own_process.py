@@ -32,7 +32,7 @@ def start(module: str, *, stdout: int, stderr: int | None = None) -> "subprocess
     return process
 
 
-def end_with_parent() -> None:
-    """Let the system kill this process when its parent dies: a stopped one reads no end (Linux)."""
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """Let the system send this signal when the parent dies: a stopped one reads no end (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)

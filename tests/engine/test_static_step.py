@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from trainwright.data.examples import Arrays
 from trainwright.data.images.augment import Augment
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.fast.cuda_graph import OnDeviceSteps
@@ -143,7 +144,7 @@ def test_a_step_that_goes_wrong_leaves_all_as_it_was_and_raises_what_a_plain_one
         batches = assembly.train
         stored = batches._split.columns["inputs"].float()
         spoilt = batches.indices(7)[3]
-        batches._split = batches._split.with_columns({"inputs": stored})
+        batches._split = Arrays({**batches._split.columns, "inputs": stored})
 
         class Spoil(Note):
             def due(self, step, total, stored=stored, spoilt=spoilt):

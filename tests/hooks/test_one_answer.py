@@ -17,7 +17,7 @@ from trainwright.run.resume.recover import read
 from trainwright.run.resume.rollback import Rollback, good_checkpoints
 from trainwright.run.stopping import stopping_hooks
 from trainwright.runs.folder import RunFolder
-from trainwright.tasks.metrics.formulas import classification_metrics
+from trainwright.tasks.metrics.formulas import metrics_of_predictions
 
 SMALL = ("data.limit=100", "trainer.batch_size=10", "model.widths=[4]")
 NAMES = ("benign", "malign", "unsure")
@@ -28,8 +28,7 @@ def answers(right):
     """The metrics of who says "benign" always, but for so many others of which he is right."""
     said = torch.zeros(100, dtype=torch.long)
     said[90 : 90 + right] = TARGETS[90 : 90 + right]
-    logits = torch.nn.functional.one_hot(said, 3).float()
-    return classification_metrics(torch.ones(100), logits, TARGETS)
+    return metrics_of_predictions(torch.ones(100), said, TARGETS, num_classes=3, hits={})
 
 
 @pytest.fixture

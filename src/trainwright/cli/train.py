@@ -4,7 +4,8 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] or {"--help", "-h"} & set(arguments):
-        sys.exit(_print_help(arguments))
+        sys.exit(_print(_help, arguments))
     if "--version" in arguments:
         print(f"trainwright {__version__}")
         return
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         answer(arguments[1:], offered)
         return
     if arguments[:1] in ([INSTALL], ["-sc"]):  # Hydra's short name for it
-        sys.exit(_print_script(arguments[1:]))
+        # Without Hydra, because shells evaluate it whenever they start.
+        sys.exit(_print(partial(completion_script, "train"), arguments[1:]))
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
@@ -49,28 +51,20 @@ def _stopped_at_once() -> int:
     return 130
 
 
-def _print_help(words: Sequence[str]) -> int:
+def _help(words: Sequence[str]) -> str:
     """What is asked for: an option's keys, all keys, or the command."""
     named = [word for word in words if not word.startswith("-") and word != "help"]
     if not named:
-        print(help_text())
-        return 0
+        return help_text()
     from trainwright.cli.terminal.option_help import option_help
 
     sys.path.append(str(Path.cwd()))  # where a class of the user's own has its source
+    return option_help(named) or help_text()
+
+
+def _print(told: Callable[[Sequence[str]], str], words: Sequence[str]) -> int:
     try:
-        print(option_help(named) or help_text())
-    except TrainwrightError as error:
-        from trainwright.cli.terminal.failure import explain
-
-        return explain(error, words, debug=False)
-    return 0
-
-
-def _print_script(words: Sequence[str]) -> int:
-    """What a shell evaluates; without Hydra, because shells do so whenever they start."""
-    try:
-        print(completion_script("train", words))
+        print(told(words))
     except TrainwrightError as error:
         from trainwright.cli.terminal.failure import explain
 

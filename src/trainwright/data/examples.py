@@ -85,10 +85,6 @@ class Arrays(Split):
         """The examples at `indices` as a split of their own: a copy."""
         return Arrays(self.take(indices))
 
-    def with_columns(self, columns: Mapping[str, Tensor]) -> "Arrays":
-        """The same examples with some columns replaced."""
-        return Arrays({**self.columns, **columns}, self._mapping)
-
 
 class Windows(Split):
     """Windows of a stream of tokens (L,), one after the other, as a column (N, length).

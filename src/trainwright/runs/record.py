@@ -63,18 +63,14 @@ class Record:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The config with its sections flattened: `optimizer.lr`."""
-        flat: dict[str, Any] = {}
-        _flatten("", self.config, flat)
-        return flat
+        return _flat(self.config)
 
     def setting(self, key: str, default: Any = None) -> Any:
         """What the config has under a key such as `optimizer.lr`; only its section is read."""
         section = key.partition(".")[0]
         if section not in self._sections:
-            flat: dict[str, Any] = {}
             read = functools.partial(read_yaml, section=section)
-            _flatten("", self._read("config.yaml", read), flat)
-            self._sections[section] = flat
+            self._sections[section] = _flat(self._read("config.yaml", read))
         return self._sections[section].get(key, default)
 
     @cached_property
@@ -239,10 +235,9 @@ def numbers(values: Any) -> dict[str, float]:
     }
 
 
-def _flatten(prefix: str, node: dict[str, Any], flat: dict[str, Any]) -> None:
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for key, value in node.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, dict) and value:
-            _flatten(name, value, flat)
-        else:
-            flat[name] = value
+        name = f"{prefix}{key}"
+        values |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return values

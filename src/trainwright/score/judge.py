@@ -43,6 +43,7 @@ class RealImages:
     indices: Tensor
 
 
+@dataclass(eq=False, kw_only=True)
 class Judge:
     """Compares sets of images with the training images, in the features of one network.
 
@@ -52,28 +53,20 @@ class Judge:
     many images are scored, and `purpose` tells their latents from those of other occasions.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        look: Callable[[Tensor], Seen],
-        reference: RealImages,
-        held_out: RealImages,
-        num_samples: int,
-        purpose: str = "evaluation",
-    ) -> None:
-        for what, real in (("training", reference), ("held-out", held_out)):
+    name: str
+    look: Callable[[Tensor], Seen]
+    reference: RealImages
+    held_out: RealImages
+    num_samples: int
+    purpose: str = "evaluation"
+
+    def __post_init__(self) -> None:
+        for what, real in (("training", self.reference), ("held-out", self.held_out)):
             if len(real.seen.features) < MIN_EXAMPLES:
                 raise ValueError(
                     f"{len(real.seen.features)} {what} images are too few for a score: "
                     f"it takes {MIN_EXAMPLES}"
                 )
-        self.name = name
-        self.look = look
-        self.reference = reference
-        self.held_out = held_out
-        self.num_samples = num_samples
-        self.purpose = purpose
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Judge":
         """Nothing in it ever changes: copies of a task share their judge."""

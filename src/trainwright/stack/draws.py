@@ -53,13 +53,7 @@ class Draws(TorchFunctionMode):
         """From now on draw what is drawn in this step."""
         self._step, self._is_seeded = step, False
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`; if it draws, for each member."""
         kwargs = kwargs or {}
         if func is functional.dropout:

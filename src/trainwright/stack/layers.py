@@ -188,10 +188,6 @@ def _layer_norm(layer: nn.LayerNorm, held: Held, draws: Draws) -> Step:
     return step
 
 
-def _flatten(layer: nn.Flatten, held: Held, draws: Draws) -> Step:
-    return lambda inputs: inputs.flatten(2)
-
-
 def _dropout(layer: nn.Dropout, held: Held, draws: Draws) -> Step:
     def step(inputs: Tensor) -> Tensor:
         _, *shape = inputs.shape
@@ -200,18 +196,14 @@ def _dropout(layer: nn.Dropout, held: Held, draws: Draws) -> Step:
     return step
 
 
-def _elementwise(layer: nn.Module, held: Held, draws: Draws) -> Step:
-    return layer
-
-
 _ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
 _KINDS: dict[type[nn.Module], Callable[[Any, Held, Draws], Step]] = {  # beside dense layers
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.LayerNorm: _layer_norm,
-    nn.Flatten: _flatten,
+    nn.Flatten: lambda layer, held, draws: lambda inputs: inputs.flatten(2),
     nn.Dropout: _dropout,
-    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(_ELEMENTWISE, lambda layer, held, draws: layer),
 }
 
 

@@ -20,13 +20,7 @@ FEW_CLASSES = 32
 class LossPerMember(TorchFunctionMode):
     """While this is open, losses of what K members have computed, (K, B, ...), are (K,)."""
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, or for a loss its counterpart."""
         return _COUNTERPARTS.get(func, func)(*args, **(kwargs or {}))
 

@@ -16,7 +16,7 @@ from trainwright.progress import under_way
 from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
-from trainwright.sweep.plan import Plan, describe, distinct, mistake, objective_of, rehearse
+from trainwright.sweep.plan import SweepPlan, describe, distinct, mistake, objective_of, rehearse
 from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points.axes import take_apart
 from trainwright.sweep.points.composer import Composer
@@ -148,14 +148,16 @@ class Conductor:
             "  choose another folder: what is finished there need not be done again"
         )
 
-    def _plan(self, jobs: list[Job], store: Store, workers: Workers) -> tuple[Plan, Ranking | None]:
+    def _plan(
+        self, jobs: list[Job], store: Store, workers: Workers
+    ) -> tuple[SweepPlan, Ranking | None]:
         if self._searches:
             seeds = self._swept.seeds
             num_planned = self._settings.trials * (1 if seeds is None else len(seeds.values))
             known = {line.id: store.state(line.id)["status"] for line in store.jobs()}
-            plan = Plan(jobs, known, {}, num_planned)
+            plan = SweepPlan(jobs, known, {}, num_planned)
         else:
-            plan = Plan(jobs, statuses_of(jobs, store), {})
+            plan = SweepPlan(jobs, statuses_of(jobs, store), {})
         if self._settings.stack != "off":
             alone = [job_id for job_id, status in plan.statuses.items() if status == "stopped"]
             alone = [job_id for job_id in alone if not store.state(job_id).get("stacked")]
@@ -167,14 +169,14 @@ class Conductor:
             )
         return plan, self._ranking(plan)
 
-    def _ranking(self, plan: Plan) -> Ranking | None:
+    def _ranking(self, plan: SweepPlan) -> Ranking | None:
         """What is ranked; None if that is the objective and only a run will tell what it is."""
         if self._settings.ranking is not None or not plan.measured:
             return self._settings.ranking
         objective, higher = objective_of(plan.measured)
         return (Ranked(f"validation/{objective}", higher),)
 
-    def _slots(self, plan: Plan) -> list[Slot]:
+    def _slots(self, plan: SweepPlan) -> list[Slot]:
         measured = list(plan.measured.values())
         devices = {str(job.config["trainer"]["device"]) for job in plan.jobs}
         on_gpu = any(m["device"] == "cuda" for m in measured) or (
@@ -245,7 +247,7 @@ class Conductor:
         )
 
     def _prepare(
-        self, store: Store, composer: Composer, plan: Plan, ranking: Ranking | None
+        self, store: Store, composer: Composer, plan: SweepPlan, ranking: Ranking | None
     ) -> None:
         """Make the folder, note the plan, take over what other sweeps have finished."""
         store.prepare()

@@ -25,7 +25,7 @@ Measured = dict[str, dict[str, Any]]  # what the rehearsal found, by job
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """Distinct jobs in their order, what has become of them, and what was measured of each.
 
     A search makes up `num_planned` jobs as it goes: then `jobs` are examples.
@@ -145,7 +145,7 @@ def mistake(label: str, message: str, code: int, *, num_others: int) -> Trainwri
     return error
 
 
-def describe(plan: Plan, slots: Sequence[Slot], *, folder: Path) -> list[str]:
+def describe(plan: SweepPlan, slots: Sequence[Slot], *, folder: Path) -> list[str]:
     """The plan as a person reads it."""
     num_jobs = plan.num_planned or len(plan.jobs)
     found = list(plan.statuses.values())
@@ -166,7 +166,7 @@ def describe(plan: Plan, slots: Sequence[Slot], *, folder: Path) -> list[str]:
     return lines
 
 
-def _estimate(plan: Plan, num_slots: int) -> str:
+def _estimate(plan: SweepPlan, num_slots: int) -> str:
     """Time, memory and disk of what is left, from one batch through each model."""
     known = [plan.measured[job.id] for job in plan.to_do if job.id in plan.measured]
     if not known:

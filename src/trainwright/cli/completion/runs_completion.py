@@ -44,9 +44,12 @@ def offered(
     if len(earlier) >= len(places) and action.nargs is None:
         return []
     if action.metavar == "SWEEP":
-        return _sweep_names(_root(before))
+        plans = _root(before).rglob(".sweep/plan.json")
+        return ["last", *sorted(plan.parent.parent.name for plan in plans)]
     if action.dest == _FILTERS:
-        return _keys(_filters(), word)
+        groups = {group: group_options(group) for group in GROUPS}
+        more = {"status": STATUSES, "seed": (), "name": (), "age": ()}
+        return _keys({**groups, **more}, word)
     keys: dict[str, Sequence[str]] = {key.name: key.options for key in command_keys}
     if action.metavar in _RUN_ARGUMENTS:
         return _run_names(_root(before)) + (_keys(keys, word) if earlier else [])
@@ -110,11 +113,6 @@ def _config_keys(command: str, run: Record) -> dict[str, Sequence[str]]:
     return {**groups, **dict.fromkeys(keys, ()), **layers}
 
 
-def _filters() -> dict[str, Sequence[str]]:
-    groups = {group: group_options(group) for group in GROUPS}
-    return {**groups, "status": STATUSES, "seed": (), "name": (), "age": ()}
-
-
 def _root(before: Sequence[str]) -> Path:
     root = str(DEFAULT_ROOT)
     for word, after in zip(before, [*before[1:], ""], strict=True):
@@ -134,7 +132,3 @@ def _run_names(root: Path) -> list[str]:
 
     objectives = dict.fromkeys(run.objective for run in runs[:NUM_LOOKED_AT] if run.objective)
     return ["last", *map(shortest, runs), *(f"best:{metric}" for metric in objectives)]
-
-
-def _sweep_names(root: Path) -> list[str]:
-    return ["last", *sorted(plan.parent.parent.name for plan in root.rglob(".sweep/plan.json"))]

@@ -134,13 +134,6 @@ def listed(text: str) -> tuple[str, ...]:
     return words
 
 
-def switch(text: str) -> bool:
-    """`true` or `false`."""
-    if text not in ("true", "false"):
-        raise ValueError("it must be true or false")
-    return text == "true"
-
-
 def text(value: str) -> str:
     """Any text, but some."""
     if not value:

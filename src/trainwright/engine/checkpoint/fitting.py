@@ -27,13 +27,7 @@ class Room(TorchFunctionMode):
         self._tensors = MADE_OF_NONE + MADE_OF_ONE * len(found)
         self._numbers = NUMBERS_OF_NONE + MADE_OF_ONE * sum(t.numel() for t in found.values())
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, and count what it makes."""
         made = func(*args, **(kwargs or {}))
         if isinstance(made, Tensor):

@@ -20,7 +20,6 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, place
 from trainwright.engine.device.environment import threads_of
 from trainwright.engine.fast.compiled import compile_networks
-from trainwright.engine.fast.image_convolutions import quicken_image_convolutions
 from trainwright.engine.fast.layout import keep_channels_last
 from trainwright.engine.nonfinite import first_nonfinite
 from trainwright.engine.optim.averages import AveragedTask
@@ -83,8 +82,6 @@ def assemble(
     threads = None if again is None else threads_of(again)
     placement = place_task(options, task, dataset.info, threads_before=threads)
     move_task(task, placement)
-    if placement.memory_format == torch.channels_last and not options.compile:
-        quicken_image_convolutions(task)
     clock = _clock(options, dataset)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
     optimizers = build_optimizers(plan, task.players, placement, slower)

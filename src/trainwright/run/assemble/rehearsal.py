@@ -130,13 +130,7 @@ class _Undrawn(TorchFunctionMode):
 
     DRAWS = frozenset({"normal_", "uniform_", "trunc_normal_"})
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, unless it fills a tensor with random numbers, or makes one of them."""
         kwargs = kwargs or {}
         name, module = getattr(func, "__name__", ""), getattr(func, "__module__", "")

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 import torch
@@ -98,14 +98,8 @@ def judge_of(
 
 def final_judge(judge: Judge, dataset: Dataset, device: torch.device) -> Judge:
     """The same judge with test images as floor and 10,000 samples: for the end of a run."""
-    return Judge(
-        name=judge.name,
-        look=judge.look,
-        reference=judge.reference,
-        held_out=_real(judge.name, judge.look, dataset.test, dataset.info, MAX_HELD_OUT, device),
-        num_samples=FINAL_SAMPLES,
-        purpose="final",
-    )
+    held_out = _real(judge.name, judge.look, dataset.test, dataset.info, MAX_HELD_OUT, device)
+    return replace(judge, held_out=held_out, num_samples=FINAL_SAMPLES, purpose="final")
 
 
 def _own_eye(train: Arrays, info: DataInfo, device: torch.device) -> tuple[str, Eye]:

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
 from filelock import FileLock
 from platformdirs import user_cache_path
 from torch import Tensor
 
 from trainwright.data.sources.fetch import data_root
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.tensor_file import bytes_of
 from trainwright.errors import CheckpointError, DiskError
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def digest(*parts: str | Tensor | None) -> str:
         if isinstance(part, Tensor):
             array = part.detach().cpu().contiguous()
             state.update(f"\0{array.dtype}{tuple(array.shape)}\0".encode())
-            state.update(array.reshape(-1).view(torch.uint8).numpy().data)
+            state.update(bytes_of(array))
         else:
             state.update(f"\0{part}\0".encode())
     return state.hexdigest()[:20]

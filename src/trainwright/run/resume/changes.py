@@ -70,7 +70,8 @@ def apply_changes(
         if key not in GROUPS:
             OmegaConf.update(stored, key, as_typed(typed, key), force_add=True)
     _settle_length(stored, keys)
-    if {"trainer.epochs", "trainer.steps"} & set(keys) and not _schedule_is_chosen(keys):
+    is_chosen = bool({"schedule", "trainer.schedule_until"} & set(keys))
+    if {"trainer.epochs", "trainer.steps"} & set(keys) and not is_chosen:
         span = stored.trainer.schedule_until
         if str(span).endswith("%"):
             share = float(str(span).rstrip("% ")) / 100
@@ -120,10 +121,6 @@ def _settle_length(stored: DictConfig, keys: Sequence[str]) -> None:
     for key, other in (("epochs", "steps"), ("steps", "epochs")):
         if f"trainer.{key}" in keys and stored.trainer[key] is not None:
             stored.trainer[other] = None
-
-
-def _schedule_is_chosen(keys: Sequence[str]) -> bool:
-    return any(key in ("schedule", "trainer.schedule_until") for key in keys)
 
 
 def _change(key: str, before: DictConfig, after: DictConfig) -> Change:

@@ -58,7 +58,13 @@ def run_jobs(
     show = Show(source.total, _describe_values(store, ranking))
     try:
         if ways.own:
-            ending = _schedule(source, store, slots, workers, ways, pruning, show, stacks)
+            crews = Crews(stacks, store)
+            scheduler = Scheduler(
+                source, store, workers, slots, ways.settings,
+                pruning=pruning, audience=show, crews=crews,
+            )  # fmt: skip
+            with _signals(scheduler):
+                ending = scheduler.run()
         else:
             ending = _launch(source, store, ways, pruning, show)
     finally:
@@ -69,30 +75,6 @@ def run_jobs(
 
         draw(verdict, store)
     return _exit_code(ending, store)
-
-
-def _schedule(
-    source: Source,
-    store: Store,
-    slots: Sequence[Slot],
-    workers: Workers,
-    ways: Ways,
-    pruning: Pruning | None,
-    show: Show,
-    stacks: Sequence[Sequence[str]],
-) -> Ending:
-    scheduler = Scheduler(
-        source,
-        store,
-        workers,
-        slots,
-        ways.settings,
-        pruning=pruning,
-        audience=show,
-        crews=Crews(stacks, store),
-    )
-    with _signals(scheduler):
-        return scheduler.run()
 
 
 def _launch(

@@ -209,15 +209,12 @@ def _ranking(plan: Mapping[str, Any], states: Iterable[State], store: Store) -> 
     if plan["ranked"] is not None:
         return tuple(Ranked(**ranked) for ranked in plan["ranked"])
     for state in states:
-        told = state if "objective" in state else _summary(state, store)
+        told = state
+        if "objective" not in state and "folder" in state:
+            told = read_summary(store.run_folder(state))  # what a run says of itself on its way
         if "objective" in told:
             return (Ranked(f"validation/{told['objective']}", bool(told["higher_is_better"])),)
     return (Ranked("validation/loss", higher_is_better=False),)  # nothing has begun yet
-
-
-def _summary(state: State, store: Store) -> dict[str, Any]:
-    """What the run of a job says of itself on its way; empty where there is none."""
-    return read_summary(store.run_folder(state)) if "folder" in state else {}
 
 
 def _keys_that_differ(points: Sequence[Mapping[str, str]]) -> list[str]:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from trainwright.command_line import command
@@ -16,7 +15,8 @@ def write_csv(verdict: Verdict, store: Store) -> None:
     """A line a job, from the best setting to the worst. Raises DiskError."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    keys = _keys(verdict)
+    # Every key that is swept, whether it differs or not.
+    keys = list(dict.fromkeys(key for row in verdict.rows for key in row.job.point))
     more = [ranked.metric for ranked in verdict.ranking[1:]]
     front = ["front"] if more else []
     of_run = ["status", "seconds", "error", "folder", "log", "id"]
@@ -92,8 +92,3 @@ def _log(row: Row, store: Store) -> str:
     """What the job printed, as a path within the sweep's folder; empty where it ran elsewhere."""
     log = store.log(row.job)
     return str(log.relative_to(store.path)) if log.exists() else ""
-
-
-def _keys(verdict: Verdict) -> Sequence[str]:
-    """Every key that is swept, whether it differs or not."""
-    return list(dict.fromkeys(key for row in verdict.rows for key in row.job.point))

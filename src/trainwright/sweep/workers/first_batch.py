@@ -110,7 +110,8 @@ class _Rehearsal:
 def _estimate(
     plan: Plan, assembly: Assembly, clock: Clock, measured: dict[str, Any]
 ) -> dict[str, Any]:
-    evaluations = _num_evaluations(clock.steps(plan.settings.evaluate_every), clock)
+    every = clock.steps(plan.settings.evaluate_every)
+    evaluations = 0 if every <= 0 else max(1, round(clock.total_steps / max(every, 1)))
     evaluated = len(assembly.dataset.validation) * evaluations + len(assembly.dataset.test)
     forward = measured["step"] / 3 / assembly.settings.batch_size  # a backward pass costs two
     seconds = clock.total_steps * measured["step"] + evaluated * forward
@@ -123,10 +124,6 @@ def _estimate(
         "higher_is_better": objective.higher_is_better,
         "device": assembly.state.placement.device.type,
     }
-
-
-def _num_evaluations(every: float, clock: Clock) -> int:
-    return 0 if every <= 0 else max(1, round(clock.total_steps / max(every, 1)))
 
 
 def _measure(assembly: Assembly, base: int) -> dict[str, Any]:

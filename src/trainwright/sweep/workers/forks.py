@@ -7,7 +7,6 @@ whose task is done says so before it goes.
 """
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
@@ -18,7 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+from trainwright.own_process import end_with_parent
+
 TOLD = struct.Struct("ii")  # a process and its exit code; written whole, since pipes do so
 
 Message = Mapping[str, Any]
@@ -143,7 +143,7 @@ def _life(do: Callable[[], int]) -> int:
     code = 1
     try:
         os.setsid()  # Ctrl-C in the terminal is for the sweep; and a job dies with its children
-        _die_with_parent()
+        end_with_parent(signal.SIGTERM)  # the job saves and stops
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -199,9 +199,3 @@ def _holds_gpu() -> bool:
     """Whether this process has memory on a GPU: it is only free when the process has gone."""
     torch = sys.modules.get("torch")
     return torch is not None and torch.cuda.is_initialized()
-
-
-def _die_with_parent() -> None:
-    """Let the system send SIGTERM when the parent dies: the job saves and stops (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -104,7 +104,7 @@ class Server:
         from trainwright.sweep.workers.child import perform
 
         self._settle(message)
-        return perform(message["task"], self._find)
+        return perform(message["task"], lambda node: self._data.get(_data_key(node)))
 
     def _become_fresh(self, message: Message) -> int:
         """Replace the process that was forked by a fresh Python that performs the task."""
@@ -135,9 +135,6 @@ class Server:
         self._forks.give_up_spare()  # it would not have that
         # A job whose data cannot be had finds that out by itself, and says why.
         self._data[key] = load_data(node)
-
-    def _find(self, node: Message) -> Any:
-        return self._data.get(_data_key(node))
 
     def _say(self, **event: Any) -> None:
         with contextlib.suppress(BrokenPipeError):  # the sweep has died, as the input's end says

@@ -11,32 +11,6 @@ import torch
 from torch import Tensor
 
 
-def classification_metrics(
-    loss: Tensor, logits: Tensor, targets: Tensor, *, top_k: int = 5
-) -> dict[str, float]:
-    """Return mean loss, accuracy, and macro precision, recall and F1 of a split.
-
-    `loss` is (N,), one per example; `logits` is (N, C); `targets` is (N,) int64 in 0..C-1. With
-    more than `top_k` classes there is `top{top_k}_accuracy` too; with fewer it would say little.
-
-    The macro means run over the classes that occur among targets or predictions, and 0/0 counts
-    as 0: scikit-learn's `precision_recall_fscore_support(average="macro", zero_division=0)`.
-    Raises ValueError for an empty split, shapes that do not fit, or targets out of range.
-    """
-    if logits.ndim != 2 or loss.shape != targets.shape or targets.shape != logits.shape[:1]:
-        raise ValueError(
-            "expected loss (N,), logits (N, C) and targets (N,), got "
-            f"{tuple(loss.shape)}, {tuple(logits.shape)} and {tuple(targets.shape)}"
-        )
-    _require_examples(len(targets))
-    hits = {}
-    if logits.shape[1] > top_k:
-        best = logits.topk(top_k, dim=1).indices  # (N, top_k)
-        hits[f"top{top_k}_accuracy"] = (best == targets[:, None]).any(dim=1)  # (N,)
-    predicted = logits.argmax(dim=1)  # (N,)
-    return metrics_of_predictions(loss, predicted, targets, num_classes=logits.shape[1], hits=hits)
-
-
 def metrics_of_predictions(
     loss: Tensor,
     predicted: Tensor,
@@ -45,7 +19,13 @@ def metrics_of_predictions(
     num_classes: int,
     hits: Mapping[str, Tensor],
 ) -> dict[str, float]:
-    """The same from what was predicted (N,); `hits`: other shares of right answers, (N,) bool."""
+    """Return mean loss, accuracy, and macro precision, recall and F1 of a split.
+
+    `loss`, `predicted` and `targets` are (N,), classes in 0..C-1; `hits`: other shares of right
+    answers, (N,) bool. The macro means run over the classes that occur among targets or
+    predictions, and 0/0 counts as 0: scikit-learn's
+    `precision_recall_fscore_support(average="macro", zero_division=0)`.
+    """
     metrics = {"loss": loss.detach().cpu().double().mean().item()}
     for name, hit in {"accuracy": predicted == targets, **hits}.items():
         metrics[name] = hit.cpu().double().mean().item()

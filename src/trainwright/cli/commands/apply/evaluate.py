@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 MOST_CLASSES_CROSSED = 20  # a larger confusion matrix is left to the picture and the JSON
 MOST_CONFUSED = 5
 
-SPLITS = ("test", "validation", "train")
-
 KEYS = (
     Key("split", text, "test", "test (default), validation, train, or a further one of the data"),
     Key("resamples", whole(0, 100_000), 1000, "number of bootstrap resamples (1000); 0: none"),
