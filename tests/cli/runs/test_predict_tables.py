@@ -129,6 +129,24 @@ def test_what_spreadsheets_write_is_read(tmp_path):
     assert (row.line, row.cells) == (3, ["2e0", "1"])
 
 
+@pytest.mark.parametrize("is_named", [True, False], ids=["names learned", "none learned"])
+@pytest.mark.parametrize("first", ["NA,0.3", "nan,inf", "N/A,null", "-,1"])
+def test_a_first_row_that_lacks_a_number_is_no_header(first, is_named, tmp_path):
+    """It is a row like any other, for whoever reads the cells to name as bad."""
+    path = tmp_path / "x.csv"
+    path.write_text(f"{first}\n0.5,0.2\n")
+    rows = list(read_rows(path, ("a", "b"), is_named=is_named))
+    assert [(row.line, row.cells) for row in rows] == [(1, first.split(",")), (2, ["0.5", "0.2"])]
+
+
+@pytest.mark.parametrize("head", ["", "a,b\n"], ids=["none", "names"])
+def test_blank_lines_before_the_first_are_passed_over(head, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"\n  \n{head}0.5,0.2\n")
+    (row,) = read_rows(path, ("a", "b"), is_named=bool(head))
+    assert (row.line, row.cells) == (4 if head else 3, ["0.5", "0.2"])
+
+
 @pytest.mark.parametrize("head", ["a,b\n", "", "b,c,a\n"], ids=["names", "none", "more names"])
 def test_a_row_of_more_cells_than_the_first_line_is_not_guessed_at(head, tmp_path):
     """Decimal commas, or R's table with a name before each row: its columns lie elsewhere."""
@@ -202,7 +220,7 @@ def test_a_table_of_ten_million_columns_is_refused_at_once(tmp_path):
     for lines in (["1," * 10_000_000], ["a,b,c", "1," * 10_000_000]):
         path.write_text("\n".join(lines))
         with pytest.raises(BadTableError, match="a line has more than 1,048,576 letters"):
-            list(read_rows(path, num_features=3, names=("a", "b", "c")))
+            list(read_rows(path, ("a", "b", "c"), is_named=True))
 
 
 @pytest.mark.timeout(20)
@@ -211,5 +229,5 @@ def test_a_name_is_looked_for_among_very_many_columns(tmp_path):
     head = [f"column{number}" for number in range(50_000)]
     path.write_text(",".join(head))
     with pytest.raises(BadTableError, match="no column colunm5; did you mean column5"):
-        list(read_rows(path, num_features=3, names=("column1", "colunm5", "c")))
-    assert list(read_rows(path, num_features=1000, names=head[::50])) == []
+        list(read_rows(path, ("column1", "colunm5", "c"), is_named=True))
+    assert list(read_rows(path, head[::50], is_named=True)) == []
