@@ -16,7 +16,7 @@ from trainwright.data.sources.fetch import data_root
 from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
 from trainwright.errors import ConfigError
 
-CACHE_VERSION = 2  # raise when the same files would be decoded to other pixels
+CACHE_VERSION = 3  # raise when the same files would be decoded to other pixels
 LARGEST_SIZE = 4096
 
 
