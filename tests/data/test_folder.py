@@ -1,6 +1,7 @@
 import json
 import os
 import runpy
+import shutil
 import struct
 import subprocess
 import sys
@@ -360,6 +361,18 @@ def test_wrong_settings_are_config_errors_before_anything_is_written(tmp_path):
         with pytest.raises(ConfigError):
             load(tmp_path, **wrong)
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_of_nothing_is_refused_before_anything_is_decoded(tmp_path, capsys, split):
+    fill_class(tmp_path / "images" / "a", 6)
+    with pytest.raises(ConfigError, match=rf"data\.{split}: the {split} split of images is empty"):
+        load(tmp_path, **{split: 0})
+    assert not (tmp_path / "root").exists()
+    shutil.rmtree(tmp_path / "images" / "a")
+    for folder in ("train", split):  # a folder says what is in it, whatever its share
+        fill_class(tmp_path / "images" / folder / "a", 6)
+    assert sum(sizes(load(tmp_path, **{split: 0}))) == 12
 
 
 # Pixels

@@ -13,7 +13,13 @@ from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.images.image_cache import open_images, write_images
 from trainwright.data.images.listing import ImageFile, Listing, list_images
 from trainwright.data.sources.fetch import data_root
-from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
+from trainwright.data.splits import (
+    make_dataset,
+    require_examples,
+    split_indices,
+    split_of,
+    split_sizes,
+)
 from trainwright.errors import ConfigError
 
 CACHE_VERSION = 3  # raise when the same files would be decoded to other pixels
@@ -54,6 +60,7 @@ def load_folder(
     folder = Path(path).expanduser().absolute()
     listing = list_images(folder)
     splits = _divide(listing, validation=validation, test=test, split_seed=split_seed)
+    require_examples(folder.name, splits)  # before any is decoded
     settings = {"size": size, "channels": channels, "fit": fit, "on_bad": on_bad}
     cache = data_root(root) / "folder-cache" / _cache_key(listing, splits, settings)
     if not cache.exists():

@@ -15,6 +15,7 @@ from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split
 from trainwright.data.images.augment import augment_for
+from trainwright.data.splits import require_examples
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, place
@@ -69,7 +70,7 @@ def assemble(
     if "data.path" in environment_keys(DictConfig(plan.config)):
         # Its last part is what the data are called by.
         dataset = replace(dataset, info=replace(dataset.info, name="data"))
-    _check_splits(dataset)
+    require_examples(dataset.info.name, dataset.splits)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
@@ -145,15 +146,6 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
             f"training examples in {dataset.info.name}\n  it can be at most that"
         )
     return options.clock(len(dataset.train))
-
-
-def _check_splits(dataset: Dataset) -> None:
-    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
-        if len(split) == 0:
-            raise ConfigError(
-                f"data.{name}: the {name} split of {dataset.info.name} is empty\n"
-                f"  it needs at least one example: data.{name}=1, or a share such as 0.1"
-            )
 
 
 def build_task(
