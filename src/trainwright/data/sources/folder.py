@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,9 @@ from trainwright.data.splits import (
     split_sizes,
 )
 from trainwright.errors import ConfigError
+from trainwright.wording import printable
+
+log = logging.getLogger(__name__)
 
 CACHE_VERSION = 3  # raise when the same files would be decoded to other pixels
 LARGEST_SIZE = 4096
@@ -59,6 +63,9 @@ def load_folder(
     split_sizes(2**62, validation=validation, test=test, limit=limit)
     folder = Path(path).expanduser().absolute()
     listing = list_images(folder)
+    if listing.backups:
+        some, first = len(listing.backups), printable(listing.backups[0])
+        log.warning("left out %d backup copies in %s, such as %s", some, folder, first)
     splits = _divide(listing, validation=validation, test=test, split_seed=split_seed)
     require_examples(folder.name, splits)  # before any is decoded
     settings = {"size": size, "channels": channels, "fit": fit, "on_bad": on_bad}
