@@ -115,6 +115,37 @@ def test_hidden_files_and_junk_are_ignored(tmp_path):
     assert sum(sizes(load(tmp_path))) == 4
 
 
+def test_backup_copies_are_left_out_and_counted(tmp_path, caplog):
+    fill_class(tmp_path / "images" / "a", 4)
+    for name in ("1.png~", "2.png.bak", "3.orig", "4.PNG.OLD"):
+        noise(0).save(tmp_path / "images" / "a" / name, format="png")
+    (tmp_path / "images" / "notes.txt~").write_text("beside class folders")
+    for _ in range(2):
+        caplog.clear()
+        assert sum(sizes(load(tmp_path))) == 4
+        assert f"left out 5 backup copies in {tmp_path / 'images'}, such as" in caplog.text
+
+
+def test_copies_in_several_splits_are_warned_of_now_and_later(tmp_path, caplog):
+    """Of ten test images two are training images too, one by another name, one in another form."""
+    for number, split in enumerate(("train", "val", "test")):
+        fill_class(tmp_path / "images" / split / "a", 10, seed=100 * number)
+    load(tmp_path)
+    assert "copies" not in caplog.text
+    train, test = (tmp_path / "images" / split / "a" for split in ("train", "test"))
+    shutil.copy(train / "004.png", test / "003.png")
+    with Image.open(train / "007.png") as image:
+        image.save(test / "008.webp", lossless=True)
+    (test / "008.png").unlink()
+    shutil.copy(train / "000.png", train / "001.png")  # within a split: no matter
+    for _ in range(2):
+        caplog.clear()
+        load(tmp_path)
+        assert "2 of the 10 test images are pixel for pixel in a split before" in caplog.text
+        assert "such as train/a/004.png and test/a/003.png" in caplog.text
+        assert "validation images" not in caplog.text
+
+
 def test_folders_of_another_form_are_refused_by_name(tmp_path):
     images = tmp_path / "images"
     with pytest.raises(DataError, match="does not exist"):
