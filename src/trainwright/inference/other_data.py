@@ -16,11 +16,13 @@ from trainwright.config_folder import config_folder
 from trainwright.data.columns import Classes, Column, Labels, Numbers
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Batch, Split
+from trainwright.data.sources.folder import load_folder, preparing
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
 from trainwright.run.resume.same_data import is_changed
 from trainwright.wording import nearest, printable
 
+IMAGE_FILES = f"{load_folder.__module__}.{load_folder.__name__}"
 SPLITTING = {"data.validation", "data.test", "data.split_seed"}
 
 
@@ -29,8 +31,8 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
 
     With `data=NAME` it is composed as for training; keys alone change the run's own section. The
     classes of another dataset are numbered, and the columns of a table ordered, as the run has
-    learned them, by their names. Raises ConfigError where it does not fit what was learned,
-    DataError where it cannot be loaded.
+    learned them, by their names; image files are prepared as it has learned them. Raises
+    ConfigError where it does not fit what was learned, DataError where it cannot be loaded.
     """
     overrides = as_meant(overrides)
     if any(word.split("=")[0] == "data" for word in overrides):
@@ -39,6 +41,7 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     else:
         config = _changed(trained.plan.kept, overrides)
         allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
+    _prepare_alike(config.data, overrides, trained.info)
     section = data_section(plain(config.data), allow)
     return _fitted(section.build(Dataset, {}), trained.info)
 
@@ -86,15 +89,31 @@ def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
+def _prepare_alike(data: DictConfig, overrides: Sequence[str], info: DataInfo) -> None:
+    """Let image files be prepared as in training, whatever the defaults are.
+
+    Raises ConfigError where other settings are typed.
+    """
+    if data.get("_target_") != IMAGE_FILES or not info.is_image:
+        return
+    typed = {word.partition("=")[0] for word in overrides}
+    for key, value in preparing(info.columns[info.inputs[0]]).items():
+        if f"data.{key}" in typed and data[key] != value:
+            raise ConfigError(
+                f"data.{key}={printable(str(data[key]))}: this run has learned images prepared "
+                f"with data.{key}={value}\n  leave it out: those that it is measured on are too"
+            )
+        data[key] = value
+
+
 def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
     """The dataset with the facts that the task was trained with. Raises ConfigError."""
     other = dataset.info
     if other.input_shape != info.input_shape or set(other.inputs) != set(info.inputs):
         raise ConfigError(
             f"data: examples of {other.name} are {_sizes(other)}, and this run has learned "
-            f"{_sizes(info)}" + ("\n  a folder of images is brought to a size by data.size=... and "
-            "data.channels=..." if info.is_image and other.is_image else "")
-        )  # fmt: skip
+            f"{_sizes(info)}"
+        )
     if other.target != info.target:
         raise ConfigError(
             f"data: the targets of {other.name} are {other.target}, and this run has learned "

@@ -36,12 +36,13 @@ KEYS = (
 EXAMPLES = """\
   runs evaluate last
   runs evaluate mlp-mnist data.root=/mnt/data split=validation
-  runs evaluate last data=folder data.path=photos data.size=28 data.channels=1
+  runs evaluate last data=folder data.path=photos
   runs evaluate best:accuracy --json > evaluation.json
 
-data=... is composed as for `train`; data.key=... alone changes the run's own data. The run is not
-changed. Intervals are of 95 %: by Wilson's score where a number is a share of the examples, else by
-the bootstrap. They say how much hangs on the examples of the split, not on the training's seed."""
+data=... is composed as for `train`; data.key=... alone changes the run's own data. Image files are
+prepared as in training. The run is not changed. Intervals are of 95 %: by Wilson's score where a
+number is a share of the examples, else by the bootstrap. They say how much hangs on the examples of
+the split, not on the training's seed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
