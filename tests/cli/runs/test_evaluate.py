@@ -125,6 +125,13 @@ def test_another_split_or_other_data_of_the_same_kind(measured):
     assert found["num_examples"] == 50
 
 
+def test_the_precision_is_chosen_and_told(measured):
+    exact, rounded = (measured("mlp", f"precision={p}", "resamples=0") for p in ("fp32", "bf16"))
+    assert (exact["precision"], rounded["precision"]) == ("fp32", "bf16")
+    losses = [found["metrics"]["loss"]["value"] for found in (exact, rounded)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], abs=0.05)
+
+
 SAID = "digits is not split as this run was trained on it: its training examples may be among these"
 
 

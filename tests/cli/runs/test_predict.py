@@ -14,6 +14,7 @@ from PIL import Image
 from trainwright.data.batches import Batches
 from trainwright.data.images.listing import list_images
 from trainwright.data.sources.digits import load_digits_dataset
+from trainwright.inference.export.folder import portable
 from trainwright.inference.trained import load_trained
 
 pytestmark = pytest.mark.numeric
@@ -63,6 +64,36 @@ def test_views_asked_for_are_averaged_whatever_the_run_was_trained_with(call, re
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert tables[0] == tables[1]
     assert tables[0] != tables[2]
+
+
+def test_the_precision_is_said_and_chosen(call, real_root, photos):
+    """In fp32 the probabilities are those of an export; in bf16 they differ, and it says so."""
+    words = ("predict", "mlp", photos, "--csv", f"--root={real_root}")
+    code, exact, err = call(*words, "precision=fp32")
+    assert code == 0
+    assert "computed in" not in err
+    trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
+    images = load_digits_dataset().test.columns["inputs"][:20]
+    with torch.no_grad():
+        expected = torch.softmax(portable(trained)(images), 1).numpy()
+    found = {}
+    code, rounded, err = call(*words, "precision=bf16")
+    assert code == 0
+    assert "computed in bf16; precision=fp32 is what an export says\n" in err
+    for precision, out in (("fp32", exact), ("bf16", rounded)):
+        rows = sorted(csv.DictReader(io.StringIO(out)), key=lambda row: row["file"][-6:])
+        found[precision] = np.array([[float(row[str(c)]) for c in range(10)] for row in rows])
+    np.testing.assert_allclose(found["fp32"], expected, atol=2e-5)
+    assert 1e-4 < np.abs(found["bf16"] - expected).max() < 2e-2
+
+
+@pytest.mark.parametrize("word", ["precision=fp64", "precision=fp16"])
+def test_a_precision_that_there_is_not_is_refused(call, real_root, photos, word):
+    if word == "precision=fp16" and torch.cuda.is_available():
+        pytest.skip("this machine has it")
+    code, _, err = call("predict", "mlp", photos, word, f"--root={real_root}")
+    assert code == 2
+    assert err.startswith(f"error: {word}")
 
 
 @pytest.mark.parametrize(

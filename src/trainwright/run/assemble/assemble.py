@@ -195,9 +195,17 @@ def _check_keepable(task: Task) -> None:
 
 
 def place_task(
-    options: TrainerSettings, task: Task, info: DataInfo, *, threads_before: int | None = None
+    options: TrainerSettings,
+    task: Task,
+    info: DataInfo,
+    *,
+    threads_before: int | None = None,
+    group: str = "trainer.",
 ) -> Placement:
-    """Where and how the task computes. Raises ConfigError for what this machine does not have."""
+    """Where and how the task computes. Raises ConfigError for what this machine does not have.
+
+    `group`: what stands before the keys that were typed.
+    """
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     try:
         return place(
@@ -209,7 +217,7 @@ def place_task(
             threads_before=threads_before,
         )
     except ValueError as error:
-        raise ConfigError(f"trainer.{error}") from None
+        raise ConfigError(f"{group}{error}") from None
 
 
 def move_task(task: Task, placement: Placement) -> None:

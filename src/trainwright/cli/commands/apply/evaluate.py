@@ -6,7 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, add_settings, open_run
+from trainwright.cli.opening import (
+    CHECKPOINT,
+    DEVICE,
+    PRECISION,
+    TRUST,
+    TTA,
+    add_run,
+    add_settings,
+    open_run,
+)
 from trainwright.cli.terminal.keys import Key, parse_keys, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import DiskError
@@ -31,6 +40,7 @@ KEYS = (
     TTA,
     CHECKPOINT,
     DEVICE,
+    PRECISION,
     TRUST,
 )
 EXAMPLES = """\
@@ -76,6 +86,7 @@ def execute(arguments: argparse.Namespace) -> int:
         "step": trained.step,
         "data": dataset.info.name if overrides else trained.info.name,
         "split": values["split"],
+        "precision": trained.placement.precision,
         **({"warning": warning} if warning else {}),
         **as_plain(evaluated),
     }
@@ -94,7 +105,7 @@ def _lines(
     checkpoint = Path(plain["checkpoint"]).stem
     lines = [
         printable(f"{name}, {checkpoint} checkpoint (step {trained.step}), on the {plain['split']} "
-        f"split of {plain['data']}: {evaluated.num_examples:,} examples"),
+        f"split of {plain['data']}: {evaluated.num_examples:,} examples, in {plain['precision']}"),
         "",
     ]  # fmt: skip
     rows = [

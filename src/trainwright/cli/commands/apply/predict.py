@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, open_run
+from trainwright.cli.opening import CHECKPOINT, DEVICE, PRECISION, TRUST, TTA, add_run, open_run
 from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, whole
 from trainwright.cli.terminal.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
@@ -35,6 +35,7 @@ KEYS = (
     TTA,
     CHECKPOINT,
     DEVICE,
+    PRECISION,
     TRUST,
 )
 EXAMPLES = """\
@@ -71,6 +72,9 @@ def execute(arguments: argparse.Namespace) -> int:
     require_files(trained)
     of_files = reads_files(trained.info)
     files = list(_files(named, of_files))
+    if trained.placement.precision != "fp32":
+        told = f"computed in {trained.placement.precision}; precision=fp32 is what an export says"
+        print(told, file=sys.stderr)
     seen = _Seen()
     show = _print_csv if arguments.csv else _print_lines if arguments.jsonl else _print_table
     show(seen.good(predict(trained, files)), targets_of(trained), of_files, values["top"])
