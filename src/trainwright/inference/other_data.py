@@ -1,6 +1,7 @@
 """The data a trained task is measured on: its own, changed by a few keys, or another dataset."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -13,7 +14,7 @@ from trainwright.config.plan import data_section
 from trainwright.config.text_keys import as_meant, parse
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
-from trainwright.data.columns import Classes, Column, Labels, Numbers
+from trainwright.data.columns import Categories, Classes, Column, Labels, Numbers, Tokens, Values
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Batch, Split
 from trainwright.data.sources.folder import load_folder, preparing
@@ -43,7 +44,7 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
         allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
     _prepare_alike(config.data, overrides, trained.info)
     section = data_section(plain(config.data), allow)
-    return _fitted(section.build(Dataset, {}), trained.info)
+    return as_learned(section.build(Dataset, {}), trained.info)
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:
@@ -106,7 +107,7 @@ def _prepare_alike(data: DictConfig, overrides: Sequence[str], info: DataInfo) -
         data[key] = value
 
 
-def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
+def as_learned(dataset: Dataset, info: DataInfo) -> Dataset:
     """The dataset with the facts that the task was trained with. Raises ConfigError."""
     other = dataset.info
     if other.input_shape != info.input_shape or set(other.inputs) != set(info.inputs):
@@ -152,16 +153,60 @@ def _as_it_is(stored: Tensor) -> Tensor:
 
 def _renumbered(column: Column, other: Column, name: str) -> Renumber | None:
     """What makes of the other column, as stored, this one; None where they are stored alike."""
-    if isinstance(column, Numbers) and isinstance(other, Numbers):
-        return _reordered(column.names, other.names, name)
-    if isinstance(column, Classes | Labels) and isinstance(other, Classes | Labels):
-        number = _numbers_of(column.names, other.names, name)
-        return None if number is None else lambda stored: number[stored]
+    match column, other:
+        case (Numbers(names=names), Numbers(names=others)) | (
+            Values(names=names),
+            Values(names=others),
+        ):
+            places = _places(names, others, name)
+            return None if places is None else partial(_columns, places)
+        case Labels(names=names), Labels(names=others):
+            numbers = _numbers_of(names, others, name)
+            return None if numbers is None else partial(_spread, numbers, len(names))
+        case Classes(names=names), Classes(names=others):
+            numbers = _numbers_of(names, others, name)
+            return None if numbers is None else partial(_looked_up, numbers)
+        case Tokens(vocabulary=names), Tokens(vocabulary=others):
+            numbers = _numbers_of(names, others, name, "token")
+            return None if numbers is None else partial(_looked_up, numbers)
+        case Categories(), Categories():
+            return _categories(column, other, name)
     return None
 
 
-def _reordered(names: Sequence[str], others: Sequence[str], data: str) -> Renumber | None:
-    """The columns of a table in the order in which they were learned, by their names."""
+def _columns(places: list[int], stored: Tensor) -> Tensor:
+    return stored[:, places]
+
+
+def _looked_up(numbers: Tensor, stored: Tensor) -> Tensor:
+    return numbers[stored.long()]
+
+
+def _spread(places: Tensor, width: int, stored: Tensor) -> Tensor:
+    """(N, fewer) to (N, width); what the other data lack is 0."""
+    return stored.new_zeros(len(stored), width).index_copy_(1, places, stored)
+
+
+def _categories(column: Categories, other: Categories, name: str) -> Renumber | None:
+    """The features in the order in which they were learned, and of each the options."""
+    found = _places(column.names, other.names, name)
+    places = list(range(len(column.options))) if found is None else found
+    numbers = [
+        _numbers_of(options, other.options[place], name, "category")
+        for options, place in zip(column.options, places, strict=True)
+    ]
+    if column.names == other.names and all(number is None for number in numbers):
+        return None
+
+    def renumber(stored: Tensor) -> Tensor:
+        features = zip((stored[:, place] for place in places), numbers, strict=True)
+        return torch.stack([f if n is None else _looked_up(n, f) for f, n in features], 1)
+
+    return renumber
+
+
+def _places(names: Sequence[str], others: Sequence[str], data: str) -> list[int] | None:
+    """Where the columns of a table are that were learned, by their names; None: the same."""
     if names == others or not (names and others):
         return None
     for name in names:
@@ -170,19 +215,20 @@ def _reordered(names: Sequence[str], others: Sequence[str], data: str) -> Renumb
                 f"data: {data} lacks the column {printable(name)}, which this run has "
                 f"learned from{nearest(name, others)}"
             )
-    places = [others.index(name) for name in names]
-    return lambda stored: stored[:, places]
+    return [others.index(name) for name in names]
 
 
-def _numbers_of(names: Sequence[str], others: Sequence[str], data: str) -> Tensor | None:
+def _numbers_of(
+    names: Sequence[str], others: Sequence[str], data: str, what: str = "class"
+) -> Tensor | None:
     """The learned number of each of the other classes, by their names; None: the same."""
-    if names == others:
+    if names == others or not (names and others):
         return None
     unknown = [name for name in others if name not in names]
     if unknown:
         raise ConfigError(
-            f"data: {data} has the class {unknown[0]}, which this run has not learned\n"
-            f"  its classes are: {', '.join(names[:20])}"
+            f"data: {data} has the {what} {printable(unknown[0])}, which this run has not "
+            f"learned\n  it knows: {printable(', '.join(names[:20]))}"
         )
     return torch.tensor([names.index(name) for name in others])
 
