@@ -1,5 +1,7 @@
 import json
 import os
+import runpy
+import shutil
 import struct
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from PIL import Image
 from trainwright.data.images.decode import BadImageError, decode_image
 from trainwright.data.sources.folder import load_folder
 from trainwright.errors import ConfigError, DataError, DiskError
+from trainwright.inference.export.source import IMAGE, write_module
 
 
 def noise(seed, size=(12, 10), mode="RGB"):
@@ -110,6 +113,37 @@ def test_hidden_files_and_junk_are_ignored(tmp_path):
     (tmp_path / "images" / ".git").mkdir()
     (tmp_path / "images" / "__MACOSX").mkdir()
     assert sum(sizes(load(tmp_path))) == 4
+
+
+def test_backup_copies_are_left_out_and_counted(tmp_path, caplog):
+    fill_class(tmp_path / "images" / "a", 4)
+    for name in ("1.png~", "2.png.bak", "3.orig", "4.PNG.OLD"):
+        noise(0).save(tmp_path / "images" / "a" / name, format="png")
+    (tmp_path / "images" / "notes.txt~").write_text("beside class folders")
+    for _ in range(2):
+        caplog.clear()
+        assert sum(sizes(load(tmp_path))) == 4
+        assert f"left out 5 backup copies in {tmp_path / 'images'}, such as" in caplog.text
+
+
+def test_copies_in_several_splits_are_warned_of_now_and_later(tmp_path, caplog):
+    """Of ten test images two are training images too, one by another name, one in another form."""
+    for number, split in enumerate(("train", "val", "test")):
+        fill_class(tmp_path / "images" / split / "a", 10, seed=100 * number)
+    load(tmp_path)
+    assert "copies" not in caplog.text
+    train, test = (tmp_path / "images" / split / "a" for split in ("train", "test"))
+    shutil.copy(train / "004.png", test / "003.png")
+    with Image.open(train / "007.png") as image:
+        image.save(test / "008.webp", lossless=True)
+    (test / "008.png").unlink()
+    shutil.copy(train / "000.png", train / "001.png")  # within a split: no matter
+    for _ in range(2):
+        caplog.clear()
+        load(tmp_path)
+        assert "2 of the 10 test images are pixel for pixel in a split before" in caplog.text
+        assert "such as train/a/004.png and test/a/003.png" in caplog.text
+        assert "validation images" not in caplog.text
 
 
 def test_folders_of_another_form_are_refused_by_name(tmp_path):
@@ -360,6 +394,18 @@ def test_wrong_settings_are_config_errors_before_anything_is_written(tmp_path):
     assert not (tmp_path / "root").exists()
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_of_nothing_is_refused_before_anything_is_decoded(tmp_path, capsys, split):
+    fill_class(tmp_path / "images" / "a", 6)
+    with pytest.raises(ConfigError, match=rf"data\.{split}: the {split} split of images is empty"):
+        load(tmp_path, **{split: 0})
+    assert not (tmp_path / "root").exists()
+    shutil.rmtree(tmp_path / "images" / "a")
+    for folder in ("train", split):  # a folder says what is in it, whatever its share
+        fill_class(tmp_path / "images" / folder / "a", 6)
+    assert sum(sizes(load(tmp_path, **{split: 0}))) == 12
+
+
 # Pixels
 
 
@@ -435,20 +481,97 @@ def test_kinds_of_pixels_come_out_as_what_they_show(tmp_path):
     assert saved(frames[0], "moving.webp", **moving, lossless=True) == [0, 0, 255]
 
 
-def bomb(width, height):
-    """A PNG header that promises width x height pixels, and no pixels."""
+def png(width, height, scanlines, *, depth=8, colour=2, **chunks):
+    """A PNG file: scanlines without their filter bytes; chunks by name, before the pixels."""
 
     def chunk(kind, data):
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"0"))
-        + chunk(b"IEND", b"")
-    )
+    return b"".join((
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)),
+        *(chunk(name.encode(), data) for name, data in chunks.items()),
+        chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in scanlines))),
+        chunk(b"IEND", b""),
+    ))  # fmt: skip
+
+
+def packed(values, depth):
+    """Numbers of `depth` bits each, one after another, to whole bytes."""
+    bits = "".join(f"{value:0{depth}b}" for value in values)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+GREY, COLOUR, PALETTE = 0, 2, 3
+TRANSPARENT = [(GREY, depth) for depth in (1, 2, 4, 8, 16)]
+TRANSPARENT += [(COLOUR, 8), (COLOUR, 16)]
+TRANSPARENT += [(PALETTE, depth) for depth in (1, 2, 4, 8)]
+
+
+def module_of_exports(folder):
+    """The decoder as an exported folder has it."""
+    write_module(IMAGE, folder)
+    return runpy.run_path(str(folder / "image.py"))["decode_image"]
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize(("colour", "depth"), TRANSPARENT)
+def test_a_transparent_value_of_a_png_is_as_its_rgba_twin(tmp_path, colour, depth, fit):
+    """Eight pixels a line, the first of them transparent, others as near to it as depth allows.
+
+    Alone in it are depths below 8 bits, whose value Pillow takes for one of 8, and 16 bits, where
+    another has the same first byte.
+    """
+    largest = 2**depth - 1
+    clear = 2 * largest // 3 if depth < 16 else 170 * 257
+    near = [clear, min(clear + 1, largest), clear - 1 if depth > 1 else 0, 0, largest]
+    line = [near[x % len(near)] for x in range(8)]
+    twin = np.zeros((4, 8, 4), np.uint8)
+    chunks = {}
+    if colour == PALETTE:
+        table = np.random.default_rng(0).integers(60, 256, (2**depth, 3), dtype=np.uint8)
+        alpha = [255] * clear + [0]  # those beyond it are opaque
+        chunks = {"PLTE": table.tobytes(), "tRNS": bytes(alpha)}
+        twin[..., :3] = table[line]
+        values = line
+    elif colour == GREY:
+        chunks = {"tRNS": struct.pack(">H", clear)}
+        twin[..., :3] = np.round(np.array(line) * 255 / largest)[:, None]
+        values = line
+    else:
+        chunks = {"tRNS": struct.pack(">HHH", clear, clear, largest)}
+        colours = [(value, clear, largest) for value in line]
+        twin[..., :3] = [[v >> max(0, depth - 8) for v in c] for c in colours]
+        values = [v for c in colours for v in c]
+    twin[..., 3] = np.where(np.array(line) == clear, 0, 255)
+    scanlines = [packed(values, depth)] * 4
+    (tmp_path / "a.png").write_bytes(png(8, 4, scanlines, depth=depth, colour=colour, **chunks))
+    Image.fromarray(twin).save(tmp_path / "twin.png")
+    exported = module_of_exports(tmp_path)
+    for channels in (1, 3):
+        settings = {"size": (4, 8), "channels": channels, "fit": fit}
+        expected = decode(tmp_path / "twin.png", **settings)
+        assert expected.min() == 0
+        assert expected.max() > 50
+        assert np.array_equal(decode(tmp_path / "a.png", **settings), expected)
+        assert np.array_equal(exported(tmp_path / "a.png", **settings), expected)
+
+
+def test_a_transparent_grey_that_lies_on_its_side_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to show
+    rows = [packed([2] * 8, 2)] * 4 + [packed([1] * 8, 2)] * 4
+    chunks = {"tRNS": struct.pack(">H", 2), "eXIf": exif.tobytes()[6:]}
+    (tmp_path / "a.png").write_bytes(png(8, 8, rows, depth=2, colour=GREY, **chunks))
+    array = decode(tmp_path / "a.png", channels=1)[0]
+    assert (array[:, :4] == 85).all()
+    assert (array[:, 4:] == 0).all()
+
+
+def bomb(width, height):
+    """A PNG header that promises width x height pixels, and no pixels."""
+    return png(width, height, [])
 
 
 @pytest.mark.parametrize("size", [(8100, 8000), (13_000, 13_000), (60_000, 60_000)])

@@ -19,6 +19,12 @@ CHECKPOINT = Key(
     "which checkpoint: best (default) or last",
 )
 DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
+PRECISION = Key(
+    "precision",
+    OneOf("auto", "fp32", "bf16", "fp16"),
+    None,
+    "auto (fast on the device), fp32 (as an export computes), bf16 or fp16 (as trained)",
+)
 TTA = Key(
     "tta",
     OneOf("none", "mirror", "mirror_shift"),
@@ -49,7 +55,12 @@ def open_run(record: Record, values: Mapping[str, Any]) -> "Trained":
     with imports_of_torch():
         from trainwright.inference.trained import load_trained, take_views
 
-    trained = load_trained(path, trust=values["trust"], device=values.get("device", "cpu"))
+    trained = load_trained(
+        path,
+        trust=values["trust"],
+        device=values.get("device", "cpu"),
+        precision=values.get("precision"),
+    )
     if values.get("tta") is not None:
         take_views(trained, values["tta"])
     return trained

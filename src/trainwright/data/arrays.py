@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainwright.data.columns import Classes, Column, Image, Labels, Numbers, Values
+from trainwright.data.statistics import check_finite
 from trainwright.errors import DataError
 
 MOST_CHANNELS = 4  # of what is taken to be channels last: grey, colour, with transparency
@@ -53,7 +54,9 @@ def input_column(
         raise DataError(
             f"feature_names: {len(names)} names for {tensor.shape[1]} columns of {where}"
         )
-    return column or Numbers(names=tuple(map(str, names))), tensor.float()
+    table = tensor.float()
+    check_finite(where, table, names)
+    return column or Numbers(names=tuple(map(str, names))), table
 
 
 def _images(where: str, images: Tensor) -> Tensor:
@@ -98,6 +101,7 @@ def target_column(
     names = tuple(map(str, class_names))
     if tensor.is_floating_point() and not isinstance(column, Classes | Labels):
         several = tuple(names or map(str, range(tensor.shape[1]))) if tensor.dim() == 2 else ()
+        check_finite(where, tensor.reshape(len(tensor), -1), several)
         return column or Values(names=several), tensor.float()
     if isinstance(column, Labels) or (column is None and tensor.dim() == 2):
         return _labels(where, tensor, column or Labels(names))

@@ -1,6 +1,6 @@
 """Examples become three disjoint splits, and splits become a dataset with the facts about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Literal
 
 import torch
@@ -50,6 +50,16 @@ def _count(name: str, size: int | float, num_examples: int) -> int:
         f"data.{name} is {size!r}\n"
         "  it must be a count of examples (a whole number) or a share between 0 and 1, such as 0.1"
     )
+
+
+def require_examples(name: str, splits: Mapping[str, Sized]) -> None:
+    """Raise ConfigError for a dataset of that name without validation or test examples."""
+    for split in ("validation", "test"):
+        if not len(splits[split]):
+            raise ConfigError(
+                f"data.{split}: the {split} split of {name} is empty\n"
+                f"  it needs at least one example: data.{split}=1, or a share such as 0.1"
+            )
 
 
 def split_indices(

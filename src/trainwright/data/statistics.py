@@ -36,10 +36,21 @@ def feature_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each column of (N, F) numbers; 1 for a constant column.
 
-    Raises DataError that names the first rows and columns (`names`) with a number that is none.
+    Raises DataError as `check_finite` does.
     """
+    check_finite(name, table, names)
     columns = table.double()
-    bad = (~columns.isfinite()).nonzero()
+    mean, std = columns.mean(0), columns.std(0, correction=0)
+    std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def check_finite(name: str, table: Tensor, names: Sequence[str] = ()) -> None:
+    """Raise DataError that names the first rows and columns (`names`) with a number that is none.
+
+    The rows are those of `table`: data that are still to be shuffled are checked before.
+    """
+    bad = (~table.isfinite()).nonzero()
     if len(bad):
         told = [f"row {i + 1}, {_column(j, names)}" for i, j in bad[:3].tolist()]
         more = f" and {len(bad) - len(told):,} more" if len(bad) > len(told) else ""
@@ -47,9 +58,6 @@ def feature_statistics(
             f"{name} holds values that are not finite (NaN or infinite)\n"
             f"  in {'; '.join(told)}{more}\n  leave these rows out, or fill them in"
         )
-    mean, std = columns.mean(0), columns.std(0, correction=0)
-    std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
-    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def _column(place: int, names: Sequence[str]) -> str:

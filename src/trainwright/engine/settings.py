@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from trainwright.engine.clock import Clock, Duration
 
 Positive = Annotated[int, Field(gt=0)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class TrainerSettings:
     batch_size: Positive = 64
 
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024)] | Literal["auto"] | None = None
     deterministic: bool = False

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -14,14 +15,16 @@ from trainwright.config.plan import data_section
 from trainwright.config.text_keys import as_meant, parse
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder
-from trainwright.data.columns import Categories, Classes, Column, Labels, Numbers, Tokens
+from trainwright.data.columns import Categories, Classes, Column, Labels, Numbers, Tokens, Values
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Batch, Split
+from trainwright.data.sources.folder import load_folder, preparing
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
 from trainwright.run.resume.same_data import is_changed
 from trainwright.wording import nearest, printable
 
+IMAGE_FILES = f"{load_folder.__module__}.{load_folder.__name__}"
 SPLITTING = {"data.validation", "data.test", "data.split_seed"}
 
 
@@ -30,8 +33,8 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
 
     With `data=NAME` it is composed as for training; keys alone change the run's own section. The
     classes of another dataset are numbered, and the columns of a table ordered, as the run has
-    learned them, by their names. Raises ConfigError where it does not fit what was learned,
-    DataError where it cannot be loaded.
+    learned them, by their names; image files are prepared as it has learned them. Raises
+    ConfigError where it does not fit what was learned, DataError where it cannot be loaded.
     """
     overrides = as_meant(overrides)
     if any(word.split("=")[0] == "data" for word in overrides):
@@ -40,8 +43,9 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     else:
         config = _changed(trained.plan.kept, overrides)
         allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
+    _prepare_alike(config.data, overrides, trained.info)
     section = data_section(plain(config.data), allow)
-    return _fitted(section.build(Dataset, {}), _looked_at(trained))
+    return as_learned(section.build(Dataset, {}), _looked_at(trained))
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:
@@ -95,16 +99,32 @@ def _looked_at(trained: Trained) -> DataInfo:
     return replace(info, columns=columns, targets=targets)
 
 
-def _fitted(dataset: Dataset, info: DataInfo) -> Dataset:
+def _prepare_alike(data: DictConfig, overrides: Sequence[str], info: DataInfo) -> None:
+    """Let image files be prepared as in training, whatever the defaults are.
+
+    Raises ConfigError where other settings are typed.
+    """
+    if data.get("_target_") != IMAGE_FILES or not info.is_image:
+        return
+    typed = {word.partition("=")[0] for word in overrides}
+    for key, value in preparing(info.columns[info.inputs[0]]).items():
+        if f"data.{key}" in typed and data[key] != value:
+            raise ConfigError(
+                f"data.{key}={printable(str(data[key]))}: this run has learned images prepared "
+                f"with data.{key}={value}\n  leave it out: those that it is measured on are too"
+            )
+        data[key] = value
+
+
+def as_learned(dataset: Dataset, info: DataInfo) -> Dataset:
     """The dataset with the facts that the task was trained with. Raises ConfigError."""
     other = dataset.info
     _check_names("inputs", other, info)
     if any(other.columns[name].shape != info.columns[name].shape for name in info.inputs):
         raise ConfigError(
             f"data: examples of {other.name} are {other.sizes}, and this run has learned "
-            f"{info.sizes}" + ("\n  a folder of images is brought to a size by data.size=... and "
-            "data.channels=..." if info.is_image and other.is_image else "")
-        )  # fmt: skip
+            f"{info.sizes}"
+        )
     for name in info.inputs:
         kind, learned = other.columns[name].kind, info.columns[name].kind
         if kind != learned:
@@ -160,19 +180,60 @@ def _as_it_is(stored: Tensor) -> Tensor:
 
 def _renumbered(column: Column, other: Column, name: str) -> Renumber | None:
     """What makes of the other column, as stored, this one; None where they are stored alike."""
-    if isinstance(column, Numbers | Labels) and isinstance(other, Numbers | Labels):
-        return _reordered(column.names, other.names, name)
-    if isinstance(column, Categories) and isinstance(other, Categories) and column != other:
-        raise ConfigError(f"data: the categories of {name} are others than this run has learned")
-    if isinstance(column, Tokens) and isinstance(other, Tokens):
-        return _numbers_of("token", column.vocabulary, other.vocabulary, name)
-    if isinstance(column, Classes) and isinstance(other, Classes):
-        return _numbers_of("class", column.names, other.names, name)
+    match column, other:
+        case (Numbers(names=names), Numbers(names=others)) | (
+            Values(names=names),
+            Values(names=others),
+        ):
+            places = _places(names, others, name)
+            return None if places is None else partial(_columns, places)
+        case Labels(names=names), Labels(names=others):
+            numbers = _numbers_of(names, others, name)
+            return None if numbers is None else partial(_spread, numbers, len(names))
+        case Classes(names=names), Classes(names=others):
+            numbers = _numbers_of(names, others, name)
+            return None if numbers is None else partial(_looked_up, numbers)
+        case Tokens(vocabulary=names), Tokens(vocabulary=others):
+            numbers = _numbers_of(names, others, name, "token")
+            return None if numbers is None else partial(_looked_up, numbers)
+        case Categories(), Categories():
+            return _categories(column, other, name)
     return None
 
 
-def _reordered(names: Sequence[str], others: Sequence[str], data: str) -> Renumber | None:
-    """The columns of a table in the order in which they were learned, by their names."""
+def _columns(places: list[int], stored: Tensor) -> Tensor:
+    return stored[:, places]
+
+
+def _looked_up(numbers: Tensor, stored: Tensor) -> Tensor:
+    return numbers[stored.long()]
+
+
+def _spread(places: Tensor, width: int, stored: Tensor) -> Tensor:
+    """(N, fewer) to (N, width); what the other data lack is 0."""
+    return stored.new_zeros(len(stored), width).index_copy_(1, places, stored)
+
+
+def _categories(column: Categories, other: Categories, name: str) -> Renumber | None:
+    """The features in the order in which they were learned, and of each the options."""
+    found = _places(column.names, other.names, name)
+    places = list(range(len(column.options))) if found is None else found
+    numbers = [
+        _numbers_of(options, other.options[place], name, "category")
+        for options, place in zip(column.options, places, strict=True)
+    ]
+    if column.names == other.names and all(number is None for number in numbers):
+        return None
+
+    def renumber(stored: Tensor) -> Tensor:
+        features = zip((stored[:, place] for place in places), numbers, strict=True)
+        return torch.stack([f if n is None else _looked_up(n, f) for f, n in features], 1)
+
+    return renumber
+
+
+def _places(names: Sequence[str], others: Sequence[str], data: str) -> list[int] | None:
+    """Where the columns of a table are that were learned, by their names; None: the same."""
     if names == others or not (names and others):
         return None
     for name in names:
@@ -181,24 +242,22 @@ def _reordered(names: Sequence[str], others: Sequence[str], data: str) -> Renumb
                 f"data: {data} lacks the column {printable(name)}, which this run has "
                 f"learned from{nearest(name, others)}"
             )
-    places = [others.index(name) for name in names]
-    return lambda stored: stored[:, places]
+    return [others.index(name) for name in names]
 
 
 def _numbers_of(
-    kind: str, names: Sequence[str], others: Sequence[str], data: str
-) -> Renumber | None:
-    """Makes of the number of each of the other classes or tokens the learned one, by its name."""
-    if names == others:
+    names: Sequence[str], others: Sequence[str], data: str, what: str = "class"
+) -> Tensor | None:
+    """The learned number of each of the other classes, by their names; None: the same."""
+    if names == others or not (names and others):
         return None
     unknown = [name for name in others if name not in names]
     if unknown:
         raise ConfigError(
-            f"data: {data} has the {kind} {printable(unknown[0])!r}, which this run has not learned"
-            f"\n  it has learned: {', '.join(names[:20])}"
+            f"data: {data} has the {what} {printable(unknown[0])}, which this run has not "
+            f"learned\n  it knows: {printable(', '.join(names[:20]))}"
         )
-    number = torch.tensor([names.index(name) for name in others])
-    return lambda stored: number[stored.long()]
+    return torch.tensor([names.index(name) for name in others])
 
 
 _MISSING = object()

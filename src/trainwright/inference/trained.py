@@ -11,6 +11,7 @@ from trainwright.data.dataset import DataInfo
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.device.device import Placement
+from trainwright.engine.settings import Precision
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.run.assemble.assemble import build_task, move_task, place_task
 from trainwright.run.assemble.rehearsal import check_network
@@ -32,10 +33,17 @@ class Trained:
     metadata: Mapping[str, Any]  # of the checkpoint
 
 
-def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto") -> Trained:
+def load_trained(
+    path: Path,
+    *,
+    trust: Iterable[str] = (),
+    device: str = "auto",
+    precision: Precision | None = None,
+) -> Trained:
     """Read a checkpoint and build what it was made by.
 
-    `trust`: classes of the user's own that it may build. Raises CheckpointError for a file that is
+    `trust`: classes of the user's own that it may build; `precision`: another than the run's own
+    setting. Raises CheckpointError for a file that is
     damaged or not of a run, ConfigError for a class that is not trusted or a device that is not
     there.
     """
@@ -44,7 +52,8 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
     plan = stored_plan(path, metadata, trust)
     info = data_info(metadata)
     # Where it computed then is no matter now: a run may come from another machine.
-    precision = "auto" if plan.settings.precision == "fp16" else plan.settings.precision
+    if precision is None:
+        precision = "auto" if plan.settings.precision == "fp16" else plan.settings.precision
     here = replace(plan.settings, device=device, threads=None, precision=precision)
     plan = replace(plan, settings=here)
     check_network(plan, metadata, tensors)
@@ -61,7 +70,7 @@ def load_trained(path: Path, *, trust: Iterable[str] = (), device: str = "auto")
         raise CheckpointError(
             f"{path}: its weights do not fit the network of its config\n  {first[:200]}"
         ) from error
-    placement = place_task(plan.settings, task, info)
+    placement = place_task(plan.settings, task, info, group="")
     move_task(task, placement)
     task.eval()
     return Trained(path, step, plan, info, task, placement, metadata)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import binomtest, bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
@@ -124,6 +125,13 @@ def test_another_split_or_other_data_of_the_same_kind(measured):
     assert found["num_examples"] == 50
 
 
+def test_the_precision_is_chosen_and_told(measured):
+    exact, rounded = (measured("mlp", f"precision={p}", "resamples=0") for p in ("fp32", "bf16"))
+    assert (exact["precision"], rounded["precision"]) == ("fp32", "bf16")
+    losses = [found["metrics"]["loss"]["value"] for found in (exact, rounded)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], abs=0.05)
+
+
 SAID = "digits is not split as this run was trained on it: its training examples may be among these"
 
 
@@ -144,8 +152,6 @@ def test_other_splits_of_the_runs_own_data_are_warned_of(call, real_root):
 
 
 def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
-    from PIL import Image
-
     from trainwright.data.sources.digits import load_digits_dataset
 
     test = load_digits_dataset().test
@@ -163,6 +169,49 @@ def test_classes_of_other_data_are_matched_by_name(measured, tmp_path):
     counts = np.array(found["confusion"]).sum(axis=1)
     assert [i for i, count in enumerate(counts) if count] == [3, 7]
     assert counts.sum() == found["num_examples"] == round(0.9 * 36)
+
+
+@pytest.fixture(scope="module")
+def stretched(train, tmp_path_factory):
+    """Wide pictures with a light at one end, which a crop loses, and a run that stretches them."""
+    there = tmp_path_factory.mktemp("stretched")
+    for number in range(40):
+        side = number % 2
+        picture = Image.new("L", (48, 16), number)
+        picture.paste(200 + number, (40 * side, 0, 40 * side + 8, 16))
+        (there / "wide" / "lr"[side]).mkdir(parents=True, exist_ok=True)
+        picture.save(there / "wide" / "lr"[side] / f"{number}.png")
+    settings = ("data.size=16", "data.channels=1", "data.fit=stretch", f"data.root={there}")
+    train(
+        there / "run", "data=folder", f"data.path={there / 'wide'}", *settings, "model=mlp",
+        "model.widths=[16]", "trainer.batch_size=16", "trainer.steps=60", "optimizer.lr=1e-2",
+    )  # fmt: skip
+    return there
+
+
+def test_files_of_other_data_are_prepared_as_in_training(stretched, call):
+    words = ["evaluate", str(stretched / "run"), "data=folder", f"data.path={stretched / 'wide'}"]
+    words += [f"data.root={stretched}", "data.split_seed=1", "resamples=0"]
+    for typed in ([], ["data.size=16"], ["data.fit=stretch", "data.channels=1"]):
+        code, out, err = call(*words, *typed, "--json")
+        assert code == 0, err
+        assert json.loads(out)["metrics"]["accuracy"]["value"] == 1, typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "trained"),
+    [
+        ("data.fit=crop", "fit=stretch"),
+        ("data.size=32", "size=16"),
+        ("data.channels=3", "channels=1"),
+    ],
+)
+@pytest.mark.parametrize("is_named", [True, False], ids=["other data", "its own"])
+def test_another_preparation_than_in_training_is_refused(stretched, call, typed, trained, is_named):
+    other = ["data=folder", f"data.path={stretched / 'wide'}"] if is_named else []
+    code, _, err = call("evaluate", str(stretched / "run"), *other, typed)
+    assert code == 2
+    assert f"{typed}: this run has learned images prepared with data.{trained}\n" in err
 
 
 @pytest.mark.parametrize(

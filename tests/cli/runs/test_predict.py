@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import torch
 from PIL import Image
 
 from trainwright.data.batches import Batches
+from trainwright.data.images.listing import list_images
 from trainwright.data.sources.digits import load_digits_dataset
+from trainwright.inference.export.folder import portable
 from trainwright.inference.trained import load_trained
 
 pytestmark = pytest.mark.numeric
@@ -61,6 +64,36 @@ def test_views_asked_for_are_averaged_whatever_the_run_was_trained_with(call, re
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert tables[0] == tables[1]
     assert tables[0] != tables[2]
+
+
+def test_the_precision_is_said_and_chosen(call, real_root, photos):
+    """In fp32 the probabilities are those of an export; in bf16 they differ, and it says so."""
+    words = ("predict", "mlp", photos, "--csv", f"--root={real_root}")
+    code, exact, err = call(*words, "precision=fp32")
+    assert code == 0
+    assert "computed in" not in err
+    trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
+    images = load_digits_dataset().test.columns["inputs"][:20]
+    with torch.no_grad():
+        expected = torch.softmax(portable(trained)(images), 1).numpy()
+    found = {}
+    code, rounded, err = call(*words, "precision=bf16")
+    assert code == 0
+    assert "computed in bf16; precision=fp32 is what an export says\n" in err
+    for precision, out in (("fp32", exact), ("bf16", rounded)):
+        rows = sorted(csv.DictReader(io.StringIO(out)), key=lambda row: row["file"][-6:])
+        found[precision] = np.array([[float(row[str(c)]) for c in range(10)] for row in rows])
+    np.testing.assert_allclose(found["fp32"], expected, atol=2e-5)
+    assert 1e-4 < np.abs(found["bf16"] - expected).max() < 2e-2
+
+
+@pytest.mark.parametrize("word", ["precision=fp64", "precision=fp16"])
+def test_a_precision_that_there_is_not_is_refused(call, real_root, photos, word):
+    if word == "precision=fp16" and torch.cuda.is_available():
+        pytest.skip("this machine has it")
+    code, _, err = call("predict", "mlp", photos, word, f"--root={real_root}")
+    assert code == 2
+    assert err.startswith(f"error: {word}")
 
 
 @pytest.mark.parametrize(
@@ -158,4 +191,36 @@ def test_a_link_out_of_a_folder_is_not_followed(call, real_root, photos, tmp_pat
     code, out, err = call("predict", "mlp-digits", folder, f"--root={real_root}")
     assert code == 0
     assert "link.png" not in out
-    assert err == f"left out: 1 link that leads out of {folder}\n"
+    assert err == (
+        f"left out of {folder}: 1 (a link that leads out of the folder), "
+        "1 (not a PNG, JPEG or WebP image)\n"
+    )
+
+
+def test_what_is_an_image_is_told_as_in_training(call, real_root, photos, tmp_path):
+    """By content, and by the name where that says image; backup copies are none."""
+    folder = tmp_path / "a" / "photos"
+    folder.mkdir(parents=True)
+    with Image.open(photos / "00.png") as image:
+        for name, form in [
+            ("1.png", "png"), ("2.jfif", "jpeg"), ("3", "jpeg"), ("4.data", "webp"),
+            ("5.JPG", "jpeg"), ("6.png~", "png"), ("7.orig", "jpeg"), ("8.gif", "gif"),
+            (".9.png", "png"),
+        ]:  # fmt: skip
+            image.save(folder / name, format=form)
+    (folder / "notes").write_text("no image")
+    (folder / "inner").mkdir()
+    shutil.copy(photos / "01.png", folder / "inner" / "0")
+    (folder / "link").symlink_to(folder / "inner")
+    code, out, err = call("predict", "mlp-digits", folder, "--jsonl", f"--root={real_root}")
+    taken = {str(Path(json.loads(line)["file"]).relative_to(folder)) for line in out.splitlines()}
+    assert code == 0
+    assert taken == {"1.png", "2.jfif", "3", "4.data", "5.JPG", "inner/0"}
+    assert "2 (not a PNG, JPEG or WebP image)" in err
+    assert "2 (a backup copy)" in err
+    assert "1 (a link to a folder)" in err
+    (folder / "link").unlink()
+    shutil.rmtree(folder / "inner")
+    listing = list_images(folder.parent)
+    assert {Path(file.name).name for file in listing.splits["train"]} == taken - {"inner/0"}
+    assert len(listing.bad) == len(listing.backups) == 2

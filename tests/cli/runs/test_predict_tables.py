@@ -129,6 +129,24 @@ def test_what_spreadsheets_write_is_read(tmp_path):
     assert (row.line, row.cells) == (3, ["2e0", "1"])
 
 
+@pytest.mark.parametrize("is_named", [True, False], ids=["names learned", "none learned"])
+@pytest.mark.parametrize("first", ["NA,0.3", "nan,inf", "N/A,null", "-,1"])
+def test_a_first_row_that_lacks_a_number_is_no_header(first, is_named, tmp_path):
+    """It is a row like any other, for whoever reads the cells to name as bad."""
+    path = tmp_path / "x.csv"
+    path.write_text(f"{first}\n0.5,0.2\n")
+    rows = list(read_rows(path, ("a", "b"), is_named=is_named))
+    assert [(row.line, row.cells) for row in rows] == [(1, first.split(",")), (2, ["0.5", "0.2"])]
+
+
+@pytest.mark.parametrize("head", ["", "a,b\n"], ids=["none", "names"])
+def test_blank_lines_before_the_first_are_passed_over(head, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"\n  \n{head}0.5,0.2\n")
+    (row,) = read_rows(path, ("a", "b"), is_named=bool(head))
+    assert (row.line, row.cells) == (4 if head else 3, ["0.5", "0.2"])
+
+
 @pytest.mark.parametrize("head", ["a,b\n", "", "b,c,a\n"], ids=["names", "none", "more names"])
 def test_a_row_of_more_cells_than_the_first_line_is_not_guessed_at(head, tmp_path):
     """Decimal commas, or R's table with a name before each row: its columns lie elsewhere."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 MOST_PIXELS = 64_000_000
 LARGE_PIXELS = 8_000_000
@@ -69,7 +69,7 @@ def _too_many(found: str) -> str:
 
 
 def _to_array(
-    image: "Image.Image", size: tuple[int, int], *, channels: int, fit: Fit
+    image: "ImageFile.ImageFile", size: tuple[int, int], *, channels: int, fit: Fit
 ) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
@@ -77,7 +77,7 @@ def _to_array(
     height, width = size
     larger = 2 * max(size)  # an upright image may lie on its side in the file
     image.draft("L" if channels == 1 else "RGB", (larger, larger))
-    upright = ImageOps.exif_transpose(image)
+    upright = ImageOps.exif_transpose(_with_alpha(image))
     plain = _to_mode(upright, "L" if channels == 1 else "RGB")
     if plain.size == (width, height):
         fitted = plain
@@ -95,12 +95,47 @@ def _to_array(
     return array.transpose(2, 0, 1).copy()  # (H, W, C) -> (C, H, W), which may be written to
 
 
+def _with_alpha(image: "ImageFile.ImageFile") -> "Image.Image":
+    """A PNG in which one grey or colour is transparent (tRNS), with alpha that says where it is.
+
+    Pillow compares that value, which has the file's depth, with pixels that it has brought to 8
+    bits: of any other depth it finds none, or wrong ones.
+    """
+    from PIL import Image
+
+    clear, stored = image.info.get("transparency"), image.tile[0][3] if image.tile else ""
+    if image.format != "PNG" or clear is None:
+        return image
+    if stored in ("L;2", "L;4"):
+        largest = 3 if stored == "L;2" else 15
+        is_clear = np.asarray(image) == (clear & largest) * (255 // largest)
+    elif stored == "I;16B":
+        is_clear = np.asarray(image) == clear
+    elif stored == "RGB;16B":  # of the two bytes of each colour Pillow keeps the first
+        with Image.open(image.filename, formats=("PNG",)) as second:
+            second.tile = [tile._replace(args="RGB;16L") for tile in second.tile]
+            colours = np.asarray(image).astype(np.uint16) << 8 | np.asarray(second)
+        is_clear = (colours == clear).all(2)
+    else:
+        return image
+    seen = _in_bytes(image) if stored == "I;16B" else image.copy()
+    seen.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    seen.putalpha(Image.fromarray(np.where(is_clear, 0, 255).astype(np.uint8)))
+    return seen
+
+
+def _in_bytes(grey: "Image.Image") -> "Image.Image":
+    """Grey of 16 bits, rounded to 8."""
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(grey).astype(np.float32) / 257).round().astype(np.uint8))
+
+
 def _to_mode(image: "Image.Image", mode: str) -> "Image.Image":
     from PIL import Image
 
     if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.float32) / 257  # 65535 -> 255
-        return Image.fromarray(grey.round().astype(np.uint8)).convert(mode)
+        return _in_bytes(image).convert(mode)
     if image.mode in ("I", "F"):
         raise BadImageError(f"pixels of type {image.mode}, neither 8 nor 16 bits")
     if image.has_transparency_data:

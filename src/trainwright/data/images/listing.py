@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from trainwright.wording import printable
 
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+BACKUPS = ("~", ".bak", ".backup", ".old", ".orig", ".swp", ".tmp")  # how names of copies end
 JUNK = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx"}
 
 
@@ -27,12 +29,14 @@ class ImageFile(NamedTuple):
 class Listing:
     """The files of each split that the folder names (`train` always), and the files that aren't.
 
-    `class_names` is empty for loose images. `bad` maps a file's name to what is wrong with it.
+    `class_names` is empty for loose images. `bad` maps a file's name to what is wrong with it;
+    `backups` are the names of copies that editors and people leave beside a file.
     """
 
     class_names: tuple[str, ...] = ()
     splits: dict[str, list[ImageFile]] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
+    backups: list[str] = field(default_factory=list)
 
 
 def list_images(root: Path) -> Listing:
@@ -63,6 +67,36 @@ def list_images(root: Path) -> Listing:
     else:
         listing.splits["train"] = _list_split(root, root, listing, is_first=True)
     return listing
+
+
+def why_no_image(file: os.PathLike[str]) -> str:
+    """Why a file is no image; nothing where it seems to be one. The one rule for all commands.
+
+    Content decides, when it is decoded; a name that says image is believed until then.
+    """
+    is_image = file.__fspath__().lower().endswith(SUFFIXES) or _starts_like_an_image(file)
+    return "" if is_image else "not a PNG, JPEG or WebP image"
+
+
+def find_files(
+    root: Path, why_not: Callable[[os.PathLike[str]], str] = why_no_image
+) -> tuple[list[Path], dict[str, str]]:
+    """The images in a folder and those in it, sorted, and why each other file is left out.
+
+    Or other files, for which `why_not` says nothing. What no listing for training takes, such as
+    hidden files and links that lead out, is left out here too. Raises DataError for a folder that
+    cannot be read.
+    """
+    listing, found, folders = Listing(), [], [root]
+    for folder in folders:  # which grows meanwhile
+        found += _list_files(root, folder, listing, label=0, why_not=why_not)
+        for name in (entry.name for entry in _entries(folder) if _is_folder(entry)):
+            if (folder / name).is_symlink():
+                listing.bad[(folder / name).relative_to(root).as_posix()] = "a link to a folder"
+            else:
+                folders.append(folder / name)
+    left = listing.bad | dict.fromkeys(listing.backups, "a backup copy")
+    return sorted(root / file.name for file in found), left
 
 
 def _list_split(root: Path, folder: Path, listing: Listing, *, is_first: bool) -> list[ImageFile]:
@@ -121,7 +155,14 @@ def _list_loose(root: Path, folder: Path, listing: Listing, *, expected: str) ->
         )
 
 
-def _list_files(root: Path, folder: Path, listing: Listing, *, label: int) -> list[ImageFile]:
+def _list_files(
+    root: Path,
+    folder: Path,
+    listing: Listing,
+    *,
+    label: int,
+    why_not: Callable[[os.PathLike[str]], str] = why_no_image,
+) -> list[ImageFile]:
     prefix = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     found = []
     for entry in _entries(folder):
@@ -133,11 +174,12 @@ def _list_files(root: Path, folder: Path, listing: Listing, *, label: int) -> li
                 listing.bad[name] = "a link that leads out of the folder"
                 continue
             status = entry.stat()
-            # Content decides, when it is decoded; a name that says image is believed until then.
-            if not stat.S_ISREG(status.st_mode):
+            if name.lower().endswith(BACKUPS):
+                listing.backups.append(name)
+            elif not stat.S_ISREG(status.st_mode):
                 listing.bad[name] = "not a regular file"
-            elif not name.lower().endswith(SUFFIXES) and not _starts_like_an_image(entry):
-                listing.bad[name] = "not a PNG, JPEG or WebP image"
+            elif problem := why_not(entry):
+                listing.bad[name] = problem
             else:
                 found.append(ImageFile(name, status.st_size, status.st_mtime_ns, label))
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError

@@ -1,7 +1,6 @@
 """Rows of a CSV file, by the names of their columns."""
 
 import csv
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from trainwright.wording import nearest, printable
 
 DELIMITERS = ",;\t"
 LONGEST_LINE = 2**20  # letters
+MISSING = {"", "-", "?", "na", "n/a", "nan", "nil", "none", "null"}  # where a number should be
 MOST_COMPARED = 1000  # columns, for one that may have been meant
 
 
@@ -74,7 +74,8 @@ def _is_header(head: Sequence[str], wanted: Sequence[str], is_named: bool) -> bo
     """Whether the first line holds names: those that are wanted, or at least no numbers."""
     if is_named and set(wanted) <= set(head):
         return True
-    return not all(map(_is_number, head)) if is_named else not any(map(_is_number, head))
+    is_name = [not _is_number(cell) and cell.lower() not in MISSING for cell in head]
+    return any(is_name) if is_named else all(is_name)
 
 
 def _in_order(head: Sequence[str], wanted: Sequence[str]) -> list[int]:
@@ -107,6 +108,7 @@ def _row(line: int, cells: Sequence[str], places: Sequence[int], wanted: Sequenc
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell))
+        float(cell)
+        return True
     except ValueError:
         return False

@@ -2,21 +2,31 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from trainwright.data.columns import Classes, Image
+from trainwright.data.columns import Classes, Column, Image
 from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.images.image_cache import open_images, write_images
 from trainwright.data.images.listing import ImageFile, Listing, list_images
 from trainwright.data.sources.fetch import data_root
-from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
+from trainwright.data.splits import (
+    make_dataset,
+    require_examples,
+    split_indices,
+    split_of,
+    split_sizes,
+)
 from trainwright.errors import ConfigError
+from trainwright.wording import printable
 
-CACHE_VERSION = 2  # raise when the same files would be decoded to other pixels
+log = logging.getLogger(__name__)
+
+CACHE_VERSION = 3  # raise when the same files would be decoded to other pixels
 LARGEST_SIZE = 4096
 
 
@@ -53,7 +63,11 @@ def load_folder(
     split_sizes(2**62, validation=validation, test=test, limit=limit)
     folder = Path(path).expanduser().absolute()
     listing = list_images(folder)
+    if listing.backups:
+        some, first = len(listing.backups), printable(listing.backups[0])
+        log.warning("left out %d backup copies in %s, such as %s", some, folder, first)
     splits = _divide(listing, validation=validation, test=test, split_seed=split_seed)
+    require_examples(folder.name, splits)  # before any is decoded
     settings = {"size": size, "channels": channels, "fit": fit, "on_bad": on_bad}
     cache = data_root(root) / "folder-cache" / _cache_key(listing, splits, settings)
     if not cache.exists():
@@ -87,6 +101,18 @@ def load_folder(
         columns={INPUTS: Image(fit=fit), **named},
         targets=tuple(named),
     )
+
+
+def preparing(images: Column) -> dict[str, str | int]:
+    """The settings with which files are brought to what this column of images holds."""
+    assert isinstance(images, Image)
+    channels, height, width = images.size
+    found: dict[str, str | int] = {"fit": images.fit}
+    if channels in (1, 3):
+        found["channels"] = channels
+    if height == width:
+        found["size"] = height
+    return found
 
 
 def _divide(

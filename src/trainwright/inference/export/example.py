@@ -178,6 +178,9 @@ def _drawn(facts: dict[str, Any], form: str) -> str:
         "safetensors": f"images = {outputs}.detach().numpy() / 2 + 0.5\n",
     }[form]
     channels, height, width = facts["output"]["shape"][1:]
+    shown = 3 if channels >= 3 else 1  # what a screen can show of them
+    if shown < channels:
+        channels, images = shown, images + f"images = images[:, :{shown}]\n"
     grid_shape = f"{4 * height}, {4 * width}" + (f", {channels}" if channels > 1 else "")
     return images + _GRID.format(shape=f"{channels}, {height}, {width}", grid_shape=grid_shape)
 

@@ -15,6 +15,7 @@ from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split
 from trainwright.data.images.augment import augment_for
+from trainwright.data.splits import require_examples
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, place
@@ -68,7 +69,7 @@ def assemble(
     if "data.path" in environment_keys(DictConfig(plan.config)):
         # Its last part is what the data are called by.
         dataset = replace(dataset, info=replace(dataset.info, name="data"))
-    _check_splits(dataset)
+    require_examples(dataset.info.name, dataset.splits)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
@@ -144,15 +145,6 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
     return options.clock(len(dataset.train))
 
 
-def _check_splits(dataset: Dataset) -> None:
-    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
-        if len(split) == 0:
-            raise ConfigError(
-                f"data.{name}: the {name} split of {dataset.info.name} is empty\n"
-                f"  it needs at least one example: data.{name}=1, or a share such as 0.1"
-            )
-
-
 def build_task(
     plan: Plan, info: DataInfo, train_inputs: Callable[[int], Tensor] | None = None
 ) -> Task:
@@ -200,9 +192,17 @@ def _check_keepable(task: Task) -> None:
 
 
 def place_task(
-    options: TrainerSettings, task: Task, info: DataInfo, *, threads_before: int | None = None
+    options: TrainerSettings,
+    task: Task,
+    info: DataInfo,
+    *,
+    threads_before: int | None = None,
+    group: str = "trainer.",
 ) -> Placement:
-    """Where and how the task computes. Raises ConfigError for what this machine does not have."""
+    """Where and how the task computes. Raises ConfigError for what this machine does not have.
+
+    `group`: what stands before the keys that were typed.
+    """
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     try:
         return place(
@@ -214,7 +214,7 @@ def place_task(
             threads_before=threads_before,
         )
     except ValueError as error:
-        raise ConfigError(f"trainer.{error}") from None
+        raise ConfigError(f"{group}{error}") from None
 
 
 def move_task(task: Task, placement: Placement) -> None:

@@ -6,7 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, add_settings, open_run
+from trainwright.cli.opening import (
+    CHECKPOINT,
+    DEVICE,
+    PRECISION,
+    TRUST,
+    TTA,
+    add_run,
+    add_settings,
+    open_run,
+)
 from trainwright.cli.terminal.keys import Key, parse_keys, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import DiskError
@@ -29,17 +38,19 @@ KEYS = (
     TTA,
     CHECKPOINT,
     DEVICE,
+    PRECISION,
     TRUST,
 )
 EXAMPLES = """\
   runs evaluate last
   runs evaluate mlp-mnist data.root=/mnt/data split=validation
-  runs evaluate last data=folder data.path=photos data.size=28 data.channels=1
+  runs evaluate last data=folder data.path=photos
   runs evaluate best:accuracy --json > evaluation.json
 
-data=... is composed as for `train`; data.key=... alone changes the run's own data. The run is not
-changed. Intervals are 95 %, by Wilson's score for shares of the examples, else by the bootstrap.
-They show how much depends on the examples of the split, not on the seed of the training."""
+data=... is composed as for `train`; data.key=... alone changes the run's own data. Image files are
+prepared as in training. The run is not changed. Intervals are 95 %, by Wilson's score for shares of
+the examples, else by the bootstrap. They show how much depends on the examples of the split, not on
+the seed of the training."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +84,7 @@ def execute(arguments: argparse.Namespace) -> int:
         "step": trained.step,
         "data": dataset.info.name if overrides else trained.info.name,
         "split": values["split"],
+        "precision": trained.placement.precision,
         **({"warning": warning} if warning else {}),
         **as_plain(evaluated),
     }
@@ -91,7 +103,7 @@ def _lines(
     checkpoint = Path(plain["checkpoint"]).stem
     lines = [
         printable(f"{name}, {checkpoint} checkpoint (step {trained.step}), on the {plain['split']} "
-        f"split of {plain['data']}: {evaluated.num_examples:,} examples"),
+        f"split of {plain['data']}: {evaluated.num_examples:,} examples, in {plain['precision']}"),
         "",
     ]  # fmt: skip
     rows = [

@@ -4,12 +4,14 @@ import argparse
 import csv
 import itertools
 import json
+import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, TTA, add_run, open_run
+from trainwright.cli.opening import CHECKPOINT, DEVICE, PRECISION, TRUST, TTA, add_run, open_run
 from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, whole
 from trainwright.cli.terminal.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from trainwright.data.columns import Target
     from trainwright.inference.predict import Prediction
 
-IMAGES, TABLES = "PNG, JPEG or WebP images", "CSV files"
-SUFFIXES = {IMAGES: (".png", ".jpg", ".jpeg", ".webp"), TABLES: (".csv", ".tsv")}
 MOST_NAMED = 3
 
 KEYS = (
@@ -35,6 +35,7 @@ KEYS = (
     TTA,
     CHECKPOINT,
     DEVICE,
+    PRECISION,
     TRUST,
 )
 EXAMPLES = """\
@@ -43,7 +44,8 @@ EXAMPLES = """\
   runs predict cnn-mnist a.png b.png top=1 --jsonl
   runs predict mlp-breast_cancer patients.csv --csv
 
-A folder stands for all PNG, JPEG and WebP files in it and in its subfolders. Images are brought to
+A folder stands for all PNG, JPEG and WebP images in it and in its subfolders, whatever their
+names; other files are counted. Images are brought to
 the size, channels and normalisation of the training data. A run that was trained on a table takes
 CSV files: columns are found by the names in the first line, or else by their order. Files and rows
 that cannot be used are named on standard error after the rest is predicted, and the exit code is 3;
@@ -70,7 +72,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
     require_files(trained)
     of_files = reads_files(trained.info)
-    files = list(_files(named, IMAGES if of_files else TABLES))
+    files = list(_files(named, of_files))
+    if trained.placement.precision != "fp32":
+        told = f"computed in {trained.placement.precision}; precision=fp32 is what an export says"
+        print(told, file=sys.stderr)
     seen = _Seen()
     show = _print_csv if arguments.csv else _print_lines if arguments.jsonl else _print_table
     show(seen.good(predict(trained, files)), targets_of(trained), of_files, values["top"])
@@ -93,26 +98,30 @@ def _named(words: list[str]) -> list[Path]:
     return paths
 
 
-def _files(named: list[Path], kind: str) -> Iterator[Path]:
-    """The files that are named, and those of the kind in folders. Raises DataError."""
+def _files(named: list[Path], of_files: bool) -> Iterator[Path]:
+    """The files that are named, and the images or tables in folders. Raises DataError.
+
+    What of a folder is left out is counted on standard error.
+    """
+    from trainwright.data.images.listing import find_files, why_no_image
+
     for path in named:
         if not path.is_dir():
             yield path
             continue
-        found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES[kind]]
-        visible = [p for p in found if p.is_file() and not _is_hidden(p, path)]
-        inside = [p for p in visible if p.resolve().is_relative_to(path.resolve())]
-        if not inside:
-            raise DataError(f"{path} holds no {kind}")
-        if len(inside) < len(visible):
-            links = "link that leads" if len(visible) == len(inside) + 1 else "links that lead"
-            number = len(visible) - len(inside)
-            print(f"left out: {number:,} {links} out of {path}", file=sys.stderr)
-        yield from inside
+        found, left = find_files(path, why_no_image if of_files else _why_no_table)
+        told = ", ".join(f"{number:,} ({why})" for why, number in Counter(left.values()).items())
+        if not found:
+            what = "PNG, JPEG or WebP images" if of_files else "CSV files"
+            raise DataError(f"{path} holds no {what}" + (f"\n  left out: {told}" if told else ""))
+        if told:
+            print(printable(f"left out of {path}: {told}"), file=sys.stderr)
+        yield from found
 
 
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _why_no_table(file: os.PathLike[str]) -> str:
+    """Nothing about a text says that it is a table, but its name."""
+    return "" if file.__fspath__().lower().endswith((".csv", ".tsv")) else "not a CSV file"
 
 
 class _Seen:

@@ -5,7 +5,15 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, add_settings, open_run
+from trainwright.cli.opening import (
+    CHECKPOINT,
+    DEVICE,
+    PRECISION,
+    TRUST,
+    add_run,
+    add_settings,
+    open_run,
+)
 from trainwright.cli.terminal.keys import Key, OneOf, SeveralOf, listed, parse_keys, text, whole
 from trainwright.errors import ConfigError, DiskError
 from trainwright.files import replacing, write_text
@@ -40,6 +48,7 @@ KEYS = (
     Key("out", text, None, "the folder to write to (samples-<run>), or the one file"),
     CHECKPOINT,
     DEVICE,
+    PRECISION,
     TRUST,
 )
 EXAMPLES = """\
