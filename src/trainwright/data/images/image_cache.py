@@ -181,19 +181,22 @@ def _digest(image: NDArray[np.uint8] | BadImageError) -> int:
 
 def _copies(files: Sequence[ImageFile], digests: NDArray[np.uint64], counts: dict[str, int]) -> str:
     """What to say of images that are also in a split before theirs."""
-    told, start = [], 0
+    told, pair, start = [], "", 0
     for split, count in counts.items():
         before, own = digests[:start], digests[start : start + count]
         places = np.flatnonzero(np.isin(own, before))
         if len(places):
             copy = start + int(places[0])
-            names = [files[int(np.argmax(before == digests[copy]))].name, files[copy].name]
-            told.append(
-                f"{len(places):,} of the {count:,} {split} images are pixel for pixel in a split "
-                f"before, such as {' and '.join(map(printable, names))}"
-            )
+            original = int(np.argmax(before == digests[copy]))
+            pair = pair or f"{printable(files[original].name)} and {printable(files[copy].name)}"
+            told.append(f"{len(places):,} of the {count:,} {split} images")
         start += count
-    return f"copies flatter what is measured: {'; '.join(told)}" if told else ""
+    if not told:
+        return ""
+    return (
+        f"{' and '.join(told)} are pixel for pixel in a split before, such as {pair}: "
+        "they flatter what is measured"
+    )
 
 
 def _list_bad(folder: Path, root: Path, bad: dict[str, str], *, num_files: int) -> str:

@@ -56,8 +56,8 @@ def execute(arguments: argparse.Namespace) -> int:
             told = f"within {difference:.1g} of the run's own in fp32, batches of 1, 2 and 5"
         print(f"{folder / FILES[form]}: {told}")
     if trained.placement.precision != "fp32":
-        here = f"runs predict in {trained.placement.precision} unless precision=fp32"
-        print(f"They compute in fp32, and {here}.")
+        here = f"`runs predict` in {trained.placement.precision}, but with precision=fp32"
+        print(f"the files compute in fp32, and {here}")
     print(f"{folder / 'model.json'}: what goes in and comes out")
     print(f"{folder / 'example.py'}: 20 lines that use {FILES[values['format'][0]]}")
     return 0
