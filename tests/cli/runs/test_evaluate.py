@@ -277,6 +277,7 @@ COLUMNS = """
 from dataclasses import replace
 
 from trainwright.data.dataset import Dataset
+from trainwright.data.examples import Arrays
 from trainwright.data.sources.tabular import load_tabular
 
 
@@ -288,7 +289,7 @@ def named(table, names, splits):
 def backwards(**options) -> Dataset:
     table = load_tabular(**options)
     splits = {
-        name: split.with_columns({"inputs": split.columns["inputs"].flip(1)})
+        name: Arrays({**split.columns, "inputs": split.columns["inputs"].flip(1)})
         for name, split in table.splits.items()
     }
     return named(table, table.info.feature_names[::-1], splits)
