@@ -202,7 +202,7 @@ def test_a_table_of_ten_million_columns_is_refused_at_once(tmp_path):
     for lines in (["1," * 10_000_000], ["a,b,c", "1," * 10_000_000]):
         path.write_text("\n".join(lines))
         with pytest.raises(BadTableError, match="a line has more than 1,048,576 letters"):
-            list(read_rows(path, num_features=3, names=("a", "b", "c")))
+            list(read_rows(path, ("a", "b", "c"), is_named=True))
 
 
 @pytest.mark.timeout(20)
@@ -211,5 +211,5 @@ def test_a_name_is_looked_for_among_very_many_columns(tmp_path):
     head = [f"column{number}" for number in range(50_000)]
     path.write_text(",".join(head))
     with pytest.raises(BadTableError, match="no column colunm5; did you mean column5"):
-        list(read_rows(path, num_features=3, names=("column1", "colunm5", "c")))
-    assert list(read_rows(path, num_features=1000, names=head[::50])) == []
+        list(read_rows(path, ("column1", "colunm5", "c"), is_named=True))
+    assert list(read_rows(path, head[::50], is_named=True)) == []
