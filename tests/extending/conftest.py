@@ -1,7 +1,8 @@
 """A user with a module of their own and a few lines of YAML, at both commands.
 
 A test module says what is theirs: `CONFIGS`, the YAML by its place in ./configs, and `TRAIN`, what
-they type after `train`. Its own name less `test_` is that of the user's module beside it.
+they type after `train`. Its own name less `test_` is that of the user's module beside it; `ALSO`
+names others.
 """
 
 import contextlib
@@ -136,8 +137,9 @@ class User:
 def user(request, tmp_path_factory):
     """Who has the module beside the tests, in a folder of their own, and nothing else of ours."""
     folder = tmp_path_factory.mktemp("theirs")
-    name = request.module.__name__.rpartition(".")[2].removeprefix("test_") + ".py"
-    (folder / name).write_text(Path(request.module.__file__).with_name(name).read_text())
+    tests = Path(request.module.__file__)
+    for name in (tests.name.removeprefix("test_"), *getattr(request.module, "ALSO", ())):
+        (folder / name).write_text(tests.with_name(name).read_text())
     (folder / "stopping.py").write_text(STOPPING)
     for place, text in request.module.CONFIGS.items():
         (folder / "configs" / place).parent.mkdir(parents=True, exist_ok=True)

@@ -107,3 +107,9 @@ def test_it_is_swept_and_not_stacked_and_the_plan_says_why(user):
     assert f"alone: 2 jobs: {why}" in said.out
     assert "best: model.width=" in said.out
     assert user.runs("sweep", "swept").code == 0
+
+
+def test_a_task_of_ones_own_is_tried_and_learns_nothing_from_it(user, trained, monkeypatch):
+    monkeypatch.setattr("trainwright.run.assemble.assemble.try_task", lambda *_: None)
+    assert user.train("run.dir=untried").code == 0
+    assert user.has_the_bits_of("untried", trained)

@@ -9,8 +9,9 @@ from torch import Tensor
 from trainwright.data.arrays import input_column, target_column
 from trainwright.data.columns import Classes, Column, Image, Numbers, Values
 from trainwright.data.dataset import INPUTS, TARGETS, DataInfo, Dataset
-from trainwright.data.examples import Arrays, Split, all_of
+from trainwright.data.examples import Arrays, Split, all_of, first_of
 from trainwright.errors import ConfigError, DataError
+from trainwright.wording import nearest
 
 
 def split_sizes(
@@ -210,12 +211,36 @@ def make_dataset(
     if columns is None:
         columns = _columns(train, target, class_names)
         targets = (TARGETS,) if target != "none" else ()
+    _check_names(name, columns, inputs, targets, train)
     known = {}
     for key, column in columns.items():
         told = name if key == inputs[0] else f"{name} {key}"
         known[key] = column.fitted(told, lambda key=key: all_of(train, key))  # type: ignore[misc]
     info = DataInfo(name, known, tuple(inputs), tuple(targets))
     return Dataset(info, train, validation, test, further or {})
+
+
+def _check_names(
+    name: str,
+    columns: Mapping[str, Column],
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    train: Split,
+) -> None:
+    """Raise DataError for an input or a target without a column, or a column without examples."""
+    stored = first_of(train, 1)
+    for role, names, there in (
+        ("inputs", inputs, columns),
+        ("targets", targets, columns),
+        ("columns", columns, stored),
+    ):
+        for key in names:
+            if key not in there:
+                what = "the training split lacks" if there is stored else "has no column"
+                raise DataError(
+                    f"{name}: {role} names {key!r}, which {what}{nearest(key, there)}\n"
+                    f"  there is {', '.join(there)}"
+                )
 
 
 def _columns(train: Split, target: str, class_names: Sequence[str]) -> dict[str, Column]:

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from trainwright.engine.hook import Hook, due_every
 from trainwright.engine.state import TrainState
+from trainwright.errors import ConfigError
 from trainwright.files import disk_error, write_text
 from trainwright.report.plots.grid import image_grid, save_image
 from trainwright.runs.folder import RunFolder
-from trainwright.tasks.show import Images, Shown
+from trainwright.tasks.show import Images, Shown, Table, Text
 
 
 class Samples(Hook):
@@ -32,6 +33,11 @@ class Samples(Hook):
         with state.placement.autocast():
             shown = task.showcase()
         task.train()
+        if not isinstance(shown, Images | Text | Table | None):
+            raise ConfigError(
+                f"task: {type(task).__name__}.showcase returned a {type(shown).__name__}\n"
+                "  it must return Images, Text or a Table, of trainwright.tasks.show, or None"
+            )
         if shown is not None:
             write_shown(shown, self._folder, f"{state.step:06d}")
 

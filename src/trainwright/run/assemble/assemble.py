@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from trainwright.config.from_environment import environment_keys
 from trainwright.config.plan import Plan
 from trainwright.data.batches import Batches, train_examples
+from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo, Dataset
-from trainwright.data.examples import Split
+from trainwright.data.examples import Split, first_of
 from trainwright.data.images.augment import augment_for
 from trainwright.data.splits import require_examples
 from trainwright.engine.checkpoint.tensor_file import unfit
@@ -27,10 +28,11 @@ from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
-from trainwright.errors import ConfigError
+from trainwright.errors import ConfigError, DataError
 from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.run.assemble.optimization import Slower, build_optimizers, build_schedule
 from trainwright.run.assemble.own_network import check_learnable, check_outputs
+from trainwright.run.assemble.own_task import check_attributes, try_task
 from trainwright.run.fork.fork import fork_of
 from trainwright.run.fork.lineage import Lineage
 from trainwright.run.judging.attach import attach_judge
@@ -70,6 +72,7 @@ def assemble(
         # Its last part is what the data are called by.
         dataset = replace(dataset, info=replace(dataset.info, name="data"))
     require_examples(dataset.info.name, dataset.splits)
+    _check_columns(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
@@ -77,6 +80,8 @@ def assemble(
     task = build_task(plan, dataset.info, train_inputs)
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(plan, info))
+    if not plan.task.is_ours:
+        check_attributes(task, dataset.info)
     check_learnable(task)
     _check_keepable(task)
     _check_parts(options, task)
@@ -97,9 +102,6 @@ def assemble(
         scale=LossScale.for_precision(placement.precision),
     )
 
-    if options.compile:
-        compile_networks(task)
-
     def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
         return Batches(
             split,
@@ -114,6 +116,10 @@ def assemble(
     train = make_batches(dataset.train, plan.augment)
     if not plan.model.is_ours:
         check_outputs(task, train, placement)
+    if not plan.task.is_ours:
+        try_task(task, train, make_batches(dataset.validation), clock, placement)
+    if options.compile:
+        compile_networks(task)
     # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
     # judge of this data whoever generates: what a fork is normalised by is no concern of its.
     judged = (task, state.evaluated_task)
@@ -143,6 +149,26 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
             f"training examples in {dataset.info.name}\n  it can be at most that"
         )
     return options.clock(len(dataset.train))
+
+
+def _check_columns(dataset: Dataset) -> None:
+    """Raise DataError where an example of a split is not as its columns say."""
+    for name, split in dataset.splits.items():
+        stored = first_of(split, 1)
+        for key, column in dataset.info.columns.items():
+            shape = tuple(stored[key].shape[1:]) if key in stored else None
+            if shape != column.shape:
+                raise DataError(
+                    f"{dataset.info.name}: an example of {key} in the {name} split "
+                    + (f"is of shape {shape}" if shape is not None else "is not there")
+                    + f", and its column {type(column).__name__} of shape {column.shape}"
+                )
+            if isinstance(column, Tokens) and int(stored[key].max()) >= column.num_options:
+                raise DataError(
+                    f"{dataset.info.name}: {key} of the {name} split has the token "
+                    f"{int(stored[key].max())}, and its vocabulary {column.num_options} tokens, "
+                    "numbered from 0"
+                )
 
 
 def build_task(

@@ -4,7 +4,7 @@ import traceback
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 import trainwright
@@ -23,12 +23,12 @@ def check_learnable(task: Task) -> None:
         lazy = [key for key, parameter in player.named_parameters() if is_lazy(parameter)]
         if lazy:
             raise ConfigError(
-                f"model: {lazy[0]} of {_name(player)} has no size until it has seen a batch\n"
+                f"model: {lazy[0]} of {name_of(player)} has no size until it has seen a batch\n"
                 "  give the layer its sizes: the constructor's parameter input_shape tells them"
             )
         if not any(parameter.requires_grad for parameter in player.parameters()):
             raise ConfigError(
-                f"model: player {name} ({_name(player)}) has no parameter that learns\n"
+                f"model: player {name} ({name_of(player)}) has no parameter that learns\n"
                 "  layers in a plain list are not seen: make it an nn.ModuleList"
             )
 
@@ -52,25 +52,27 @@ def check_outputs(task: Task, batches: Batches, placement: Placement) -> None:
     except Exception as error:
         if isinstance(error, TrainwrightError) or is_out_of_memory(error):
             raise
-        raise _failed(network, given, error) from error
+        shapes = " and ".join(str(tuple(each.shape[1:])) for each in given)
+        what = f"model: {name_of(network)} fails with {len(given[0])} examples of shape {shapes}"
+        raise failed(what, error) from error
     network.train(was_training)
     expected = (len(given[0]), num_outputs)
     found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
     if found != expected:
         raise ConfigError(
-            f"model: {_name(network)} answers {len(given[0])} examples with {found}\n"
+            f"model: {name_of(network)} answers {len(given[0])} examples with {found}\n"
             f"  it must be a tensor of shape {expected}: num_outputs is {num_outputs}"
         )
 
 
-def _failed(network: nn.Module, inputs: list[Tensor], error: Exception) -> ConfigError:
-    shapes = " and ".join(str(tuple(given.shape[1:])) for given in inputs)
+def failed(what: str, error: Exception) -> ConfigError:
+    """What failed, in which line of the user's, and why."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
     where = [f"  {Path(f.filename).name}:{f.lineno}: {f.line}" for f in theirs[-1:]]
     first = (str(error).strip().splitlines() or [""])[0]
     lines = [
-        f"model: {_name(network)} fails with {len(inputs[0])} examples of shape {shapes}",
+        what,
         *where,
         f"  {type(error).__name__}: {first}",
         "  with --debug the whole traceback is shown",
@@ -78,5 +80,6 @@ def _failed(network: nn.Module, inputs: list[Tensor], error: Exception) -> Confi
     return ConfigError("\n".join(lines))
 
 
-def _name(module: nn.Module) -> str:
-    return f"{type(module).__module__}.{type(module).__qualname__}"
+def name_of(thing: object) -> str:
+    """The class of a user's, as a config names it."""
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
