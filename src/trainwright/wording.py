@@ -1,6 +1,6 @@
 """What messages are made of: numbers, durations, sizes, names; and text from strangers."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 # What is worth a place on the line of an evaluation, in this order, where a task has it.
@@ -95,12 +95,12 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def metrics_text(metrics: Mapping[str, float], *, objective: str) -> str:
-    """The metrics worth a place on a line: the objective, losses, the best known, of each split.
+def metrics_text(metrics: Mapping[str, float], *, wanted: Sequence[str]) -> str:
+    """The metrics worth a place on a line: what is wanted, losses, the best known, of each split.
 
     A metric of one output, `mae/width`, is left to the files: the one over all stands here.
     """
-    names = [objective, *_FIRST]
+    names = [*wanted, *_FIRST]
     splits = dict.fromkeys(name.rpartition("/")[0] for name in metrics if "/" in name)
     names += [f"{split}/{name}" for split in splits if split not in metrics for name in names]
     chosen = [name for name in dict.fromkeys(names) if name in metrics]
@@ -113,7 +113,7 @@ def evaluation_line(
     epoch: float,
     train: Mapping[str, float],
     validation: Mapping[str, float],
-    objective: str,
+    wanted: Sequence[str],
     is_best: bool,
 ) -> str:
     """One line about one evaluation; a star marks the best so far."""
@@ -121,7 +121,7 @@ def evaluation_line(
     parts = [f"step {step:>6}", f"epoch {epoch:.2f}"]
     if len(losses) == 1:
         parts.append("train " + "  ".join(losses))
-    parts.append("validation " + metrics_text(validation, objective=objective))
+    parts.append("validation " + metrics_text(validation, wanted=wanted))
     return " | ".join(parts) + (" *" if is_best else "")
 
 

@@ -81,8 +81,9 @@ def test_the_line_of_an_evaluation_tells_the_same_of_both_splits(user, trained):
         for line in (user.folder / trained / "train.log").read_text().splitlines()
         if "step      8" in line
     )
-    names = re.findall(r"([a-z/]+\d?) [\d.]+", line.partition("validation ")[2])
-    assert names == [*("accuracy", "loss", "f1"), *("night/accuracy", "night/loss", "night/f1")]
+    names = re.findall(r"([a-z/]+\d?) -?[\d.]+", line.partition("validation ")[2])
+    own = ["accuracy", "kappa", "loss", "f1"]
+    assert names == [*own, *(f"night/{name}" for name in own)]
 
 
 def test_the_hook_is_called_when_due_and_what_it_returns_is_kept(user, trained):

@@ -71,7 +71,7 @@ class Evaluate(Hook):
                 epoch=state.epoch,
                 train=state.means.read(),
                 validation=scores,
-                objective=objective.metric,
+                wanted=task.headline,
                 is_best=state.best is state.last,
             )
         )

@@ -69,13 +69,13 @@ def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -
 
 def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     """Say how it went."""
-    metric = assembly.state.task.objective.metric
+    wanted = assembly.state.task.headline
     for name in ("best", "last"):
         evaluation = summary[name]
         if evaluation is not None:
-            text = metrics_text(evaluation["metrics"], objective=metric)
+            text = metrics_text(evaluation["metrics"], wanted=wanted)
             log.info("%s: step %d, validation %s", name, evaluation["step"], text)
-    log.info("test (best weights): %s", metrics_text(summary["test"], objective=metric))
+    log.info("test (best weights): %s", metrics_text(summary["test"], wanted=wanted))
     if summary.get("health"):
         log.info("health: %s", _course(summary["health"]))
     score = summary["test"].get("score")

@@ -136,6 +136,11 @@ class Task(nn.Module, ABC):
         return Measurement(self.metrics(), self.own_metrics)
 
     @property
+    def headline(self) -> Sequence[str]:
+        """The metrics that no line about an evaluation lacks: the objective's, and the config's."""
+        return (self.objective.metric, *self.own_metrics)
+
+    @property
     def checked_network(self) -> tuple[nn.Module, int, tuple[str, ...]] | None:
         """A network, how many numbers it must answer an example with, and what it is given.
 
