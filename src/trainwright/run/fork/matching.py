@@ -86,6 +86,6 @@ def in_short(chosen: Collection[str], names: Collection[str]) -> str:
             if all(n in wanted for n in names if n == prefix or n.startswith(prefix + ".")):
                 shortest.append(prefix)
                 break
-    found = list(dict.fromkeys(shortest))
+    found = list(dict.fromkeys(name or "the network's own" for name in shortest))
     more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
     return ", ".join([*found[:MOST_NAMED], *more])
