@@ -6,7 +6,7 @@ CONFIGS = {
     "data/sentences.yaml": (
         "_target_: next_token.sentences\nnum: 300\nlength: 17\nis_sorted: true\n"
     ),
-    "task/next_token.yaml": "_target_: next_token.NextToken\n",
+    "task/next_token.yaml": "defaults: [/metrics, _self_]\n_target_: next_token.NextToken\n",
     "model/transformer.yaml": (
         "defaults: [override /task@_global_.task: next_token, _self_]\n"
         "_target_: next_token.Transformer\nwidth: 16\nheads: 2\ndropout: 0.1\n"
@@ -113,3 +113,16 @@ def test_a_task_of_ones_own_is_tried_and_learns_nothing_from_it(user, trained, m
     monkeypatch.setattr("trainwright.run.assemble.assemble.try_task", lambda *_: None)
     assert user.train("run.dir=untried").code == 0
     assert user.has_the_bits_of("untried", trained)
+
+
+def test_a_metric_of_the_config_is_measured_beside_its_own(user):
+    said = user.train("task.metrics.again._target_=next_token.Bits", "run.dir=measured")
+    assert said.code == 0, said.err
+    test = user.summary("measured")["test"]
+    assert test["again/bits"] == test["bits"]
+
+
+def test_a_fork_of_it_names_every_part_that_it_takes(user, trained):
+    said = user.runs("fork", trained, "run.dir=forked", "trainer.plots=false")
+    assert said.code == 0, said.err
+    assert "numbers: the network's own, letters, norm, attention, head, out\n" in said.out
