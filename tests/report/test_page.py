@@ -138,7 +138,7 @@ def test_hovering_tells_the_values_of_the_step(browser, single):
 
 
 def test_of_many_runs_the_nearest_lines_are_told_beside_the_pointer(browser, tmp_path):
-    runs = [make_run(tmp_path / f"{'long' * 12}-{i}", lr=float(i), name="x") for i in range(6)]
+    runs = [make_run(tmp_path / f"{'long' * 12}-{i}", name="x") for i in range(6)]  # told by name
     browser.open(page(tmp_path / "page.html", runs, root=tmp_path))
     left, top, width, height = over(browser)
     x, y = left + width / 2, top + height / 2

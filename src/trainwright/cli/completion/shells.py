@@ -27,6 +27,7 @@ complete -o default -F _COMMAND_completion COMMAND""",
 _COMMAND_completion() {
   local -a found open
   found=("${(@f)$(${~words[1]} --complete zsh "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  [[ ${#found} -eq 1 || ${found[1]} == "${(Q)PREFIX}"* ]] || compstate[insert]=
   open=(${(M)found:#*[=:./,]}); found=(${found:#*[=:./,]})
   (( ${#open} + ${#found} )) || { compset -P '*='; _files; return }
   compadd -U -S '' -a open; compadd -U -a found
@@ -95,6 +96,8 @@ def _for_bash(line: str, offered: Offered) -> list[str]:
     if quote:
         cut = len(word) - len(line[line.rindex(quote) + 1 :])
     fitting = [name for name in _fitting(offered(before, word), word) if name.isprintable()]
+    if len(fitting) > 1 and not all(name.startswith(word) for name in fitting):
+        fitting.append(word)  # bash puts what all begin with in the place of the word
     found = [name[cut:] for name in fitting if name.startswith(word[:cut])]
     return found if quote else [_escaped(name) for name in found]
 
@@ -110,17 +113,12 @@ def _split(line: str) -> tuple[str, list[str]]:
 
 
 def _fitting(offered: Sequence[str], word: str) -> list[str]:
-    """What begins as the word does; or else has it in it, for a piece of a name means that run.
-
-    Shells put what all candidates begin with in the place of the word: where several have it in
-    them, it is one of them, and stays.
-    """
+    """What begins as the word does; or else has it in it, for a piece of a name means that run."""
     begun = [name for name in offered if name.startswith(word)]
     if begun:
         return begun
     cut = max(word.rfind("="), word.rfind(",")) + 1  # of a value, that has to be a piece
-    found = [n for n in offered if n.startswith(word[:cut]) and word[cut:] in n[cut:]]
-    return [*found, word] if len(found) > 1 else found
+    return [n for n in offered if n.startswith(word[:cut]) and word[cut:] in n[cut:]]
 
 
 def _escaped(name: str) -> str:
