@@ -40,6 +40,18 @@ def classification_metrics(loss, logits, targets):
     return metric.compute()
 
 
+def test_two_that_saw_a_part_each_are_together_as_one_that_saw_all():
+    loss, logits, targets = random_case(5)
+    first, second = (ClassificationMetrics("label", range(5), top_k=2) for _ in range(2))
+    whole = ClassificationMetrics("label", range(5), top_k=2)
+    for metric, part in ((first, slice(150)), (second, slice(150, None)), (whole, slice(None))):
+        metric.update({"label": targets[part]}, {"loss": loss[part], "logits": logits[part]})
+    first.merge(second)
+    assert first.num_examples == whole.num_examples == 400
+    assert first.compute() == whole.compute()  # the same examples in the same order
+    assert first.by_class().confusion.equal(whole.by_class().confusion)
+
+
 @pytest.mark.parametrize(
     ("num_classes", "never_true", "never_predicted"),
     [

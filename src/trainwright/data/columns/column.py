@@ -69,6 +69,16 @@ class Column(ABC):
         """Below which all whole numbers are that may be stored, where such are stored."""
         return 2
 
+    def fault(self, stored: Tensor) -> str:
+        """What in stored examples (N, ...) is not as this says, in half a line; nothing if all is.
+
+        A kind that knows more of its values says more.
+        """
+        shape = tuple(stored.shape[1:])
+        if shape == self.shape:
+            return ""
+        return f"is of shape {shape}, and its column {type(self).__name__} of shape {self.shape}"
+
     def fitted(self, name: str, read: Callable[[], Tensor]) -> Self:
         """With what is to be known of the training examples, such as mean and deviation.
 

@@ -201,6 +201,15 @@ class Tokens(Column):
         """The size of the vocabulary."""
         return len(self.vocabulary)
 
+    def fault(self, stored: Tensor) -> str:
+        """Tokens that the vocabulary lacks, too."""
+        if (fault := super().fault(stored)) or int(stored.max()) < self.num_options:
+            return fault
+        return (
+            f"has the token {int(stored.max())}, and its vocabulary {self.num_options} tokens, "
+            "numbered from 0"
+        )
+
     def preparation(self, device: torch.device) -> Prepare:
         """To int64, which embeddings take; text may be stored in one byte a token."""
         return lambda stored: stored.long()

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from trainwright.config.from_environment import environment_keys
 from trainwright.config.plan import Plan
 from trainwright.data.batches import Batches, train_examples
-from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split, first_of
 from trainwright.data.images.augment import augment_for
@@ -156,18 +155,10 @@ def _check_columns(dataset: Dataset) -> None:
     for name, split in dataset.splits.items():
         stored = first_of(split, 1)
         for key, column in dataset.info.columns.items():
-            shape = tuple(stored[key].shape[1:]) if key in stored else None
-            if shape != column.shape:
+            fault = column.fault(stored[key]) if key in stored else "is not there"
+            if fault:
                 raise DataError(
-                    f"{dataset.info.name}: an example of {key} in the {name} split "
-                    + (f"is of shape {shape}" if shape is not None else "is not there")
-                    + f", and its column {type(column).__name__} of shape {column.shape}"
-                )
-            if isinstance(column, Tokens) and int(stored[key].max()) >= column.num_options:
-                raise DataError(
-                    f"{dataset.info.name}: {key} of the {name} split has the token "
-                    f"{int(stored[key].max())}, and its vocabulary {column.num_options} tokens, "
-                    "numbered from 0"
+                    f"{dataset.info.name}: an example of {key} in the {name} split {fault}"
                 )
 
 
