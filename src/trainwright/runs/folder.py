@@ -14,6 +14,7 @@ from trainwright.command_line import command, override
 from trainwright.errors import CheckpointError, ConfigError, DiskError
 from trainwright.files import write_text
 from trainwright.runs.elsewhere import note
+from trainwright.runs.stored import UnreadableError, read_bytes
 from trainwright.wording import printable
 
 
@@ -140,8 +141,10 @@ class RunFolder:
 
     def overrides(self) -> list[str]:
         """What was typed to start the run, a line each; nothing if that is lost."""
-        path = self.path / "overrides.txt"
-        return path.read_text(errors="replace").splitlines() if path.is_file() else []
+        try:
+            return read_bytes(self.path / "overrides.txt").decode(errors="replace").splitlines()
+        except (FileNotFoundError, UnreadableError):
+            return []
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: status, best, last, timing, versions; null for NaN and infinity."""

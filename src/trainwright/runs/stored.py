@@ -31,13 +31,19 @@ class UnreadableError(Exception):
     """Why a file cannot be used; the message is half a line."""
 
 
-def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
-    """The text of a file of at most `limit` bytes. Raises UnreadableError, FileNotFoundError."""
+def read_bytes(path: Path, *, limit: int = MAX_BYTES) -> bytes:
+    """What a file of at most `limit` bytes holds. Raises UnreadableError, FileNotFoundError."""
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(min(size, limit) + 1)  # memory for so many is taken at once
     if len(content) > limit:
         raise UnreadableError(f"is larger than {limit:,} bytes")
+    return content
+
+
+def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
+    """The text of a file of at most `limit` bytes. Raises UnreadableError, FileNotFoundError."""
+    content = read_bytes(path, limit=limit)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
