@@ -111,11 +111,6 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
             "a group takes the name of an option, such as model=mlp, not a number or null\n"
             "  to leave a group out, delete it: ~experiment"
         )
-    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
-        return ConfigError(
-            "a path begins with ~ and a name, and no user is called that\n"
-            "  write ~/... for your own home folder, or the full path of a file of that name"
-        )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
     return None

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -22,6 +21,7 @@ from trainwright.data.splits import (
     split_sizes,
 )
 from trainwright.errors import ConfigError
+from trainwright.files import typed_path
 from trainwright.wording import printable
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def load_folder(
         raise ConfigError(f"data.timeout is {timeout}; it must be more than 0 seconds")
     # Sizes by themselves; what they leave of this folder is checked once its files are known.
     split_sizes(2**62, validation=validation, test=test, limit=limit)
-    folder = Path(path).expanduser().absolute()
+    folder = typed_path(path).absolute()
     listing = list_images(folder)
     if listing.backups:
         some, first = len(listing.backups), printable(listing.backups[0])
