@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from trainwright.data.columns import Classes, Column, Image
+from trainwright.data.columns import Classes, Image
 from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.images.image_cache import open_images, write_images
 from trainwright.data.images.listing import ImageFile, Listing, list_images
@@ -101,18 +101,6 @@ def load_folder(
         columns={INPUTS: Image(fit=fit), **named},
         targets=tuple(named),
     )
-
-
-def preparing(images: Column) -> dict[str, str | int]:
-    """The settings with which files are brought to what this column of images holds."""
-    assert isinstance(images, Image)
-    channels, height, width = images.size
-    found: dict[str, str | int] = {"fit": images.fit}
-    if channels in (1, 3):
-        found["channels"] = channels
-    if height == width:
-        found["size"] = height
-    return found
 
 
 def _divide(
