@@ -269,9 +269,11 @@ def test_debug_shows_the_traceback(run_main):
 def test_a_bug_in_own_code_shows_where(run_main, empty):
     write_own(empty)
     result = run_main("model=own", "model._target_=own.Broken")
-    assert result.code == 1
-    assert "own.py" in result.err
-    assert "a class of your own" in result.err
+    assert result.code == 2
+    assert "own.py:" in result.err
+    assert "model: own.Broken fails when it is made" in result.err
+    assert "Traceback" not in result.err
+    assert "Traceback" in run_main("--debug", "model=own", "model._target_=own.Broken").err
 
 
 def test_a_config_of_ones_own_that_is_no_yaml_is_refused(run_main, empty):

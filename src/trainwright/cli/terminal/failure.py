@@ -13,7 +13,14 @@ from yaml import YAMLError
 from trainwright.command_line import command, quoted
 from trainwright.config.compose import keys_of
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
-from trainwright.errors import ConfigError, DiskError, TrainwrightError
+from trainwright.errors import (
+    OWN_CODE,
+    ConfigError,
+    DiskError,
+    TrainwrightError,
+    own_code_failed,
+    own_line,
+)
 from trainwright.wording import closest, nearest, printable
 
 # What of Hydra is at work while config files are read.
@@ -113,7 +120,7 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
         )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
-    return None
+    return None if own_line(error) is None else own_code_failed(OWN_CODE, error)
 
 
 def _was_reading(error: Exception) -> bool:
