@@ -1,9 +1,12 @@
 """Everything wrong is refused before work starts: a short message, the right code, nothing left."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from trainwright.cli.terminal.failure import similar_key
+from trainwright.wording import choices
 
 # What is typed; the exit code; what the message must name.
 WRONG = [
@@ -22,7 +25,7 @@ WRONG = [
     ("optimizer.learning_rate=1", 2, "did you mean optimizer.lr?; optimizer accepts"),
     ("lr=1e-3", 2, "lr; did you mean optimizer.lr?"),
     ("epochs=3", 2, "did you mean trainer.epochs?"),
-    ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; score_samples, steps"),
+    ("trainer.epoch=3", 2, "mean trainer.epochs?; trainer accepts: epochs; steps; threads\n"),
     ("trainer.callbacks=3", 2, "trainer.callbacks: there is no such key\n"),
     ("experiment=mnist_lr_search", 2, "sweep.params of optimizer.lr, model.widths, seed; add -m"),
     ("model.activation=a;b", 2, "twice: 'model.activation=\"a"),
@@ -283,6 +286,20 @@ def test_a_config_of_ones_own_that_is_no_yaml_is_refused(run_main, empty):
     assert result.code == 2
     assert "YAML" in result.err
     assert len(result.err.strip().splitlines()) <= 5
+
+
+@given(
+    st.text(max_size=30),
+    st.lists(st.text("abcdefgh_", min_size=1, max_size=25), unique=True, max_size=40),
+)
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+def test_all_that_there_is_stands_in_four_lines_the_nearest_first(name, options):
+    text = choices("model accepts", name, options)
+    listed = " ".join(text.split()).removeprefix("model accepts: ").split(", ")
+    assert sorted(listed) == (sorted(options) or ["nothing"])
+    assert len(text.splitlines()) <= 4
+    if "\n" in text and name in options:
+        assert listed[0] == name
 
 
 def test_a_similar_key_is_found_by_its_last_name_and_by_initials():

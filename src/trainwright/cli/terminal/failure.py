@@ -21,7 +21,7 @@ from trainwright.errors import (
     own_code_failed,
     own_line,
 )
-from trainwright.wording import closest, nearest, printable
+from trainwright.wording import choices, closest, nearest, printable
 
 # What of Hydra is at work while config files are read.
 _READERS = ("config_repository.py", "config_loader_impl.py", "defaults_list.py")
@@ -186,7 +186,7 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
     parent = key.rpartition(".")[0]
     while parent not in sections:
         parent = parent.rpartition(".")[0]
-    accepted = ", ".join(sorted(sections[parent])) or "nothing"
+    said = f"{parent} accepts" if parent else "accepted are"
     if meant == key:  # the usual one has it, and not every one that is swept
         return ConfigError(
             f"{key}: there is no such key in the {parent} of some job\n"
@@ -194,5 +194,5 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
         )
     return ConfigError(
         f"{key}: there is no such key{f'; did you mean {meant}?' if meant else ''}\n"
-        f"  {f'{parent} accepts' if parent else 'accepted are'}: {accepted}"
+        f"{choices(said, key.rpartition('.')[2], sections[parent])}"
     )
