@@ -10,7 +10,7 @@ from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
 from trainwright.hooks.samples import write_shown
-from trainwright.runs.folder import RunFolder
+from trainwright.runs.folder import RunFolder, file_name
 from trainwright.tasks.show import Images, Table, Text
 
 
@@ -44,7 +44,7 @@ class Own(Hook):
             found: object = self._hook(state, metrics)
         if isinstance(found, Images | Text | Table):
             assert self._folder is not None
-            write_shown(found, self._folder, f"{state.step:06d}-{self._name}")
+            write_shown(found, self._folder, f"{state.step:06d}-{file_name(self._name)}")
         elif isinstance(found, Mapping):
             state.noted |= {f"{self._name}/{k}": self._number(k, v) for k, v in found.items()}
         elif found is not None:
