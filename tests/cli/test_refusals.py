@@ -89,6 +89,8 @@ WRONG = [
     ("task=regression", 2, "task=regression; use task=classifier"),
     ("task=classifier data=diabetes", 2, "task=classifier; use task=regression"),
     ("model=mlp task=gan", 2, "model=gan"),
+    ("model=gan task=regression", 2, "task=regression needs a model with one player; task=gan"),
+    ("model=gan task=multilabel", 2, "task=multilabel needs a model with one player; task=gan"),
     # Files
     ("data=folder data.path=missing", 3, "missing does not exist"),
     ("data=mnist data.root=/proc/nope", 6, "data.root"),
