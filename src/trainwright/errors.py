@@ -3,6 +3,17 @@
 The command line prints them without a traceback; anything else that is raised is a bug of ours.
 """
 
+import linecache
+import re
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+
+OWN_CODE = "code of your own fails"
+_NOT_THEIRS = (str(Path(__file__).parent), sysconfig.get_paths()["stdlib"], "<")
+_CALLED_WRONGLY = re.compile(r"(?:\w+\.<locals>\.)?([\w.]+)\(\) (?:missing|takes|got)\b")
+
 
 class TrainwrightError(Exception):
     """Base of all errors that end a command with a message instead of a traceback.
@@ -53,3 +64,45 @@ class OutOfMemoryError(TrainwrightError):
     """The device or the machine has too little memory for this run."""
 
     exit_code = 7
+
+
+def own_code_failed(what: str, error: BaseException) -> ConfigError:
+    """What failed in code of the user's own, in which of its lines, and why."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    lines = [
+        what,
+        *(f"  {line}" for line in [own_line(error)] if line),
+        f"  {type(error).__name__}: {first}",
+        "  with --debug the whole traceback is shown",
+    ]
+    return ConfigError("\n".join(lines))
+
+
+def own_line(error: BaseException) -> str | None:
+    """The line of the user's own code where an error arose: `mine.py:12: self.layer(x)`.
+
+    Of a function of theirs that was called with other arguments than it takes, its first line. None
+    where no code of theirs was at work: all that is neither ours, nor Python's, nor installed.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if _is_theirs(frame.filename)]
+    if theirs:
+        return f"{Path(theirs[-1].filename).name}:{theirs[-1].lineno}: {theirs[-1].line}"
+    called = _CALLED_WRONGLY.match(str(error)) if isinstance(error, TypeError) else None
+    if called is None:
+        return None
+    name, *inner = called[1].split(".")
+    for module in list(sys.modules.values()):
+        if name not in getattr(module, "__dict__", ()) or not _is_theirs(module.__file__ or "<"):
+            continue
+        found = vars(module)[name]
+        for part in inner:
+            found = getattr(found, part, None)
+        if (code := getattr(found, "__code__", None)) is not None:
+            line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
+            return f"{Path(code.co_filename).name}:{code.co_firstlineno}: {line}"
+    return None
+
+
+def _is_theirs(file: str) -> bool:
+    return not file.startswith(_NOT_THEIRS) and "-packages" not in file

@@ -7,8 +7,29 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainwright.errors import DiskError
+from trainwright.errors import ConfigError, DiskError
 from trainwright.wording import format_bytes
+
+
+def typed_path(text: str) -> Path:
+    """The path that a person types: `~` and `~name` at its front are home folders, as in a shell.
+
+    `./~name` is what lies here under that name, and so is `~name` where nobody is called that.
+    Raises ConfigError where neither is.
+    """
+    path = Path(text)
+    if not text.startswith("~"):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        name = path.parts[0]
+        if Path(name).exists():
+            return path
+        raise ConfigError(
+            f"{text}: no user is called {name[1:]}, and nothing here is called {name}\n"
+            f"  write ~/... for your own home folder, or ./{text} for a new name that begins so"
+        ) from None
 
 
 def flush(path: Path) -> None:

@@ -1,8 +1,11 @@
 """What messages are made of: numbers, durations, sizes, names; and text from strangers."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from textwrap import wrap
 from typing import Any
 
+WIDTH = 116  # of a line that lists what there is
 # What is worth a place on the line of an evaluation, in this order, where a task has it.
 _FIRST = ("loss", "accuracy", "f1", "mae", "r2", "confident", "as_asked", "coverage")
 
@@ -29,6 +32,24 @@ def closest(name: str, options: Iterable[str]) -> str | None:
             elif form.startswith(name.rstrip("]")) and len(name) > 2:
                 found.append((len(form), option))
     return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def choices(said: str, name: str, options: Collection[str]) -> str:
+    """`  said: a, b, c`, where `name` was none of these: at most four lines, whole.
+
+    What needs more than one line begins with the nearest.
+    """
+    listed = sorted(str(option) for option in options)
+    if len(text := f"  {said}: {', '.join(listed) or 'nothing'}") <= WIDTH:
+        return text
+    near = sorted(listed, key=lambda o: -SequenceMatcher(None, o, name[:100]).ratio())[:4]
+    text = f"{said}: {', '.join([*near, *(o for o in listed if o not in near)])}"
+    width, lines = WIDTH, [text] * 5
+    while len(lines) > 4:
+        lines = wrap(text, width, initial_indent="  ", subsequent_indent="    ",
+                     break_long_words=False, break_on_hyphens=False)  # fmt: skip
+        width += 10
+    return "\n".join(lines)
 
 
 def _letters(name: str) -> str:

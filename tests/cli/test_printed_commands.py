@@ -8,7 +8,7 @@ from PIL import Image
 
 from .conftest import TRAIN
 
-NAMES = ["a=b, [c] {d}", "it's", "прогон", "2024"]
+NAMES = ["a=b, [c] {d}", "it's", "прогон", "2024", "~name"]
 MORE = ["lr=0.1", "run (1)", "1e3", "true", "#tag", "tilde~", "a\\b", "x;y&z"]
 SMALL = ("trainer=smoke", "model.widths=[4]", "trainer.plots=false")
 GO_ON = "to go on with it: "
@@ -59,7 +59,7 @@ def images(empty):
     return make
 
 
-@pytest.mark.parametrize("name", ["photos(1)", "it's", "1_000", "null", "~/фото"])
+@pytest.mark.parametrize("name", ["photos(1)", "it's", "1_000", "null", "~/фото", "./~name"])
 def test_a_folder_of_images_may_have_any_name(name, run_main, images, monkeypatch, empty):
     monkeypatch.setenv("HOME", str(empty))
     images(name.removeprefix("~/"))
@@ -67,6 +67,16 @@ def test_a_folder_of_images_may_have_any_name(name, run_main, images, monkeypatc
     result = run_main(*SMALL, *typed)
     assert result.code == 0, result.err
     assert (empty / "k=v" / "folder-cache").is_dir()
+
+
+def test_a_home_folder_of_nobody_is_a_name_where_there_is_such(run_main, empty):
+    told = run_main(*SMALL, "run.dir=~nobody-of-this-name/run")
+    assert told.code == 2
+    assert "no user is called nobody-of-this-name" in told.err
+    assert list(empty.iterdir()) == []
+    (empty / "~nobody-of-this-name").mkdir()
+    assert run_main(*SMALL, "run.dir=~nobody-of-this-name/run").code == 0
+    assert (empty / "~nobody-of-this-name" / "run" / "summary.json").exists()
 
 
 @pytest.mark.parametrize("key", ["data.path", "data.root", "run.dir", "run.root", "run.name"])

@@ -1,9 +1,12 @@
 """Everything wrong is refused before work starts: a short message, the right code, nothing left."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from trainwright.cli.terminal.failure import similar_key
+from trainwright.wording import choices
 
 # What is typed; the exit code; what the message must name.
 WRONG = [
@@ -22,7 +25,7 @@ WRONG = [
     ("optimizer.learning_rate=1", 2, "did you mean optimizer.lr?; optimizer accepts"),
     ("lr=1e-3", 2, "lr; did you mean optimizer.lr?"),
     ("epochs=3", 2, "did you mean trainer.epochs?"),
-    ("trainer.epoch=3", 2, "trainer.epoch; did you mean trainer.epochs?; score_samples, steps"),
+    ("trainer.epoch=3", 2, "mean trainer.epochs?; trainer accepts: epochs; steps; threads\n"),
     ("trainer.callbacks=3", 2, "trainer.callbacks: there is no such key\n"),
     ("experiment=mnist_lr_search", 2, "sweep.params of optimizer.lr, model.widths, seed; add -m"),
     ("model.activation=a;b", 2, "twice: 'model.activation=\"a"),
@@ -86,6 +89,8 @@ WRONG = [
     ("task=regression", 2, "task=regression; use task=classifier"),
     ("task=classifier data=diabetes", 2, "task=classifier; use task=regression"),
     ("model=mlp task=gan", 2, "model=gan"),
+    ("model=gan task=regression", 2, "task=regression needs a model with one player; task=gan"),
+    ("model=gan task=multilabel", 2, "task=multilabel needs a model with one player; task=gan"),
     # Files
     ("data=folder data.path=missing", 3, "missing does not exist"),
     ("data=mnist data.root=/proc/nope", 6, "data.root"),
@@ -269,9 +274,11 @@ def test_debug_shows_the_traceback(run_main):
 def test_a_bug_in_own_code_shows_where(run_main, empty):
     write_own(empty)
     result = run_main("model=own", "model._target_=own.Broken")
-    assert result.code == 1
-    assert "own.py" in result.err
-    assert "a class of your own" in result.err
+    assert result.code == 2
+    assert "own.py:" in result.err
+    assert "model: own.Broken fails when it is made" in result.err
+    assert "Traceback" not in result.err
+    assert "Traceback" in run_main("--debug", "model=own", "model._target_=own.Broken").err
 
 
 def test_a_config_of_ones_own_that_is_no_yaml_is_refused(run_main, empty):
@@ -281,6 +288,20 @@ def test_a_config_of_ones_own_that_is_no_yaml_is_refused(run_main, empty):
     assert result.code == 2
     assert "YAML" in result.err
     assert len(result.err.strip().splitlines()) <= 5
+
+
+@given(
+    st.text(max_size=30),
+    st.lists(st.text("abcdefgh_", min_size=1, max_size=25), unique=True, max_size=40),
+)
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+def test_all_that_there_is_stands_in_four_lines_the_nearest_first(name, options):
+    text = choices("model accepts", name, options)
+    listed = " ".join(text.split()).removeprefix("model accepts: ").split(", ")
+    assert sorted(listed) == (sorted(options) or ["nothing"])
+    assert len(text.splitlines()) <= 4
+    if "\n" in text and name in options:
+        assert listed[0] == name
 
 
 def test_a_similar_key_is_found_by_its_last_name_and_by_initials():

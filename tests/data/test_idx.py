@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from trainwright.data.sources import idx
+from trainwright.data.sources.cifar import load_cifar10
 from trainwright.data.sources.idx import load_idx, read_idx
 from trainwright.errors import ConfigError, DataError
 
@@ -96,9 +97,11 @@ def test_a_missing_file_is_a_data_error(tmp_path):
         read_idx(tmp_path / "none.gz")
 
 
-def test_wrong_sizes_are_refused_before_any_file_is_looked_for(tmp_path):
+@pytest.mark.parametrize("load", [load_idx, load_cifar10])
+@pytest.mark.parametrize("validation", [60_000, 0, -1, 1.0])
+def test_wrong_sizes_are_refused_before_any_file_is_looked_for(tmp_path, load, validation):
     with pytest.raises(ConfigError):
-        load_idx(root=str(tmp_path / "nowhere"), validation=60_000)
+        load(root=str(tmp_path / "nowhere"), validation=validation)
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -1,11 +1,13 @@
 """A user's mistakes: each class and function has one."""
 
 import torch
-from next_token import Bits, NextToken, sentences
+from next_token import Bits, NextToken, Transformer, sentences
+from torch import nn
 
 from trainwright.data.columns import Tokens
 from trainwright.data.dataset import Dataset
 from trainwright.data.splits import make_dataset
+from trainwright.engine.hook import Hook
 from trainwright.tasks.task import Objective
 
 
@@ -54,6 +56,55 @@ class Answer(NextToken):
         return self.losses(batch)
 
 
+class NoSuper(nn.Module):
+    def __init__(self, *, vocab_size: int) -> None:
+        self.layer = nn.Linear(vocab_size, vocab_size)
+
+
+class NoSuperNorLayers(nn.Module):
+    def __init__(self, *, vocab_size: int) -> None:
+        self.width = vocab_size
+
+
+class Typo(Transformer):
+    def __init__(self, *, vocab_size: int) -> None:
+        super().__init__(vocab_size=vocab_sizes)  # noqa: F821
+
+
+class MakesUp(NextToken):
+    def showcase(self):
+        return None
+
+    def generate(self, num):
+        return None
+
+
+class Impatient(Hook):
+    def due(self, step, total):
+        return step == 1
+
+    def __call__(self, state):
+        return None
+
+
+class Careless(Hook):
+    def due(self, step, total):
+        return step == 1
+
+    def __call__(self, state, metrics):
+        return {"loss": metrics["lss"]}
+
+
+class Wordy(Careless):
+    def __call__(self, state, metrics):
+        return {"mood": "good"}
+
+
+class Listing(Careless):
+    def __call__(self, state, metrics):
+        return [1.0]
+
+
 class Numbers(NextToken):
     def showcase(self):
         return torch.zeros(3)
@@ -65,6 +116,10 @@ def changed(name="text", inputs=("text",), **facts) -> Dataset:
     facts = {"length": column.length, "vocabulary": column.vocabulary, **facts}
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return make_dataset("told", **splits, columns={name: Tokens(**facts)}, inputs=inputs)
+
+
+def lost() -> Dataset:
+    return {"train": 1}["test"]
 
 
 def misnamed() -> Dataset:

@@ -152,6 +152,9 @@ def test_its_page_has_kappa_of_both_splits_and_what_the_hook_noted(user, trained
     panels = {panel["title"]: panel["series"] for panel in run["panels"]}
     assert [line["kind"] for line in panels["kappa"]] == ["/kappa", "night/kappa"]
     assert [line["kind"] for line in panels["looks"]] == ["travel/looks"]
+    ((hook,), text) = run["hooks"], (user.folder / trained / "samples" / "000008-travel.txt")
+    assert hook["name"] == "travel"
+    assert hook["samples"][-1] == {"step": 8, "text": text.read_text()}
 
 
 def test_it_predicts_and_is_exported_as_any_classifier(user, trained):

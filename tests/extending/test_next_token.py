@@ -71,6 +71,10 @@ def test_what_it_writes_is_sampled_as_a_text(user, trained):
 
 
 def test_a_picture_of_a_text_is_refused(user, trained):
+    said = user.runs("sample", trained, "progress=gif")
+    assert said.code == 2
+    assert "samples are texts" in said.err
+    assert "000004.txt to 000008.txt" in said.err
     said = user.runs("sample", trained, "format=npy")
     assert said.code == 2
     assert "format=npy is for images, and this run makes up a text" in said.err

@@ -121,7 +121,9 @@ def test_who_resumes_a_run_that_was_stopped_early_is_told_what_lets_it_go_on(
     assert "it ended at step 200" in told()
 
 
-@pytest.mark.parametrize("typed", ["metric=f1", "mode=max", "metric=f1 mode=max patience=2", ""])
+@pytest.mark.parametrize(
+    "typed", ["metric=f1", "mode=max", "min_delta=0.1", "metric=f1 mode=max patience=2", ""]
+)
 def test_early_stopping_without_patience_says_that_it_is_none(assembled, typed, caplog):
     overrides = [f"trainer.early_stopping.{part}" for part in typed.split()]
     hooks = stopping_hooks(assembled("model.widths=[2]", "data.limit=50",

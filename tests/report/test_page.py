@@ -59,6 +59,7 @@ def make_run(folder, *, lr=0.1, accuracy=0.9, name="run"):
     (folder / "train.log").write_text(f"hello\n{EVIL}\n")
     for step, grey in ((50, 60), (100, 200)):
         Image.new("L", (40, 20), grey).save(folder / "samples" / f"{step:06d}.png")
+        Image.new("L", (10, 20), grey).save(folder / "samples" / f"{step:06d}-<b>eyes.png")
     Image.new("L", (30, 30), 128).save(folder / "plots" / "predictions.png")
     return folder
 
@@ -170,6 +171,16 @@ def test_dragging_zooms_every_chart_and_a_double_click_goes_back(browser, single
     browser.mouse((left + width * 0.4, middle), "down", "up", "down", "up")
     assert scale(browser, 0) == whole
     assert scale(browser, 1) == whole
+
+
+def test_what_a_hook_showed_has_a_section_with_a_slider_of_its_own(browser, single):
+    browser.open(single)
+    title, width, step = browser.js(
+        "const shown = document.querySelector('#hook-0');"
+        "return [shown.querySelector('h2').textContent, shown.querySelector('img').naturalWidth,"
+        "shown.querySelector('output').textContent]"
+    )
+    assert (title, width, step) == ("<b>eyes through training", 10, "step 100")
 
 
 def test_the_slider_moves_through_the_samples(browser, single):

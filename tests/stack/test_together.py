@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 from rounding import as_exact
 
 from trainwright.config.plan import Plan
+from trainwright.data.dataset import Dataset
+from trainwright.data.splits import split_arrays
 from trainwright.data.stacked import StackedBatches
 from trainwright.engine.checkpoint.checkpoint import state_tensors
 from trainwright.engine.step import Move
@@ -51,6 +53,10 @@ CASES = {
     ),
     "regression": (
         (*MLP, "data=diabetes", "task=regression", "model.activation=tanh"),
+        [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],
+    ),
+    "multilabel": (
+        (*MLP, "data=tabular", f"data._target_={__name__}.labelled", "task=multilabel"),
         [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],
     ),
     "batch normalisation": (
@@ -111,6 +117,15 @@ CASES = {
         for name in ("constant", "cosine", "exponential", "linear", "one_cycle", "step")
     },
 }
+
+
+def labelled(
+    *, name: str, validation: float, test: float, split_seed: int, limit: int | None
+) -> Dataset:
+    """Of four numbers, which are above 0."""
+    rows = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    sizes = {"validation": validation, "test": test, "limit": limit}
+    return split_arrays(name, rows, (rows > 0).long(), split_seed=split_seed, **sizes)
 
 
 QUICK = (

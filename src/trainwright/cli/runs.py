@@ -11,6 +11,7 @@ from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
 from trainwright.cli.terminal.keys import Key, keys_help
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.files import typed_path
 from trainwright.runs.find import DEFAULT_ROOT
 from trainwright.wording import nearest, printable
 
@@ -147,13 +148,9 @@ def _parser(name: str, command: Command) -> _Parser:
     command.add_arguments(parser)
     where = "where runs are looked for (./outputs)"
     # (No shell replaces the ~ of --root=~/outputs, though that of --root ~/outputs.)
-    parser.add_argument("--root", type=_folder, default=DEFAULT_ROOT, help=where)
+    parser.add_argument("--root", type=typed_path, default=DEFAULT_ROOT, help=where)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
-
-
-def _folder(text: str) -> Path:
-    return Path(text).expanduser()
 
 
 def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:

@@ -22,7 +22,7 @@ from trainwright.config.validation import (
     takes_bool,
     unknown_key,
 )
-from trainwright.errors import ConfigError, DataError, TrainwrightError
+from trainwright.errors import ConfigError, DataError, TrainwrightError, own_code_failed, own_line
 from trainwright.targets import TRUSTED_TARGETS
 from trainwright.wording import nearest
 
@@ -150,6 +150,15 @@ class Section:
                 raise  # nothing that was to be read
             where = error.filename or target
             raise DataError(f"data: {where}: {error.strerror or error}") from error
+        except Exception as error:
+            if self.is_ours or own_line(error) is None:
+                raise
+            raise own_code_failed(f"{self.key}: {target} fails when it is made", error) from error
+        if hasattr(kind, "named_parameters") and "_parameters" not in vars(made):
+            raise ConfigError(
+                f"{self.key}._target_: the constructor of {target} must begin with "
+                "super().__init__()"
+            )
         if not isinstance(made, kind):
             raise ConfigError(
                 f"{self.key}._target_: {target} made a {type(made).__name__}, no {_name(kind)}"
@@ -190,6 +199,15 @@ def _find(target: str, kind: type[Any], key: str) -> Any:
             f"{key}._target_: {module_name} cannot be imported\n  {error.msg}\n"
             "  what has moved since 0.1 stands in docs/from-0.1.md"
         ) from error
+    except SyntaxError as error:
+        raise ConfigError(
+            f"{key}._target_: {module_name} is not valid Python: {error.msg}\n"
+            f"  {error.filename}:{error.lineno}: {(error.text or '').strip()}"
+        ) from error
+    except Exception as error:
+        if own_line(error) is None:
+            raise
+        raise own_code_failed(f"{key}._target_: {module_name} cannot be imported", error) from error
     found = getattr(module, name, None)
     if found is None:
         public = [n for n in vars(module) if not n.startswith("_")] if module else []

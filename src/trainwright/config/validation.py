@@ -8,15 +8,14 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from trainwright.errors import ConfigError
-from trainwright.wording import nearest
+from trainwright.wording import choices, nearest
 
 
 def unknown_key(key: str, options: Collection[str]) -> ConfigError:
     """The error for a key that nothing reads, with what there is instead."""
     parent, _, name = key.rpartition(".")
-    where = f"{parent} accepts" if parent else "accepted are"
-    listed = ", ".join(sorted(options)) or "nothing"
-    return ConfigError(f"{key}: there is no such key{nearest(name, options)}\n  {where}: {listed}")
+    accepted = choices(f"{parent} accepts" if parent else "accepted are", name, options)
+    return ConfigError(f"{key}: there is no such key{nearest(name, options)}\n{accepted}")
 
 
 def empty(key: str) -> ConfigError:

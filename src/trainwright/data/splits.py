@@ -54,9 +54,9 @@ def _count(name: str, size: int | float, num_examples: int) -> int:
 
 
 def require_examples(name: str, splits: Mapping[str, Sized]) -> None:
-    """Raise ConfigError for a dataset of that name without validation or test examples."""
+    """Raise ConfigError for a dataset of that name whose validation or test split is empty."""
     for split in ("validation", "test"):
-        if not len(splits[split]):
+        if split in splits and not len(splits[split]):
             raise ConfigError(
                 f"data.{split}: the {split} split of {name} is empty\n"
                 f"  it needs at least one example: data.{split}=1, or a share such as 0.1"

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from trainwright.engine.hook import Hook
 from trainwright.engine.state import TrainState
+from trainwright.errors import ConfigError
 from trainwright.hooks.samples import write_shown
-from trainwright.runs.folder import RunFolder
+from trainwright.runs.folder import RunFolder, file_name
 from trainwright.tasks.show import Images, Table, Text
 
 
@@ -43,14 +44,22 @@ class Own(Hook):
             found: object = self._hook(state, metrics)
         if isinstance(found, Images | Text | Table):
             assert self._folder is not None
-            write_shown(found, self._folder, f"{state.step:06d}-{self._name}")
+            write_shown(found, self._folder, f"{state.step:06d}-{file_name(self._name)}")
         elif isinstance(found, Mapping):
-            state.noted |= {f"{self._name}/{key}": float(value) for key, value in found.items()}
+            state.noted |= {f"{self._name}/{k}": self._number(k, v) for k, v in found.items()}
         elif found is not None:
-            raise TypeError(
-                f"hooks.{self._name} returned a {type(found).__name__}: a hook returns numbers by "
-                "name, Images, Text, a Table, or nothing"
+            raise ConfigError(
+                f"{self.name} returned a {type(found).__name__}\n"
+                "  a hook returns numbers by name, Images, Text, a Table, or nothing"
             )
+
+    def _number(self, key: object, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise ConfigError(
+                f"{self.name} gives {str(value)[:60]!r} as {key}\n  it must be a number"
+            ) from None
 
     def state_dict(self) -> dict[str, Any]:
         """What the hook remembers."""

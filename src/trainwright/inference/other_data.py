@@ -18,13 +18,11 @@ from trainwright.config_folder import config_folder
 from trainwright.data.columns import Categories, Classes, Column, Labels, Numbers, Tokens, Values
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Batch, Split
-from trainwright.data.sources.folder import load_folder, preparing
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained
 from trainwright.run.resume.same_data import is_changed
 from trainwright.wording import nearest, printable
 
-IMAGE_FILES = f"{load_folder.__module__}.{load_folder.__name__}"
 SPLITTING = {"data.validation", "data.test", "data.split_seed"}
 
 
@@ -100,20 +98,23 @@ def _looked_at(trained: Trained) -> DataInfo:
 
 
 def _prepare_alike(data: DictConfig, overrides: Sequence[str], info: DataInfo) -> None:
-    """Let image files be prepared as in training, whatever the defaults are.
+    """Let a source that prepares files do it as in training, whatever its defaults are.
 
     Raises ConfigError where other settings are typed.
     """
-    if data.get("_target_") != IMAGE_FILES or not info.is_image:
-        return
     typed = {word.partition("=")[0] for word in overrides}
-    for key, value in preparing(info.columns[info.inputs[0]]).items():
-        if f"data.{key}" in typed and data[key] != value:
-            raise ConfigError(
-                f"data.{key}={printable(str(data[key]))}: this run has learned images prepared "
-                f"with data.{key}={value}\n  leave it out: those that it is measured on are too"
-            )
-        data[key] = value
+    for name in info.inputs:
+        learned = info.columns[name].prepared_with
+        if not learned.keys() <= set(data):
+            continue  # it prepares in some way of its own, or has nothing to prepare
+        for key, value in learned.items():
+            if f"data.{key}" in typed and data[key] != value:
+                raise ConfigError(
+                    f"data.{key}={printable(str(data[key]))}: this run has learned {name} "
+                    f"prepared with data.{key}={value}\n"
+                    "  leave it out: those that it is measured on are too"
+                )
+            data[key] = value
 
 
 def as_learned(dataset: Dataset, info: DataInfo) -> Dataset:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import OmegaConf
 
@@ -10,7 +9,7 @@ from trainwright.config.trust import remember
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.trainer import Training, drive
 from trainwright.errors import DiskError, OutOfMemoryError
-from trainwright.files import write_text
+from trainwright.files import typed_path, write_text
 from trainwright.run.announce import announce, lineage_lines
 from trainwright.run.assemble.assemble import Assembly, assemble
 from trainwright.run.assemble.rehearsal import check_network, check_parent, rehearse
@@ -126,5 +125,5 @@ def _note_request(request: Request, folder: RunFolder) -> None:
 
 def _new_folder(request: Request) -> RunFolder:
     wanted = request.plan.run
-    exact = None if wanted.dir is None else Path(wanted.dir).expanduser()
-    return RunFolder.create(Path(wanted.root).expanduser(), request.plan.name, exact=exact)
+    exact = None if wanted.dir is None else typed_path(wanted.dir)
+    return RunFolder.create(typed_path(wanted.root), request.plan.name, exact=exact)

@@ -4,6 +4,7 @@ import logging
 
 from trainwright.data.examples import all_of
 from trainwright.engine.hook import Hook
+from trainwright.engine.settings import EarlyStopping
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
 from trainwright.hooks.health import HealthCheck
@@ -22,7 +23,7 @@ def stopping_hooks(assembly: Assembly) -> list[Hook]:
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:
     """The hook that stops early, if that is asked for."""
     state, wanted = assembly.state, assembly.settings.early_stopping
-    if wanted.patience is None and (wanted.metric, wanted.mode) != (None, None):
+    if wanted.patience is None and wanted != EarlyStopping():
         log.warning(
             "trainer.early_stopping has no effect without trainer.early_stopping.patience"
             " (evaluations, such as 5)"

@@ -1,7 +1,19 @@
 """What goes wrong in the middle of a run and is the user's to mend, with the way out of it."""
 
+import contextlib
+import traceback
+
 from trainwright.engine.device.memory import is_out_of_memory
-from trainwright.errors import ConfigError, DiskError, OutOfMemoryError, TrainwrightError
+from trainwright.errors import (
+    OWN_CODE,
+    ConfigError,
+    DiskError,
+    OutOfMemoryError,
+    TrainwrightError,
+    own_code_failed,
+    own_line,
+)
+from trainwright.files import append_line
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.resume.recover import newest_step
 from trainwright.runs.folder import RunFolder
@@ -45,7 +57,16 @@ def in_our_words(
             f"trainer.batch_size={settings.batch_size}: batch normalisation needs more than one "
             "value per channel at a time\n  make the batch larger, or choose another model norm"
         )
+    if not isinstance(error, TrainwrightError) and own_line(error) is not None:
+        _keep_traceback(error, folder)
+        return own_code_failed(OWN_CODE, error)
     return None
+
+
+def _keep_traceback(error: Exception, folder: RunFolder) -> None:
+    """Write it to the run's log: to see it again would take another run."""
+    with contextlib.suppress(DiskError):
+        append_line(folder.log, "".join(traceback.format_exception(error)).rstrip())
 
 
 def _is_of_the_compiler(error: Exception) -> bool:

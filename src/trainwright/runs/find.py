@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainwright.errors import ConfigError
+from trainwright.files import typed_path
 from trainwright.runs.elsewhere import noted
 from trainwright.runs.ranking import ranked
 from trainwright.runs.record import Record
@@ -65,7 +66,7 @@ def find_run(run: str, root: Path = DEFAULT_ROOT) -> Record:
     """
     kind, _, metric = run.partition(":")
     if run != "last" and not (kind in _RANKED and metric):
-        path = Path(run).expanduser()
+        path = typed_path(run)
         is_checkpoint = path.is_file() and path.parent.name == "checkpoints"
         folder = path.parent.parent if is_checkpoint else path
         if is_run_folder(folder):

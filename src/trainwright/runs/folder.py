@@ -12,7 +12,7 @@ from typing import Any
 
 from trainwright.command_line import command, override
 from trainwright.errors import CheckpointError, ConfigError, DiskError
-from trainwright.files import write_text
+from trainwright.files import typed_path, write_text
 from trainwright.runs.elsewhere import note
 from trainwright.runs.stored import UnreadableError, read_bytes
 from trainwright.wording import printable
@@ -62,7 +62,7 @@ class RunFolder:
     @classmethod
     def existing(cls, run: str) -> "RunFolder":
         """The folder of an earlier run, from its path or that of a checkpoint in it."""
-        path = Path(run).expanduser()
+        path = typed_path(run)
         if path.is_file() and path.parent.name == "checkpoints":
             return cls(path.parent.parent)
         if path.is_file():

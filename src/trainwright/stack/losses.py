@@ -51,6 +51,13 @@ def _mse_loss(outputs: Tensor, targets: Tensor, **others: Any) -> Tensor:
     return functional.mse_loss(outputs, targets, reduction="none").mean(dim=1)
 
 
+def _binary_cross_entropy(logits: Tensor, targets: Tensor, **others: Any) -> Tensor:
+    """Of logits and targets (K, B, classes)."""
+    _check_others(others)
+    loss = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return loss.mean(dim=(1, 2))
+
+
 def _check_others(others: dict[str, Any]) -> None:
     """Of torch's other options none is used."""
     assert others.pop("ignore_index", -100) == -100
@@ -59,6 +66,7 @@ def _check_others(others: dict[str, Any]) -> None:
 
 
 _COUNTERPARTS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+    functional.binary_cross_entropy_with_logits: _binary_cross_entropy,
     functional.cross_entropy: _cross_entropy,
     functional.mse_loss: _mse_loss,
 }

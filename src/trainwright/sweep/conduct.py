@@ -12,6 +12,7 @@ from trainwright.command_line import command
 from trainwright.config.build import settings
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.files import typed_path
 from trainwright.progress import under_way
 from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
 from trainwright.sweep.identity import digest
@@ -109,7 +110,7 @@ class Conductor:
         The values are left out, so that more of them come into the same folder.
         """
         if self._settings.dir is not None:
-            return Path(self._settings.dir).expanduser()
+            return typed_path(self._settings.dir)
         keys = [axis.key for axis in self._swept.axes]
         what = self._study if self._searches else sorted(keys)
         base = composer.fixed_text
@@ -118,7 +119,7 @@ class Conductor:
             [names[0] if len(names) == 1 else "several", *(key.split(".")[-1] for key in keys)]
         )
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:MAX_NAME].strip("-")
-        root = Path(DictConfig(jobs[0].config).run.root).expanduser()
+        root = typed_path(DictConfig(jobs[0].config).run.root)
         return root / "sweeps" / f"{stem}-{digest([self._settings.kind, *what, base])[:6]}"
 
     @property

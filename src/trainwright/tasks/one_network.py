@@ -28,13 +28,15 @@ class OneNetwork(Task):
     def __init__(self, model: nn.Module, info: DataInfo) -> None:
         super().__init__()
         named = f"task={type(self).__name__.lower()}"
+        if isinstance(model, GAN):  # before its data are looked at: no other data would mend it
+            raise ValueError(
+                f"{named} needs a model with one player, not two: use task=gan, or leave task out"
+            )
         if info.target != self.learns:
             hint = TASKS.get(info.target, "a task of your own learns these")
             raise ValueError(
                 f"{named} needs {self.learns} to learn, and {info.name} has {info.target}; {hint}"
             )
-        if isinstance(model, GAN):
-            raise ValueError(f"{named} needs a model with one player, not two: use task=gan")
         self.model = model
         self.inputs = info.inputs
         (self.target,) = info.targets

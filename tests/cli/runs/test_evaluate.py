@@ -198,6 +198,30 @@ def test_files_of_other_data_are_prepared_as_in_training(stretched, call):
         assert json.loads(out)["metrics"]["accuracy"]["value"] == 1, typed
 
 
+def test_so_are_those_of_a_source_of_ones_own(stretched, call, tmp_path, monkeypatch):
+    """Any that takes what images were prepared with; its defaults don't count."""
+    (tmp_path / "configs" / "data").mkdir(parents=True)
+    (tmp_path / "configs" / "data" / "mine.yaml").write_text(
+        "_target_: own_source_of_files.load\npath: ???\nsize: 8\nchannels: 3\nfit: crop\n"
+    )
+    (tmp_path / "own_source_of_files.py").write_text(
+        "from trainwright.data.dataset import Dataset\n"
+        "from trainwright.data.sources.folder import load_folder\n"
+        "def load(*, path: str, size: int, channels: int, fit: str) -> Dataset:\n"
+        f"    return load_folder(path=path, size=size, channels=channels, fit=fit,\n"
+        f"                       root={str(stretched)!r})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["evaluate", str(stretched / "run"), "data=mine", f"data.path={stretched / 'wide'}"]
+    code, out, err = call(*words, "resamples=0", "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["accuracy"]["value"] == 1
+    code, _, err = call(*words, "data.fit=crop")
+    assert code == 2
+    assert "data.fit=crop: this run has learned inputs prepared with data.fit=stretch" in err
+
+
 @pytest.mark.parametrize(
     ("typed", "trained"),
     [
@@ -211,7 +235,7 @@ def test_another_preparation_than_in_training_is_refused(stretched, call, typed,
     other = ["data=folder", f"data.path={stretched / 'wide'}"] if is_named else []
     code, _, err = call("evaluate", str(stretched / "run"), *other, typed)
     assert code == 2
-    assert f"{typed}: this run has learned images prepared with data.{trained}\n" in err
+    assert f"{typed}: this run has learned inputs prepared with data.{trained}\n" in err
 
 
 @pytest.mark.parametrize(

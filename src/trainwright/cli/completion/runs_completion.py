@@ -9,6 +9,7 @@ from trainwright.cli.completion.shells import INSTALL, SHELLS, values
 from trainwright.cli.layers import layers_of
 from trainwright.cli.terminal.keys import Key
 from trainwright.config_folder import GROUPS, group_options
+from trainwright.files import typed_path
 from trainwright.runs.find import DEFAULT_ROOT, find_run, find_runs
 from trainwright.runs.record import STATUSES, Record
 
@@ -120,7 +121,7 @@ def _root(before: Sequence[str]) -> Path:
             root = word.partition("=")[2]
         elif word == "--root":
             root = after
-    return Path(root).expanduser()
+    return typed_path(root)
 
 
 def _run_names(root: Path) -> list[str]:

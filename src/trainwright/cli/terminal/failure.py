@@ -13,8 +13,15 @@ from yaml import YAMLError
 from trainwright.command_line import command, quoted
 from trainwright.config.compose import keys_of
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
-from trainwright.errors import ConfigError, DiskError, TrainwrightError
-from trainwright.wording import closest, nearest, printable
+from trainwright.errors import (
+    OWN_CODE,
+    ConfigError,
+    DiskError,
+    TrainwrightError,
+    own_code_failed,
+    own_line,
+)
+from trainwright.wording import choices, closest, nearest, printable
 
 # What of Hydra is at work while config files are read.
 _READERS = ("config_repository.py", "config_loader_impl.py", "defaults_list.py")
@@ -111,14 +118,9 @@ def _as_ours(error: Exception, arguments: Sequence[str]) -> TrainwrightError | N
             "a group takes the name of an option, such as model=mlp, not a number or null\n"
             "  to leave a group out, delete it: ~experiment"
         )
-    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
-        return ConfigError(
-            "a path begins with ~ and a name, and no user is called that\n"
-            "  write ~/... for your own home folder, or the full path of a file of that name"
-        )
     if isinstance(error, OSError) and error.errno is not None:
         return DiskError(f"{error.filename or 'a file'}: {error.strerror}")
-    return None
+    return None if own_line(error) is None else own_code_failed(OWN_CODE, error)
 
 
 def _was_reading(error: Exception) -> bool:
@@ -184,7 +186,7 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
     parent = key.rpartition(".")[0]
     while parent not in sections:
         parent = parent.rpartition(".")[0]
-    accepted = ", ".join(sorted(sections[parent])) or "nothing"
+    said = f"{parent} accepts" if parent else "accepted are"
     if meant == key:  # the usual one has it, and not every one that is swept
         return ConfigError(
             f"{key}: there is no such key in the {parent} of some job\n"
@@ -192,5 +194,5 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
         )
     return ConfigError(
         f"{key}: there is no such key{f'; did you mean {meant}?' if meant else ''}\n"
-        f"  {f'{parent} accepts' if parent else 'accepted are'}: {accepted}"
+        f"{choices(said, key.rpartition('.')[2], sections[parent])}"
     )

@@ -1,7 +1,7 @@
 """The contract of a column, and what several kinds share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -94,6 +94,14 @@ class Column(ABC):
     def normalised_as(self, other: "Column") -> Self:
         """With the mean and deviation of one that `is_like` it."""
         return replace(self, mean=other.mean, std=other.std)  # type: ignore[attr-defined, type-var]
+
+    @property
+    def prepared_with(self) -> Mapping[str, Any]:
+        """The settings of a source that decided how files became what is stored, by their keys.
+
+        A source that takes all of them is given these when it is to measure what has learned this.
+        """
+        return {}
 
     def preparation(self, device: torch.device) -> Prepare:
         """What makes of stored examples (B, ...) on the device what a network sees."""

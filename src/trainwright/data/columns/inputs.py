@@ -1,9 +1,9 @@
 """What a network is given: images, numbers, categories, tokens."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -67,6 +67,17 @@ class Image(Column):
     def is_like(self, other: Column) -> bool:
         """Images with as many channels, whatever their size."""
         return isinstance(other, Image) and other.size[0] == self.size[0]
+
+    @property
+    def prepared_with(self) -> Mapping[str, Any]:
+        """How image files were brought to one size and number of channels."""
+        channels, height, width = self.size
+        found: dict[str, Any] = {"fit": self.fit}
+        if channels in (1, 3):
+            found["channels"] = channels
+        if height == width:
+            found["size"] = height
+        return found
 
     def preparation(self, device: torch.device) -> Prepare:
         """To float32, scaled."""

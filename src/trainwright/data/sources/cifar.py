@@ -10,7 +10,13 @@ import torch
 from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.examples import Arrays
 from trainwright.data.sources.fetch import data_root, fetch
-from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
+from trainwright.data.splits import (
+    make_dataset,
+    require_examples,
+    split_indices,
+    split_of,
+    split_sizes,
+)
 from trainwright.errors import DataError
 
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -54,7 +60,8 @@ def load_cifar10(
     DataError for an archive that is missing or damaged.
     """
     num_train = len(TRAIN_MEMBERS) * BATCH_SIZE
-    split_sizes(num_train, validation=validation, test=0, limit=limit)
+    _, num_held_out, _ = split_sizes(num_train, validation=validation, test=0, limit=limit)
+    require_examples("cifar10", {"validation": range(num_held_out)})
     path = fetch(
         URLS, data_root(root) / "cifar10" / ARCHIVE, sha256=ARCHIVE_SHA256, size=ARCHIVE_SIZE
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from trainwright.errors import DataError, DiskError
+from trainwright.files import typed_path
 from trainwright.progress import progress_bar
 
 TIMEOUT_SECONDS = 30.0  # without a single byte
@@ -30,7 +31,7 @@ def data_root(root: str | None) -> Path:
     """
     chosen = root or os.environ.get("TRAINWRIGHT_DATA")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return typed_path(chosen).absolute()
     from platformdirs import user_cache_path
 
     return user_cache_path("trainwright")

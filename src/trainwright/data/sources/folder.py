@@ -4,12 +4,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import torch
 
-from trainwright.data.columns import Classes, Column, Image
+from trainwright.data.columns import Classes, Image
 from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.images.image_cache import open_images, write_images
 from trainwright.data.images.listing import ImageFile, Listing, list_images
@@ -22,6 +21,7 @@ from trainwright.data.splits import (
     split_sizes,
 )
 from trainwright.errors import ConfigError
+from trainwright.files import typed_path
 from trainwright.wording import printable
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def load_folder(
         raise ConfigError(f"data.timeout is {timeout}; it must be more than 0 seconds")
     # Sizes by themselves; what they leave of this folder is checked once its files are known.
     split_sizes(2**62, validation=validation, test=test, limit=limit)
-    folder = Path(path).expanduser().absolute()
+    folder = typed_path(path).absolute()
     listing = list_images(folder)
     if listing.backups:
         some, first = len(listing.backups), printable(listing.backups[0])
@@ -101,18 +101,6 @@ def load_folder(
         columns={INPUTS: Image(fit=fit), **named},
         targets=tuple(named),
     )
-
-
-def preparing(images: Column) -> dict[str, str | int]:
-    """The settings with which files are brought to what this column of images holds."""
-    assert isinstance(images, Image)
-    channels, height, width = images.size
-    found: dict[str, str | int] = {"fit": images.fit}
-    if channels in (1, 3):
-        found["channels"] = channels
-    if height == width:
-        found["size"] = height
-    return found
 
 
 def _divide(

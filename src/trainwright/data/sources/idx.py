@@ -14,7 +14,13 @@ from torch import Tensor
 
 from trainwright.data.dataset import Dataset
 from trainwright.data.sources.fetch import data_root, fetch
-from trainwright.data.splits import make_dataset, split_indices, split_of, split_sizes
+from trainwright.data.splits import (
+    make_dataset,
+    require_examples,
+    split_indices,
+    split_of,
+    split_sizes,
+)
 from trainwright.errors import DataError
 
 NUM_TRAIN, NUM_TEST, IMAGE_SIZE = 60_000, 10_000, 28
@@ -137,7 +143,8 @@ def load_idx(
 
     Raises ConfigError for wrong split sizes, DataError for files that are missing or damaged.
     """
-    split_sizes(NUM_TRAIN, validation=validation, test=0, limit=limit)
+    _, num_held_out, _ = split_sizes(NUM_TRAIN, validation=validation, test=0, limit=limit)
+    require_examples(name, {"validation": range(num_held_out)})
     source = SOURCES[name]
     folder = data_root(root) / name
     arrays = {}

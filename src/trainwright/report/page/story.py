@@ -17,6 +17,7 @@ from trainwright.runs.stored import UnreadableError, read_text
 
 MOST_POINTS = 2000  # of a curve; a screen has no more
 MOST_SAMPLES = 60  # grids of a run, or texts
+MOST_HOOKS = 20  # with something to show
 MOST_LETTERS = 20_000  # of a text
 MOST_BYTES = 40 * 2**20  # of pictures in a report
 MOST_CLASSES = 200  # of a confusion matrix
@@ -75,7 +76,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         **_score(test.get("score")),
         "health": _health(summary.get("health")),
         "panels": _panels(rows),
-        "samples": _samples(record.path / "samples", pictures),
+        **_samples(record.path / "samples", pictures),
         **{name: pictures.uri(record.path / "plots" / f"{name}.png") for name in PLOTS},
         "config": {key: plain(value) for key, value in record.settings.items()},
         "overrides": record.overrides,
@@ -121,18 +122,33 @@ def _series(group: Sequence[Series]) -> list[dict[str, Any]]:
     return told
 
 
-def _samples(folder: Path, pictures: Pictures) -> list[dict[str, Any]]:
-    """Grids or texts by step, the last always, the others evenly where there are many."""
+def _samples(folder: Path, pictures: Pictures) -> dict[str, Any]:
+    """What the task showed by step, and what each of the user's hooks did, by its name."""
     try:
-        found = [path for path in folder.iterdir() if path.stem.isdecimal()]
+        files = list(folder.iterdir())
     except OSError:
-        return []
-    paths = sorted(found, key=lambda path: int(path.stem))
-    paths = [path for path in paths if path.suffix == paths[-1].suffix in SHOWN]
+        files = []
+    by_hook: dict[str, list[Path]] = {}
+    for path in files:
+        step, _, hook = path.stem.partition("-")
+        if step.isascii() and step.isdecimal() and path.suffix in SHOWN:
+            by_hook.setdefault(hook, []).append(path)
+    shown = {hook: _by_step(by_hook[hook], pictures) for hook in sorted(by_hook)[: MOST_HOOKS + 1]}
+    own = shown.pop("", [])
+    return {
+        "samples": own,
+        "hooks": [{"name": hook, "samples": found} for hook, found in shown.items() if found],
+    }
+
+
+def _by_step(found: Sequence[Path], pictures: Pictures) -> list[dict[str, Any]]:
+    """Grids or texts by step, the last always, the others evenly where there are many."""
+    paths = sorted(found, key=lambda path: int(path.stem.partition("-")[0]))
+    paths = [path for path in paths if path.suffix == paths[-1].suffix]
     if len(paths) > MOST_SAMPLES:
         last = len(paths) - 1
         paths = [paths[round(i * last / (MOST_SAMPLES - 1))] for i in range(MOST_SAMPLES)]
-    told = [{"step": int(path.stem), **_sample(path, pictures)} for path in paths]
+    told = [{"step": int(path.stem.partition("-")[0]), **_sample(path, pictures)} for path in paths]
     return [sample for sample in told if len(sample) > 1]
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainwright.errors import DataError
+from trainwright.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,6 +15,7 @@ MOST_PIXELS = 16_000_000  # of a frame
 FRAME_MILLISECONDS = 200
 LAST_MILLISECONDS = 2000  # the last picture is what one wants to look at
 _NUMBERED = re.compile(r"\d{1,12}\.png")
+_TEXTS = re.compile(r"\d{1,12}\.(txt|csv)")
 
 
 def animate(folder: Path, path: Path) -> int:
@@ -22,12 +23,19 @@ def animate(folder: Path, path: Path) -> int:
 
     The format is that of the suffix of `path`, which is written whole or not at all. Of more than
     200 pictures as many are taken, evenly spread, the first and the last among them. Raises
-    DataError where there are fewer than two, or one is damaged, OSError when the disk refuses.
+    ConfigError where what a run shows are texts, DataError where there are fewer than two pictures,
+    or one is damaged, OSError when the disk refuses.
     """
     try:
-        found = [p for p in folder.iterdir() if _NUMBERED.fullmatch(p.name) and p.is_file()]
+        names = [p.name for p in folder.iterdir() if p.is_file()]
     except OSError:
-        found = []
+        names = []
+    found = [folder / name for name in names if _NUMBERED.fullmatch(name)]
+    if not found and (texts := sorted(name for name in names if _TEXTS.fullmatch(name))):
+        raise ConfigError(
+            f"this run's samples are texts or tables, of which there is no moving picture\n"
+            f"  they are {folder / texts[0]} to {texts[-1]}"
+        )
     if len(found) < 2:
         raise DataError(
             f"{folder} holds {len(found)} sample grids, too few to show progress\n"

@@ -1,20 +1,14 @@
 """What a network of the user's own must be, found out before anything is written."""
 
-import traceback
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-import trainwright
 from trainwright.data.batches import Batches
 from trainwright.engine.device.device import Placement
 from trainwright.engine.device.memory import is_out_of_memory
-from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.errors import ConfigError, TrainwrightError, own_code_failed
 from trainwright.tasks.task import Task
-
-_NOT_THEIRS = tuple(str(Path(str(module.__file__)).parent) for module in (torch, trainwright))
 
 
 def check_learnable(task: Task) -> None:
@@ -54,7 +48,7 @@ def check_outputs(task: Task, batches: Batches, placement: Placement) -> None:
             raise
         shapes = " and ".join(str(tuple(each.shape[1:])) for each in given)
         what = f"model: {name_of(network)} fails with {len(given[0])} examples of shape {shapes}"
-        raise failed(what, error) from error
+        raise own_code_failed(what, error) from error
     network.train(was_training)
     expected = (len(given[0]), num_outputs)
     found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
@@ -63,21 +57,6 @@ def check_outputs(task: Task, batches: Batches, placement: Placement) -> None:
             f"model: {name_of(network)} answers {len(given[0])} examples with {found}\n"
             f"  it must be a tensor of shape {expected}: num_outputs is {num_outputs}"
         )
-
-
-def failed(what: str, error: Exception) -> ConfigError:
-    """What failed, in which line of the user's, and why."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
-    where = [f"  {Path(f.filename).name}:{f.lineno}: {f.line}" for f in theirs[-1:]]
-    first = (str(error).strip().splitlines() or [""])[0]
-    lines = [
-        what,
-        *where,
-        f"  {type(error).__name__}: {first}",
-        "  with --debug the whole traceback is shown",
-    ]
-    return ConfigError("\n".join(lines))
 
 
 def name_of(thing: object) -> str:

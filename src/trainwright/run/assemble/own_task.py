@@ -14,8 +14,8 @@ from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.step import known
-from trainwright.errors import ConfigError, TrainwrightError
-from trainwright.run.assemble.own_network import failed, name_of
+from trainwright.errors import ConfigError, TrainwrightError, own_code_failed
+from trainwright.run.assemble.own_network import name_of
 from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Objective, Task
 
@@ -119,7 +119,7 @@ def _tried(task: Task, does: str, batch: Batch, call: Callable[[], Answer]) -> A
             raise
         shapes = " and ".join(f"{name} {tuple(column.shape)}" for name, column in batch.items())
         what = f"task: {name_of(task)}.{does} fails with a batch of {shapes or 'no columns'}"
-        raise failed(what, error) from error
+        raise own_code_failed(what, error) from error
 
 
 def _told(found: object) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -12,6 +11,7 @@ from trainwright.config.stored import refuse_addresses, resume_command, stored_c
 from trainwright.config.trust import trusted_targets
 from trainwright.engine.settings import TrainerSettings
 from trainwright.errors import CheckpointError, DiskError
+from trainwright.files import typed_path
 from trainwright.run.request import Request
 from trainwright.run.resume.changes import NOT_CHANGES, apply_changes, key_of
 from trainwright.run.resume.continuing import Resume
@@ -32,7 +32,7 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     on from the newest checkpoint that is whole, or from the file that is named. Raises ConfigError,
     CheckpointError, or DiskError where the folder cannot be written to.
     """
-    named = Path(str(config.trainer.resume)).expanduser()
+    named = typed_path(str(config.trainer.resume))
     folder = RunFolder.existing(str(config.trainer.resume))
     folder.refuse_ways_out()
     with contextlib.ExitStack() as if_refused:

@@ -19,7 +19,7 @@ from trainwright.cli.opening import (
 from trainwright.cli.terminal.keys import Key, parse_keys, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import DiskError
-from trainwright.files import write_text
+from trainwright.files import typed_path, write_text
 from trainwright.report.score_table import class_table, score_table
 from trainwright.runs.find import find_run
 from trainwright.wording import format_number, printable
@@ -89,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
         **as_plain(evaluated),
     }
     if values["out"] is not None:
-        _write(Path(values["out"]).expanduser(), plain, evaluated)
+        _write(typed_path(values["out"]), plain, evaluated)
     if arguments.json:
         print(json.dumps(plain, indent=2))
     else:

@@ -1,10 +1,10 @@
 """`runs export`: a run's network as safetensors, torch.export or ONNX, ready to be used."""
 
 import argparse
-from pathlib import Path
 
 from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings, open_run
 from trainwright.cli.terminal.keys import Key, SeveralOf, parse_keys, text
+from trainwright.files import typed_path
 from trainwright.runs.find import find_run
 
 KEYS = (
@@ -41,7 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     values = parse_keys(arguments.settings, KEYS)
     record = find_run(arguments.run, arguments.root)
     record.checkpoint(values["checkpoint"])
-    folder = Path(values["out"] or f"export-{record.path.resolve().name}").expanduser()
+    folder = typed_path(values["out"] or f"export-{record.path.resolve().name}")
     # What can be refused without torch has been: that takes seconds to import.
     from trainwright.inference.export.folder import export
     from trainwright.inference.export.formats import FILES, check_installed

@@ -15,6 +15,7 @@ from trainwright.cli.opening import CHECKPOINT, DEVICE, PRECISION, TRUST, TTA, a
 from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, whole
 from trainwright.cli.terminal.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
+from trainwright.files import typed_path
 from trainwright.runs.find import find_run
 from trainwright.wording import printable
 
@@ -91,7 +92,7 @@ def _named(words: list[str]) -> list[Path]:
     """The files and folders that are named. Raises DataError where there is no such."""
     if not words:
         raise ConfigError("predict what? name image or CSV files, or folders of them")
-    paths = [Path(word).expanduser() for word in words]
+    paths = [typed_path(word) for word in words]
     for word, path in zip(words, paths, strict=True):
         if not path.is_dir() and not path.is_file():
             raise DataError(f"{word}: there is no such file or folder")

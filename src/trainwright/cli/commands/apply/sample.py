@@ -16,7 +16,7 @@ from trainwright.cli.opening import (
 )
 from trainwright.cli.terminal.keys import Key, OneOf, SeveralOf, listed, parse_keys, text, whole
 from trainwright.errors import ConfigError, DiskError
-from trainwright.files import replacing, write_text
+from trainwright.files import replacing, typed_path, write_text
 from trainwright.runs.find import find_run
 from trainwright.runs.record import Record
 
@@ -208,7 +208,7 @@ class _Place:
     @property
     def path(self) -> Path:
         default = f"samples-{self.record.path.resolve().name}"
-        return Path(self.out or default).expanduser()
+        return typed_path(self.out or default)
 
     @property
     def is_file(self) -> bool:

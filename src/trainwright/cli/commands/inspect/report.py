@@ -7,6 +7,7 @@ from typing import Any
 from trainwright.cli.opening import add_run
 from trainwright.cli.terminal.keys import Key, parse_keys, text
 from trainwright.errors import ConfigError, DiskError
+from trainwright.files import typed_path
 from trainwright.runs.find import find_run, find_runs, is_run_folder
 from trainwright.runs.record import Record
 
@@ -41,7 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from trainwright.report.page.sweep_story import told_sweep
 
     records = [record for _, of_word in found for record in of_word]
-    folder = Path(named[0]).expanduser()
+    folder = typed_path(named[0])
     is_sweep = len(named) == 1 and folder.is_dir() and not is_run_folder(folder)
     sweep = told_sweep(folder) if is_sweep else None
     if sweep is not None:
@@ -51,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     names = [name for name, _ in found]
     title = " and ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in "-".join(names))[:80]
-    out = Path(values["out"] or f"report-{stem}.html").expanduser()
+    out = typed_path(values["out"] or f"report-{stem}.html")
     page = render(report_story(title, records, sweep))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _named(word: str, root: Path) -> tuple[str, list[Record]]:
     """What a word names: a run, or all runs in a folder, the oldest first. Raises ConfigError."""
-    path = Path(word).expanduser()
+    path = typed_path(word)
     if not path.is_dir() or is_run_folder(path):
         record = find_run(word, root)
         return record.path.resolve().name, [record]

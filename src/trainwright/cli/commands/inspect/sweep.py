@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainwright.cli.terminal.keys import Key
 from trainwright.errors import ConfigError
+from trainwright.files import typed_path
 from trainwright.runs.elsewhere import noted
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.report import report
@@ -44,7 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def find_sweep(name: str, root: Path) -> Store:
     """The sweep that is meant: a path, `last`, or a piece of one sweep's name below `root`."""
-    path = Path(name).expanduser()
+    path = typed_path(name)
     here = Path() if name == "last" else path
     for folder in (here, *([path.parent] if path.exists() else [])):
         if (folder / ".sweep").is_dir():

@@ -179,7 +179,7 @@ const starts = [];
 document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 const confusions = runs.map((run) => confusionSection(run, runs.length > 1)).filter((node) => node);
 const parts = [
-  sweep(), runs.length === 1 ? tiles(runs[0]) : comparison(), curves(), samplesSection(runs),
+  sweep(), runs.length === 1 ? tiles(runs[0]) : comparison(), curves(), samplesSection(runs), ...hookSections(runs),
   scoreSection(runs), picturesSection(runs, "scores", "Score through training", "against the step; dashed what real images get"),
   confusions.length ? section("confusion", "Confusion matrix", ...confusions) : null,
   picturesSection(runs, "predictions", "Predictions", "errors first, framed in red, as said (true)"),

@@ -1,7 +1,14 @@
 // What there is to see of one run or several: samples, confusion, predictions, configuration.
 "use strict";
 
-function samplesSection(runs) {
+// What the hooks of the runs' own showed is shown as the samples are, hook by hook.
+function hookSections(runs) {
+  const names = [...new Set(runs.flatMap((run) => run.hooks.map((hook) => hook.name)))];
+  const of = (run, name) => (run.hooks.find((hook) => hook.name === name) || { samples: [] }).samples;
+  return names.map((name, i) => samplesSection(runs.map((run) => ({ ...run, samples: of(run, name) })), `hook-${i}`, `${name} through training`));
+}
+
+function samplesSection(runs, id = "samples", title = "Samples through training") {
   const shownRuns = runs.filter((run) => run.samples.length);
   if (!shownRuns.length) return null;
   const steps = [...new Set(shownRuns.flatMap((run) => run.samples.map((s) => s.step)))].sort((a, b) => a - b);
@@ -26,7 +33,7 @@ function samplesSection(runs) {
   } }, "Play");
   slider.addEventListener("input", show);
   show();
-  return section("samples", "Samples through training", el("div", { class: "card" },
+  return section(id, title, el("div", { class: "card" },
     steps.length > 1 ? el("div", { class: "slider" }, play, slider, output) : null,
     el("div", { class: "side" }, pictures.map(({ image, caption }) => el("figure", {}, caption, image)))));
 }
