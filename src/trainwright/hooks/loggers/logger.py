@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trainwright.errors import ConfigError
+from trainwright.files import write_text
 from trainwright.runs.stored import read_json_if_any
 
 MEMORY = "loggers.json"  # in the run folder: under which id each logger knows the run
@@ -29,11 +30,9 @@ class LoggedRun:
         return value if isinstance(value, str) else None
 
     def remember(self, key: str, value: str) -> None:
-        """Keep `value` in the run folder, so that a resumed run finds it. Raises OSError."""
-        path = self.folder / MEMORY
-        temporary = path.with_name(f".{MEMORY}.tmp")
-        temporary.write_text(json.dumps({**self._remembered(), key: value}, indent=2) + "\n")
-        temporary.replace(path)
+        """Keep `value` in the run folder, so that a resumed run finds it. Raises DiskError."""
+        text = json.dumps({**self._remembered(), key: value}, indent=2)
+        write_text(self.folder / MEMORY, text + "\n")
 
     def _remembered(self) -> dict[str, Any]:
         return read_json_if_any(self.folder / MEMORY)

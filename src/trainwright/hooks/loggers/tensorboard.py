@@ -22,18 +22,16 @@ class TensorBoard(Logger):
     """
 
     name: ClassVar[str] = "tensorboard"
+    _writer: "SummaryWriter"  # from `start` on
+    _step: int
 
     def __init__(self, *, dir: str | None = None) -> None:
         self._dir = dir
-        self._writer: SummaryWriter | None = None
-        self._step = 0
 
     def check(self) -> None:
-        """Raise ConfigError where the package `tensorboard` is missing."""
         require("tensorboard", option=self.name)
 
     def start(self, run: LoggedRun) -> None:
-        """Open the event file and write the config as text."""
         from torch.utils.tensorboard import SummaryWriter
 
         own = run.folder / "tensorboard"
@@ -47,13 +45,13 @@ class TensorBoard(Logger):
         """Write each number under its name, as float32."""
         self._step = step
         for name, value in values.items():
-            self._open.add_scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
 
     def image(self, step: int, name: str, path: Path) -> None:
         """Write the picture (H, W, 3)."""
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
-        self._open.add_image(name, pixels, step, dataformats="HWC")
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the final numbers at the last step and the summary as text, and close the file."""
@@ -61,15 +59,10 @@ class TensorBoard(Logger):
         step = int(final.pop("step", self._step))
         self.scalars(step, final)
         self._text("summary", dict(summary), step)
-        self._open.close()
-
-    @property
-    def _open(self) -> "SummaryWriter":
-        assert self._writer is not None
-        return self._writer
+        self._writer.close()
 
     def _text(self, name: str, value: dict[str, Any], step: int) -> None:
         # Indented by four, markdown shows it as it is.
         lines = json.dumps(value, indent=2).splitlines()
         text = "\n".join(f"    {line}" for line in lines)
-        self._open.add_text(name, text, step)
+        self._writer.add_text(name, text, step)
