@@ -18,11 +18,30 @@ from trainwright.runs.stored import UnreadableError, read_bytes
 from trainwright.wording import printable
 
 
+class _Part:
+    """What is in a folder of runs, by its path from there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: "RunFolder", owner: object = None) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where the files of one run are; `docs/design.md` lists them."""
 
     path: Path
+
+    checkpoints = _Part("checkpoints")
+    last = _Part("checkpoints/last.safetensors")  # the newest
+    previous = _Part("checkpoints/previous.safetensors")  # the newest before that
+    best = _Part("checkpoints/best.safetensors")  # with the best objective
+    samples = _Part("samples")  # grids, texts and tables, named by their step
+    plots = _Part("plots")  # curves and other pictures made at the end
+    metrics = _Part("metrics.jsonl")  # one JSON object a line
+    log = _Part("train.log")  # what the console showed
 
     @classmethod
     def create(cls, root: Path, name: str, *, exact: Path | None = None) -> "RunFolder":
@@ -98,46 +117,6 @@ class RunFolder:
         for part in (self.checkpoints, self.samples, self.plots):
             part.mkdir()
         return self
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of last.safetensors, previous.safetensors and best.safetensors."""
-        return self.path / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint."""
-        return self.checkpoints / "last.safetensors"
-
-    @property
-    def previous(self) -> Path:
-        """The checkpoint that was the newest before that."""
-        return self.checkpoints / "previous.safetensors"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the best objective."""
-        return self.checkpoints / "best.safetensors"
-
-    @property
-    def samples(self) -> Path:
-        """Folder of sample grids, named by their step."""
-        return self.path / "samples"
-
-    @property
-    def plots(self) -> Path:
-        """Folder of curves and other pictures made at the end."""
-        return self.path / "plots"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """What the console showed."""
-        return self.path / "train.log"
 
     def overrides(self) -> list[str]:
         """What was typed to start the run, a line each; nothing if that is lost."""

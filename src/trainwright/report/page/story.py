@@ -13,7 +13,7 @@ from trainwright.report.score_table import class_cells, score_cells
 from trainwright.runs.header import check_header, read_metadata
 from trainwright.runs.metrics import read_rows
 from trainwright.runs.record import Record, numbers
-from trainwright.runs.stored import UnreadableError, read_text
+from trainwright.runs.stored import UnreadableError, is_number, read_text
 
 MOST_POINTS = 2000  # of a curve; a screen has no more
 MOST_SAMPLES = 60  # grids of a run, or texts
@@ -162,7 +162,7 @@ def _confusion(record: Record, test: dict[str, Any]) -> dict[str, Any]:
     per_class = {
         str(name): values
         for name, values in (stored.items() if isinstance(stored, dict) else ())
-        if isinstance(values, list) and len(values) == size and all(map(is_finite, values))
+        if isinstance(values, list) and len(values) == size and all(map(is_number, values))
     }
     return {"confusion": counts, "class_names": _names(record, size), "per_class": per_class}
 
@@ -217,13 +217,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [plain(inner) for inner in value]
-    if value is None or isinstance(value, bool | str) or is_finite(value):
+    if value is None or isinstance(value, bool | str) or is_number(value):
         return value
     return str(value)
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a value is a number, and one that JSON has."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, int) or math.isfinite(value)
