@@ -17,6 +17,8 @@ from trainwright.runs.elsewhere import note
 from trainwright.runs.stored import UnreadableError, read_bytes
 from trainwright.wording import printable
 
+_STEP = re.compile(r"[0-9]{1,12}")
+
 
 class _Part:
     """What is in a folder of runs, by its path from there."""
@@ -138,6 +140,22 @@ def _with_nulls(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_with_nulls(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sample_files(folder: Path) -> list[Path]:
+    """The files of a folder that are named by a step, such as 000500.png, in their order."""
+    try:
+        found = [path for path in folder.iterdir() if _STEP.fullmatch(path.stem) and path.is_file()]
+    except OSError:
+        return []
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def spread(files: list[Path], most: int) -> list[Path]:
+    """At most so many of some files, evenly, the first and the last among them."""
+    if len(files) <= most:
+        return files
+    return [files[round(i * (len(files) - 1) / (most - 1))] for i in range(most)]
 
 
 def file_name(name: str) -> str:
