@@ -3,6 +3,8 @@
 The command line prints them without a traceback; anything else that is raised is a bug of ours.
 """
 
+import importlib
+
 
 class TrainwrightError(Exception):
     """Base of all errors that end a command with a message instead of a traceback.
@@ -53,3 +55,15 @@ class OutOfMemoryError(TrainwrightError):
     """The device or the machine has too little memory for this run."""
 
     exit_code = 7
+
+
+def require_extra(what: str, *packages: str, extra: str) -> None:
+    """Import what an option such as `logger=wandb` needs. Raises ConfigError naming the extra."""
+    try:
+        for package in packages:
+            importlib.import_module(package)
+    except ImportError as error:
+        raise ConfigError(
+            f"{what} needs a package that is not installed ({error})\n"
+            f"  pip install 'trainwright[{extra}]'"
+        ) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, flat, require
+from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, flat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,9 +26,6 @@ class MLflow(Logger):
     def __init__(self, *, experiment: str = "trainwright", tracking_uri: str | None = None) -> None:
         self._experiment = experiment
         self._tracking_uri = tracking_uri
-
-    def check(self) -> None:
-        require("mlflow", option=self.name)
 
     def start(self, run: LoggedRun) -> None:
         """Open the run, or the old one where it is resumed; the config becomes its parameters."""

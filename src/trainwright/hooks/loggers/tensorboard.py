@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, require
+from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars
 from trainwright.runs.folder import file_name
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ class TensorBoard(Logger):
 
     def __init__(self, *, dir: str | None = None) -> None:
         self._dir = dir
-
-    def check(self) -> None:
-        require("tensorboard", option=self.name)
 
     def start(self, run: LoggedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trainwright.errors import ConfigError
-from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, require
+from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars
 
 if TYPE_CHECKING:
     import wandb
@@ -37,7 +37,7 @@ class WeightsAndBiases(Logger):
 
     def check(self) -> None:
         """Raise ConfigError where the package is missing, or nobody is logged in for `online`."""
-        require("wandb", option=self.name)
+        super().check()
         import wandb
 
         # wandb would ask on the terminal, in the middle of the run.
