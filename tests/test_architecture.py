@@ -129,6 +129,37 @@ def test_a_file_is_about_one_thing_and_says_first_what_it_is():
     assert [path for path in FILES if not ast.get_docstring(ast.parse(path.read_text()))] == []
 
 
+def test_a_public_method_says_what_it_does_or_overrides_one_that_says_it():
+    classes = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(node)
+
+    def described(node):
+        """The methods with a docstring, of a class and those that it derives from."""
+        yield from (m.name for m in methods_of(node) if ast.get_docstring(m))
+        for base in node.bases:
+            name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
+            for other in classes.get(name, ()) if name != node.name else ():
+                yield from described(other)
+
+    silent = {
+        f"{name}.{method.name}"
+        for name, nodes in classes.items()
+        for node in nodes
+        if not name.startswith("_")
+        for method in methods_of(node)
+        if not method.name.startswith("_") and method.name not in described(node)
+    }
+    assert silent == set()
+
+
+def methods_of(node):
+    """The functions in the body of a class."""
+    return [found for found in node.body if isinstance(found, ast.FunctionDef)]
+
+
 def test_a_folder_has_at_most_a_dozen_files():
     folders = {path.parent for path in FILES}
     full = {f: len([p for p in f.glob("*.py") if p.stem != "__init__"]) for f in folders}

@@ -3,6 +3,7 @@
 The command line prints them without a traceback; anything else that is raised is a bug of ours.
 """
 
+import importlib
 import linecache
 import re
 import sys
@@ -106,3 +107,15 @@ def own_line(error: BaseException) -> str | None:
 
 def _is_theirs(file: str) -> bool:
     return not file.startswith(_NOT_THEIRS) and "-packages" not in file
+
+
+def require_extra(what: str, *packages: str, extra: str) -> None:
+    """Import what an option such as `logger=wandb` needs. Raises ConfigError naming the extra."""
+    try:
+        for package in packages:
+            importlib.import_module(package)
+    except ImportError as error:
+        raise ConfigError(
+            f"{what} needs a package that is not installed ({error})\n"
+            f"  pip install 'trainwright[{extra}]'"
+        ) from error

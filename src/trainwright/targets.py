@@ -40,23 +40,17 @@ TRUSTED_TARGETS = frozenset(
 )
 
 # Where version 0.1 had them: run folders and configs of that time name them so.
+_MOVED = {
+    "trainwright.data.sources.": "trainwright.data.",
+    "trainwright.engine.optim.muon.": "trainwright.engine.muon.",
+    "trainwright.hooks.loggers.": "trainwright.loggers.",
+    "trainwright.tasks.gan.task.": "trainwright.tasks.gan.",
+}
 _FIRST_NAMES = {
-    "trainwright.data.sources.cifar.load_cifar10": "trainwright.data.cifar.load_cifar10",
-    "trainwright.data.sources.digits.load_digits_dataset": (
-        "trainwright.data.digits.load_digits_dataset"
-    ),
-    "trainwright.data.sources.folder.load_folder": "trainwright.data.folder.load_folder",
-    "trainwright.data.sources.idx.load_idx": "trainwright.data.idx.load_idx",
-    "trainwright.data.sources.tabular.load_tabular": "trainwright.data.tabular.load_tabular",
-    "trainwright.engine.optim.muon.Muon": "trainwright.engine.muon.Muon",
-    "trainwright.hooks.loggers.mlflow.MLflow": "trainwright.loggers.mlflow.MLflow",
-    "trainwright.hooks.loggers.tensorboard.TensorBoard": (
-        "trainwright.loggers.tensorboard.TensorBoard"
-    ),
-    "trainwright.hooks.loggers.wandb.WeightsAndBiases": (
-        "trainwright.loggers.wandb.WeightsAndBiases"
-    ),
-    "trainwright.tasks.gan.task.GANTask": "trainwright.tasks.gan.GANTask",
+    target: target.replace(now, first)
+    for target in TRUSTED_TARGETS
+    for now, first in _MOVED.items()
+    if target.startswith(now)
 }
 _NAMES_NOW = {first: now for now, first in _FIRST_NAMES.items()}
 

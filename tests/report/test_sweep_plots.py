@@ -9,12 +9,12 @@ from PIL import Image
 from trainwright.report.plots.figures import PALETTE, new_figure, style
 from trainwright.report.plots.sweeps import (
     Trial,
-    _Column,
-    _scale,
+    _label,
     importance,
     plot_curves_of_all,
     plot_values,
 )
+from trainwright.report.scales import Scale
 
 
 @pytest.mark.slow
@@ -78,8 +78,9 @@ def test_labels_of_an_axis_do_not_print_over_each_other(name, log):
     figure = new_figure(3.4, 2.8)  # a panel of values.png
     axes = figure.add_subplot()
     style(axes)
-    places = _scale(axes, TYPED[name], log)
-    axes.plot(places, places, "o")
+    scale = Scale.of(TYPED[name], log)
+    _label(axes, scale)
+    axes.plot(scale.places, scale.places, "o")
     figure.canvas.draw()
     low, high = sorted(axes.get_xlim())
     boxes = [
@@ -103,12 +104,13 @@ def test_labels_of_an_axis_do_not_print_over_each_other(name, log):
 def test_a_key_stands_on_the_scale_on_which_it_was_searched(searched, expected):
     """From 0.005 to 0.5 by equal steps: most of it was in the last third of a logarithmic axis."""
     axes = new_figure(3, 3).add_subplot()
-    _scale(axes, ["0.005", "0.1", "0.2", "0.3", "0.5", "0.4"], searched)
+    _label(axes, Scale.of(["0.005", "0.1", "0.2", "0.3", "0.5", "0.4"], searched))
     assert axes.get_xscale() == expected
-    _scale(axes, ["0", "1", "2"], True)  # where there is no logarithm, it goes without one
+    _label(
+        axes, Scale.of(["0", "1", "2"], True)
+    )  # where there is no logarithm, it goes without one
 
 
 def test_labels_across_a_line_of_parallel_coordinates_have_room_too():
-    column = _Column.of(["128", "130", "131", "512"])
-    assert [text for _, text in column.ticks] == ["128", "512"]
-    assert [text for _, text in _Column.of(["1", "2", "3"]).ticks] == ["1", "2", "3"]
+    assert [*Scale.of(["128", "130", "131", "512"]).share_labels.values()] == ["128", "512"]
+    assert [*Scale.of(["1", "2", "3"]).share_labels.values()] == ["1", "2", "3"]

@@ -1,6 +1,7 @@
 """The contract of what happens along the way."""
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -15,6 +16,8 @@ class Hook(ABC):
     # Whether it looks at what the steps have come to whenever it is due, and not only where another
     # has: to look is to wait for the device.
     always_looks: ClassVar[bool] = True
+    # What it must remember, as plain JSON types: each is an attribute of that name, behind a "_".
+    _remembered: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:
@@ -35,11 +38,24 @@ class Hook(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """What the hook must remember across a resume, as plain JSON types."""
-        return {}
+        return {name: getattr(self, f"_{name}") for name in type(self)._remembered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        assert not state
+        """Restore what `state_dict` gave; what an older version did not remember stays."""
+        for name in type(self)._remembered:
+            if name in state:
+                setattr(self, f"_{name}", deepcopy(state[name]))
+
+
+class Regular(Hook):
+    """A hook with one cadence or several, each in steps (0: never)."""
+
+    def __init__(self, *every: float) -> None:
+        self._every = every
+
+    def due(self, step: int, total: int) -> bool:
+        """At each cadence, and after the last step."""
+        return any(due_every(every, step, total) for every in self._every)
 
 
 def due_every(every: float, step: int, total: int) -> bool:

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Collection
-from typing import Any
 
 from torch import Tensor
 
 from trainwright.data.batches import Batches
 from trainwright.engine.clock import Clock
 from trainwright.engine.evaluate import evaluate
-from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.hook import Regular
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
@@ -45,14 +44,16 @@ def early_stop(settings: TrainerSettings, objective: Objective, clock: Clock) ->
     return [EarlyStop(objective, every=every, patience=wanted.patience, min_delta=wanted.min_delta)]
 
 
-class EarlyStop(Hook):
+class EarlyStop(Regular):
     """Stops after `patience` evaluations in a row without an improvement of `min_delta`."""
+
+    _remembered = ("best", "num_bad")
 
     def __init__(
         self, objective: Objective, *, every: float, patience: int, min_delta: float
     ) -> None:
+        super().__init__(every)
         self._objective = objective
-        self._every = every
         self._patience = patience
         self._min_delta = min_delta
         self._best: float | None = None
@@ -90,10 +91,6 @@ class EarlyStop(Hook):
                 f"  an evaluation of this task gives: {', '.join(sorted(names))}"
             )
 
-    def due(self, step: int, total: int) -> bool:
-        """With every evaluation."""
-        return due_every(self._every, step, total)
-
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Compare the evaluation of this step with the best so far."""
         assert state.last is not None
@@ -111,12 +108,3 @@ class EarlyStop(Hook):
                 f"validation {metric} has not improved in {self._num_bad} evaluations"
             )
             log.info("stopping early: %s", state.stop_reason)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The best value and how many evaluations have not beaten it."""
-        return {"best": self._best, "num_bad": self._num_bad}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        best = state["best"]
-        self._best, self._num_bad = None if best is None else float(best), int(state["num_bad"])

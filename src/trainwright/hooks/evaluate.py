@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainwright.data.batches import Batches
 from trainwright.engine.evaluate import evaluate
-from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.hook import Regular
 from trainwright.engine.interruption import can_be_cut_short
 from trainwright.engine.nonfinite import refuse_nonfinite
 from trainwright.engine.state import Evaluation, TrainState
@@ -18,7 +18,7 @@ from trainwright.wording import evaluation_line
 log = logging.getLogger(__name__)
 
 
-class Evaluate(Hook):
+class Evaluate(Regular):
     """Evaluates with averaged weights where there are any, and tells the schedule.
 
     `further`: other splits that are measured too, by the names under which their metrics appear.
@@ -32,14 +32,10 @@ class Evaluate(Hook):
         batch_size: int,
         further: Mapping[str, Batches] | None = None,
     ) -> None:
+        super().__init__(every)
         self._batches = batches
         self._further = dict(further or {})
-        self._every = every
         self._batch_size = batch_size
-
-    def due(self, step: int, total: int) -> bool:
-        """At its cadence and at the end."""
-        return due_every(self._every, step, total)
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Score the validation split; set `state.last` and, if it is better, `state.best`.

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.hook import Regular
 from trainwright.engine.state import TrainState
 from trainwright.errors import IllError
 from trainwright.tasks.health import HEALTHY, SOUND
@@ -17,7 +17,7 @@ MEMORY = 20  # evaluations that a diagnosis looks back on, besides the first
 OnIll = Literal["warn", "stop", "rollback"]
 
 
-class HealthCheck(Hook):
+class HealthCheck(Regular):
     """Keeps the vital signs of the evaluations and has the task diagnose them.
 
     The verdict is said at every evaluation, with reasons where an illness is new. With
@@ -25,8 +25,10 @@ class HealthCheck(Hook):
     back. It comes after the hook that evaluates and before those that write anything.
     """
 
+    _remembered = ("history", "said", "course")
+
     def __init__(self, *, every: float, on_ill: OnIll) -> None:
-        self._every = every
+        super().__init__(every)
         self._on_ill = on_ill
         self._history: list[dict[str, float]] = []
         self._said = HEALTHY
@@ -36,10 +38,6 @@ class HealthCheck(Hook):
     def course(self) -> dict[str, list[int]]:
         """At which steps an evaluation has found the run to be what: `healthy`, `collapsing`."""
         return self._course
-
-    def due(self, step: int, total: int) -> bool:
-        """With every evaluation."""
-        return due_every(self._every, step, total)
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Set `state.health`; warn of what is new, stop, or raise IllError."""
@@ -68,12 +66,6 @@ class HealthCheck(Hook):
             state.health = None
             raise IllError(f"the run is ill at step {state.step}: {words}")
 
-    def state_dict(self) -> dict[str, Any]:
-        """The signs so far, what was last said of them, and the course."""
-        return {"history": self._history, "said": self._said, "course": self._course}
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave; of a run from before there was a diagnosis, nothing."""
-        self._history = list(state.get("history", []))
-        self._said = state.get("said", HEALTHY)
-        self._course = dict(state.get("course", {}))
+        super().load_state_dict({"history": [], "said": HEALTHY, "course": {}} | state)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.hook import Regular
 from trainwright.engine.state import TrainState
 from trainwright.files import append_line
 from trainwright.runs.metrics import Row
 
 
-class Log(Hook):
-    """Writes training metrics at its cadence, and evaluations as they come.
+class Log(Regular):
+    """Writes training metrics at its own cadence, and evaluations as they come.
 
     A row has `step`, `epoch`, `train/<metric>`, the mean over the steps since the row before, `lr`
     (or `lr/<player>`), and on steps with an evaluation `validation/<metric>`, `health` and
@@ -22,13 +22,8 @@ class Log(Hook):
     """
 
     def __init__(self, path: Path, *, every: float, evaluate_every: float) -> None:
+        super().__init__(every, evaluate_every)
         self._path = path
-        self._every = every
-        self._evaluate_every = evaluate_every
-
-    def due(self, step: int, total: int) -> bool:
-        """At its own cadence, and with every evaluation."""
-        return any(due_every(e, step, total) for e in (self._every, self._evaluate_every))
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Append one row, and keep it as `state.row` for who sends it elsewhere."""

@@ -27,7 +27,6 @@ class Own(Hook):
 
     @property
     def name(self) -> str:
-        """As the config has it."""
         return f"hooks.{self._name}"
 
     def begin(self, folder: RunFolder) -> None:
@@ -35,7 +34,6 @@ class Own(Hook):
         self._folder = folder
 
     def due(self, step: int, total: int) -> bool:
-        """When the hook says so."""
         return self._hook.due(step, total)
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
@@ -62,9 +60,7 @@ class Own(Hook):
             ) from None
 
     def state_dict(self) -> dict[str, Any]:
-        """What the hook remembers."""
         return self._hook.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
         self._hook.load_state_dict(state)

@@ -5,7 +5,7 @@ import io
 import torch
 from torch import Tensor
 
-from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.hook import Regular
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError
 from trainwright.files import disk_error, write_text
@@ -14,16 +14,12 @@ from trainwright.runs.folder import RunFolder
 from trainwright.tasks.show import Images, Shown, Table, Text
 
 
-class Samples(Hook):
+class Samples(Regular):
     """Writes samples/<step>.png, .txt or .csv for tasks that have something to show."""
 
     def __init__(self, folder: RunFolder, *, every: float) -> None:
+        super().__init__(every)
         self._folder = folder
-        self._every = every
-
-    def due(self, step: int, total: int) -> bool:
-        """At its cadence and at the end."""
-        return due_every(self._every, step, total)
 
     @torch.no_grad()
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.device.environment import THREADS_NEXT
-from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.hook import Hook, Regular, due_every
 from trainwright.engine.state import TrainState
 from trainwright.files import flush
 from trainwright.hooks.crowded import Crowded
@@ -21,13 +21,14 @@ class Legs(Protocol):
         """All legs up to this step and now, as plain JSON types."""
 
 
-class Save(Hook):
+class Save(Regular):
     """Saves everything a run needs to go on, and the facts to use it without its dataset.
 
     `facts` (config, data, versions) go into every checkpoint; `hooks` are those with a memory.
     Where it is `crowded`, a run goes on with fewer threads from a save on, which says so.
     `step_of_last` is that of the `last` checkpoint there is, if the run goes on from it.
-    Comes last among the hooks, so that it finds their state as the step has left it.
+    Comes last among the hooks, so that it finds their state as the step has left it, and with every
+    evaluation, which may find a new best.
     """
 
     def __init__(
@@ -42,22 +43,18 @@ class Save(Hook):
         step_of_last: int | None = None,
         crowded: Crowded | None = None,
     ) -> None:
+        super().__init__(every, evaluate_every)
         self._folder = folder
         self._facts = facts
         self._hooks = hooks
         self._legs = legs
         self._crowded = crowded
-        self._every = every
-        self._evaluate_every = evaluate_every
+        self._save_every = every
         self._step_of_last = step_of_last
-
-    def due(self, step: int, total: int) -> bool:
-        """At its cadence and at the end, and with evaluations, which may find a new best."""
-        return any(due_every(e, step, total) for e in (self._every, self._evaluate_every))
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Save `last` if its time has come, and `best` if this step has the best evaluation."""
-        self.save(state, last=due_every(self._every, state.step, state.clock.total_steps))
+        self.save(state, last=due_every(self._save_every, state.step, state.clock.total_steps))
 
     def save(self, state: TrainState, *, last: bool = True) -> None:
         """Save `best` if it is this step, or if nothing is ever evaluated; and `last` if asked.

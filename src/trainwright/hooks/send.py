@@ -5,30 +5,27 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from trainwright.engine.clock import Clock
-from trainwright.engine.hook import Hook, due_every
+from trainwright.engine.hook import Regular, due_every
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.hooks.loggers.outlet import Outlet
 from trainwright.runs.folder import RunFolder
 
 
-class Send(Hook):
+class Send(Regular):
     """Hands numbers and sample grids on to loggers. Comes after the hooks that make them."""
 
     def __init__(
         self, outlets: Sequence[Outlet], folder: RunFolder, settings: TrainerSettings, clock: Clock
     ) -> None:
+        every = (settings.log_every, settings.evaluate_every, settings.sample_every)
+        super().__init__(*map(clock.steps, every))
         self._outlets = outlets
         self._folder = folder
-        every = (settings.log_every, settings.evaluate_every)
-        self._scalars_every = [clock.steps(duration) for duration in every]
-        self._images_every = clock.steps(settings.sample_every)
 
     def due(self, step: int, total: int) -> bool:
         """When a line of metrics.jsonl is written, or a grid of samples."""
-        return bool(self._outlets) and any(
-            due_every(every, step, total) for every in (*self._scalars_every, self._images_every)
-        )
+        return bool(self._outlets) and super().due(step, total)
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Queue this step's numbers, and its grid if there is one; nothing is waited for."""
@@ -39,6 +36,6 @@ class Send(Hook):
             for outlet in self._outlets:
                 outlet.scalars(step, values)
         grid = self._folder.samples / f"{step:06d}.png"
-        if due_every(self._images_every, step, total) and grid.exists():
+        if due_every(self._every[-1], step, total) and grid.exists():
             for outlet in self._outlets:
                 outlet.image(step, "samples", grid)

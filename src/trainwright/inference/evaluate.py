@@ -1,7 +1,7 @@
 """A trained task measured on a split: metrics with intervals, and for classes what they hide."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -20,8 +20,7 @@ from trainwright.wording import nearest, printable
 WILSON, BOOTSTRAP = "Wilson score", "bootstrap percentile"
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """A metric, its 95 % interval and by which method that was found; None where there is none."""
 
     value: float
@@ -136,10 +135,7 @@ def as_plain(evaluated: Evaluated) -> dict[str, Any]:
     """What was measured, as plain types for JSON."""
     plain: dict[str, Any] = {
         "num_examples": evaluated.num_examples,
-        "metrics": {
-            name: {"value": m.value, "interval": m.interval, "method": m.method}
-            for name, m in evaluated.metrics.items()
-        },
+        "metrics": {name: measured._asdict() for name, measured in evaluated.metrics.items()},
     }
     if evaluated.score is not None:
         plain["score"] = evaluated.score

@@ -1,7 +1,6 @@
 """What a trained task makes up: from a seed, of a class, or on the way between two examples."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -39,24 +38,19 @@ def class_indices(names: Sequence[str], trained: Trained) -> list[int]:
     return found
 
 
-def draw(trained: Trained, num: int, *, seed: int, classes: Sequence[int] = ()) -> MadeUp:
-    """`num` examples of these classes in turn, or as the task likes."""
-    return _made_up(trained, WHAT, num, seed=seed, classes=classes)
-
-
-def interpolate(
-    trained: Trained, num: int, *, frames: int, seed: int, classes: Sequence[int] = ()
-) -> MadeUp:
-    """`num` strips of `frames` examples, from one to another."""
-    return _made_up(trained, "interpolate", num, frames=frames, seed=seed, classes=classes)
-
-
 @torch.no_grad()
-def _made_up(trained: Trained, does: str, num: int, **how: Any) -> MadeUp:
-    """What a method of the task returns. Raises ConfigError where that is nothing to be written."""
+def make_up(
+    trained: Trained, num: int, *, frames: int | None, seed: int, classes: Sequence[int]
+) -> MadeUp:
+    """`num` examples of these classes in turn, or as the task likes.
+
+    `frames`: instead, so many strips of `frames` examples, from one to another. Raises ConfigError
+    for a task that cannot, or returns nothing that can be written.
+    """
+    does, options = (WHAT, {}) if frames is None else ("interpolate", {"frames": frames})
     make = ability(trained, does, does)
     with trained.placement.autocast():
-        made = make(num, **how)
+        made = make(num, seed=seed, classes=classes, **options)
     if not isinstance(made, Samples | Text | Table):
         raise ConfigError(
             f"{type(trained.task).__name__}.{does} returned a {type(made).__name__}\n"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,9 +53,5 @@ def bootstrap(
             return {}
         for name, number in found_now.items():
             drawn.setdefault(name, []).append(number)
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    found = {}
-    for name, numbers in drawn.items():
-        low, high = torch.tensor(numbers, dtype=torch.float64).quantile(tails).tolist()
-        found[name] = (low, high)
-    return found
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return {name: tuple(np.quantile(numbers, tails).tolist()) for name, numbers in drawn.items()}

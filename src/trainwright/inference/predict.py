@@ -1,7 +1,7 @@
 """What a trained task says of files of a person's: images, texts, the rows of a table."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,22 +23,13 @@ BATCH = 128  # examples in memory at once
 class Prediction:
     """What is said of one example, for each target by name, or what is wrong with it.
 
-    `line`: where it stands in its file, for a row of a table.
+    `line`: where it stands in its file, for a row of a table. `columns`: the example as stored.
     """
 
     path: Path
     line: int | None = None
-    answers: dict[str, Tensor] = field(default_factory=dict)
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class _Example:
-    """The columns of one example as stored, each (...), or a problem."""
-
-    path: Path
-    line: int | None = None
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    answers: dict[str, Tensor] = field(default_factory=dict)
     problem: str | None = None
 
 
@@ -56,10 +47,8 @@ def predict(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
         good = [example for example in window if example.problem is None]
         answers = iter(_answers(trained, good) if good else ())
         for example in window:
-            if example.problem is not None:
-                yield Prediction(example.path, example.line, problem=example.problem)
-            else:
-                yield Prediction(example.path, example.line, next(answers))
+            is_good = example.problem is None
+            yield replace(example, columns={}, answers=next(answers)) if is_good else example
 
 
 def targets_of(trained: Trained) -> dict[str, Target]:
@@ -86,16 +75,16 @@ def require_files(trained: Trained) -> None:
             )
 
 
-def _files(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[_Example]:
+def _files(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[Prediction]:
     ((name, column),) = inputs.items()
     for path in files:
         try:
-            yield _Example(path, columns={name: column.read([path.name], path.parent)})
+            yield Prediction(path, columns={name: column.read([path.name], path.parent)})
         except BadInputError as error:
-            yield _Example(path, problem=str(error))
+            yield Prediction(path, problem=str(error))
 
 
-def _rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[_Example]:
+def _rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[Prediction]:
     wanted = {name: column.cell_names(name) for name, column in inputs.items()}
     cells = [cell for names in wanted.values() for cell in names]
     is_named = not any(isinstance(c, Numbers) and not c.names for c in inputs.values())
@@ -104,16 +93,16 @@ def _rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[_Example
             for row in read_rows(path, cells, is_named=is_named):
                 yield _example(path, row.line, row.cells, row.problem, inputs)
         except BadTableError as error:
-            yield _Example(path, problem=str(error))
+            yield Prediction(path, problem=str(error))
         except OSError as error:
-            yield _Example(path, problem=error.strerror or "cannot be read")
+            yield Prediction(path, problem=error.strerror or "cannot be read")
 
 
 def _example(
     path: Path, line: int, cells: Sequence[str], problem: str, inputs: dict[str, Column]
-) -> _Example:
+) -> Prediction:
     if problem:
-        return _Example(path, line, problem=problem)
+        return Prediction(path, line, problem=problem)
     columns, left = {}, list(cells)
     try:
         for name, column in inputs.items():
@@ -122,12 +111,12 @@ def _example(
             left = left[num:]
     except BadInputError as error:
         file = f"{name} {printable(left[0])}: " if column.read_from == "file" else ""
-        return _Example(path, line, problem=f"{file}{error}")
-    return _Example(path, line, columns)
+        return Prediction(path, line, problem=f"{file}{error}")
+    return Prediction(path, line, columns)
 
 
 @torch.no_grad()
-def _answers(trained: Trained, examples: Sequence[_Example]) -> Iterator[dict[str, Tensor]]:
+def _answers(trained: Trained, examples: Sequence[Prediction]) -> Iterator[dict[str, Tensor]]:
     """What the task says of each example, by target, (...) float32."""
     task, placement = trained.task, trained.placement
     batch = {}

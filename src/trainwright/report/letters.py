@@ -41,12 +41,12 @@ def spelled(text: str, *, font: Font | None = None) -> str:
     return "".join(c if c in drawn else ascii(c)[1:-1] for c in text)
 
 
-_known: dict[str, Font | None] = {}
+_known: dict[str, Font | None] = {}  # the font of a letter
 
 
 def _look_up(texts: Iterable[str]) -> dict[str, Font | None]:
     """A font for each letter that is not ASCII; each font is opened once for all that are new."""
-    letters = {c for text in texts if not text.isascii() for c in text if not c.isascii()}
+    letters = {c for text in texts for c in text if not c.isascii()}
     new = letters - _known.keys()
     for font in _fonts() if new else ():
         found = _those_of(font, new)

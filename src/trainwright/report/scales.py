@@ -2,15 +2,49 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+LINE = 0.04  # of an axis: the room of a label across it
+MOST_LABELS = 6  # of different numbers; of more only the ends have one
 
 
-def numbers_of(texts: Sequence[str]) -> list[float] | None:
-    """Typed values as numbers; None if one of them is none."""
-    try:
-        numbers = [float(text) for text in texts]
-    except ValueError:
-        return None
-    return numbers if all(map(math.isfinite, numbers)) else None
+@dataclass(frozen=True)
+class Scale:
+    """Where the values of a key lie: numbers at themselves, words (if any) at 0, 1, 2, ..."""
+
+    places: list[float]
+    words: list[str]
+    by_log: bool
+
+    @classmethod
+    def of(cls, texts: Sequence[str], searched_by_log: bool | None = None) -> "Scale":
+        """That of typed values. `searched_by_log`: how they were searched, where that is known."""
+        try:
+            numbers = [float(text) for text in texts]
+        except ValueError:
+            numbers = [math.nan]
+        if all(map(math.isfinite, numbers)):
+            return cls(numbers, [], is_logarithmic(numbers, searched_by_log))
+        words = sorted(set(texts), key=lambda text: (len(text), text))  # [8], [32], [128]
+        return cls([float(words.index(text)) for text in texts], words, False)
+
+    @property
+    def shares(self) -> list[float]:
+        """The places between 0, the lowest, and 1, the highest."""
+        scaled = [math.log(place) for place in self.places] if self.by_log else self.places
+        low = min(scaled)
+        width = (max(scaled) - low) or 1.0
+        return [(value - low) / width for value in scaled]
+
+    @property
+    def share_labels(self) -> dict[float, str]:
+        """What to write beside an axis of shares, and where."""
+        places = dict(sorted(zip(self.shares, self.places, strict=True)))
+        if self.words:
+            return {share: self.words[int(place)] for share, place in places.items()}
+        shares = list(places)
+        shown = apart(shares if len(shares) <= MOST_LABELS else [shares[0], shares[-1]], LINE)
+        return {share: f"{places[share]:.3g}" for share in shown}
 
 
 def is_logarithmic(numbers: Sequence[float], searched: bool | None = None) -> bool:
@@ -51,8 +85,3 @@ def apart(ticks: Sequence[float], room: float, *, by_log: bool = False) -> list[
         if min(places[index] - places[kept[-1]], places[-1] - places[index]) >= nearest:
             kept.append(index)
     return [ticks[index] for index in dict.fromkeys([*kept, len(ticks) - 1])]
-
-
-def kinds(texts: Sequence[str]) -> list[str]:
-    """Different values in an order that suits [8], [32] and [128] too."""
-    return sorted(set(texts), key=lambda text: (len(text), text))

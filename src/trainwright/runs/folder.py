@@ -1,5 +1,6 @@
 """The run folder: made by an atomic mkdir, never shared, never overwritten."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -17,12 +18,33 @@ from trainwright.runs.elsewhere import note
 from trainwright.runs.stored import UnreadableError, read_bytes
 from trainwright.wording import printable
 
+_STEP = re.compile(r"[0-9]{1,12}")
+
+
+class _Part:
+    """What is in a folder of runs, by its path from there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: "RunFolder", owner: object = None) -> Path:
+        return folder.path / self._name
+
 
 @dataclass(frozen=True)
 class RunFolder:
     """Where the files of one run are; `docs/design.md` lists them."""
 
     path: Path
+
+    checkpoints = _Part("checkpoints")
+    last = _Part("checkpoints/last.safetensors")  # the newest
+    previous = _Part("checkpoints/previous.safetensors")  # the newest before that
+    best = _Part("checkpoints/best.safetensors")  # with the best objective
+    samples = _Part("samples")  # grids, texts and tables, named by their step
+    plots = _Part("plots")  # curves and other pictures made at the end
+    metrics = _Part("metrics.jsonl")  # one JSON object a line
+    log = _Part("train.log")  # what the console showed
 
     @classmethod
     def create(cls, root: Path, name: str, *, exact: Path | None = None) -> "RunFolder":
@@ -99,46 +121,6 @@ class RunFolder:
             part.mkdir()
         return self
 
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of last.safetensors, previous.safetensors and best.safetensors."""
-        return self.path / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint."""
-        return self.checkpoints / "last.safetensors"
-
-    @property
-    def previous(self) -> Path:
-        """The checkpoint that was the newest before that."""
-        return self.checkpoints / "previous.safetensors"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the best objective."""
-        return self.checkpoints / "best.safetensors"
-
-    @property
-    def samples(self) -> Path:
-        """Folder of sample grids, named by their step."""
-        return self.path / "samples"
-
-    @property
-    def plots(self) -> Path:
-        """Folder of curves and other pictures made at the end."""
-        return self.path / "plots"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """What the console showed."""
-        return self.path / "train.log"
-
     def overrides(self) -> list[str]:
         """What was typed to start the run, a line each; nothing if that is lost."""
         try:
@@ -159,6 +141,29 @@ def _with_nulls(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_with_nulls(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sample_files(folder: Path) -> dict[str, list[Path]]:
+    """What was shown by step, such as 000500.png, in order, under ""; by a hook, under its name."""
+    found: dict[str, list[Path]] = {"": []}
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            step, _, hook = path.stem.partition("-")
+            if _STEP.fullmatch(step) and path.is_file():
+                found.setdefault(hook, []).append(path)
+    return {hook: sorted(found[hook], key=step_of) for hook in sorted(found)}
+
+
+def step_of(file: Path) -> int:
+    """The step in the name of a sample."""
+    return int(file.stem.partition("-")[0])
+
+
+def spread(files: list[Path], most: int) -> list[Path]:
+    """At most so many of some files, evenly, the first and the last among them."""
+    if len(files) <= most:
+        return files
+    return [files[round(i * (len(files) - 1) / (most - 1))] for i in range(most)]
 
 
 def file_name(name: str) -> str:

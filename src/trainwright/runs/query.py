@@ -7,6 +7,7 @@ for `train`: `model.widths=[512,256]`.
 
 import fnmatch
 import math
+import operator
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,12 @@ from trainwright.wording import nearest, printable
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*)", re.DOTALL)
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_COMPARED: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _NOTHING = object()
 MISSING = None  # what a run says of a key that it does not have, and of one that is null
 
@@ -54,12 +61,7 @@ class Condition:
         if not isinstance(found, int | float) or isinstance(found, bool):
             return False
         limit = _amount(self.key, self.value)
-        return {
-            "<": found < limit,
-            "<=": found <= limit,
-            ">": found > limit,
-            ">=": found >= limit,
-        }[self.operator]
+        return _COMPARED[self.operator](found, limit)
 
 
 def parse_condition(word: str) -> Condition:
@@ -70,12 +72,12 @@ def parse_condition(word: str) -> Condition:
             f"{printable(word)}: it is not a filter; write key=value, or 'key>value' in quotes\n"
             "  such as model=gan, status!=failed, 'validation/accuracy>0.98', 'age<2d'"
         )
-    key, operator, value = found.groups()
-    if operator not in ("=", "!="):
+    key, sign, value = found.groups()
+    if sign not in ("=", "!="):
         _amount(key, value)
     elif key == "status":
         _check_status(value)
-    return Condition(key, operator, value)
+    return Condition(key, sign, value)
 
 
 def _check_status(value: str) -> None:

@@ -4,7 +4,6 @@ What is damaged or half-written is missing, not fatal: `problems` says what coul
 """
 
 import functools
-import math
 import re
 import time
 from datetime import datetime
@@ -16,7 +15,7 @@ from trainwright.config_folder import config_folders, group_options
 from trainwright.errors import CheckpointError
 from trainwright.runs.lock import holder
 from trainwright.runs.metrics import last_row
-from trainwright.runs.stored import UnreadableError, read_json, read_text, read_yaml
+from trainwright.runs.stored import UnreadableError, is_number, read_json, read_text, read_yaml
 
 STATUSES = ("running", "finished", "stopped", "pruned", "failed", "killed")
 UNKNOWN = "unknown"
@@ -197,8 +196,7 @@ class Record:
 
 
 def _count(value: Any) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-    return value if is_count else None
+    return value if type(value) is int and 0 <= value < 2**63 else None
 
 
 @functools.cache
@@ -227,11 +225,7 @@ def numbers(values: Any) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in values.items()
-        if isinstance(name, str)
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) < 1e300
-        and math.isfinite(value)
+        if isinstance(name, str) and is_number(value) and abs(value) < 1e300
     }
 
 

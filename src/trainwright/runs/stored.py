@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 from trainwright.targets import named_as_now
 
@@ -29,6 +30,11 @@ _PLAIN = {str, int, float, bool, type(None)}
 
 class UnreadableError(Exception):
     """Why a file cannot be used; the message is half a line."""
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a stored value is a number, and one that JSON has: neither NaN nor infinity."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def read_bytes(path: Path, *, limit: int = MAX_BYTES) -> bytes:

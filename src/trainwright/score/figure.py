@@ -22,11 +22,6 @@ def mean_of(values: Tensor) -> Figure:
     return Figure(float(values.mean()), float(values.std() / len(values) ** 0.5))
 
 
-def mean_of_groups(figures: Sequence[Figure]) -> Figure:
-    """The mean of the same figure of independent groups of examples, by their spread."""
-    return mean_of(torch.tensor([figure.value for figure in figures]))
-
-
 def jackknifed(statistic: Callable[[Tensor], float], num_examples: int) -> Figure:
     """A statistic of all examples, with the delete-a-group jackknife's standard error.
 

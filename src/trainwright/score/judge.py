@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainwright.score.classes import class_figures
-from trainwright.score.figure import Figure, mean_of, mean_of_groups
+from trainwright.score.figure import Figure, mean_of
 from trainwright.score.frechet import Gaussian, frechet
 from trainwright.score.kernel import kid
 from trainwright.score.manifold import Manifold, manifold_figures
@@ -28,6 +28,11 @@ class Seen(NamedTuple):
 
     features: Tensor
     probabilities: Tensor | None
+
+    def part(self, places: slice) -> "Seen":
+        """What it sees in some of the images."""
+        known = self.probabilities
+        return Seen(self.features[places], None if known is None else known[places])
 
 
 @dataclass(frozen=True)
@@ -88,11 +93,10 @@ class Judge:
     @cached_property
     def floor(self) -> dict[str, Figure]:
         """The figures of `num_floor` held-out images."""
-        features, probabilities = self.held_out.seen
-        count = self.num_floor
-        chosen = Seen(features[:count], None if probabilities is None else probabilities[:count])
-        classes = self.held_out.classes
-        return self.figures(chosen, None if classes is None else classes[:count])
+        first, classes = slice(self.num_floor), self.held_out.classes
+        return self.figures(
+            self.held_out.seen.part(first), None if classes is None else classes[first]
+        )
 
     def figures(self, seen: Seen, asked: Tensor | None) -> dict[str, Figure]:
         """All figures of a set of at least 50 images, whose order says nothing.
@@ -121,16 +125,11 @@ class Judge:
         num_groups = min(len(seen.features) // size, MAX_GROUPS)
         if num_groups < 2:
             return self.figures(seen, asked)
-        parts = []
-        for start in range(0, num_groups * size, size):
-            part = slice(start, start + size)
-            of_part = None if seen.probabilities is None else seen.probabilities[part]
-            parts.append(
-                self.figures(
-                    Seen(seen.features[part], of_part), None if asked is None else asked[part]
-                )
-            )
-        return {name: mean_of_groups([part[name] for part in parts]) for name in parts[0]}
+        places = [slice(start, start + size) for start in range(0, num_groups * size, size)]
+        parts = [self.figures(seen.part(p), None if asked is None else asked[p]) for p in places]
+        return {
+            name: mean_of(torch.tensor([part[name].value for part in parts])) for name in parts[0]
+        }
 
     def class_distances(self, seen: Seen, classes: Tensor) -> dict[int, Figure]:
         """The Fréchet distance of the images of each class (N,) to real ones of that class.

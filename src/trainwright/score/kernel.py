@@ -36,11 +36,9 @@ def kid(features: Tensor, reference: Tensor) -> Figure:
     """
     num_examples = min(len(features), len(reference))
     size = min(BLOCK, num_examples // MIN_BLOCKS)
-    num_blocks = num_examples // size
-    values = []
-    for start in range(0, num_blocks * size, size):
-        part = slice(start, start + size)
-        values.append(kernel_distance(features[part], reference[part]))
+    ends = range(size, num_examples + 1, size)
+    parts = [slice(end - size, end) for end in ends]
+    values = [kernel_distance(features[part], reference[part]) for part in parts]
     return mean_of(torch.tensor(values, dtype=torch.float64))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainwright.stack.draws import Draws
+from trainwright.stack.slopes import AroundVmap
 
 Held = Mapping[str, Tensor]  # what a layer holds, of all members, by its name in the layer
 Step = Callable[[Tensor], Tensor]  # maps what all members have computed so far, (K, B, ...)
@@ -49,7 +50,8 @@ def _neighbours(parent: nn.Module) -> Iterable[list[str]]:
     else:
         runs = [[name] for name in children]
     for run in runs:
-        if _is_known(children[run[0]]) and any(_is_worth_it(children[name]) for name in run):
+        dear = (nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
+        if _is_known(children[run[0]]) and any(isinstance(children[name], dear) for name in run):
             yield run
 
 
@@ -75,16 +77,12 @@ class Chain(nn.Module):
         return inputs
 
 
-class _AllAtOnce(torch.autograd.Function):
+class _AllAtOnce(AroundVmap):
     """What leads from one member, under `vmap`, to all: autograd runs around it."""
 
     @staticmethod
     def forward(inputs: Tensor, chain: Chain) -> Tensor:
         raise AssertionError("a chain is called under vmap alone")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing is kept: `vmap` computes something else."""
 
     @staticmethod
     def vmap(
@@ -218,7 +216,3 @@ def _is_known(layer: nn.Module) -> bool:
         case nn.Flatten():
             return (layer.start_dim, layer.end_dim) == (1, -1)
     return True
-
-
-def _is_worth_it(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -53,15 +52,11 @@ def gain(key: str, num_members: int, make: Callable[[int], Assembly]) -> Gain:
                 raise
             num_members //= 2
             continue
-        _keep(path, found)
+        with contextlib.suppress(OSError, DiskError):  # nowhere to keep it: it is measured anew
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(found._asdict()))
         return found
     return Gain(0.0, "memory does not hold two of them at once")  # today
-
-
-def _keep(path: Path, found: Gain) -> None:
-    with contextlib.suppress(OSError, DiskError):  # nowhere to keep it: it is measured each time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(found._asdict()))
 
 
 def _measured(one: Assembly, members: Sequence[Assembly]) -> Gain:

@@ -8,7 +8,7 @@ with it: the kernel moves each tensor by itself, and rows that fill whole vector
 each element.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,10 +33,7 @@ class StackedOptimizer:
     def __init__(self, members: Sequence[PlayerOptimizer], stacked: Sequence[Tensor]) -> None:
         self._members = list(members)
         self._stacked = list(stacked)
-        like: dict[str, list[int]] = {}
-        for number, member in enumerate(members):
-            like.setdefault(_numbers_of(member), []).append(number)
-        self._crews = [_Crew(self._members, numbers, self._stacked) for numbers in like.values()]
+        self._crews = self._crews_by([_numbers_of(member) for member in members])
 
     @torch.no_grad()
     def step(
@@ -44,7 +41,9 @@ class StackedOptimizer:
     ) -> None:
         """Move the members of which `moves` says so along gradients (K, ...), at their factors."""
         laid = [_laid_out(p, g) for p, g in zip(self._stacked, gradients, strict=True)]
-        self._crews = [part for crew in self._crews for part in self._split(crew, factors)]
+        if any(len({factors[number] for number in crew.numbers}) > 1 for crew in self._crews):
+            crew_of = {number: k for k, crew in enumerate(self._crews) for number in crew.numbers}
+            self._crews = self._crews_by([(crew_of[k], f) for k, f in enumerate(factors)])
         for crew in self._crews:
             if all(moves[number] for number in crew.numbers) and crew.is_ready():
                 crew.step(laid, factors[crew.numbers[0]])
@@ -54,13 +53,11 @@ class StackedOptimizer:
                     own = [gradient[number] for gradient in laid]
                     self._members[number].step(own, factors[number])
 
-    def _split(self, crew: "_Crew", factors: Sequence[float]) -> list["_Crew"]:
-        """The crew, or as many as there are learning rates in it."""
-        like: dict[float, list[int]] = {}
-        for number in crew.numbers:
-            like.setdefault(factors[number], []).append(number)
-        if len(like) == 1:
-            return [crew]
+    def _crews_by(self, kinds: Sequence[Hashable]) -> list["_Crew"]:
+        """A crew for each kind of member."""
+        like: dict[Hashable, list[int]] = {}
+        for number, kind in enumerate(kinds):
+            like.setdefault(kind, []).append(number)
         return [_Crew(self._members, numbers, self._stacked) for numbers in like.values()]
 
 

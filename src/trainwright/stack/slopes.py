@@ -31,14 +31,18 @@ def slope(
     return (found,)
 
 
-class _Leaf(torch.autograd.Function):
-    @staticmethod
-    def forward(inputs: Tensor) -> Tensor:
-        return inputs.requires_grad_()
+class AroundVmap(torch.autograd.Function):
+    """A function whose `vmap` is given what all members have; autograd runs around it."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing is kept: `vmap` does something else."""
+        """Nothing is kept: there is no backward pass through this."""
+
+
+class _Leaf(AroundVmap):
+    @staticmethod
+    def forward(inputs: Tensor) -> Tensor:
+        return inputs.requires_grad_()
 
     @staticmethod
     def vmap(
@@ -47,14 +51,10 @@ class _Leaf(torch.autograd.Function):
         return inputs.detach().requires_grad_(), in_dims[0]
 
 
-class _Slope(torch.autograd.Function):
+class _Slope(AroundVmap):
     @staticmethod
     def forward(outputs: Tensor, inputs: Tensor, create_graph: bool) -> Tensor:
         return torch.autograd.grad(outputs, inputs, create_graph=create_graph)[0]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Nothing is kept: `vmap` does something else."""
 
     @staticmethod
     def vmap(

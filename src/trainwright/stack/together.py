@@ -2,6 +2,7 @@
 
 import contextvars
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic
 
 from trainwright.engine.device.memory import is_out_of_memory
@@ -20,15 +21,13 @@ class _Member(Generic[Outcome]):
         self.ended: list[Outcome | BaseException] = []  # what it has returned, or raised
 
     def begin(self) -> None:
-        self._speak(lambda: next(self._training))
+        self._speak(partial(next, self._training))
 
     def tell(self, result: Metrics | BaseException) -> None:
         if isinstance(result, BaseException):
-            error = result
-            self._speak(lambda: self._training.throw(error))
+            self._speak(partial(self._training.throw, result))
         else:
-            metrics = result
-            self._speak(lambda: self._training.send(metrics))
+            self._speak(partial(self._training.send, result))
 
     def give_up(self) -> None:
         """Let it end where it is, as it does where a process ends: in its own context."""

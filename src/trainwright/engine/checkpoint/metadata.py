@@ -94,9 +94,15 @@ class _HealthCheck(TypedDict, total=False):
     course: dict[str, list[Count]]
 
 
+class _OneAnswer(TypedDict):
+    in_a_row: Count
+    has_warned: bool
+
+
 class _Hooks(TypedDict, total=False):
     EarlyStop: _EarlyStop
     HealthCheck: _HealthCheck
+    OneAnswer: _OneAnswer
 
 
 class _Resumed(TypedDict):

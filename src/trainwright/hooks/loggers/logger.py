@@ -1,6 +1,5 @@
 """The contract of a logger, and what all of them share: the missing package, the remembered run."""
 
-import importlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from trainwright.errors import ConfigError
+from trainwright.errors import require_extra
+from trainwright.files import write_text
 from trainwright.runs.stored import read_json_if_any
 
 MEMORY = "loggers.json"  # in the run folder: under which id each logger knows the run
@@ -29,11 +29,9 @@ class LoggedRun:
         return value if isinstance(value, str) else None
 
     def remember(self, key: str, value: str) -> None:
-        """Keep `value` in the run folder, so that a resumed run finds it. Raises OSError."""
-        path = self.folder / MEMORY
-        temporary = path.with_name(f".{MEMORY}.tmp")
-        temporary.write_text(json.dumps({**self._remembered(), key: value}, indent=2) + "\n")
-        temporary.replace(path)
+        """Keep `value` in the run folder, so that a resumed run finds it. Raises DiskError."""
+        text = json.dumps({**self._remembered(), key: value}, indent=2)
+        write_text(self.folder / MEMORY, text + "\n")
 
     def _remembered(self) -> dict[str, Any]:
         return read_json_if_any(self.folder / MEMORY)
@@ -48,11 +46,11 @@ class Logger(ABC):
     `image` with increasing steps, then `finish`.
     """
 
-    name: ClassVar[str]  # of the option: logger=<name>
+    name: ClassVar[str]  # of the option logger=<name>, of the package, and of the extra
 
-    @abstractmethod
     def check(self) -> None:
         """Raise ConfigError for what would keep every run from being logged: no package, no key."""
+        require_extra(f"logger={self.name}", self.name, extra=self.name)
 
     @abstractmethod
     def start(self, run: LoggedRun) -> None:
@@ -69,17 +67,6 @@ class Logger(ABC):
     @abstractmethod
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Send how the run ended (summary.json), and close it."""
-
-
-def require(package: str, *, option: str) -> None:
-    """Import a package. Raises ConfigError that names the extra which brings it."""
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise ConfigError(
-            f"logger={option} needs a package that is not installed ({error})\n"
-            f"  pip install 'trainwright[{option}]'"
-        ) from error
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

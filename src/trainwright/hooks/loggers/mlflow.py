@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, flat, require
+from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, flat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,16 +20,12 @@ class MLflow(Logger):
     """One MLflow run for each run; a resumed run goes on in it, by the id that the folder keeps."""
 
     name: ClassVar[str] = "mlflow"
+    _client: "MlflowClient"  # from `start` on
+    _id: str
 
     def __init__(self, *, experiment: str = "trainwright", tracking_uri: str | None = None) -> None:
         self._experiment = experiment
         self._tracking_uri = tracking_uri
-        self._client: MlflowClient | None = None
-        self._id = ""
-
-    def check(self) -> None:
-        """Raise ConfigError where the package is missing."""
-        require("mlflow", option=self.name)
 
     def start(self, run: LoggedRun) -> None:
         """Open the run, or the old one where it is resumed; the config becomes its parameters."""
@@ -48,42 +44,35 @@ class MLflow(Logger):
         self._log_config(run.config)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Send numbers by name."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         metrics = [Metric(metric_name(name), value, now, step) for name, value in values.items()]
-        self._open.log_batch(self._id, metrics=metrics)
+        self._client.log_batch(self._id, metrics=metrics)
 
     def image(self, step: int, name: str, path: Path) -> None:
         """Send a picture, as an artifact."""
-        self._open.log_artifact(self._id, str(path), name)
+        self._client.log_artifact(self._id, str(path), name)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Send the final numbers and the summary, and close the run."""
         final = final_scalars(summary)
         self.scalars(int(final.pop("step", 0)), final)
-        self._open.log_dict(self._id, dict(summary), "summary.json")
+        self._client.log_dict(self._id, dict(summary), "summary.json")
         status = STATUSES.get(str(summary.get("status")), "FAILED")
-        self._open.set_terminated(self._id, status)
+        self._client.set_terminated(self._id, status)
 
     def _log_config(self, config: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
         params = [Param(key, str(value)[:MAX_VALUE]) for key, value in flat(config).items()]
         for start in range(0, len(params), MAX_PARAMS):
-            self._open.log_batch(self._id, params=params[start : start + MAX_PARAMS])
+            self._client.log_batch(self._id, params=params[start : start + MAX_PARAMS])
 
     def _experiment_id(self) -> str:
-        found = self._open.get_experiment_by_name(self._experiment)
+        found = self._client.get_experiment_by_name(self._experiment)
         if found is not None:
             return str(found.experiment_id)
-        return str(self._open.create_experiment(self._experiment))
-
-    @property
-    def _open(self) -> "MlflowClient":
-        assert self._client is not None
-        return self._client
+        return str(self._client.create_experiment(self._experiment))
 
 
 def metric_name(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, require
+from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars
 from trainwright.runs.folder import file_name
 
 if TYPE_CHECKING:
@@ -22,18 +22,13 @@ class TensorBoard(Logger):
     """
 
     name: ClassVar[str] = "tensorboard"
+    _writer: "SummaryWriter"  # from `start` on
+    _step: int
 
     def __init__(self, *, dir: str | None = None) -> None:
         self._dir = dir
-        self._writer: SummaryWriter | None = None
-        self._step = 0
-
-    def check(self) -> None:
-        """Raise ConfigError where the package `tensorboard` is missing."""
-        require("tensorboard", option=self.name)
 
     def start(self, run: LoggedRun) -> None:
-        """Open the event file and write the config as text."""
         from torch.utils.tensorboard import SummaryWriter
 
         own = run.folder / "tensorboard"
@@ -47,13 +42,13 @@ class TensorBoard(Logger):
         """Write each number under its name, as float32."""
         self._step = step
         for name, value in values.items():
-            self._open.add_scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
 
     def image(self, step: int, name: str, path: Path) -> None:
         """Write the picture (H, W, 3)."""
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
-        self._open.add_image(name, pixels, step, dataformats="HWC")
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the final numbers at the last step and the summary as text, and close the file."""
@@ -61,15 +56,10 @@ class TensorBoard(Logger):
         step = int(final.pop("step", self._step))
         self.scalars(step, final)
         self._text("summary", dict(summary), step)
-        self._open.close()
-
-    @property
-    def _open(self) -> "SummaryWriter":
-        assert self._writer is not None
-        return self._writer
+        self._writer.close()
 
     def _text(self, name: str, value: dict[str, Any], step: int) -> None:
         # Indented by four, markdown shows it as it is.
         lines = json.dumps(value, indent=2).splitlines()
         text = "\n".join(f"    {line}" for line in lines)
-        self._open.add_text(name, text, step)
+        self._writer.add_text(name, text, step)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trainwright.errors import ConfigError
-from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars, require
+from trainwright.hooks.loggers.logger import LoggedRun, Logger, final_scalars
 
 if TYPE_CHECKING:
     import wandb
@@ -20,6 +20,7 @@ class WeightsAndBiases(Logger):
     """
 
     name: ClassVar[str] = "wandb"
+    _run: "wandb.Run"  # from `start` on
 
     def __init__(
         self,
@@ -33,11 +34,10 @@ class WeightsAndBiases(Logger):
         self._project, self._entity, self._group = project, entity, group
         self._tags = tags
         self._mode = mode
-        self._run: wandb.Run | None = None
 
     def check(self) -> None:
         """Raise ConfigError where the package is missing, or nobody is logged in for `online`."""
-        require("wandb", option=self.name)
+        super().check()
         import wandb
 
         # wandb would ask on the terminal, in the middle of the run.
@@ -71,21 +71,14 @@ class WeightsAndBiases(Logger):
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Send numbers by name."""
-        self._open.log(dict(values), step=step)
+        self._run.log(dict(values), step=step)
 
     def image(self, step: int, name: str, path: Path) -> None:
-        """Send a picture."""
         import wandb
 
-        self._open.log({name: wandb.Image(str(path))}, step=step)
+        self._run.log({name: wandb.Image(str(path))}, step=step)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the final numbers into W&B's summary and close the run."""
-        self._open.summary.update({**final_scalars(summary), "status": summary.get("status")})
-        self._open.finish(exit_code=1 if summary.get("status") == "failed" else 0)
-
-    @property
-    def _open(self) -> "wandb.Run":
-        assert self._run is not None
-        return self._run
+        self._run.summary.update({**final_scalars(summary), "status": summary.get("status")})
+        self._run.finish(exit_code=1 if summary.get("status") == "failed" else 0)

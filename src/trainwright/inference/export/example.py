@@ -16,10 +16,10 @@ model.load_state_dict(load_file(Path(__file__).with_name("{file}")))
     "onnx": 'session = onnxruntime.InferenceSession(Path(__file__).with_name("{file}"))\n',
 }
 _IMAGE = """\
-inputs = decode_image(Path(sys.argv[1]), size={size}, channels={channels}, fit="{fit}")[None]
+{name} = decode_image(Path(sys.argv[1]), size={size}, channels={channels}, fit="{fit}")[None]
 """
 _ROW = """\
-inputs = np.array([[float(word) for word in sys.argv[1:]]], dtype=np.float32)  # (1, F)
+{name} = np.array([[float(word) for word in sys.argv[1:]]], dtype=np.float32)  # (1, F)
 """
 _ARRAY = """\
 {name} = np.load(sys.argv[{place}])[None]  # as model.json says of it
@@ -57,13 +57,10 @@ print("samples.png")
 
 def example_script(facts: dict[str, Any], form: str) -> str:
     """A script for `model.json` as given: an image, a table's row, or nothing goes in."""
-    if facts["task"] == "gan":
-        body = _load(facts, form) + _latents(facts) + _drawn(facts, form)
-    else:
-        known = {"classifier": _classified, "regression": _valued}
-        is_known = facts["task"] in known and len(facts["inputs"]) == 1
-        told = known[facts["task"]] if is_known else _printed
-        body = _load(facts, form) + _inputs(facts) + told(facts, form)
+    told = {"gan": _drawn, "classifier": _classified, "regression": _valued}.get(facts["task"])
+    if told is None or (told is not _drawn and len(facts["inputs"]) > 1):
+        told = _printed
+    body = _load(facts, form) + _inputs(facts) + told(facts, form)
     if "facts" in body:
         body = _FACTS + body
     return "\n".join([_docstring(facts, form), *_imports(facts, body), "", body])
@@ -75,7 +72,8 @@ def _docstring(facts: dict[str, Any], form: str) -> str:
         "classifier": "the likeliest classes",
         "regression": "the value",
     }
-    needs = f"{_NEEDS[form]}, numpy" + (", pillow" if _shows(facts) else "")
+    has_pictures = facts["task"] == "gan" or "image" in facts
+    needs = f"{_NEEDS[form]}, numpy" + (", pillow" if has_pictures else "")
     needs += ", trainwright" if form == "safetensors" and "columns" in facts["network"] else ""
     what = makes.get(facts["task"], f"the {facts['output']['name']}")
     return f'"""python example.py{_usage(facts)}: {what}. Needs {needs}."""'
@@ -88,10 +86,6 @@ def _usage(facts: dict[str, Any]) -> str:
         return " IMAGE"
     names = [port["name"] for port in facts["inputs"]]
     return " FEATURE ..." if _is_table(facts) else "".join(f" {name}.npy" for name in names)
-
-
-def _shows(facts: dict[str, Any]) -> bool:
-    return facts["task"] == "gan" or "image" in facts
 
 
 def _is_table(facts: dict[str, Any]) -> bool:
@@ -130,22 +124,16 @@ def _load(facts: dict[str, Any], form: str) -> str:
 
 def _inputs(facts: dict[str, Any]) -> str:
     names = [port["name"] for port in facts["inputs"]]
-    if len(names) > 1 or (not _is_table(facts) and "image" not in facts):
-        return "".join(_ARRAY.format(name=name, place=i) for i, name in enumerate(names, 1))
-    return _input(facts).replace("inputs = ", f"{names[0]} = ", 1)
-
-
-def _input(facts: dict[str, Any]) -> str:
-    if "image" not in facts:
-        return _ROW
-    _, channels, *size = facts["inputs"][0]["shape"]
-    return _IMAGE.format(channels=channels, size=tuple(size), fit=facts["image"]["fit"])
-
-
-def _latents(facts: dict[str, Any]) -> str:
-    latents = _LATENTS.format(size=facts["inputs"][0]["shape"][1])
-    num_classes = facts["num_classes"]
-    return latents + (_CLASSES.format(num_classes=num_classes) if num_classes else "")
+    _, *shape = facts["inputs"][0]["shape"]
+    if facts["task"] == "gan":
+        classes = _CLASSES.format(num_classes=facts["num_classes"]) if facts["num_classes"] else ""
+        return _LATENTS.format(size=shape[0]) + classes
+    if len(names) == 1 and "image" in facts:
+        size, fit = tuple(shape[1:]), facts["image"]["fit"]
+        return _IMAGE.format(name=names[0], channels=shape[0], size=size, fit=fit)
+    if _is_table(facts):
+        return _ROW.format(name=names[0])
+    return "".join(_ARRAY.format(name=name, place=i) for i, name in enumerate(names, 1))
 
 
 def _classified(facts: dict[str, Any], form: str) -> str:

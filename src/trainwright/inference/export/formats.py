@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.errors import TrainwrightError, require_extra
 from trainwright.tasks.ports import Portable
 
 FILES = {"safetensors": "model.safetensors", "pt2": "model.pt2", "onnx": "model.onnx"}
@@ -41,17 +41,8 @@ def write(network: Portable, form: str, folder: Path) -> float:
 
 def check_installed(form: str) -> None:
     """Raise ConfigError where a format needs a package that is not there; before any work."""
-    if form != "onnx":
-        return
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"format=onnx needs a package that is not installed ({error})\n"
-            "  pip install 'trainwright[export]'"
-        ) from error
+    if form == "onnx":
+        require_extra("format=onnx", "onnx", "onnxruntime", "onnxscript", extra="export")
 
 
 def _difference(network: Portable, answer: Answer, num_examples: int) -> float:

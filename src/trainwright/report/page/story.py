@@ -10,10 +10,11 @@ from typing import Any
 from trainwright.errors import CheckpointError
 from trainwright.report.plots.series import Series, collect, kind_names, panels
 from trainwright.report.score_table import class_cells, score_cells
+from trainwright.runs.folder import sample_files, spread, step_of
 from trainwright.runs.header import check_header, read_metadata
 from trainwright.runs.metrics import read_rows
 from trainwright.runs.record import Record, numbers
-from trainwright.runs.stored import UnreadableError, read_text
+from trainwright.runs.stored import UnreadableError, is_number, read_text
 
 MOST_POINTS = 2000  # of a curve; a screen has no more
 MOST_SAMPLES = 60  # grids of a run, or texts
@@ -48,10 +49,8 @@ class Pictures:
 def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
     """Everything that the page shows of one run."""
     summary = record.summary
-    stored_test = summary.get("test")
-    test = stored_test if isinstance(stored_test, dict) else {}
+    test, lineage = (_object(summary.get(key)) for key in ("test", "lineage"))
     rows = read_rows(record.path, most=MOST_POINTS)
-    lineage = summary.get("lineage")
     return {
         "name": record.name,
         "status": record.status,
@@ -65,7 +64,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         "rate": record.number("examples_per_second"),
         "placement": str(summary.get("placement") or ""),
         "error": str(summary.get("error") or ""),
-        "parent": _parent(lineage) if isinstance(lineage, dict) else None,
+        "parent": f"{lineage.get('name')}, step {lineage.get('step')}" if lineage else None,
         "parameters": numbers(summary.get("parameters")),
         "best": {
             "step": numbers(summary.get("best")).get("step"),
@@ -80,13 +79,12 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         **{name: pictures.uri(record.path / "plots" / f"{name}.png") for name in PLOTS},
         "config": {key: plain(value) for key, value in record.settings.items()},
         "overrides": record.overrides,
-        "log": _log(record.path / "train.log"),
+        "log": "\n".join(_text(record.path / "train.log").splitlines()[-LOG_LINES:]),
     }
 
 
-def _parent(lineage: dict[str, Any]) -> str:
-    """Which run's weights it began with."""
-    return f"{lineage.get('name')}, step {lineage.get('step')}"
+def _object(stored: Any) -> dict[str, Any]:
+    return stored if isinstance(stored, dict) else {}
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -99,56 +97,39 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _series(group: Sequence[Series]) -> list[dict[str, Any]]:
     names = kind_names(group)
     kinds = list(names)
-    phases = {curve.phase for curve in group}
-    told = []
-    for curve in group:
-        name = names[curve.kind] if len(kinds) > 1 else ""
-        # Of one kind the colour tells the phase, of several the kind; then dashes tell the phase.
-        alone = len(kinds) == 1
-        colour = (
-            int(curve.phase != "train" and len(phases) > 1) if alone else kinds.index(curve.kind)
-        )
-        told.append(
-            {
-                "label": f"{name} {curve.phase}".strip(),
-                "phase": curve.phase,
-                "kind": "/".join(curve.kind),
-                "alone": alone,
-                "colour": colour,
-                "steps": curve.steps,
-                "values": [None if math.isnan(v) else v for v in curve.values],
-            }
-        )
-    return told
+    alone = len(kinds) == 1
+    # Of one kind the colour tells the phase, of several the kind; then dashes tell the phase.
+    has_phases = len({curve.phase for curve in group}) > 1
+    return [
+        {
+            "label": curve.phase if alone else f"{names[curve.kind]} {curve.phase}".strip(),
+            "phase": curve.phase,
+            "kind": "/".join(curve.kind),
+            "alone": alone,
+            "colour": int(has_phases and curve.phase != "train")
+            if alone
+            else kinds.index(curve.kind),
+            "steps": curve.steps,
+            "values": [None if math.isnan(value) else value for value in curve.values],
+        }
+        for curve in group
+    ]
 
 
 def _samples(folder: Path, pictures: Pictures) -> dict[str, Any]:
     """What the task showed by step, and what each of the user's hooks did, by its name."""
-    try:
-        files = list(folder.iterdir())
-    except OSError:
-        files = []
-    by_hook: dict[str, list[Path]] = {}
-    for path in files:
-        step, _, hook = path.stem.partition("-")
-        if step.isascii() and step.isdecimal() and path.suffix in SHOWN:
-            by_hook.setdefault(hook, []).append(path)
-    shown = {hook: _by_step(by_hook[hook], pictures) for hook in sorted(by_hook)[: MOST_HOOKS + 1]}
-    own = shown.pop("", [])
-    return {
-        "samples": own,
-        "hooks": [{"name": hook, "samples": found} for hook, found in shown.items() if found],
-    }
+    own, *hooks = [
+        {"name": hook, "samples": _by_step(files, pictures)}
+        for hook, files in list(sample_files(folder).items())[: MOST_HOOKS + 1]
+    ]
+    return {"samples": own["samples"], "hooks": [hook for hook in hooks if hook["samples"]]}
 
 
-def _by_step(found: Sequence[Path], pictures: Pictures) -> list[dict[str, Any]]:
+def _by_step(files: Sequence[Path], pictures: Pictures) -> list[dict[str, Any]]:
     """Grids or texts by step, the last always, the others evenly where there are many."""
-    paths = sorted(found, key=lambda path: int(path.stem.partition("-")[0]))
-    paths = [path for path in paths if path.suffix == paths[-1].suffix]
-    if len(paths) > MOST_SAMPLES:
-        last = len(paths) - 1
-        paths = [paths[round(i * last / (MOST_SAMPLES - 1))] for i in range(MOST_SAMPLES)]
-    told = [{"step": int(path.stem.partition("-")[0]), **_sample(path, pictures)} for path in paths]
+    files = [file for file in files if file.suffix == files[-1].suffix in SHOWN]
+    shown = spread(files, MOST_SAMPLES)
+    told = [{"step": step_of(file), **_sample(file, pictures)} for file in shown]
     return [sample for sample in told if len(sample) > 1]
 
 
@@ -157,10 +138,8 @@ def _sample(path: Path, pictures: Pictures) -> dict[str, str]:
     if path.suffix == ".png":
         uri = pictures.uri(path)
         return {} if uri is None else {"uri": uri}
-    try:
-        return {"text": read_text(path)[:MOST_LETTERS]}
-    except (UnreadableError, FileNotFoundError):
-        return {}
+    text = _text(path)
+    return {"text": text[:MOST_LETTERS]} if text else {}
 
 
 def _confusion(record: Record, test: dict[str, Any]) -> dict[str, Any]:
@@ -174,11 +153,10 @@ def _confusion(record: Record, test: dict[str, Any]) -> dict[str, Any]:
         return nothing
     if not all(type(count) is int and count >= 0 for row in counts for count in row):
         return nothing
-    stored = test.get("per_class")
     per_class = {
         str(name): values
-        for name, values in (stored.items() if isinstance(stored, dict) else ())
-        if isinstance(values, list) and len(values) == size and all(map(is_finite, values))
+        for name, values in _object(test.get("per_class")).items()
+        if isinstance(values, list) and len(values) == size and all(map(is_number, values))
     }
     return {"confusion": counts, "class_names": _names(record, size), "per_class": per_class}
 
@@ -198,10 +176,8 @@ def _score(stored: Any) -> dict[str, Any]:
 
 def _health(stored: Any) -> list[str]:
     """What the evaluations said of a GAN's health: `healthy at 10 evaluations`."""
-    if not isinstance(stored, dict):
-        return []
-    found = [(str(word), steps) for word, steps in stored.items() if isinstance(steps, list)]
-    return [f"{word} at {len(steps)} evaluation{'s'[: len(steps) != 1]}" for word, steps in found]
+    found = {word: len(steps) for word, steps in _object(stored).items() if isinstance(steps, list)}
+    return [f"{word} at {number} evaluation{'s'[: number != 1]}" for word, number in found.items()]
 
 
 def _names(record: Record, size: int) -> list[str]:
@@ -219,12 +195,12 @@ def _names(record: Record, size: int) -> list[str]:
     return [str(index) for index in range(size)]
 
 
-def _log(path: Path) -> str:
+def _text(path: Path) -> str:
+    """What a file holds; nothing where it cannot be read."""
     try:
-        lines = read_text(path).splitlines()
+        return read_text(path)
     except (UnreadableError, FileNotFoundError):
         return ""
-    return "\n".join(lines[-LOG_LINES:])
 
 
 def plain(value: Any) -> Any:
@@ -233,13 +209,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [plain(inner) for inner in value]
-    if value is None or isinstance(value, bool | str) or is_finite(value):
+    if value is None or isinstance(value, bool | str) or is_number(value):
         return value
     return str(value)
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a value is a number, and one that JSON has."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, int) or math.isfinite(value)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainwright.report.page.story import is_finite, plain
+from trainwright.report.page.story import plain
 from trainwright.runs.ranking import direction
 from trainwright.runs.record import Record
-from trainwright.runs.stored import UnreadableError, read_json
+from trainwright.runs.stored import is_number, read_json_if_any
 from trainwright.wording import value_text
 
 MOST_SETTINGS = 2000  # in a page's table
@@ -24,9 +24,7 @@ def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
     found = [record.objective for record in records if record.objective]
     if len(records) < 2 or not found:
         return None
-    settings = [_differing(record) for record in records]
-    keys = dict.fromkeys(key for of_run in settings for key in of_run)
-    differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings}) > 1]
+    settings, differing = _differing(records)
     if not differing:
         return None
     objective = f"validation/{found[0]}"
@@ -54,9 +52,7 @@ def run_labels(records: Sequence[Record]) -> list[str]:
 
     Else by its name. Keys are cut to their last part where that tells them apart.
     """
-    settings = [_differing(record) for record in records]
-    keys = dict.fromkeys(key for of_run in settings for key in of_run)
-    differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings}) > 1]
+    settings, differing = _differing(records)
     chosen = [key for key in differing if key in ("model", "data")]
     # What comes with another model says less than its name.
     told = [key for key in differing if key.partition(".")[0] not in chosen or key in chosen]
@@ -70,7 +66,14 @@ def run_labels(records: Sequence[Record]) -> list[str]:
     return labels if is_told and len({*labels}) == len(records) else [r.name for r in records]
 
 
-def _differing(record: Record) -> dict[str, Any]:
+def _differing(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The settings of each run, and those of their keys in which not all runs are alike."""
+    settings = [_settings(record) for record in records]
+    keys = dict.fromkeys(key for of_run in settings for key in of_run)
+    return settings, [k for k in keys if len({str(of_run.get(k)) for of_run in settings}) > 1]
+
+
+def _settings(record: Record) -> dict[str, Any]:
     """What one would say a run was made with: the options that were chosen, and its settings."""
     ignored = ("run.", "logger.", "trust")
     chosen = {
@@ -89,12 +92,9 @@ def told_sweep(folder: Path) -> dict[str, Any] | None:
     Every job is a row, whether it has left a run or not; the settings come from best to worst.
     None where there is no such file that can be read.
     """
-    try:
-        told = read_json(folder / "sweep.json")
-    except (FileNotFoundError, UnreadableError):
-        return None
+    told = read_json_if_any(folder / "sweep.json")
     metrics, directions = _list(told.get("metrics")), _list(told.get("higher_is_better"))
-    stored = [one for one in _list(told.get("settings")) if isinstance(one, dict)]
+    stored = _objects(told.get("settings"))
     if not metrics or not all(isinstance(metric, str) for metric in metrics) or not stored:
         return None
     settings = [_setting(one, metrics) for one in stored[:MOST_SETTINGS]]
@@ -109,7 +109,7 @@ def told_sweep(folder: Path) -> dict[str, Any] | None:
         "rows": jobs,
         "verdict": {
             "command": str(told.get("command") or ""),
-            "bests": [_best(one) for one in _list(told.get("best")) if isinstance(one, dict)],
+            "bests": [_best(one) for one in _objects(told.get("best"))],
             "settings": [
                 {key: value for key, value in setting.items() if key != "jobs"}
                 for setting in settings
@@ -120,7 +120,7 @@ def told_sweep(folder: Path) -> dict[str, Any] | None:
 
 def _setting(stored: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
     """One setting of a sweep: its means over the seeds, their spread, and its jobs."""
-    jobs = [_job(job, metrics) for job in _list(stored.get("jobs")) if isinstance(job, dict)]
+    jobs = [_job(job, metrics) for job in _objects(stored.get("jobs"))]
     return {
         "point": _point(stored.get("point")),
         "mean": _by_metric(metrics, stored.get("mean")),
@@ -144,7 +144,6 @@ def _job(stored: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
 
 def _best(stored: dict[str, Any]) -> dict[str, Any]:
     """The best setting by one metric, and what the seeds say about its lead."""
-    compared = [one for one in _list(stored.get("compared")) if isinstance(one, dict)]
     return {
         "metric": str(stored.get("metric")),
         "point": _point(stored.get("point")),
@@ -153,7 +152,7 @@ def _best(stored: dict[str, Any]) -> dict[str, Any]:
         "ahead": len(_list(stored.get("likely_worse"))),
         "compared": [
             {"point": _point(one.get("point")), "p_value": _number(one.get("p_value"))}
-            for one in compared
+            for one in _objects(stored.get("compared"))
         ],
     }
 
@@ -161,11 +160,15 @@ def _best(stored: dict[str, Any]) -> dict[str, Any]:
 def _by_metric(metrics: Sequence[str], stored: Any) -> dict[str, float]:
     """Those of some values, one a metric, that are numbers."""
     pairs = zip(metrics, _list(stored), strict=False)
-    return {metric: value for metric, value in pairs if is_finite(value)}
+    return {metric: value for metric, value in pairs if is_number(value)}
 
 
 def _list(stored: Any) -> list[Any]:
     return stored if isinstance(stored, list) else []
+
+
+def _objects(stored: Any) -> list[dict[str, Any]]:
+    return [one for one in _list(stored) if isinstance(one, dict)]
 
 
 def _point(stored: Any) -> dict[str, Any]:
@@ -180,7 +183,7 @@ def _typed(text: Any) -> Any:
         value = float(text)
     except (TypeError, ValueError):
         return str(text)
-    return (int(value) if value.is_integer() else value) if is_finite(value) else str(text)
+    return (int(value) if value.is_integer() else value) if is_number(value) else str(text)
 
 
 def _flags(stored: Any) -> dict[str, bool]:
@@ -189,4 +192,4 @@ def _flags(stored: Any) -> dict[str, bool]:
 
 
 def _number(value: Any) -> float | None:
-    return value if is_finite(value) else None
+    return value if is_number(value) else None

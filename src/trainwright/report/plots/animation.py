@@ -1,11 +1,11 @@
 """Sample grids of a run, one after the other, as a moving picture. Pillow only."""
 
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainwright.errors import ConfigError, DataError
+from trainwright.report.plots.grid import save_image
+from trainwright.runs.folder import sample_files, spread
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -14,8 +14,6 @@ MAX_FRAMES = 200
 MOST_PIXELS = 16_000_000  # of a frame
 FRAME_MILLISECONDS = 200
 LAST_MILLISECONDS = 2000  # the last picture is what one wants to look at
-_NUMBERED = re.compile(r"\d{1,12}\.png")
-_TEXTS = re.compile(r"\d{1,12}\.(txt|csv)")
 
 
 def animate(folder: Path, path: Path) -> int:
@@ -26,46 +24,31 @@ def animate(folder: Path, path: Path) -> int:
     ConfigError where what a run shows are texts, DataError where there are fewer than two pictures,
     or one is damaged, OSError when the disk refuses.
     """
-    try:
-        names = [p.name for p in folder.iterdir() if p.is_file()]
-    except OSError:
-        names = []
-    found = [folder / name for name in names if _NUMBERED.fullmatch(name)]
-    if not found and (texts := sorted(name for name in names if _TEXTS.fullmatch(name))):
+    files = sample_files(folder)[""]
+    found = [file for file in files if file.suffix == ".png"]
+    if files and not found:
         raise ConfigError(
             f"this run's samples are texts or tables, of which there is no moving picture\n"
-            f"  they are {folder / texts[0]} to {texts[-1]}"
+            f"  they are {files[0]} to {files[-1].name}"
         )
     if len(found) < 2:
         raise DataError(
             f"{folder} holds {len(found)} sample grids, too few to show progress\n"
             "  to draw them more often while training: trainer.sample_every=..."
         )
-    files = _spread(sorted(found, key=lambda p: int(p.stem)), MAX_FRAMES)
-    first, *others = [_frame(file) for file in files]
+    first, *others = [_frame(file) for file in spread(found, MAX_FRAMES)]
     others = [frame for frame in others if frame.size == first.size]
     durations = [FRAME_MILLISECONDS] * len(others) + [LAST_MILLISECONDS]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        first.save(
-            temporary,
-            save_all=True,
-            append_images=others,
-            duration=durations,
-            loop=0,
-            lossless=True,  # WebP; GIF always is, and knows 256 colours
-        )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    save_image(
+        first,
+        path,
+        save_all=True,
+        append_images=others,
+        duration=durations,
+        loop=0,
+        lossless=True,  # WebP; GIF always is, and knows 256 colours
+    )
     return 1 + len(others)
-
-
-def _spread(files: list[Path], most: int) -> list[Path]:
-    if len(files) <= most:
-        return files
-    return [files[round(i * (len(files) - 1) / (most - 1))] for i in range(most)]
 
 
 def _frame(file: Path) -> "Image.Image":

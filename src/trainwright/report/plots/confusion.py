@@ -45,10 +45,10 @@ def plot_confusion(confusion: "ArrayLike", class_names: Sequence[str], path: str
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     num_examples = int(support.sum())
     accuracy = counts.trace() / max(num_examples, 1)
-    style(axes, title=f"{accuracy:.1%} of {num_examples:,} correct", xlabel="predicted")
+    title = f"{accuracy:.1%} of {num_examples:,} correct"
+    style(axes, title=title, xlabel="predicted", ylabel="true")
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set_ylabel("true", fontsize=8.5, color=INK)
 
     if is_named:
         axes.set_xticks(range(num_classes), names, fontsize=size)

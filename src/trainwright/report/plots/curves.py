@@ -11,9 +11,11 @@ from trainwright.report.plots.figures import (
     PALETTE,
     key_above,
     new_figure,
+    new_panels,
     number,
     save_figure,
     style,
+    value_axis,
 )
 from trainwright.report.plots.series import (
     BY_CLASS,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 PANEL = (4.0, 2.8)  # inches
 MANY = 60  # points from which a curve is smoothed
-# If they span a decade and a half.
+# Drawn by logarithm where they span a decade and a half.
 LOGARITHMIC = {"loss", "gradient norm", "mean squared error", "Fréchet distance"}
 
 
@@ -47,19 +49,14 @@ def plot_curves(rows: Iterable[Mapping[str, Any]], path: str | Path) -> bool:
     if not groups:
         return False
     columns = min(len(groups), 2 if len(groups) in (2, 4) else 3)
-    lines = math.ceil(len(groups) / columns)
-    figure = new_figure(PANEL[0] * columns, PANEL[1] * lines)
+    figure, places = new_panels(len(groups), columns=columns, size=PANEL)
     curves = [curve for group in groups.values() for curve in group]
     owners = list(dict.fromkeys(curve.owner for curve in curves))
-    for place, (title, group) in enumerate(groups.items()):
-        axes = figure.add_subplot(lines, columns, place + 1)
+    for axes, (title, group) in zip(places, groups.items(), strict=True):
         suffix = _draw_panel(axes, group, owners)
         values = [value for curve in group for value in curve.values if not math.isnan(value)]
-        if title in LOGARITHMIC and min(values) > 0 and max(values) > 30 * min(values):
-            axes.set_yscale("log")
-        else:
-            axes.yaxis.set_major_formatter(number)
-        is_lowest = place + columns >= len(groups)
+        value_axis(axes, values, log_from=30 if title in LOGARITHMIC else math.inf)
+        is_lowest = axes in places[-columns:]
         style(axes, title=title + suffix, xlabel=_steps(group) if is_lowest else "")
         _step_axis(axes, curves)
         key_above(axes)
@@ -106,20 +103,20 @@ def _draw_panel(axes: "Axes", group: Sequence[Series], owners: Sequence[str]) ->
     kinds = kind_names(group)
     if len(kinds) == 1:
         for curve in group:
-            _draw_curve(axes, curve, _colour(_phase_number(curve.phase)), curve.phase)
+            _draw_curve(axes, curve, PALETTE[PHASES.index(curve.phase)], curve.phase)
         return ""
 
     colours = _colours(kinds, owners)
     lines = [curve for curve in group if not curve.is_point]
     named = lines or group
-    phases = sorted({curve.phase for curve in named}, key=_phase_number)
+    phases = sorted({curve.phase for curve in named}, key=PHASES.index)
     for curve in group:
         kind = kinds[curve.kind]
         label = kind if kind and len(phases) == 1 else f"{kind} {curve.phase}".strip()
         dashed = curve.phase != phases[0]
         label = label if curve in named else ""
         _draw_curve(axes, curve, colours[curve.kind], label, dashed=dashed)
-    dots = sorted({curve.phase for curve in group} - set(phases), key=_phase_number)
+    dots = sorted({curve.phase for curve in group} - set(phases), key=PHASES.index)
     notes = [*(phases if phases != ["train"] else []), *(f"dots: {phase}" for phase in dots)]
     return f" ({'; '.join(notes)})" if notes else ""
 
@@ -173,10 +170,6 @@ def _step_axis(axes: "Axes", curves: Sequence[Series]) -> None:
     axes.set_xlim(0, 1.02 * max(last, 1))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(number)
-
-
-def _phase_number(phase: str) -> int:
-    return PHASES.index(phase) if phase in PHASES else len(PHASES)
 
 
 def _colour(index: int) -> str:

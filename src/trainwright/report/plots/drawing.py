@@ -19,15 +19,16 @@ class Artist:
     def __init__(self) -> None:
         quiet = subprocess.DEVNULL
         self._process = start("trainwright.report.plots.artist", stdout=quiet, stderr=quiet)
+        assert self._process.stdin is not None
+        self._orders = self._process.stdin
         self._has_orders = False
 
     def order(self, order: dict[str, Any]) -> None:
         """Let it draw a plot, as `artist.draw` does."""
         self._has_orders = True
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it has gone
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            self._process.stdin.flush()
+            self._orders.write(json.dumps(order).encode() + b"\n")
+            self._orders.flush()
 
     def has_drawn(self) -> bool:
         """Wait for what was ordered. Returns whether all of it is there."""
@@ -47,9 +48,8 @@ class Artist:
         self._close()
 
     def _close(self) -> None:
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # what it has not taken
-            self._process.stdin.close()
+            self._orders.close()
 
 
 class Drawing:

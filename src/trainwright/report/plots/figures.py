@@ -4,6 +4,7 @@ Matplotlib takes half a second to import, so it is imported where a figure is ma
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,20 @@ def new_figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def style(axes: "Axes", *, title: str = "", xlabel: str = "") -> None:
+def new_panels(
+    number: int, *, columns: int, size: tuple[float, float]
+) -> tuple["Figure", list["Axes"]]:
+    """Return a new figure with so many axes, row by row; `size`: the inches of each."""
+    rows = math.ceil(number / columns)
+    figure = new_figure(size[0] * columns, size[1] * rows)
+    return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
+
+
+def style(axes: "Axes", *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     """Give axes the common look: light grid behind the data, no box, small grey labels."""
     axes.set_title(title, fontsize=10, color=INK, loc="left")
     axes.set_xlabel(xlabel, fontsize=8.5, color=INK)
+    axes.set_ylabel(ylabel, fontsize=8.5, color=INK)
     axes.tick_params(which="both", labelsize=8, colors=INK, length=0)
     axes.grid(True, color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -60,6 +71,14 @@ def style(axes: "Axes", *, title: str = "", xlabel: str = "") -> None:
 def number(value: float, _place: float) -> str:
     """Write a tick's number out, so that no common factor stands apart where the key goes."""
     return f"{value:,.6g}" if abs(value) >= 1e-4 else f"{value:.3g}"
+
+
+def value_axis(axes: "Axes", values: Sequence[float], *, log_from: float) -> None:
+    """Scale the y axis by logarithm where positive values are a factor of `log_from` apart."""
+    if min(values) > 0 and max(values) > log_from * min(values):
+        axes.set_yscale("log")
+    else:
+        axes.yaxis.set_major_formatter(number)
 
 
 def key_above(axes: "Axes") -> None:

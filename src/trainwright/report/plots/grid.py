@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -85,8 +85,8 @@ def arrange(
     return canvas
 
 
-def save_image(image: Image.Image, path: str | Path) -> None:
-    """Write a picture whole or not at all, in the format of the path's suffix.
+def save_image(image: Image.Image, path: str | Path, **options: Any) -> None:
+    """Write a picture whole or not at all, in the format of the path's suffix, with its options.
 
     It is written to a temporary file beside `path` and renamed over it, so a run that dies never
     leaves half a picture and a viewer that reloads never sees one. Missing folders are made.
@@ -97,7 +97,7 @@ def save_image(image: Image.Image, path: str | Path) -> None:
     # The suffix stays last: Pillow picks the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        image.save(temporary)
+        image.save(temporary, **options)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from trainwright.report.plots.grid import WHITE, Colour, arrange, tiles
 if TYPE_CHECKING:
     from torch import Tensor
 
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 INK: Colour = (60, 60, 60)
 RED: Colour = (200, 30, 30)
 FRAME = 3  # pixels
@@ -49,40 +50,28 @@ def prediction_grid(
         _caption(guess, None if right else truth, font, width)
         for guess, truth, right in zip(predicted, true, correct, strict=True)
     ]
-    num_lines = max(len(caption) for caption in captions)  # all cells have one height
+    num_lines = max(map(len, captions))  # all cells have one height
     cells = [
-        _cell(picture, caption, font, INK if right else RED, WHITE if right else RED, num_lines)
+        _cell(picture, [*caption, ""][:num_lines], right, font)
         for picture, caption, right in zip(pictures, captions, correct, strict=True)
     ]
     return arrange(cells, columns=columns, padding=6)
 
 
-def _cell(
-    picture: Image.Image,
-    caption: list[str],
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    ink: Colour,
-    frame: Colour,
-    num_lines: int,
-) -> Image.Image:
+def _cell(picture: Image.Image, caption: list[str], correct: bool, font: Font) -> Image.Image:
     """Frame a picture and write its caption below, each line in the middle."""
     width, height = picture.width + 2 * FRAME, picture.height + 2 * FRAME
-    cell = Image.new("RGB", (width, height + num_lines * LINE_HEIGHT + 2), WHITE)
-    cell.paste(frame, (0, 0, width, height))
+    cell = Image.new("RGB", (width, height + len(caption) * LINE_HEIGHT + 2), WHITE)
+    cell.paste(WHITE if correct else RED, (0, 0, width, height))
     cell.paste(picture, (FRAME, FRAME))
     draw = ImageDraw.Draw(cell)
     for number, line in enumerate(caption):
-        left = (width - font.getlength(line)) / 2
-        draw.text((left, height + 1 + number * LINE_HEIGHT), line, fill=ink, font=font)
+        place = ((width - font.getlength(line)) / 2, height + 1 + number * LINE_HEIGHT)
+        draw.text(place, line, fill=INK if correct else RED, font=font)
     return cell
 
 
-def _caption(
-    predicted: str,
-    true: str | None,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    width: int,
-) -> list[str]:
+def _caption(predicted: str, true: str | None, font: Font, width: int) -> list[str]:
     """Return the lines of a caption, each at most `width` pixels; `true` is None where right."""
     if true is None:
         return [_cut(predicted, font, width)]
@@ -94,7 +83,7 @@ def _caption(
     return [_cut(predicted, font, width), f"({_cut(true, font, room)})"]
 
 
-def _cut(name: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+def _cut(name: str, font: Font, width: int) -> str:
     """Shorten a name to `width` pixels, with two dots for what is missing."""
     if font.getlength(name) <= width:
         return name

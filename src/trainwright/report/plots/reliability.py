@@ -29,9 +29,8 @@ def plot_reliability(bins: Sequence[Bin], error: float, path: str | Path) -> Non
         clip_on=False,
         linewidth=1.5,
     )
-    style(upper, title=f"expected calibration error {error:.3f}")
+    style(upper, title=f"expected calibration error {error:.3f}", ylabel="share that is right")
     upper.set(xlim=(0, 1), ylim=(0, 1))
-    upper.set_ylabel("share that is right", fontsize=8.5, color=INK)
     lower.bar(
         low,
         counts,
@@ -40,6 +39,5 @@ def plot_reliability(bins: Sequence[Bin], error: float, path: str | Path) -> Non
         color=PALETTE[0],
         edgecolor="white",
     )
-    style(lower, xlabel="confidence: probability of the likeliest class")
-    lower.set_ylabel("examples", fontsize=8.5, color=INK)
+    style(lower, xlabel="confidence: probability of the likeliest class", ylabel="examples")
     save_figure(figure, path)

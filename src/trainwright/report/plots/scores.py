@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trainwright.report.plots.figures import (
     PALETTE,
     key_above,
     new_figure,
-    number,
+    new_panels,
     save_figure,
     style,
+    value_axis,
 )
 from trainwright.report.score_table import FIGURES
 
@@ -46,14 +49,11 @@ def plot_scores(
     if not curves:
         return False
     columns = min(COLUMNS, len(curves))
-    lines = math.ceil(len(curves) / columns)
-    figure = new_figure(PANEL[0] * columns, PANEL[1] * lines)
-    for place, (name, points) in enumerate(curves.items()):
-        axes = figure.add_subplot(lines, columns, place + 1)
-        steps, values, errors = (list(column) for column in zip(*points, strict=True))
-        low = [value - error for value, error in zip(values, errors, strict=True)]
-        high = [value + error for value, error in zip(values, errors, strict=True)]
-        axes.fill_between(steps, low, high, color=PALETTE[0], alpha=0.2, linewidth=0)
+    figure, places = new_panels(len(curves), columns=columns, size=PANEL)
+    for axes, (name, points) in zip(places, curves.items(), strict=True):
+        steps, values, errors = np.array(points, dtype=np.float64).T
+        band = (values - errors, values + errors)
+        axes.fill_between(steps, *band, color=PALETTE[0], alpha=0.2, linewidth=0)
         axes.plot(
             steps, values, ".-", color=PALETTE[0], linewidth=1.4, label=f"{num_samples:,} generated"
         )
@@ -65,14 +65,11 @@ def plot_scores(
             )
         axes.set_xlim(left=0)
         title, better = FIGURES[name]
-        if better == "lower" and min(low) > 0 and max(values) > 20 * min(values):
-            axes.set_yscale("log")
-        else:
-            axes.yaxis.set_major_formatter(number)
-        is_lowest = place + columns >= len(curves)
-        style(axes, title=title, xlabel="step" if is_lowest else "")
-        if place == 0:
-            key_above(axes)
+        # Not where the band goes below 0.
+        log_from = 20 if better == "lower" and min(band[0]) > 0 else math.inf
+        value_axis(axes, values, log_from=log_from)
+        style(axes, title=title, xlabel="step" if axes in places[-columns:] else "")
+    key_above(places[0])
     save_figure(figure, path)
     return True
 
@@ -82,8 +79,6 @@ def plot_logits(real: "ArrayLike", fake: "ArrayLike", path: str | Path) -> None:
 
     The two overlap where it cannot tell them apart. Raises OSError when the disk refuses.
     """
-    import numpy as np
-
     of_real, of_fake = (np.asarray(logits, dtype=np.float32) for logits in (real, fake))
     low, high = np.quantile(np.concatenate([of_real, of_fake]), [0.001, 0.999])
     edges = np.linspace(low, max(high, low + 1e-6), 41)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from trainwright.report.score_table import FIGURES
@@ -142,27 +143,19 @@ def smoothed(values: Sequence[float], span: float) -> list[float]:
     left and from the right, over their weights. At the ends it is the usual one-sided average.
     """
     decay = 1 - 2 / (span + 1)
-    forward = _decayed_sums(values, decay)
-    backward = _decayed_sums(values[::-1], decay)[::-1]
-    averages = []
-    for value, (left, left_weight), (right, right_weight) in zip(
-        values, forward, backward, strict=True
-    ):
-        own, own_weight = (0.0, 0.0) if math.isnan(value) else (value, 1.0)  # is in both sums
-        weight = left_weight + right_weight - own_weight
-        averages.append((left + right - own) / weight if weight > 0 else math.nan)
-    return averages
+    totals = _decayed_sums([0.0 if math.isnan(value) else value for value in values], decay)
+    weights = _decayed_sums([0.0 if math.isnan(value) else 1.0 for value in values], decay)
+    return [t / w if w > 0 else math.nan for t, w in zip(totals, weights, strict=True)]
 
 
-def _decayed_sums(values: Sequence[float], decay: float) -> list[tuple[float, float]]:
-    """Return for each point the decayed sum of the values up to it, and that of their weights."""
-    total, weight, sums = 0.0, 0.0, []
-    for value in values:
-        total, weight = decay * total, decay * weight
-        if not math.isnan(value):
-            total, weight = total + value, weight + 1
-        sums.append((total, weight))
-    return sums
+def _decayed_sums(numbers: Sequence[float], decay: float) -> list[float]:
+    """For each place the sum of all numbers, each times decay ** its distance from there."""
+
+    def one_sided(numbers: Sequence[float]) -> list[float]:
+        return list(accumulate(numbers, lambda total, number: decay * total + number))
+
+    sides = zip(one_sided(numbers), one_sided(numbers[::-1])[::-1], numbers, strict=True)
+    return [left + right - own for left, right, own in sides]  # its own is in both sides
 
 
 def _is_number(value: object) -> bool:

@@ -113,20 +113,12 @@ def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
             "  for more, take format=images or format=npy"
         )
     trained = open_run(record, values)
-    from trainwright.inference.generate import (
-        class_indices,
-        draw,
-        interpolate,
-        require_generator,
-    )
+    from trainwright.inference.generate import class_indices, make_up, require_generator
 
     require_generator(trained)
     classes = class_indices(values["class"], trained) if values["class"] else []
-    if strips:
-        frames = values["interpolate"]
-        samples = interpolate(trained, num, frames=frames, seed=values["seed"], classes=classes)
-    else:
-        samples = draw(trained, num, seed=values["seed"], classes=classes)
+    frames, seed = values["interpolate"], values["seed"]
+    samples = make_up(trained, num, frames=frames, seed=seed, classes=classes)
     stem = _stem(trained, num, values)
     try:
         return _write(samples, place, stem, values["format"])
