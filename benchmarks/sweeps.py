@@ -159,7 +159,7 @@ def _scheduling() -> float:
 
         def start(self, key: int, task: dict[str, Any], **rest: Any) -> None:
             state = {"status": "finished", "folder": "none", "seconds": 0.0}
-            self._store.write_state(task["id"], state)
+            self._store.write_state(task["job"]["id"], state)
             self._events += [
                 {"event": "started", "key": key}, {"event": "ended", "key": key, "code": 0}
             ]  # fmt: skip

@@ -14,7 +14,6 @@ from trainwright.command_line import override
 from trainwright.errors import ConfigError
 from trainwright.sweep.job import Job
 from trainwright.sweep.schedule.audience import Audience
-from trainwright.sweep.schedule.endings import note_failure
 from trainwright.sweep.schedule.scheduler import Ending
 from trainwright.sweep.schedule.source import Source
 from trainwright.sweep.store import DONE, State, Store
@@ -74,7 +73,8 @@ def _state_after(job: Job, store: Store) -> State:
     state = store.state(job.id)
     if state["status"] in (*DONE, "failed"):
         return state
-    return note_failure(job, store, "the launcher came back before it was done", 1)
+    reason = "the launcher came back before it was done"
+    return store.note(job, status="failed", error=reason, code=1)
 
 
 def read_task(path: str) -> dict[str, Any]:

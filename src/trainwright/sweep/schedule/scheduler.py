@@ -10,14 +10,13 @@ from trainwright.errors import TrainwrightError
 from trainwright.sweep.job import Job
 from trainwright.sweep.schedule.audience import Audience
 from trainwright.sweep.schedule.crews import Crews
-from trainwright.sweep.schedule.endings import note_death, note_failure
 from trainwright.sweep.schedule.source import Source
 from trainwright.sweep.schedule.waiting import Waiting
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.store import State, Store
 from trainwright.sweep.verdict.pruning import Pruning
 from trainwright.sweep.workers.slots import Slot
-from trainwright.sweep.workers.tasks import BUSY, TOO_LARGE, job_task, stack_task
+from trainwright.sweep.workers.tasks import BUSY, TOO_LARGE, death, job_task, stack_task
 from trainwright.sweep.workers.workers import Event, Workers
 
 LOOK = 0.2  # seconds between two looks at the clock
@@ -175,11 +174,11 @@ class Scheduler:
             return
         state = self._store.state(job.id)
         if running.reason is not None:
-            state = note_failure(job, self._store, running.reason, 1)
+            state = self._store.note(job, status="failed", error=running.reason, code=1)
         elif state["status"] in ("stopped", "planned"):
             if self._stopping:
                 return
-            state = note_death(job, self._store, code)
+            state = self._store.note(job, status="failed", error=death(code), code=max(code, 1))
         if state["status"] == "failed" and self._attempts[job.id] <= self._settings.retries:
             self._audience.note(f"try again: {job.label} ({state['error'].splitlines()[0]})")
             self._waiting.again(job)

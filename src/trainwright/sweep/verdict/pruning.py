@@ -13,10 +13,10 @@ by all that is known. Progress is counted in epochs: runs with other batch sizes
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock
 
@@ -184,8 +184,3 @@ class SweepJudge:
                 file.write(json.dumps(line) + "\n")
             reports = self._pruning.reports()
         return self._pruning.reason_to_stop(self._job_id, reports)
-
-
-def judge(pruning: Mapping[str, Any], job_id: str) -> SweepJudge:
-    """The judge of a job, in the process that runs it."""
-    return SweepJudge(Pruning(**pruning), job_id)

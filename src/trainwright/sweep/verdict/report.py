@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from trainwright.sweep.job import short
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.verdict.ranking import PARAMETERS, Ranked, logged
-from trainwright.sweep.verdict.verdict import LEVEL, Best, Row, Setting, Verdict, judge_sweep
+from trainwright.sweep.verdict.verdict import LEVEL, Best, Setting, Verdict, judge_sweep
 from trainwright.sweep.verdict.written import command_of, write_csv, write_json
 from trainwright.wording import format_duration, format_number, nearest
 
@@ -142,12 +142,9 @@ def _without_values(verdict: Verdict, store: Store) -> list[str]:
 def _failures(verdict: Verdict, store: Store) -> list[str]:
     failed = [row for row in verdict.rows if row.status == "failed"]
     lines = [
-        f"failed: {_label(row)}: {row.state['error'].splitlines()[0]}\n  log: {store.log(row.job)}"
+        f"failed: {row.job.label}: {row.state['error'].splitlines()[0]}\n"
+        f"  log: {store.log(row.job)}"
         for row in sorted(failed, key=lambda row: row.job.number)[:MAX_FAILURES]
     ]
     hidden = len(failed) - MAX_FAILURES
     return [*lines, *([f"... and {hidden} more failed: see sweep.csv"] if hidden > 0 else [])]
-
-
-def _label(row: Row) -> str:
-    return " ".join(f"{key}={short(text)}" for key, text in row.job.point.items()) or row.job.name

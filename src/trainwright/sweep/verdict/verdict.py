@@ -13,8 +13,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from trainwright.runs.summary import read_summary
-from trainwright.sweep.job import short
-from trainwright.sweep.store import JobLine, State, Store
+from trainwright.sweep.job import Job, label
+from trainwright.sweep.store import State, Store
 from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
 from trainwright.sweep.verdict.significance import gap, holm, welch
 
@@ -26,7 +26,7 @@ CLEAR = 3.0  # a gap in standard deviations from which on that is for want of se
 class Row:
     """A job with what has become of it."""
 
-    job: JobLine
+    job: Job
     state: State
     values: Values | None
 
@@ -82,7 +82,7 @@ class Setting:
     @property
     def label(self) -> str:
         """Its point in one line."""
-        return " ".join(f"{key}={short(text)}" for key, text in self.point.items()) or "no change"
+        return label(self.point) or "no change"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from trainwright.run.assemble.assemble import Assembly, assemble, check_variant
 from trainwright.run.assemble.rehearsal import check_parent
 from trainwright.stack.measure import gain
 from trainwright.sweep.stacking import stack_key
-from trainwright.sweep.workers.held_data import FindData
+from trainwright.sweep.workers.attempt import FindData
 
 SECONDS_A_MODEL = 0.15  # spent on timing steps
 # What decides which networks are built and what a step of them costs.

@@ -127,13 +127,12 @@ class Server:
         key = _data_key(node)
         if key in self._data:
             return
-        from trainwright.sweep.workers.held_data import load_data
+        from trainwright.sweep.workers.child import load_data
 
         while len(self._data) >= NUM_DATASETS:
             del self._data[next(iter(self._data))]
         self._say(event="loading", data=key)
         self._forks.give_up_spare()  # it would not have that
-        # A job whose data cannot be had finds that out by itself, and says why.
         self._data[key] = load_data(node)
 
     def _say(self, **event: Any) -> None:
