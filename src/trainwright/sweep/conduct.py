@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -13,7 +14,7 @@ from trainwright.config.build import settings
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.progress import under_way
-from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
+from trainwright.sweep.checks import check, need_optuna, unknown_metric
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
 from trainwright.sweep.plan import SweepPlan, describe, distinct, mistake, objective_of, rehearse
@@ -21,15 +22,19 @@ from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points.axes import take_apart
 from trainwright.sweep.points.composer import Composer
 from trainwright.sweep.points.points import Point, drawn, grid, probes, union, zipped
-from trainwright.sweep.schedule.running import Ways, run_jobs
-from trainwright.sweep.schedule.source import Listed, Source
+from trainwright.sweep.schedule.launching import is_chosen, launcher_of
+from trainwright.sweep.schedule.queue import Queue
+from trainwright.sweep.schedule.running import run_jobs
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.stacking import Stacking
-from trainwright.sweep.store import State, Store
+from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pruning import Pruning
-from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
+from trainwright.sweep.verdict.ranking import Ranked, Ranking
 from trainwright.sweep.workers.slots import Slot, make_slots, members_held, visible_gpus
 from trainwright.sweep.workers.workers import Workers, settled
+
+if TYPE_CHECKING:  # it needs Optuna
+    from trainwright.sweep.schedule.search import Search
 
 MAX_NAME = 60  # characters
 
@@ -47,8 +52,8 @@ class Conductor:
         self._context = context
         self._master = master
         self._settings = settings(SweepSettings, master.sweep, key="sweep")
-        self._ways = Ways(self._settings, master, context, task_function)
-        check(self._settings, has_own_launcher=self._ways.own)
+        self._task_function = task_function
+        check(self._settings, has_own_launcher=not is_chosen(master))
         self._swept = take_apart(
             overrides, self._settings.params, context.config_loader, seed=self._settings.seed
         )
@@ -80,12 +85,15 @@ class Conductor:
             if self._searches and ranking is None:
                 raise unknown_metric("sweep=optuna")
             self._prepare(store, composer, plan, ranking)
-            source = (
-                self._search(composer, store, ranking, slots) if self._searches else Listed(jobs)
+            queue = Queue(
+                [] if self._searches else jobs,
+                store,
+                search=self._search(composer, store, ranking, slots),
+                pruning=pruning,
+                stacks=[] if plan.stacking is None else plan.stacking.ids,
             )
-            stacks = [] if plan.stacking is None else plan.stacking.stacks
-            ids = [[job.id for job in stack] for stack in stacks]
-            return run_jobs(source, store, slots, workers, self._ways, ranking, pruning, ids)
+            launcher = launcher_of(self._context, self._task_function, self._master, store)
+            return run_jobs(queue, store, slots, workers, self._settings, ranking, launcher)
         finally:
             workers.close()
 
@@ -221,30 +229,14 @@ class Conductor:
 
     def _search(
         self, composer: Composer, store: Store, ranking: Ranking | None, slots: Sequence[Slot]
-    ) -> Source:
+    ) -> "Search | None":
+        if not self._searches:
+            return None
         from trainwright.sweep.schedule.search import Search
 
         assert ranking is not None
-
-        def values(state: State) -> Values | None:
-            folder = store.run_folder(state)
-            found = values_of(ranking, state, folder)
-            if found is None and state["status"] == "finished":
-                refuse_unlogged(ranking, folder)  # nothing could ever be learned from a trial
-            return found
-
-        return Search(
-            self._swept,
-            store,
-            num_trials=self._settings.trials,
-            seed=self._settings.seed,
-            sampler=self._settings.sampler,
-            storage=self._settings.storage,
-            higher_is_better=[ranked.higher_is_better for ranked in ranking],
-            several_at_once=len(slots) > 1,
-            make_job=composer.job,
-            values_of=values,
-        )
+        settings, several = self._settings, len(slots) > 1
+        return Search(self._swept, store, settings, ranking, composer.job, several_at_once=several)
 
     def _prepare(
         self, store: Store, composer: Composer, plan: SweepPlan, ranking: Ranking | None

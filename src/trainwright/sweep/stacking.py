@@ -105,6 +105,11 @@ class Stacking:
             self.stacks += [part for part in parts if len(part) > 1]
 
     @property
+    def ids(self) -> list[list[str]]:
+        """The ids of the jobs of each stack."""
+        return [[job.id for job in stack] for stack in self.stacks]
+
+    @property
     def speedup(self) -> float:
         """How many times as fast the stacked jobs train, of what was measured; 1 if nothing was."""
         return min(self._gains, default=1.0)

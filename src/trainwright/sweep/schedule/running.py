@@ -2,23 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import FrameType
 
-from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from hydra.plugins.launcher import Launcher
 
 from trainwright.stop_signals import taken_by
 from trainwright.streams import tell_now
-from trainwright.sweep.schedule.crews import Crews
 from trainwright.sweep.schedule.launching import launch
+from trainwright.sweep.schedule.queue import Queue
 from trainwright.sweep.schedule.scheduler import Ending, Scheduler
 from trainwright.sweep.schedule.show import Show
-from trainwright.sweep.schedule.source import Source
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.store import State, Store
-from trainwright.sweep.verdict.pruning import Pruning
 from trainwright.sweep.verdict.ranking import Ranked, Ranking, values_of
 from trainwright.sweep.verdict.report import report
 from trainwright.sweep.workers.slots import Slot
@@ -26,47 +21,25 @@ from trainwright.sweep.workers.tasks import drawing_task
 from trainwright.sweep.workers.workers import Workers
 from trainwright.wording import format_number
 
-OWN_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # Hydra's default
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How jobs are run: by our own scheduler, or by the Hydra launcher that was chosen."""
-
-    settings: SweepSettings
-    master: DictConfig
-    context: HydraContext
-    task_function: TaskFunction
-
-    @property
-    def own(self) -> bool:
-        """Whether jobs run here, by the scheduler. Hydra's default launcher stands for that."""
-        return str(self.master.hydra.launcher._target_) == OWN_LAUNCHER
-
 
 def run_jobs(
-    source: Source,
+    queue: Queue,
     store: Store,
     slots: Sequence[Slot],
     workers: Workers,
-    ways: Ways,
+    settings: SweepSettings,
     ranking: Ranking | None,
-    pruning: Pruning | None,
-    stacks: Sequence[Sequence[str]] = (),
+    launcher: Launcher | None,
 ) -> int:
-    """Run all jobs and print the verdict. Returns the exit code."""
-    show = Show(source.total, _describe_values(store, ranking))
+    """Run all jobs, here or by a launcher, and print the verdict. Returns the exit code."""
+    show = Show(queue.total, _describe_values(store, ranking))
     try:
-        if ways.own:
-            crews = Crews(stacks, store)
-            scheduler = Scheduler(
-                source, store, workers, slots, ways.settings,
-                pruning=pruning, audience=show, crews=crews,
-            )  # fmt: skip
+        if launcher is None:
+            scheduler = Scheduler(queue, store, workers, slots, settings, show)
             with _signals(scheduler):
                 ending = scheduler.run()
         else:
-            ending = _launch(source, store, ways, pruning, show)
+            ending = launch(launcher, queue, store, show, at_once=settings.jobs)
     finally:
         show.close()
     verdict = report(store)
@@ -75,21 +48,6 @@ def run_jobs(
 
         draw(verdict, store)
     return _exit_code(ending, store)
-
-
-def _launch(
-    source: Source, store: Store, ways: Ways, pruning: Pruning | None, show: Show
-) -> Ending:
-    with read_write(ways.master.hydra), open_dict(ways.master):
-        # Where launchers keep their own files.
-        ways.master.hydra.sweep.dir = str(store.path.absolute())
-        ways.master.hydra.sweep.subdir = "."
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=ways.context, task_function=ways.task_function, config=ways.master
-    )
-    return launch(
-        launcher, source, store, at_once=ways.settings.jobs, pruning=pruning, audience=show
-    )
 
 
 def _signals(scheduler: Scheduler) -> AbstractContextManager[None]:
