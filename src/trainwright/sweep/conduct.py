@@ -29,7 +29,7 @@ from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pruning import Pruning
-from trainwright.sweep.verdict.ranking import Ranked, Ranking
+from trainwright.sweep.verdict.ranking import Ranking
 from trainwright.sweep.workers.slots import Slot, make_slots, members_held, visible_gpus
 from trainwright.sweep.workers.workers import Workers, settled
 
@@ -175,14 +175,10 @@ class Conductor:
             plan.measured.update(
                 rehearse(plan.to_do or jobs[:1], workers, threads=threads, stacking=plan.stacking)
             )
-        return plan, self._ranking(plan)
-
-    def _ranking(self, plan: SweepPlan) -> Ranking | None:
-        """What is ranked; None if that is the objective and only a run will tell what it is."""
-        if self._settings.ranking is not None or not plan.measured:
-            return self._settings.ranking
-        objective, higher = objective_of(plan.measured)
-        return (Ranked(f"validation/{objective}", higher),)
+        ranking = self._settings.ranking
+        if ranking is None and plan.measured:
+            ranking = (objective_of(plan.measured),)
+        return plan, ranking  # None: only a run will tell what its objective is
 
     def _slots(self, plan: SweepPlan) -> list[Slot]:
         measured = list(plan.measured.values())

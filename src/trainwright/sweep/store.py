@@ -14,7 +14,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,17 @@ LINE = ("id", "number", "name", "point", "overrides", "trial")  # of a job in jo
 State = dict[str, Any]
 
 
-@dataclass(frozen=True)
 class Store:
     """The files of a sweep. Several processes may use one folder at once."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs = path / "logs"  # of what the jobs printed
+        self.plots = path / "plots"
+        self.inner = path / ".sweep"  # not for reading
+        self.states = self.inner / "jobs"  # and locks
+        self.reports = self.inner / "reports.jsonl"  # of running jobs to the pruner
+        self.leaders = self.inner / "leaders.jsonl"  # the jobs that were best when they ended
 
     def prepare(self) -> None:
         """Make the folder, if it is not there. Raises DiskError."""
@@ -42,36 +47,6 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskError(f"could not make {error.filename}\n  {error.strerror}") from error
-
-    @property
-    def inner(self) -> Path:
-        """The part of the folder that is not for reading."""
-        return self.path / ".sweep"
-
-    @property
-    def states(self) -> Path:
-        """Folder of the jobs' states and locks."""
-        return self.inner / "jobs"
-
-    @property
-    def logs(self) -> Path:
-        """Folder of what the jobs printed."""
-        return self.path / "logs"
-
-    @property
-    def plots(self) -> Path:
-        """Folder of the verdict's pictures."""
-        return self.path / "plots"
-
-    @property
-    def reports(self) -> Path:
-        """What running jobs report to the pruner, a line each."""
-        return self.inner / "reports.jsonl"
-
-    @property
-    def leaders(self) -> Path:
-        """The jobs that were the best so far when they ended, a line each."""
-        return self.inner / "leaders.jsonl"
 
     def folder(self, job: Job) -> Path:
         """The run folder of a job in this sweep, whether it is there or not."""

@@ -14,7 +14,7 @@ from trainwright.sweep.schedule.scheduler import Ending, Scheduler
 from trainwright.sweep.schedule.show import Show
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.store import State, Store
-from trainwright.sweep.verdict.ranking import Ranked, Ranking, values_of
+from trainwright.sweep.verdict.ranking import Ranking, objective, values_of
 from trainwright.sweep.verdict.report import report
 from trainwright.sweep.workers.slots import Slot
 from trainwright.sweep.workers.tasks import drawing_task
@@ -64,7 +64,7 @@ def _describe_values(store: Store, ranking: Ranking | None) -> Callable[[State],
     """What is said of the values of a job that has ended."""
 
     def describe(state: State) -> str:
-        by = ranking or (Ranked(f"validation/{state['objective']}", state["higher_is_better"]),)
+        by = ranking or (objective(state),)
         values = values_of(by, state, store.run_folder(state))
         texts = ["-"] * len(by) if values is None else map(format_number, values)
         return "  ".join(f"{one.label} {text}" for one, text in zip(by, texts, strict=True))

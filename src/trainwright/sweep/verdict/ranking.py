@@ -44,6 +44,11 @@ Ranking = tuple[Ranked, ...]  # what is ranked; the first one decides the order
 Values = tuple[float, ...]  # one of each
 
 
+def objective(told: Mapping[str, Any]) -> Ranked:
+    """What ranks the checkpoints of a run, as its state or its summary says."""
+    return Ranked(f"validation/{told['objective']}", bool(told["higher_is_better"]))
+
+
 def values_of(ranking: Ranking, state: Mapping[str, Any], folder: Path) -> Values | None:
     """What a job in this state, whose run is in `folder`, has come to; None: nothing yet.
 

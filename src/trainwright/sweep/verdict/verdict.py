@@ -15,7 +15,7 @@ from typing import Any
 from trainwright.runs.summary import read_summary
 from trainwright.sweep.job import Job, label
 from trainwright.sweep.store import State, Store
-from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
+from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, objective, values_of
 from trainwright.sweep.verdict.significance import gap, holm, welch
 
 LEVEL = 0.05  # of p-values: above it the seeds do not tell two settings apart
@@ -213,7 +213,7 @@ def _ranking(plan: Mapping[str, Any], states: Iterable[State], store: Store) -> 
         if "objective" not in state and "folder" in state:
             told = read_summary(store.run_folder(state))  # what a run says of itself on its way
         if "objective" in told:
-            return (Ranked(f"validation/{told['objective']}", bool(told["higher_is_better"])),)
+            return (objective(told),)
     return (Ranked("validation/loss", higher_is_better=False),)  # nothing has begun yet
 
 

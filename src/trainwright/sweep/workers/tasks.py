@@ -1,7 +1,8 @@
 """What the process of a job is told, as plain JSON, and what its exit code may say."""
 
+import json
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ BUSY = 75  # exit code (EX_TEMPFAIL): another process works on this job
 TOO_LARGE = 76  # exit code: memory does not hold the stack
 ASKED_TO_STOP = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # of a job that has saved
 MAX_TRIED = 16  # members of a stack that is tried; with more of them a step costs each no more
+
+# What decides which networks are built and what a step of them costs.
+OF_MODEL = ("data", "model", "task", "fork")
+OF_STEP = ("batch_size", "precision", "memory_format", "accumulate", "ema", "device")
 
 
 def job_task(
@@ -51,11 +56,18 @@ def rehearsal_task(
     """To put a batch through every distinct model of some jobs, and to try stacks of `groups`."""
     return {
         "do": "rehearse",
-        "jobs": [{"id": job.id, "config": job.config} for job in jobs],
+        "configs": [job.config for job in jobs],
         "groups": [[job.config for job in group[:MAX_TRIED]] for group in groups],
         "result": str(result),
         "threads": threads,
     }
+
+
+def model_key(config: Mapping[str, Any]) -> str:
+    """Configs with the same key have the same networks and the same cost of a step."""
+    step = {key: config["trainer"].get(key) for key in OF_STEP}
+    optimizer = config["optimizer"].get("_target_")
+    return json.dumps([*(config.get(part) for part in OF_MODEL), step, optimizer], sort_keys=True)
 
 
 def death(code: int) -> str:
