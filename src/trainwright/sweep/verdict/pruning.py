@@ -15,7 +15,9 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from filelock import FileLock
@@ -102,11 +104,7 @@ class Pruning:
         num_brackets = max(1, math.floor(math.log(report.total / report.first, self.factor) + 1e-9))
         weights = [self.factor ** (num_brackets - 1 - b) for b in range(num_brackets)]
         place = int(job_id, 16) % sum(weights)
-        for bracket, weight in enumerate(weights):
-            if place < weight:
-                return bracket
-            place -= weight
-        raise AssertionError("unreachable")
+        return next(b for b, end in enumerate(accumulate(weights)) if place < end)
 
     def _belongs_on(self, job_id: str, rung: float, reports: Reports) -> bool:
         """Whether a job is among the best 1/factor of those that have come to this rung."""
@@ -116,8 +114,7 @@ class Pruning:
             if self._bracket(other, found[-1]) == self._bracket(job_id, found[-1])
         }
         there = {other: value for other, value in values.items() if value is not None}
-        own = there[job_id]
-        num_better = sum(value > own for value in there.values())
+        num_better = sum(value > there[job_id] for value in there.values())
         return num_better < max(1, len(there) // self.factor)
 
     def _below_median(self, job_id: str, reports: Reports) -> str | None:
@@ -129,14 +126,11 @@ class Pruning:
             for other, found in reports.items()
             if other != job_id
         ]
-        values = sorted(value for value in others if value is not None)
+        values = [value for value in others if value is not None]
         if len(values) < NUM_TO_COMPARE:
             return None
-        middle = len(values) // 2
-        median = values[middle] if len(values) % 2 else sum(values[middle - 1 : middle + 1]) / 2
-        own = self._best_by(last.epoch, reports[job_id], needs=0)
-        assert own is not None
-        if own >= median:
+        own = max(self._score(report.value) for report in reports[job_id])
+        if own >= median(values):
             return None
         return f"worse than the median of {len(values)} others at epoch {last.epoch:.3g}"
 

@@ -57,11 +57,6 @@ class Setting:
         """The values of those jobs that are done: the others may come to more yet."""
         return [row.value(index) for row in self.counted if row.status == "finished"]
 
-    @property
-    def was_pruned(self) -> bool:
-        """Whether some of its jobs were stopped early."""
-        return any(row.status == "pruned" for row in self.rows)
-
     def values(self, index: int = 0) -> list[float]:
         """What its jobs have come to, of the metric with this index."""
         return [row.value(index) for row in self.counted]
@@ -199,7 +194,8 @@ def compare(
     own = best.finished(index)
     if len(own) < 2:
         return []
-    several = [s for s in others if len(s.finished(index)) > 1 and not s.was_pruned]
+    unpruned = [s for s in others if all(row.status != "pruned" for row in s.rows)]
+    several = [setting for setting in unpruned if len(setting.finished(index)) > 1]
     p_values = [welch(own, setting.finished(index)) for setting in several]
     return list(zip(several, holm(p_values), strict=True))
 
