@@ -7,7 +7,6 @@ from pathlib import Path
 from trainwright.engine.clock import Clock
 from trainwright.errors import ConfigError
 from trainwright.sweep.settings import SweepSettings
-from trainwright.sweep.stacking import check_stackable
 from trainwright.sweep.verdict.ranking import PARAMETERS, Ranking, logged
 from trainwright.wording import nearest
 
@@ -28,7 +27,7 @@ def check(wanted: SweepSettings, *, has_own_launcher: bool) -> None:
             "sweep.sampler=cmaes searches by one metric alone\n  for several: tpe, gp or random"
         )
     if wanted.stack != "off":
-        check_stackable(timeout=wanted.timeout, rehearse=wanted.rehearse, kind=wanted.kind)
+        _check_stackable(wanted)
     if wanted.job is not None:
         raise ConfigError("sweep.job is for a single job: leave out -m")
     _refuse_without_effect(wanted, ("sampler", "storage"), "sweep=optuna", wanted.kind == "optuna")
@@ -41,6 +40,16 @@ def check(wanted: SweepSettings, *, has_own_launcher: bool) -> None:
     _refuse_without_effect(wanted, OF_PRUNING, "sweep.prune", wanted.prune is not None)
     own = "trainwright's own launcher"
     _refuse_without_effect(wanted, OF_OWN_LAUNCHER, own, has_own_launcher)
+
+
+def _check_stackable(wanted: SweepSettings) -> None:
+    problems = {
+        f"sweep.timeout={wanted.timeout or 0:g}, which ends single jobs": wanted.timeout,
+        "sweep.rehearse=false: a stack is tried before anything starts": not wanted.rehearse,
+        "sweep=optuna, whose jobs are chosen one after the other": wanted.kind == "optuna",
+    }
+    for problem in filter(problems.get, problems):
+        raise ConfigError(f"sweep.stack does not go with {problem}\n  leave out one of them")
 
 
 def _refuse_without_effect(

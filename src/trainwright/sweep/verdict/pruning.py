@@ -24,6 +24,9 @@ from filelock import FileLock
 
 from trainwright.engine.clock import Clock
 from trainwright.runs.stored import read_lines
+from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.store import Store
+from trainwright.sweep.verdict.ranking import Ranking
 
 NUM_TO_COMPARE = 4  # others that a median needs
 
@@ -51,6 +54,17 @@ class Pruning:
     after: int | str  # a duration
     factor: int
     path: str  # of the reports
+
+    @classmethod
+    def wanted(
+        cls, settings: SweepSettings, ranking: Ranking | None, store: Store
+    ) -> "Pruning | None":
+        """What is wanted of a sweep with this ranking, if it prunes."""
+        if settings.prune is None or ranking is None:
+            return None
+        after, factor, path = settings.prune_after, settings.prune_factor, store.reports.absolute()
+        metric, higher = ranking[0].metric, ranking[0].higher_is_better
+        return cls(settings.prune, metric, higher, after, factor, str(path))
 
     def reports(self) -> Reports:
         """What all jobs have reported of the metric. One that was interrupted reports some again.
