@@ -100,7 +100,7 @@ def _run_frozen(path: str) -> float:
 
     Returns its objective. Exits with the code of a job that fails or is stopped.
     """
-    from trainwright.sweep.schedule.launching import read_task
+    from trainwright.sweep.schedule.running import read_task
     from trainwright.sweep.store import Store
     from trainwright.sweep.workers.attempt import work
 

@@ -13,7 +13,6 @@ from trainwright.config.build import settings
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.progress import under_way
-from trainwright.sweep.checks import check, need_optuna, unknown_metric
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
 from trainwright.sweep.plan import SweepPlan, describe, distinct, mistake, objective_of, rehearse
@@ -21,10 +20,9 @@ from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points.axes import take_apart
 from trainwright.sweep.points.composer import Composer
 from trainwright.sweep.points.points import Point, drawn, grid, probes, union, zipped
-from trainwright.sweep.schedule.launching import is_chosen, launcher_of
 from trainwright.sweep.schedule.queue import Queue
-from trainwright.sweep.schedule.running import run_jobs
-from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.schedule.running import has_own_launcher, launcher_of, run_jobs
+from trainwright.sweep.settings import SweepSettings, check, need_optuna, unknown_metric
 from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pruning import Pruning
@@ -49,7 +47,7 @@ class Conductor:
         self._master = master
         self._task_function = task_function
         self._settings = wanted = settings(SweepSettings, master.sweep, key="sweep")
-        check(wanted, has_own_launcher=not is_chosen(master))
+        check(wanted, has_own_launcher=has_own_launcher(master))
         self._swept = take_apart(overrides, wanted.params, context.config_loader, seed=wanted.seed)
         self._searches = wanted.kind == "optuna"  # jobs are made up as the sweep goes
         # Hydra turns -m into an override of its own.

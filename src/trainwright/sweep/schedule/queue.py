@@ -76,14 +76,16 @@ class Queue:
         self._again.extend(left)
         return left
 
+    def pruned(self, job: Job) -> None:
+        """Remember a job that was pruned: it may turn out to belong to the best."""
+        self._pruned[job.id] = job
+
     def again(self, job: Job) -> None:
         """Take a job back, to be tried once more."""
         self._again.append(job)
 
     def ended(self, job: Job, state: State) -> None:
-        """Note that a job has ended; one that was pruned may turn out to belong to the best."""
-        if state["status"] == "pruned":
-            self._pruned[job.id] = job
+        """Tell the search, if there is one, of a job that will not be tried again."""
         if self._search is not None:
             self._search.ended(job, state)
 

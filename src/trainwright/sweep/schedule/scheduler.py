@@ -181,6 +181,8 @@ class Scheduler:
 
     def _end(self, job: Job, state: State, *, is_news: bool = True) -> None:
         self._over.add(job.number)
+        if state["status"] == "pruned":
+            self._queue.pruned(job)
         if state["status"] == "failed":
             self._ending.failed.append((job, state))
             if self._settings.fail_fast and not self._stopping:

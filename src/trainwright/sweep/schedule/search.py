@@ -29,11 +29,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from trainwright.errors import ConfigError
-from trainwright.sweep.checks import refuse_unlogged
 from trainwright.sweep.job import Job
 from trainwright.sweep.points.axes import Axis, Swept
 from trainwright.sweep.points.points import Point
-from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.settings import SweepSettings, refuse_unlogged
 from trainwright.sweep.store import State, Store
 from trainwright.sweep.verdict.ranking import Ranking, Values, values_of
 
@@ -107,12 +106,17 @@ class Search:
         trial.set_user_attr(FOLDER, str(self._store.path.absolute()))
         self._begin(trial.number, trial.params)
 
-    def _begin(self, trial: int, params: Mapping[str, Any]) -> None:
-        point = {key: text_of(params[key]) for key in self._distributions}
+    def _begin(self, trial: int, params: Mapping[str, Any], *, again: bool = False) -> None:
+        """Hand out the jobs of a trial; `again`: unless another process works on one of them."""
+        # Numbers are typed in full, so that they are read back as the same.
+        values = {key: params[key] for key in self._distributions}
+        point = {key: v if isinstance(v, str) else repr(v) for key, v in values.items()}
         points = [{**point, "seed": seed} if seed else point for seed in self._seeds]
         first = trial * len(points)
         jobs = [self._make_job(first + i, point, trial) for i, point in enumerate(points)]
         self._store.add(jobs)
+        if again and any(self._store.is_at_work(job.id) for job in jobs):
+            return
         self._open[trial] = {job.id: None for job in jobs}
         self._ready.extend(jobs)
 
@@ -122,15 +126,8 @@ class Search:
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             # (A journal lies in the sweep's folder, and goes where that is moved.)
             is_ours = self._settings.storage is None or trial.user_attrs.get(FOLDER) == here
-            if not is_ours or set(trial.params) != set(self._distributions):
-                continue
-            before = len(self._ready)
-            self._begin(trial.number, trial.params)
-            jobs = list(self._ready)[before:]
-            if any(self._store.is_at_work(job.id) for job in jobs):
-                for job in jobs:
-                    self._ready.remove(job)
-                del self._open[trial.number]
+            if is_ours and set(trial.params) == set(self._distributions):
+                self._begin(trial.number, trial.params, again=True)
 
     def ended(self, job: Job, state: State) -> None:
         """Tell Optuna of a trial when the last of its jobs has ended."""
@@ -196,9 +193,7 @@ def make_sampler(kind: str, seed: int, *, several_at_once: bool) -> BaseSampler:
         return TPESampler(seed=seed, multivariate=False, constant_liar=several_at_once)
     if kind == "cmaes":
         return CmaEsSampler(seed=seed)
-    if kind == "gp":
-        return GPSampler(seed=seed)
-    return RandomSampler(seed=seed)
+    return GPSampler(seed=seed) if kind == "gp" else RandomSampler(seed=seed)
 
 
 def distribution(axis: Axis) -> BaseDistribution:
@@ -209,8 +204,3 @@ def distribution(axis: Axis) -> BaseDistribution:
     if axis.interval.is_integer:
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(float(low), float(high), log=log)
-
-
-def text_of(value: Any) -> str:
-    """A parameter as it is typed; numbers in full, so that they are read back as the same."""
-    return value if isinstance(value, str) else repr(value)

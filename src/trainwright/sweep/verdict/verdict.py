@@ -96,12 +96,12 @@ class Best:
     @property
     def tied(self) -> list[Setting]:
         """The settings that are within seed noise of it."""
-        return [setting for setting in self._not_told_apart if self.gap(setting) < CLEAR]
+        return [s for s, p_value in self.compared if p_value >= LEVEL and self.gap(s) < CLEAR]
 
     @property
     def likely_worse(self) -> list[Setting]:
         """Those far behind it that no test can tell from it, for want of seeds."""
-        return [setting for setting in self._not_told_apart if self.gap(setting) >= CLEAR]
+        return [s for s, p_value in self.compared if p_value >= LEVEL and self.gap(s) >= CLEAR]
 
     @property
     def fewest_seeds(self) -> int:
@@ -112,10 +112,6 @@ class Best:
     def gap(self, other: Setting) -> float:
         """How far it is ahead of another that it was compared with, in standard deviations."""
         return gap(self.setting.finished(self.index), other.finished(self.index))
-
-    @property
-    def _not_told_apart(self) -> list[Setting]:
-        return [setting for setting, p_value in self.compared if p_value >= LEVEL]
 
 
 @dataclass(frozen=True)
