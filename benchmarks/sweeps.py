@@ -143,10 +143,9 @@ def plan(args: argparse.Namespace) -> None:
 def _scheduling() -> float:
     """Seconds of the scheduler for a job that takes no time in a process that takes none either."""
     from trainwright.sweep.job import Job
-    from trainwright.sweep.schedule.crews import Crews
+    from trainwright.sweep.schedule.queue import Queue
     from trainwright.sweep.schedule.scheduler import Scheduler
     from trainwright.sweep.schedule.show import Show
-    from trainwright.sweep.schedule.source import Listed
     from trainwright.sweep.settings import SweepSettings
     from trainwright.sweep.store import Store
     from trainwright.sweep.workers.slots import Slot
@@ -159,7 +158,7 @@ def _scheduling() -> float:
 
         def start(self, key: int, task: dict[str, Any], **rest: Any) -> None:
             state = {"status": "finished", "folder": "none", "seconds": 0.0}
-            self._store.write_state(task["id"], state)
+            self._store.write_state(task["job"]["id"], state)
             self._events += [
                 {"event": "started", "key": key}, {"event": "ended", "key": key, "code": 0}
             ]  # fmt: skip
@@ -174,10 +173,8 @@ def _scheduling() -> float:
         store = Store(Path(folder))
         store.prepare()
         show = Show(len(jobs), lambda state: "accuracy 0.9")
-        scheduler = Scheduler(
-            Listed(jobs), store, Instantly(store), [Slot(1)] * 2, SweepSettings(), pruning=None,
-            audience=show, crews=Crews([], store),
-        )  # fmt: skip
+        queue, slots = Queue(jobs, store), [Slot(1)] * 2
+        scheduler = Scheduler(queue, store, Instantly(store), slots, SweepSettings(), show)
         begun = time.perf_counter()
         scheduler.run()
         return (time.perf_counter() - begun) / len(jobs)

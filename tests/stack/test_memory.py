@@ -16,7 +16,7 @@ from trainwright.run.assemble.assemble import assemble
 from trainwright.stack.measure import gain
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.job import Job
-from trainwright.sweep.schedule.crews import Crews
+from trainwright.sweep.schedule.queue import Queue
 from trainwright.sweep.store import Store
 from trainwright.sweep.workers.attempt import work_together
 from trainwright.sweep.workers.tasks import TOO_LARGE, stack_task
@@ -77,8 +77,9 @@ def test_a_stack_for_which_memory_is_too_small_ends_by_halves_to_the_same_bits(c
     small, _ = store_of(tmp_path / "small", composed)
     assert worked(stack_task(jobs, small, threads=1, pruning=None), ROOM) == TOO_LARGE
     assert "finished" not in {small.state(job.id)["status"] for job in jobs}
-    crews = Crews([[job.id for job in jobs]], small)
-    assert crews.halved(jobs) == jobs
+    queue = Queue([], small, stacks=[[job.id for job in jobs]])
+    assert queue.halve(jobs) == jobs
+    assert [queue.with_stack(queue.next()) for _ in range(2)] == [jobs[:2], jobs[2:]]
     for half in (jobs[:2], jobs[2:]):
         assert worked(stack_task(half, small, threads=1, pruning=None), ROOM) == 0
     for job in jobs:

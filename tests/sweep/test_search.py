@@ -1,5 +1,6 @@
 """Searching: stopped and gone on with, it is the search that was not; several share a study."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from trainwright.errors import ConfigError
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job
 from trainwright.sweep.points.axes import Axis, Interval, Swept
+from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.store import Store
+from trainwright.sweep.verdict.ranking import Ranked
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 from trainwright.sweep.schedule.search import Search, open_study
@@ -24,25 +27,21 @@ def job(number, point, trial):
     return Job(digest(point), number, "run", point, (), {}, trial)
 
 
-def values_of(state):
-    return state["values"]
+def end(source, job, values):
+    """Let the run of a job end that has logged these values."""
+    row = {"step": 1} | {f"validation/{i}": value for i, value in enumerate(values)}
+    folder = source._store.folder(job)
+    folder.mkdir(exist_ok=True)
+    (folder / "metrics.jsonl").write_text(json.dumps(row))
+    source.ended(job, {"status": "finished", "folder": folder.name})
 
 
 def search(folder, num_trials, *, axes=(RATE, KIND), storage=None, sampler="tpe", higher=(True,)):
     store = Store(folder)
     store.prepare()
-    return Search(
-        Swept((), axes),
-        store,
-        num_trials=num_trials,
-        seed=0,
-        sampler=sampler,
-        storage=storage,
-        higher_is_better=higher,
-        several_at_once=False,
-        make_job=job,
-        values_of=values_of,
-    )
+    settings = SweepSettings(kind="optuna", trials=num_trials, sampler=sampler, storage=storage)
+    ranking = tuple(Ranked(f"validation/{i}", up) for i, up in enumerate(higher))
+    return Search(Swept((), axes), store, settings, ranking, job, several_at_once=False)
 
 
 def worth(point):
@@ -57,7 +56,7 @@ def run(source, at_most=100, worths=only_worth):
     points = []
     while len(points) < at_most and (found := source.next()) is not None:
         points.append(found.point)
-        source.ended(found, {"status": "finished", "values": worths(found.point)})
+        end(source, found, worths(found.point))
     return points
 
 
@@ -90,7 +89,7 @@ def test_a_setting_counts_by_its_mean_over_seeds_and_a_failed_one_does_not(tmp_p
     jobs = [source.next() for _ in range(2)]
     assert [found.point["seed"] for found in jobs] == ["0", "1"]
     for found, value in zip(jobs, (0.25, 0.75), strict=True):
-        source.ended(found, {"status": "finished", "values": (value,)})
+        end(source, found, (value,))
     for _ in range(2):
         source.ended(source.next(), {"status": "failed"})
     assert source.next() is None

@@ -8,10 +8,9 @@ from omegaconf import OmegaConf
 
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.job import Job
-from trainwright.sweep.schedule.crews import Crews
+from trainwright.sweep.schedule.queue import Queue
 from trainwright.sweep.schedule.scheduler import Scheduler
 from trainwright.sweep.schedule.show import Show
-from trainwright.sweep.schedule.source import Listed
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.store import Store
 from trainwright.sweep.workers import slots
@@ -117,10 +116,8 @@ def test_each_job_sees_the_gpu_of_its_slot_alone(tmp_path, monkeypatch, composed
     places = [Slot(1, {"CUDA_VISIBLE_DEVICES": name}) for name in ("0", "1")]
     show, workers = Show(4, str), Workers(warm=True)
     try:
-        scheduler = Scheduler(
-            Listed(jobs), store, workers, places, SweepSettings(), pruning=None, audience=show,
-            crews=Crews([], store),
-        )  # fmt: skip
+        queue = Queue(jobs, store)
+        scheduler = Scheduler(queue, store, workers, places, SweepSettings(), show)
         assert scheduler.run().failed == []
     finally:
         workers.close()

@@ -10,13 +10,12 @@ import pytest
 from trainwright.errors import ConfigError, DiskError
 from trainwright.runs.stored import read_lines
 from trainwright.sweep.job import Job, short
-from trainwright.sweep.schedule.endings import note_death
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.ranking import Ranked
 from trainwright.sweep.verdict.report import report
 from trainwright.sweep.verdict.verdict import judge_sweep
 from trainwright.sweep.workers.attempt import work
-from trainwright.sweep.workers.tasks import job_task
+from trainwright.sweep.workers.tasks import death, job_task
 
 
 @pytest.fixture
@@ -113,9 +112,10 @@ def test_the_time_of_an_attempt_that_was_killed_counts_too(store):
     store.add([planned])
     before = {"status": "running", "seconds": 2.0, "attempts": 2}
     store.write_state("a", {**before, "since": time.time() - 100})
-    noted = note_death(planned, store, -9)
+    died = {"status": "failed", "error": death(-9), "code": 1}
+    noted = store.note(planned, **died)
     assert 102 <= noted["seconds"] < 160
-    assert note_death(planned, store, -9)["seconds"] == noted["seconds"]  # once
+    assert store.note(planned, **died)["seconds"] == noted["seconds"]  # once
 
     store.write_state("a", {**before, "since": 1000.0, "folder": "run"})
     folder = store.folder(planned)

@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from trainwright.sweep.store import JobLine
+from trainwright.sweep.job import Job
 from trainwright.sweep.verdict.ranking import Ranked, values_of
 from trainwright.sweep.verdict.report import _luck
 from trainwright.sweep.verdict.significance import gap, holm, welch
@@ -18,7 +18,7 @@ SIZE = Ranked("parameters", False)
 
 def setting(*values):
     """A setting of which each job has one value, or a tuple of several."""
-    job = JobLine("0" * 12, 0, "run", {}, [], None)
+    job = Job("0" * 12, 0, "run", {}, [])
     each = [value if isinstance(value, tuple) else (value,) for value in values]
     return Setting({}, [Row(job, {"status": "finished"}, one) for one in each])
 

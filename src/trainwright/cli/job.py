@@ -1,7 +1,6 @@
 """One job of `train`: a new run, or an old one that goes on."""
 
 import contextlib
-import json
 import logging
 import math
 import sys
@@ -101,14 +100,15 @@ def _run_frozen(path: str) -> float:
 
     Returns its objective. Exits with the code of a job that fails or is stopped.
     """
-    from trainwright.sweep.schedule.launching import read_task
+    from trainwright.sweep.schedule.running import read_task
+    from trainwright.sweep.store import Store
     from trainwright.sweep.workers.attempt import work
 
     task = read_task(path)
     code = work(task)
     if code:
         sys.exit(code)
-    state = json.loads(Path(task["state"]).read_text())
+    state = Store(Path(task["sweep"])).state(task["job"]["id"])
     best = state["best"]
     return math.nan if best is None else float(best["metrics"][state["objective"]])
 

@@ -1,7 +1,7 @@
 """A sweep from its command line to its verdict."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.files import typed_path
 from trainwright.progress import under_way
-from trainwright.sweep.checks import check, need_optuna, refuse_unlogged, unknown_metric
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
 from trainwright.sweep.plan import SweepPlan, describe, distinct, mistake, objective_of, rehearse
@@ -22,13 +21,13 @@ from trainwright.sweep.plan import statuses as statuses_of
 from trainwright.sweep.points.axes import take_apart
 from trainwright.sweep.points.composer import Composer
 from trainwright.sweep.points.points import Point, drawn, grid, probes, union, zipped
-from trainwright.sweep.schedule.running import Ways, run_jobs
-from trainwright.sweep.schedule.source import Listed, Source
-from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.schedule.queue import Queue
+from trainwright.sweep.schedule.running import has_own_launcher, launcher_of, run_jobs
+from trainwright.sweep.settings import SweepSettings, check, need_optuna, unknown_metric
 from trainwright.sweep.stacking import Stacking
-from trainwright.sweep.store import State, Store
+from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pruning import Pruning
-from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
+from trainwright.sweep.verdict.ranking import Ranking
 from trainwright.sweep.workers.slots import Slot, make_slots, members_held, visible_gpus
 from trainwright.sweep.workers.workers import Workers, settled
 
@@ -47,12 +46,11 @@ class Conductor:
     ) -> None:
         self._context = context
         self._master = master
-        self._settings = settings(SweepSettings, master.sweep, key="sweep")
-        self._ways = Ways(self._settings, master, context, task_function)
-        check(self._settings, has_own_launcher=self._ways.own)
-        self._swept = take_apart(
-            overrides, self._settings.params, context.config_loader, seed=self._settings.seed
-        )
+        self._task_function = task_function
+        self._settings = wanted = settings(SweepSettings, master.sweep, key="sweep")
+        check(wanted, has_own_launcher=has_own_launcher(master))
+        self._swept = take_apart(overrides, wanted.params, context.config_loader, seed=wanted.seed)
+        self._searches = wanted.kind == "optuna"  # jobs are made up as the sweep goes
         # Hydra turns -m into an override of its own.
         hydra = [line for line in master.hydra.overrides.hydra if line != "hydra.mode=MULTIRUN"]
         sources = master.hydra.runtime.config_sources
@@ -62,38 +60,47 @@ class Conductor:
 
     def conduct(self) -> int:
         """Plan, run, compare. Returns the exit code. Raises TrainwrightError before any run."""
-        points = list(self._points())
+        wanted, points = self._settings, list(self._points())
         if self._searches:
-            need_optuna(self._settings.sampler)
-        workers = Workers(warm=settled(self._settings.isolation))  # imports torch meanwhile
+            need_optuna(wanted.sampler)
+        workers = Workers(warm=settled(wanted.isolation))  # imports torch meanwhile
         try:
             composer = Composer(self._context, self._master, self._swept.fixed)
             with under_way("planning", len(points), "jobs") as composing:
                 jobs = distinct(list(_composed(composer, points, composing.advance)))
-            store = Store(self._folder(composer, jobs))
-            self._refuse_other(store, composer)
-            plan, ranking = self._plan(jobs, store, workers)
+            # What all jobs of a folder share, so that they can be compared.
+            about = {"typed": composer.fixed_text, "study": self._study()}
+            store = Store(self._folder(jobs, about))
+            _refuse_other(store, about)
+            plan = self._plan(jobs, store, workers)
+            ranking = wanted.ranking
+            if ranking is None and plan.measured:
+                ranking = (objective_of(plan.measured),)
             slots = self._slots(plan)
             print("\n".join(describe(plan, slots, folder=store.path)), flush=True)
-            if self._settings.dry_run:
+            if wanted.dry_run:
                 return 0
-            pruning = self._pruning(store, ranking)
-            if self._searches and ranking is None:
-                raise unknown_metric("sweep=optuna")
-            self._prepare(store, composer, plan, ranking)
-            source = (
-                self._search(composer, store, ranking, slots) if self._searches else Listed(jobs)
+            if ranking is None and (self._searches or wanted.prune is not None):
+                raise unknown_metric("sweep=optuna" if wanted.prune is None else "sweep.prune")
+            self._prepare(store, about, plan.jobs, ranking)
+            search = None
+            if self._searches:
+                from trainwright.sweep.schedule.search import Search
+
+                assert ranking is not None
+                several, job = len(slots) > 1, composer.job
+                search = Search(self._swept, store, wanted, ranking, job, several_at_once=several)
+            queue = Queue(
+                [] if self._searches else jobs,
+                store,
+                search=search,
+                pruning=Pruning.wanted(wanted, ranking, store),
+                stacks=[] if plan.stacking is None else plan.stacking.ids,
             )
-            stacks = [] if plan.stacking is None else plan.stacking.stacks
-            ids = [[job.id for job in stack] for stack in stacks]
-            return run_jobs(source, store, slots, workers, self._ways, ranking, pruning, ids)
+            launcher = launcher_of(self._context, self._task_function, self._master, store)
+            return run_jobs(queue, store, slots, workers, wanted, ranking, launcher)
         finally:
             workers.close()
-
-    @property
-    def _searches(self) -> bool:
-        """Whether jobs are made up as the sweep goes."""
-        return self._settings.kind == "optuna"
 
     def _points(self) -> Iterator[Point]:
         """All points of the sweep; of a search, examples of them."""
@@ -104,7 +111,15 @@ class Conductor:
             return drawn(swept, num_trials=self._settings.trials, seed=self._settings.seed)
         return {"grid": grid, "zip": zipped, "union": union}[kind](swept)
 
-    def _folder(self, composer: Composer, jobs: Sequence[Job]) -> Path:
+    def _study(self) -> list[str]:
+        """What a study of Optuna's is about: ranges and metrics, asked by a certain sampler."""
+        if not self._searches:
+            return []
+        asked = [self._settings.sampler, str(self._settings.seed)]
+        ranked = [repr(ranked) for ranked in self._settings.ranking or ()]
+        return sorted(map(repr, self._swept.axes)) + asked + ranked
+
+    def _folder(self, jobs: Sequence[Job], about: Mapping[str, list[str]]) -> Path:
         """The sweep's folder: the same for the same keys over the same base.
 
         The values are left out, so that more of them come into the same folder.
@@ -112,70 +127,35 @@ class Conductor:
         if self._settings.dir is not None:
             return typed_path(self._settings.dir)
         keys = [axis.key for axis in self._swept.axes]
-        what = self._study if self._searches else sorted(keys)
-        base = composer.fixed_text
+        what = about["study"] or sorted(keys)
         names = sorted({job.name for job in jobs})
         stem = self._settings.name or "-".join(
             [names[0] if len(names) == 1 else "several", *(key.split(".")[-1] for key in keys)]
         )
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:MAX_NAME].strip("-")
         root = typed_path(DictConfig(jobs[0].config).run.root)
-        return root / "sweeps" / f"{stem}-{digest([self._settings.kind, *what, base])[:6]}"
+        mark = digest([self._settings.kind, *what, about["typed"]])[:6]
+        return root / "sweeps" / f"{stem}-{mark}"
 
-    @property
-    def _study(self) -> list[str]:
-        """What a study of Optuna's is about: ranges and metrics, asked by a certain sampler."""
-        asked = [self._settings.sampler, str(self._settings.seed)]
-        ranked = [repr(ranked) for ranked in self._settings.ranking or ()]
-        return sorted(map(repr, self._swept.axes)) + asked + ranked
-
-    def _about(self, composer: Composer) -> dict[str, list[str]]:
-        """What all jobs of a folder share, so that they can be compared."""
-        return {"typed": composer.fixed_text, "study": self._study if self._searches else []}
-
-    def _refuse_other(self, store: Store, composer: Composer) -> None:
-        """Raise ConfigError where the folder that was typed holds a sweep of other jobs."""
-        if not (store.inner / "plan.json").exists():
-            return
-        plan, about = store.plan(), self._about(composer)
-        before = plan.get("about", about)
-        if before == about:
-            return
-        typed = sorted({*before["typed"]} ^ {*about["typed"]})
-        what = ", ".join(typed[:3]) or "the values, metrics, sampler or seed of a search"
-        raise ConfigError(
-            f"sweep.dir={store.path} holds another sweep: {plan['command']}\n"
-            f"  what differs: {what}\n"
-            "  choose another folder: what is finished there need not be done again"
-        )
-
-    def _plan(
-        self, jobs: list[Job], store: Store, workers: Workers
-    ) -> tuple[SweepPlan, Ranking | None]:
+    def _plan(self, jobs: list[Job], store: Store, workers: Workers) -> SweepPlan:
+        wanted, num_planned = self._settings, None
         if self._searches:
             seeds = self._swept.seeds
-            num_planned = self._settings.trials * (1 if seeds is None else len(seeds.values))
+            num_planned = wanted.trials * (1 if seeds is None else len(seeds.values))
             known = {line.id: store.state(line.id)["status"] for line in store.jobs()}
-            plan = SweepPlan(jobs, known, {}, num_planned)
         else:
-            plan = SweepPlan(jobs, statuses_of(jobs, store), {})
-        if self._settings.stack != "off":
-            alone = [job_id for job_id, status in plan.statuses.items() if status == "stopped"]
-            alone = [job_id for job_id in alone if not store.state(job_id).get("stacked")]
-            plan = replace(plan, stacking=Stacking(self._settings.stack, plan.to_do, alone))
-        if self._settings.rehearse:
-            threads = max(1, num_cores() // (self._settings.jobs or num_cores()))
+            known = statuses_of(jobs, store)
+        plan = SweepPlan(jobs, known, {}, num_planned)
+        if wanted.stack != "off":
+            begun = [job_id for job_id, status in known.items() if status == "stopped"]
+            alone = [job_id for job_id in begun if not store.state(job_id).get("stacked")]
+            plan = replace(plan, stacking=Stacking(wanted.stack, plan.to_do, alone))
+        if wanted.rehearse:
+            threads = max(1, num_cores() // (wanted.jobs or num_cores()))
             plan.measured.update(
                 rehearse(plan.to_do or jobs[:1], workers, threads=threads, stacking=plan.stacking)
             )
-        return plan, self._ranking(plan)
-
-    def _ranking(self, plan: SweepPlan) -> Ranking | None:
-        """What is ranked; None if that is the objective and only a run will tell what it is."""
-        if self._settings.ranking is not None or not plan.measured:
-            return self._settings.ranking
-        objective, higher = objective_of(plan.measured)
-        return (Ranked(f"validation/{objective}", higher),)
+        return plan
 
     def _slots(self, plan: SweepPlan) -> list[Slot]:
         measured = list(plan.measured.values())
@@ -204,51 +184,12 @@ class Conductor:
         num_stacked = sum(map(len, plan.stacking.stacks))
         return slots(len(plan.to_do) - num_stacked + len(plan.stacking.stacks))
 
-    def _pruning(self, store: Store, ranking: Ranking | None) -> Pruning | None:
-        wanted = self._settings
-        if wanted.prune is None:
-            return None
-        if ranking is None:
-            raise unknown_metric("sweep.prune")
-        (ranked,) = ranking
-        return Pruning(
-            kind=wanted.prune,
-            metric=ranked.metric,
-            higher_is_better=ranked.higher_is_better,
-            after=wanted.prune_after,
-            factor=wanted.prune_factor,
-            path=str(store.reports.absolute()),
-        )
-
-    def _search(
-        self, composer: Composer, store: Store, ranking: Ranking | None, slots: Sequence[Slot]
-    ) -> Source:
-        from trainwright.sweep.schedule.search import Search
-
-        assert ranking is not None
-
-        def values(state: State) -> Values | None:
-            folder = store.run_folder(state)
-            found = values_of(ranking, state, folder)
-            if found is None and state["status"] == "finished":
-                refuse_unlogged(ranking, folder)  # nothing could ever be learned from a trial
-            return found
-
-        return Search(
-            self._swept,
-            store,
-            num_trials=self._settings.trials,
-            seed=self._settings.seed,
-            sampler=self._settings.sampler,
-            storage=self._settings.storage,
-            higher_is_better=[ranked.higher_is_better for ranked in ranking],
-            several_at_once=len(slots) > 1,
-            make_job=composer.job,
-            values_of=values,
-        )
-
     def _prepare(
-        self, store: Store, composer: Composer, plan: SweepPlan, ranking: Ranking | None
+        self,
+        store: Store,
+        about: Mapping[str, list[str]],
+        jobs: Sequence[Job],
+        ranking: Ranking | None,
     ) -> None:
         """Make the folder, note the plan, take over what other sweeps have finished."""
         store.prepare()
@@ -256,7 +197,7 @@ class Conductor:
             {
                 "command": self._command,
                 "single": self._single,
-                "about": self._about(composer),
+                "about": about,
                 "kind": self._settings.kind,
                 "keys": [axis.key for axis in self._swept.axes],
                 "by_logarithm": {a.key: a.interval.log for a in self._swept.axes if a.interval},
@@ -267,10 +208,26 @@ class Conductor:
         )
         if self._searches:
             return
-        store.add(plan.jobs)
-        missing = [job.id for job in plan.jobs if store.state(job.id)["status"] == "planned"]
+        store.add(jobs)
+        missing = [job.id for job in jobs if store.state(job.id)["status"] == "planned"]
         for job_id, other in store.finished_elsewhere(missing).items():
             store.adopt(job_id, other)
+
+
+def _refuse_other(store: Store, about: Mapping[str, list[str]]) -> None:
+    """Raise ConfigError where the folder that was typed holds a sweep of other jobs."""
+    if not (store.inner / "plan.json").exists():
+        return
+    plan = store.plan()
+    before = plan.get("about", about)
+    if before != about:
+        typed = sorted({*before["typed"]} ^ {*about["typed"]})
+        what = ", ".join(typed[:3]) or "the values, metrics, sampler or seed of a search"
+        raise ConfigError(
+            f"sweep.dir={store.path} holds another sweep: {plan['command']}\n"
+            f"  what differs: {what}\n"
+            "  choose another folder: what is finished there need not be done again"
+        )
 
 
 def _composed(

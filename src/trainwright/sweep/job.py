@@ -1,7 +1,7 @@
 """One job of a sweep: its point, its frozen config, its identity."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -11,20 +11,26 @@ class Job:
 
     `point` holds what is swept, as it would be typed; `overrides` all that was typed, without what
     concerns the sweep itself. `trial` is the number of the search's trial that it belongs to.
+    The list of jobs in a sweep's folder has them without their configs.
     """
 
     id: str
     number: int
     name: str
     point: Mapping[str, str]
-    overrides: tuple[str, ...]
-    config: Mapping[str, Any]
+    overrides: Sequence[str]
+    config: Mapping[str, Any] = field(default_factory=dict)
     trial: int | None = None
 
     @property
     def label(self) -> str:
         """What tells this job from the others of the sweep, for a line."""
-        return " ".join(f"{key}={short(text)}" for key, text in self.point.items()) or self.name
+        return label(self.point) or self.name
+
+
+def label(point: Mapping[str, str]) -> str:
+    """What is swept in one line, for the eye."""
+    return " ".join(f"{key}={short(text)}" for key, text in point.items())
 
 
 def typed_first(config: Mapping[str, Any]) -> list[str]:

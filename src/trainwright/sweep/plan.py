@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from trainwright.progress import under_way
 from trainwright.sweep.job import Job
 from trainwright.sweep.stacking import Stacking
 from trainwright.sweep.store import DONE, Store
+from trainwright.sweep.verdict.ranking import Ranked, objective
 from trainwright.sweep.workers.slots import Slot
-from trainwright.sweep.workers.tasks import rehearsal_task
+from trainwright.sweep.workers.tasks import model_key, rehearsal_task
 from trainwright.sweep.workers.workers import Workers
 from trainwright.wording import format_bytes, format_count, format_duration
 
@@ -85,52 +86,38 @@ def rehearse(
     """
     if not jobs:
         return {}
+    # Jobs with the same model one after the other: only one is in memory at a time.
+    in_order = sorted(jobs, key=lambda job: model_key(job.config))
     groups = [] if stacking is None else stacking.groups
     with tempfile.TemporaryDirectory(prefix="trainwright-") as folder:
         result, log = Path(folder) / "result.jsonl", Path(folder) / "log"
         result.touch()
-        data = {json.dumps(job.config["data"], sort_keys=True): job.config["data"] for job in jobs}
         with under_way("trying the jobs' models", len(jobs), "jobs") as trying:
             code = workers.perform(
-                rehearsal_task(jobs, result, threads=threads, groups=groups),
-                data=list(data.values())[:1],
+                rehearsal_task(in_order, result, threads=threads, groups=groups),
+                data=[jobs[0].config["data"]],
                 log=log,
-                meanwhile=lambda: trying.to(result.read_bytes().count(b'"begun"')),
+                meanwhile=lambda: trying.to(min(len(jobs), result.read_bytes().count(b"\n"))),
             )
         if code is None:
             raise ConfigError("the process that reads the data was killed: out of memory?")
         lines = [json.loads(line) for line in result.read_text().splitlines()]
         printed = log.read_text() if log.exists() else ""
-    gains = [line for line in lines if "speedup" in line]
-    lines = [line for line in lines if "speedup" not in line]
-    found = {line["id"]: line for line in lines if "begun" not in line}
-    begun = [line["id"] for line in lines if "begun" in line]
+    found = {job.id: line for job, line in zip(in_order, lines, strict=False)}
     if code != 0:
-        _raise_death(code, begun, found, jobs, printed)
-    _raise_errors(found, jobs)
-    if stacking is not None:
-        stacking.hear(gains)
-    return found
-
-
-def _raise_death(
-    code: int, begun: list[str], found: Measured, jobs: Sequence[Job], printed: str
-) -> None:
-    culprit = next((job for job in jobs if job.id in begun and job.id not in found), jobs[0])
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    last = printed.strip().splitlines()[-2:]
-    raise ConfigError(
-        f"a job's process ended with {how} on its first batch; nothing was started\n"
-        f"  {culprit.label}\n" + "\n".join(f"  {line}" for line in last)
-    )
-
-
-def _raise_errors(found: Measured, jobs: Sequence[Job]) -> None:
+        culprit = next((job for job in in_order if job.id not in found), jobs[0])
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        last = [f"  {line}" for line in printed.strip().splitlines()[-2:]]
+        what = f"a job's process ended with {how} on its first batch; nothing was started"
+        raise ConfigError("\n".join([what, f"  {culprit.label}", *last]))
     wrong = [job for job in jobs if "error" in found[job.id]]
     if wrong:
         first = found[wrong[0].id]
         others = len(wrong) - 1
         raise mistake(wrong[0].label, first["error"], first["code"], num_others=others)
+    if stacking is not None:
+        stacking.hear(lines[len(jobs) :])
+    return found
 
 
 def mistake(label: str, message: str, code: int, *, num_others: int) -> TrainwrightError:
@@ -183,14 +170,14 @@ def _estimate(plan: SweepPlan, num_slots: int) -> str:
     )
 
 
-def objective_of(measured: Mapping[str, Any]) -> tuple[str, bool]:
-    """The metric that all jobs are ranked by, and whether higher is better.
+def objective_of(measured: Measured) -> Ranked:
+    """The metric that all jobs are ranked by.
 
     Raises ConfigError where jobs have different ones.
     """
-    found = {(m["objective"], m["higher_is_better"]) for m in measured.values()}
+    found = {objective(m) for m in measured.values()}
     if len(found) > 1:
-        names = " and ".join(sorted(name for name, _ in found))
+        names = " and ".join(sorted(m.metric.removeprefix("validation/") for m in found))
         raise ConfigError(
             f"these jobs have different objectives, {names}: they cannot be ranked\n"
             "  say what to rank by: sweep.metric=validation/... sweep.mode=max"

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-from trainwright.errors import ConfigError
 from trainwright.sweep.identity import without
 from trainwright.sweep.job import Job
 
@@ -105,6 +104,11 @@ class Stacking:
             self.stacks += [part for part in parts if len(part) > 1]
 
     @property
+    def ids(self) -> list[list[str]]:
+        """The ids of the jobs of each stack."""
+        return [[job.id for job in stack] for stack in self.stacks]
+
+    @property
     def speedup(self) -> float:
         """How many times as fast the stacked jobs train, of what was measured; 1 if nothing was."""
         return min(self._gains, default=1.0)
@@ -122,19 +126,6 @@ class Stacking:
         for reason, count in self._reasons.items():
             found.append(f"alone: {count} job{'s' if count > 1 else ''}: {reason}")
         return found
-
-
-def check_stackable(*, timeout: float | None, rehearse: bool, kind: str) -> None:
-    """Raise ConfigError for settings of a sweep that do not go with `sweep.stack`."""
-    problem = None
-    if timeout is not None:
-        problem = f"sweep.timeout={timeout:g}, which ends single jobs"
-    elif not rehearse:
-        problem = "sweep.rehearse=false: a stack is tried before anything starts"
-    elif kind == "optuna":
-        problem = "sweep=optuna, whose jobs are chosen one after the other"
-    if problem is not None:
-        raise ConfigError(f"sweep.stack does not go with {problem}\n  leave out one of them")
 
 
 def against(config: Mapping[str, Any]) -> str | None:

@@ -12,8 +12,8 @@ outputs/sweeps/mlp-digits-lr-seed-3fa2c1/
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,21 @@ from trainwright.runs.stored import read_json_if_any, read_lines
 from trainwright.sweep.job import Job
 
 DONE = ("finished", "pruned")
+LINE = ("id", "number", "name", "point", "overrides", "trial")  # of a job in jobs.jsonl
 State = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class JobLine:
-    """What the table needs of a job, without its config."""
-
-    id: str
-    number: int
-    name: str
-    point: dict[str, str]
-    overrides: list[str]
-    trial: int | None
-
-
-@dataclass(frozen=True)
 class Store:
     """The files of a sweep. Several processes may use one folder at once."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs = path / "logs"  # of what the jobs printed
+        self.plots = path / "plots"
+        self.inner = path / ".sweep"  # not for reading
+        self.states = self.inner / "jobs"  # and locks
+        self.reports = self.inner / "reports.jsonl"  # of running jobs to the pruner
+        self.leaders = self.inner / "leaders.jsonl"  # the jobs that were best when they ended
 
     def prepare(self) -> None:
         """Make the folder, if it is not there. Raises DiskError."""
@@ -53,41 +48,11 @@ class Store:
         except OSError as error:
             raise DiskError(f"could not make {error.filename}\n  {error.strerror}") from error
 
-    @property
-    def inner(self) -> Path:
-        """The part of the folder that is not for reading."""
-        return self.path / ".sweep"
-
-    @property
-    def states(self) -> Path:
-        """Folder of the jobs' states and locks."""
-        return self.inner / "jobs"
-
-    @property
-    def logs(self) -> Path:
-        """Folder of what the jobs printed."""
-        return self.path / "logs"
-
-    @property
-    def plots(self) -> Path:
-        """Folder of the verdict's pictures."""
-        return self.path / "plots"
-
-    @property
-    def reports(self) -> Path:
-        """What running jobs report to the pruner, a line each."""
-        return self.inner / "reports.jsonl"
-
-    @property
-    def leaders(self) -> Path:
-        """The jobs that were the best so far when they ended, a line each."""
-        return self.inner / "leaders.jsonl"
-
-    def folder(self, job: Job | JobLine) -> Path:
+    def folder(self, job: Job) -> Path:
         """The run folder of a job in this sweep, whether it is there or not."""
         return self.path / f"{job.name}-{job.id}"
 
-    def log(self, job: Job | JobLine) -> Path:
+    def log(self, job: Job) -> Path:
         """The file that takes what a job prints."""
         return self.logs / f"{job.name}-{job.id}.log"
 
@@ -128,6 +93,18 @@ class Store:
         """Write the state of a job whole. To be called by who holds its lock. Raises DiskError."""
         write_whole(self.states / f"{job_id}.json", json.dumps(state))
 
+    def note(self, job: Job, **changes: Any) -> State:
+        """Bring the state of a job up to date; the time of earlier attempts counts too."""
+        before = self._read(job.id)
+        state = {k: v for k, v in before.items() if k not in ("error", "code", "since")}
+        state |= {
+            "folder": self.folder(job).name,
+            "seconds": round(seconds_spent(before, until=time.time()), 3),
+            **changes,
+        }
+        self.write_state(job.id, state)
+        return state
+
     def plan(self) -> dict[str, Any]:
         """What was typed and is ranked. Raises ConfigError where this is no sweep's folder."""
         plan = read_json_if_any(self.inner / "plan.json")
@@ -144,20 +121,20 @@ class Store:
         with FileLock(self.inner / "jobs.lock"):
             known = {line.id: line.point for line in self.jobs()}
             new = [job for job in jobs if known.get(job.id) != dict(job.point)]
-            text = "".join(json.dumps(_line(job)) + "\n" for job in new)
+            lines = [{key: getattr(job, key) for key in LINE} for job in new]
+            text = "".join(json.dumps(line) + "\n" for line in lines)
             with (self.inner / "jobs.jsonl").open("a") as file:
                 # A line that a kill has torn must not swallow the one that comes after it.
                 file.write(f"\n{text}" if file.tell() else text)
 
-    def jobs(self) -> list[JobLine]:
-        """The jobs that were planned here; a torn last line is left out.
+    def jobs(self) -> list[Job]:
+        """The jobs that were planned here, without their configs; a torn last line is left out.
 
         Of those at one point the last, since a config file has changed between them: the same seed
         twice is no repetition.
         """
-        keys = JobLine.__dataclass_fields__.keys()
         found = read_lines(self.inner / "jobs.jsonl")
-        lines = [JobLine(**line) for line in found if line.keys() == keys]
+        lines = [Job(**line) for line in found if line.keys() == {*LINE}]
         where = {line.id: line.point for line in lines}
         at = {tuple(sorted(n.point.items())): n for n in lines if n.point == where[n.id]}
         return list(at.values())
@@ -193,17 +170,6 @@ def seconds_spent(state: State, *, until: float) -> float:
     since = state.get("since")
     unnoted = 0.0 if since is None else max(0.0, until - float(since))
     return float(state.get("seconds", 0.0)) + unnoted
-
-
-def _line(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "number": job.number,
-        "name": job.name,
-        "point": dict(job.point),
-        "overrides": list(job.overrides),
-        "trial": job.trial,
-    }
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -43,10 +43,6 @@ class Axis:
     values: tuple[str, ...] = ()
     interval: Interval | None = None
 
-    def value(self, text: str) -> str:
-        """The override that gives this key a value."""
-        return f"{self.key}={text}"
-
 
 @dataclass(frozen=True)
 class Swept:

@@ -9,7 +9,7 @@ word or a list of such, which is put into a copy of the resolved config.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
@@ -29,6 +29,18 @@ from trainwright.sweep.job import Job
 from trainwright.sweep.points.points import Point
 
 Config = dict[str, Any]
+
+
+class _Typed(NamedTuple):
+    """One override as it was typed, and whether it chooses an option of a group."""
+
+    line: str
+    override: Override
+    is_option: bool
+
+    @property
+    def section(self) -> str:
+        return self.override.key_or_group.split(".")[0]
 
 
 @dataclass(frozen=True)
@@ -58,24 +70,25 @@ class Composer:
         self._master = master
         self._sweep: Any = OmegaConf.to_container(master.sweep, resolve=True)
         self._bases: dict[tuple[str, ...], _Base] = {}
-        self._parsed: dict[str, tuple[Override, bool]] = {}
+        self._parsed: dict[str, _Typed] = {}
         self._fixed = [self._parse(line) for line in fixed]
         HydraConfig.instance().set_config(master)  # for ${hydra:...} in configs
 
     @property
     def fixed_text(self) -> list[str]:
         """What all jobs share and was typed, but for what cannot change results, sorted."""
-        return sorted(_line(o) for o, _ in self._fixed if not _is_irrelevant(o))
+        kept = [t for t in self._fixed if not {t.section, t.override.key_or_group} & {*IRRELEVANT}]
+        return sorted(typed.line for typed in kept)
 
     def job(self, number: int, point: Point, trial: int | None = None) -> Job:
         """The job of one point, composed and checked. Raises ConfigError."""
         own = [self._parse(f"{key}={value}") for key, value in point.items()]
-        groups = [_line(o) for o, is_option in [*self._fixed, *own] if is_option]
-        base = self._base(tuple(groups))
-        config = _resolved(base, [o for o, is_option in own if not is_option])
+        both = [*self._fixed, *own]
+        base = self._base(tuple(typed.line for typed in both if typed.is_option))
+        config = _resolved(base, [typed.override for typed in own if not typed.is_option])
         self._refuse_own_sweep(config.pop("sweep"), point)
-        typed = [_line(o) for o, _ in [*self._fixed, *own] if not _is_about_sweep(o)]
-        config = _with_one_length(config, typed)
+        overrides = tuple(typed.line for typed in both if typed.section != "sweep")
+        config = _with_one_length(config, overrides)
         plan = Plan.of(config, name=run_name(base.choices))
         _refuse_single(plan, config)
         config["run"] = config["run"] | {"dir": None}
@@ -84,7 +97,7 @@ class Composer:
             number=number,
             name=plan.name,
             point=point,
-            overrides=tuple(typed),
+            overrides=overrides,
             config=config,
             trial=trial,
         )
@@ -106,7 +119,7 @@ class Composer:
             assert isinstance(choices, dict)
             with open_dict(config):
                 del config["hydra"]
-            fixed = [override for override, is_option in self._fixed if not is_option]
+            fixed = [typed.override for typed in self._fixed if not typed.is_option]
             ConfigLoaderImpl._apply_overrides_to_config(fixed, config)
             raw = OmegaConf.to_container(config)
             assert isinstance(raw, dict)
@@ -114,15 +127,13 @@ class Composer:
             self._bases[groups] = _Base(config, plain, {str(k): v for k, v in choices.items()})
         return self._bases[groups]
 
-    def _parse(self, line: str) -> tuple[Override, bool]:
-        """An override, and whether it chooses an option of a group.
-
-        That is what Hydra itself asks of one (hydra._internal.defaults_list.Overrides).
-        """
+    def _parse(self, line: str) -> _Typed:
         if line not in self._parsed:
             override = self._parser.parse_override(line)
+            # What Hydra itself asks of one (hydra._internal.defaults_list.Overrides).
             is_group = self._loader.repository.group_exists(override.key_or_group)
-            self._parsed[line] = override, is_group and not isinstance(override.value(), dict)
+            is_option = is_group and not isinstance(override.value(), dict)
+            self._parsed[line] = _Typed(line, override, is_option)
         return self._parsed[line]
 
 
@@ -167,20 +178,6 @@ def _refers(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_refers, value))
     return isinstance(value, str) and ("${" in value or value == "???")
-
-
-def _line(override: Override) -> str:
-    assert override.input_line is not None
-    return override.input_line
-
-
-def _is_about_sweep(override: Override) -> bool:
-    return override.key_or_group.split(".")[0] == "sweep"
-
-
-def _is_irrelevant(override: Override) -> bool:
-    key = override.key_or_group
-    return key in IRRELEVANT or key.split(".")[0] in IRRELEVANT
 
 
 def _with_one_length(frozen: dict[str, Any], typed: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Point = dict[str, str]  # key -> value, as it would be typed
 def grid(swept: Swept) -> Iterator[Point]:
     """Every combination; the last key changes fastest. Raises ConfigError for an interval."""
     _need_values(swept.axes, "a grid")
-    return _product(swept.axes)
+    return _points(swept.axes, itertools.product(*(axis.values for axis in swept.axes)))
 
 
 def zipped(swept: Swept) -> Iterator[Point]:
@@ -27,10 +27,8 @@ def zipped(swept: Swept) -> Iterator[Point]:
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{key} has {count}" for key, count in lengths.items())
         raise ConfigError(f"sweep=zip pairs values, and their numbers differ: {counts}")
-    columns = zip(*(axis.values for axis in swept.others), strict=True)
-    keys = [axis.key for axis in swept.others]
-    points = [dict(zip(keys, column, strict=True)) for column in columns] or [{}]
-    return _with_seeds(points, swept.seeds)
+    rows = zip(*(axis.values for axis in swept.others), strict=True)
+    return _with_seeds(list(_points(swept.others, rows)) or [{}], swept.seeds)
 
 
 def union(swept: Swept) -> Iterator[Point]:
@@ -67,9 +65,7 @@ def probes(swept: Swept) -> Iterator[Point]:
     """
     _check_search(swept, "sweep=optuna")
     middle = {
-        axis.key: axis.values[0]
-        if axis.interval is None
-        else number_text(_within(axis.interval, 0.5))
+        axis.key: axis.values[0] if axis.interval is None else repr(_within(axis.interval, 0.5))
         for axis in swept.axes
     }
     yield middle
@@ -87,7 +83,7 @@ def _check_search(swept: Swept, kind: str) -> None:
 def _draw(axis: Axis, generator: random.Random) -> str:
     if axis.interval is None:
         return generator.choice(axis.values)
-    return number_text(_within(axis.interval, generator.random()))
+    return repr(_within(axis.interval, generator.random()))
 
 
 def _within(interval: Interval, share: float) -> float:
@@ -104,23 +100,16 @@ def _within(interval: Interval, share: float) -> float:
     return round(value) if interval.is_integer else value
 
 
-def number_text(value: float) -> str:
-    """A number as it is typed, and read back as the same."""
-    return repr(value)
-
-
-def _product(axes: Sequence[Axis]) -> Iterator[Point]:
+def _points(axes: Sequence[Axis], rows: Iterable[Sequence[str]]) -> Iterator[Point]:
+    """A point for each row of values."""
     keys = [axis.key for axis in axes]
-    for values in itertools.product(*(axis.values for axis in axes)):
-        yield dict(zip(keys, values, strict=True))
+    return (dict(zip(keys, row, strict=True)) for row in rows)
 
 
 def _with_seeds(points: Iterable[Point], seeds: Axis | None) -> Iterator[Point]:
-    for point in points:
-        if seeds is None:
-            yield point
-        else:
-            yield from ({**point, seeds.key: seed} for seed in seeds.values)
+    if seeds is None:
+        return iter(points)
+    return ({**point, seeds.key: seed} for point in points for seed in seeds.values)
 
 
 def _need_values(axes: Iterable[Axis], what: str) -> None:

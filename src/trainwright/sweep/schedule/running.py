@@ -1,72 +1,63 @@
-"""The jobs of a sweep at work: signals, what is shown, and the verdict at the end."""
+"""The jobs of a sweep at work, and the verdict at the end.
 
-from collections.abc import Callable, Sequence
+They are run here, by the scheduler, or by another of Hydra's launchers: on a cluster with submitit,
+for instance. For that each job is frozen in a file, and the launcher is given its name:
+`sweep.job=<file>`. So whatever process it starts works on just this job, in the sweep's folder,
+however the configs have changed.
+"""
+
+import itertools
+import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
+from trainwright.command_line import override
+from trainwright.errors import ConfigError
 from trainwright.stop_signals import taken_by
 from trainwright.streams import tell_now
-from trainwright.sweep.schedule.crews import Crews
-from trainwright.sweep.schedule.launching import launch
+from trainwright.sweep.job import Job
+from trainwright.sweep.schedule.queue import Queue
 from trainwright.sweep.schedule.scheduler import Ending, Scheduler
 from trainwright.sweep.schedule.show import Show
-from trainwright.sweep.schedule.source import Source
 from trainwright.sweep.settings import SweepSettings
-from trainwright.sweep.store import State, Store
+from trainwright.sweep.store import DONE, State, Store
 from trainwright.sweep.verdict.pruning import Pruning
-from trainwright.sweep.verdict.ranking import Ranked, Ranking, values_of
+from trainwright.sweep.verdict.ranking import Ranking, objective, values_of
 from trainwright.sweep.verdict.report import report
 from trainwright.sweep.workers.slots import Slot
-from trainwright.sweep.workers.tasks import drawing_task
+from trainwright.sweep.workers.tasks import drawing_task, job_task
 from trainwright.sweep.workers.workers import Workers
 from trainwright.wording import format_number
 
-OWN_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # Hydra's default
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How jobs are run: by our own scheduler, or by the Hydra launcher that was chosen."""
-
-    settings: SweepSettings
-    master: DictConfig
-    context: HydraContext
-    task_function: TaskFunction
-
-    @property
-    def own(self) -> bool:
-        """Whether jobs run here, by the scheduler. Hydra's default launcher stands for that."""
-        return str(self.master.hydra.launcher._target_) == OWN_LAUNCHER
+DEFAULT = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # Hydra's
 
 
 def run_jobs(
-    source: Source,
+    queue: Queue,
     store: Store,
     slots: Sequence[Slot],
     workers: Workers,
-    ways: Ways,
+    settings: SweepSettings,
     ranking: Ranking | None,
-    pruning: Pruning | None,
-    stacks: Sequence[Sequence[str]] = (),
+    launcher: Launcher | None,
 ) -> int:
-    """Run all jobs and print the verdict. Returns the exit code."""
-    show = Show(source.total, _describe_values(store, ranking))
+    """Run all jobs, here or by a launcher, and print the verdict. Returns the exit code."""
+    show = Show(queue.total, lambda state: _values(state, store, ranking))
     try:
-        if ways.own:
-            crews = Crews(stacks, store)
-            scheduler = Scheduler(
-                source, store, workers, slots, ways.settings,
-                pruning=pruning, audience=show, crews=crews,
-            )  # fmt: skip
+        if launcher is None:
+            scheduler = Scheduler(queue, store, workers, slots, settings, show)
             with _signals(scheduler):
                 ending = scheduler.run()
         else:
-            ending = _launch(source, store, ways, pruning, show)
+            ending = launch(launcher, queue, store, show, at_once=settings.jobs)
     finally:
         show.close()
     verdict = report(store)
@@ -75,21 +66,6 @@ def run_jobs(
 
         draw(verdict, store)
     return _exit_code(ending, store)
-
-
-def _launch(
-    source: Source, store: Store, ways: Ways, pruning: Pruning | None, show: Show
-) -> Ending:
-    with read_write(ways.master.hydra), open_dict(ways.master):
-        # Where launchers keep their own files.
-        ways.master.hydra.sweep.dir = str(store.path.absolute())
-        ways.master.hydra.sweep.subdir = "."
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=ways.context, task_function=ways.task_function, config=ways.master
-    )
-    return launch(
-        launcher, source, store, at_once=ways.settings.jobs, pruning=pruning, audience=show
-    )
 
 
 def _signals(scheduler: Scheduler) -> AbstractContextManager[None]:
@@ -102,16 +78,12 @@ def _signals(scheduler: Scheduler) -> AbstractContextManager[None]:
     return taken_by(receive)
 
 
-def _describe_values(store: Store, ranking: Ranking | None) -> Callable[[State], str]:
+def _values(state: State, store: Store, ranking: Ranking | None) -> str:
     """What is said of the values of a job that has ended."""
-
-    def describe(state: State) -> str:
-        by = ranking or (Ranked(f"validation/{state['objective']}", state["higher_is_better"]),)
-        values = values_of(by, state, store.run_folder(state))
-        texts = ["-"] * len(by) if values is None else map(format_number, values)
-        return "  ".join(f"{one.label} {text}" for one, text in zip(by, texts, strict=True))
-
-    return describe
+    by = ranking or (objective(state),)
+    values = values_of(by, state, store.run_folder(state))
+    texts = ["-"] * len(by) if values is None else map(format_number, values)
+    return "  ".join(f"{one.label} {text}" for one, text in zip(by, texts, strict=True))
 
 
 def _exit_code(ending: Ending, store: Store) -> int:
@@ -121,3 +93,69 @@ def _exit_code(ending: Ending, store: Store) -> int:
     if ending.failed:
         return int(ending.failed[0][1].get("code") or 1)
     return 0
+
+
+def launcher_of(
+    context: HydraContext, task_function: TaskFunction, master: DictConfig, store: Store
+) -> Launcher | None:
+    """The launcher that was chosen; None where jobs run here, by the scheduler."""
+    if has_own_launcher(master):
+        return None
+    with read_write(master.hydra), open_dict(master):
+        # Where launchers keep their own files.
+        master.hydra.sweep.dir = str(store.path.absolute())
+        master.hydra.sweep.subdir = "."
+    return Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task_function, config=master
+    )
+
+
+def has_own_launcher(master: DictConfig) -> bool:
+    """Whether jobs run here, by the scheduler. Hydra's default launcher stands for that."""
+    return str(master.hydra.launcher._target_) == DEFAULT
+
+
+def launch(
+    launcher: Launcher, queue: Queue, store: Store, show: Show, *, at_once: int | None
+) -> Ending:
+    """Give the launcher all jobs at once, or `at_once` at a time where a search must hear of them.
+
+    It decides how many run together, and where.
+    """
+    ending, number, num_ended = Ending(), 0, 0
+    while batch := list(itertools.islice(iter(queue.next, None), at_once)):
+        waiting = [job for job in batch if store.state(job.id)["status"] not in DONE]
+        if waiting:
+            overrides = [[_pointer(job, store, queue.pruning)] for job in waiting]
+            launcher.launch(overrides, initial_job_idx=number)
+            number += len(waiting)
+        for job in batch:
+            num_ended += 1
+            state = store.state(job.id)
+            if state["status"] not in (*DONE, "failed"):
+                reason = "the launcher came back before it was done"
+                state = store.note(job, status="failed", error=reason, code=1)
+            if state["status"] == "failed":
+                ending.failed.append((job, state))
+            queue.ended(job, state)
+            if job in waiting:
+                show.ended(job, state, num_ended)
+    return ending
+
+
+def _pointer(job: Job, store: Store, pruning: Pruning | None) -> str:
+    """The override that names the file of a frozen job."""
+    path = (store.inner / "tasks" / f"{job.id}.json").absolute()
+    path.parent.mkdir(exist_ok=True)
+    # As many threads as the launcher's process has: it knows what it has asked for.
+    path.write_text(json.dumps(job_task(job, store, threads=None, pruning=pruning)))
+    return override("sweep.job", path)
+
+
+def read_task(path: str) -> dict[str, Any]:
+    """The frozen job in a file. Raises ConfigError where there is none."""
+    try:
+        task: dict[str, Any] = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"sweep.job={path}: there is no job of a sweep in that file") from error
+    return task

@@ -8,16 +8,12 @@ from dataclasses import dataclass, field
 
 from trainwright.errors import TrainwrightError
 from trainwright.sweep.job import Job
-from trainwright.sweep.schedule.audience import Audience
-from trainwright.sweep.schedule.crews import Crews
-from trainwright.sweep.schedule.endings import note_death, note_failure
-from trainwright.sweep.schedule.source import Source
-from trainwright.sweep.schedule.waiting import Waiting
+from trainwright.sweep.schedule.queue import Queue
+from trainwright.sweep.schedule.show import Show
 from trainwright.sweep.settings import SweepSettings
 from trainwright.sweep.store import State, Store
-from trainwright.sweep.verdict.pruning import Pruning
 from trainwright.sweep.workers.slots import Slot
-from trainwright.sweep.workers.tasks import BUSY, TOO_LARGE, job_task, stack_task
+from trainwright.sweep.workers.tasks import BUSY, TOO_LARGE, death, job_task, stack_task
 from trainwright.sweep.workers.workers import Event, Workers
 
 LOOK = 0.2  # seconds between two looks at the clock
@@ -45,28 +41,23 @@ class Ending:
 
 
 class Scheduler:
-    """Runs the jobs of a source, each in a slot, until there are no more."""
+    """Runs the jobs of a queue, each in a slot, until there are no more."""
 
     def __init__(
         self,
-        source: Source,
+        queue: Queue,
         store: Store,
         workers: Workers,
         slots: Sequence[Slot],
         settings: SweepSettings,
-        *,
-        pruning: Pruning | None,
-        audience: Audience,
-        crews: Crews,
+        show: Show,
     ) -> None:
-        self._source = source
+        self._queue = queue
         self._store = store
         self._workers = workers
         self._free = deque(slots)
         self._settings = settings
-        self._pruning = pruning
-        self._audience = audience
-        self._waiting = Waiting(source, store, pruning=pruning, crews=crews, audience=audience)
+        self._show = show
         self._running: dict[int, Running] = {}
         self._over: set[int] = set()  # numbers of the jobs that have ended for good
         self._attempts: dict[str, int] = {}
@@ -99,31 +90,33 @@ class Scheduler:
         while True:
             self._obey_requests()
             self._fill()
-            if not self._running and (self._stopping or not self._waiting.for_others):
+            if not self._running and (self._stopping or not self._queue.waits_for_others):
                 break
             for event in self._workers.events(LOOK):
                 self._hear(event)
             self._watch_time()
-            self._waiting.look_elsewhere()
+            self._queue.look_elsewhere()
             num_running = sum(len(running.jobs) for running in self._running.values())
-            self._audience.tick(len(self._over), self._source.total, num_running)
+            self._show.tick(len(self._over), self._queue.total, num_running)
         self._ending.failed.sort(key=lambda failure: failure[0].number)
         return self._ending
 
     def _fill(self) -> None:
         """Give every free slot a job, if there is one."""
         while self._free and not self._stopping:
-            job = self._waiting.next()
+            job = self._queue.next()
             if job is None:
                 return
-            self._over.discard(job.number)  # if it was pruned, and goes on
+            if job.number in self._over:
+                self._over.discard(job.number)
+                self._show.note(f"goes on: {job.label}")  # it was pruned too early
             state = self._store.state(job.id)
-            if self._waiting.is_done(job, state):
-                self._end(job, state, is_news=self._waiting.was_elsewhere(job))
+            if self._queue.is_done(job, state):
+                self._end(job, state, is_news=self._queue.was_elsewhere(job))
             elif self._store.is_at_work(job.id):
-                self._waiting.elsewhere(job)
+                self._queue.elsewhere(job)
             else:
-                self._start(self._waiting.with_mates(job), self._free.popleft())
+                self._start(self._queue.with_stack(job), self._free.popleft())
 
     def _start(self, jobs: list[Job], slot: Slot) -> None:
         self._num_started += 1
@@ -132,9 +125,9 @@ class Scheduler:
         job = jobs[0]
         # What was begun in a stack goes on in one, were it the last of it: to the bit.
         if len(jobs) > 1 or self._store.state(job.id).get("stacked"):
-            task = stack_task(jobs, self._store, threads=slot.threads, pruning=self._pruning)
+            task = stack_task(jobs, self._store, threads=slot.threads, pruning=self._queue.pruning)
         else:
-            task = job_task(job, self._store, threads=slot.threads, pruning=self._pruning)
+            task = job_task(job, self._store, threads=slot.threads, pruning=self._queue.pruning)
         has_own_device = ":" in str(job.config["trainer"]["device"])
         self._running[self._num_started] = Running(jobs, slot, time.monotonic())
         self._workers.start(
@@ -161,43 +154,43 @@ class Scheduler:
 
     def _go_on_by_halves(self, jobs: list[Job]) -> list[Job]:
         """Memory did not hold a stack: put back what is left of it; return the jobs that ended."""
-        left = self._waiting.halves(jobs)
+        left = self._queue.halve(jobs)
         for job in left:
             self._attempts[job.id] -= 1
         if left and not self._stopping:
-            self._audience.note(f"out of memory with {len(jobs)} jobs stacked: now half as many")
+            self._show.note(f"out of memory with {len(jobs)} jobs stacked: now half as many")
         return [job for job in jobs if job not in left]
 
     def _ended(self, job: Job, running: Running, code: int) -> None:
         """Find out how a job ended: by its own account, else by how its process did."""
         if code == BUSY or (len(running.jobs) > 1 and self._store.is_at_work(job.id)):
-            self._waiting.elsewhere(job)
+            self._queue.elsewhere(job)
             return
         state = self._store.state(job.id)
         if running.reason is not None:
-            state = note_failure(job, self._store, running.reason, 1)
+            state = self._store.note(job, status="failed", error=running.reason, code=1)
         elif state["status"] in ("stopped", "planned"):
             if self._stopping:
                 return
-            state = note_death(job, self._store, code)
+            state = self._store.note(job, status="failed", error=death(code), code=max(code, 1))
         if state["status"] == "failed" and self._attempts[job.id] <= self._settings.retries:
-            self._audience.note(f"try again: {job.label} ({state['error'].splitlines()[0]})")
-            self._waiting.again(job)
+            self._show.note(f"try again: {job.label} ({state['error'].splitlines()[0]})")
+            self._queue.again(job)
             return
         self._end(job, state)
 
     def _end(self, job: Job, state: State, *, is_news: bool = True) -> None:
         self._over.add(job.number)
         if state["status"] == "pruned":
-            self._waiting.pruned(job)
+            self._queue.pruned(job)
         if state["status"] == "failed":
             self._ending.failed.append((job, state))
             if self._settings.fail_fast and not self._stopping:
-                self._audience.note("sweep.fail_fast: the others save and stop")
+                self._show.note("sweep.fail_fast: the others save and stop")
                 self._stop()
-        self._source.ended(job, state)
+        self._queue.ended(job, state)
         if is_news:
-            self._audience.ended(job, state, len(self._over))
+            self._show.ended(job, state, len(self._over))
 
     def _watch_time(self) -> None:
         """Stop jobs that take too long: politely, then not."""
@@ -221,11 +214,11 @@ class Scheduler:
         self._num_deaths += 1
         if self._num_deaths > MAX_DEATHS:
             raise TrainwrightError("the process that starts jobs keeps dying")
-        self._audience.note("the process that jobs are forked from has died; they start afresh now")
+        self._show.note("the process that jobs are forked from has died; they start afresh now")
         self._workers.restart(warm=False)
         for running in self._running.values():
             for job in running.jobs:
                 self._attempts[job.id] -= 1
-                self._waiting.elsewhere(job)
+                self._queue.elsewhere(job)
             self._free.append(running.slot)
         self._running.clear()

@@ -13,7 +13,7 @@ from filelock import FileLock
 from trainwright.runs.stored import read_lines
 from trainwright.runs.summary import read_summary
 from trainwright.sweep.store import Store
-from trainwright.sweep.verdict.ranking import Ranked, values_of
+from trainwright.sweep.verdict.ranking import Ranked, objective, values_of
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,8 @@ def is_drawn(job_id: str, folder: Path, store: Store) -> bool:
     plan = store.plan()
     if plan["pictures"] == "all":
         return True
-    if plan["ranked"] is None:
-        summary = read_summary(folder)
-        ranked = Ranked(f"validation/{summary['objective']}", summary["higher_is_better"])
-    else:
-        ranked = Ranked(**plan["ranked"][0])
+    of_sweep = plan["ranked"]
+    ranked = objective(read_summary(folder)) if of_sweep is None else Ranked(**of_sweep[0])
     if takes_the_lead(job_id, folder, ranked=ranked, path=store.leaders):
         return True
     log.info("no pictures: another run of this sweep is as good (sweep.pictures=all)")

@@ -13,15 +13,20 @@ by all that is known. Progress is counted in epochs: runs with other batch sizes
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from statistics import median
+from typing import Literal
 
 from filelock import FileLock
 
 from trainwright.engine.clock import Clock
 from trainwright.runs.stored import read_lines
+from trainwright.sweep.settings import SweepSettings
+from trainwright.sweep.store import Store
+from trainwright.sweep.verdict.ranking import Ranking
 
 NUM_TO_COMPARE = 4  # others that a median needs
 
@@ -49,6 +54,17 @@ class Pruning:
     after: int | str  # a duration
     factor: int
     path: str  # of the reports
+
+    @classmethod
+    def wanted(
+        cls, settings: SweepSettings, ranking: Ranking | None, store: Store
+    ) -> "Pruning | None":
+        """What is wanted of a sweep with this ranking, if it prunes."""
+        if settings.prune is None or ranking is None:
+            return None
+        after, factor, path = settings.prune_after, settings.prune_factor, store.reports.absolute()
+        metric, higher = ranking[0].metric, ranking[0].higher_is_better
+        return cls(settings.prune, metric, higher, after, factor, str(path))
 
     def reports(self) -> Reports:
         """What all jobs have reported of the metric. One that was interrupted reports some again.
@@ -102,11 +118,7 @@ class Pruning:
         num_brackets = max(1, math.floor(math.log(report.total / report.first, self.factor) + 1e-9))
         weights = [self.factor ** (num_brackets - 1 - b) for b in range(num_brackets)]
         place = int(job_id, 16) % sum(weights)
-        for bracket, weight in enumerate(weights):
-            if place < weight:
-                return bracket
-            place -= weight
-        raise AssertionError("unreachable")
+        return next(b for b, end in enumerate(accumulate(weights)) if place < end)
 
     def _belongs_on(self, job_id: str, rung: float, reports: Reports) -> bool:
         """Whether a job is among the best 1/factor of those that have come to this rung."""
@@ -116,8 +128,7 @@ class Pruning:
             if self._bracket(other, found[-1]) == self._bracket(job_id, found[-1])
         }
         there = {other: value for other, value in values.items() if value is not None}
-        own = there[job_id]
-        num_better = sum(value > own for value in there.values())
+        num_better = sum(value > there[job_id] for value in there.values())
         return num_better < max(1, len(there) // self.factor)
 
     def _below_median(self, job_id: str, reports: Reports) -> str | None:
@@ -129,14 +140,11 @@ class Pruning:
             for other, found in reports.items()
             if other != job_id
         ]
-        values = sorted(value for value in others if value is not None)
+        values = [value for value in others if value is not None]
         if len(values) < NUM_TO_COMPARE:
             return None
-        middle = len(values) // 2
-        median = values[middle] if len(values) % 2 else sum(values[middle - 1 : middle + 1]) / 2
-        own = self._best_by(last.epoch, reports[job_id], needs=0)
-        assert own is not None
-        if own >= median:
+        own = max(self._score(report.value) for report in reports[job_id])
+        if own >= median(values):
             return None
         return f"worse than the median of {len(values)} others at epoch {last.epoch:.3g}"
 
@@ -184,8 +192,3 @@ class SweepJudge:
                 file.write(json.dumps(line) + "\n")
             reports = self._pruning.reports()
         return self._pruning.reason_to_stop(self._job_id, reports)
-
-
-def judge(pruning: Mapping[str, Any], job_id: str) -> SweepJudge:
-    """The judge of a job, in the process that runs it."""
-    return SweepJudge(Pruning(**pruning), job_id)

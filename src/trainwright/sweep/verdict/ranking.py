@@ -44,62 +44,39 @@ Ranking = tuple[Ranked, ...]  # what is ranked; the first one decides the order
 Values = tuple[float, ...]  # one of each
 
 
+def objective(told: Mapping[str, Any]) -> Ranked:
+    """What ranks the checkpoints of a run, as its state or its summary says."""
+    return Ranked(f"validation/{told['objective']}", bool(told["higher_is_better"]))
+
+
 def values_of(ranking: Ranking, state: Mapping[str, Any], folder: Path) -> Values | None:
     """What a job in this state, whose run is in `folder`, has come to; None: nothing yet.
 
     Of one metric its best value so far. Of several the values at one moment, when the first of them
     was best: no checkpoint has the best of each.
     """
-    if len(ranking) == 1:
-        values = [_best_of(ranking[0], state, folder)]
+    best, players = state.get("best"), state.get("parameters")
+    size = None if players is None else sum(players.values())
+    rows: Sequence[Mapping[str, Any]] = [{}]
+    if len(ranking) == 1 and best is not None and ranking[0].metric == objective(state).metric:
+        rows = [{ranking[0].metric: best["metrics"][state["objective"]]}]
     else:
-        rows = read_rows(folder)
-        leader = next((ranked for ranked in ranking if ranked.metric != PARAMETERS), ranking[0])
-        moment = _moment(leader, rows)
-        values = [_value_at(ranked, moment, state, rows) for ranked in ranking]
-    found = tuple(value for value in values if value is not None)
-    return found if len(found) == len(ranking) else None
+        rows = read_rows(folder) or rows
+
+    def column(metric: str) -> list[float]:
+        found = [size if metric == PARAMETERS else row.get(metric) for row in rows]
+        return [math.nan if value is None else float(value) for value in found]
+
+    columns = [column(ranked.metric) for ranked in ranking]
+    leader = next((i for i, ranked in enumerate(ranking) if ranked.metric != PARAMETERS), 0)
+    leading = ranking[leader].best(columns[leader])
+    moment = len(rows) - 1 if leading is None else columns[leader].index(leading)
+    # Where a metric has no value just then: the last one before, else the next.
+    nearest = [*range(moment, -1, -1), *range(moment + 1, len(rows))]
+    numbers = [[of[i] for i in nearest if not math.isnan(of[i])] for of in columns]
+    return tuple(found[0] for found in numbers) if all(numbers) else None
 
 
 def logged(folder: Path) -> list[str]:
     """The metrics that the run in `folder` has logged, sorted."""
     return sorted({key for row in read_rows(folder) for key in row if "/" in key})
-
-
-def _best_of(ranked: Ranked, state: Mapping[str, Any], folder: Path) -> float | None:
-    if ranked.metric == PARAMETERS:
-        return _num_parameters(state)
-    best = state.get("best")
-    if best is not None and ranked.metric == f"validation/{state['objective']}":
-        return ranked.best([float(best["metrics"][state["objective"]])])
-    rows = read_rows(folder)
-    return ranked.best([float(row[ranked.metric]) for row in rows if _has(row, ranked.metric)])
-
-
-def _moment(leader: Ranked, rows: Sequence[Mapping[str, Any]]) -> int:
-    """The index of the line at which a metric was best, the last one if it never had a value."""
-    values = {
-        i: float(row[leader.metric]) for i, row in enumerate(rows) if _has(row, leader.metric)
-    }
-    best = leader.best(list(values.values()))
-    return next((i for i, value in values.items() if value == best), len(rows) - 1)
-
-
-def _value_at(
-    ranked: Ranked, moment: int, state: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> float | None:
-    """The value that a metric had at a line: the last one known by then, else the next."""
-    if ranked.metric == PARAMETERS:
-        return _num_parameters(state)
-    nearest = [*reversed(rows[: moment + 1]), *rows[moment + 1 :]]
-    return next((float(row[ranked.metric]) for row in nearest if _has(row, ranked.metric)), None)
-
-
-def _num_parameters(state: Mapping[str, Any]) -> float | None:
-    players = state.get("parameters")
-    return None if players is None else float(sum(players.values()))
-
-
-def _has(row: Mapping[str, Any], metric: str) -> bool:
-    value = row.get(metric)
-    return value is not None and not math.isnan(value)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from trainwright.sweep.job import short
 from trainwright.sweep.store import DONE, Store
-from trainwright.sweep.verdict.ranking import PARAMETERS, Ranked, logged
-from trainwright.sweep.verdict.verdict import LEVEL, Best, Row, Setting, Verdict, judge_sweep
+from trainwright.sweep.verdict.ranking import PARAMETERS, logged
+from trainwright.sweep.verdict.verdict import LEVEL, Best, Setting, Verdict, judge_sweep
 from trainwright.sweep.verdict.written import command_of, write_csv, write_json
 from trainwright.wording import format_duration, format_number, nearest
 
@@ -36,44 +36,40 @@ def table(verdict: Verdict) -> list[str]:
     keys = [key for key in verdict.keys if key != "seed"]
     with_seeds = any(len(setting.rows) > 1 for setting in verdict.settings)
     several = len(verdict.ranking) > 1
-    header = ["", *keys]
-    for ranked in verdict.ranking:
-        header += [ranked.label, *(["best"] if with_seeds and not several else [])]
-    header += [*(["seeds"] if with_seeds else []), *(["front"] if several else [])]
-    lines = [[*header, "time", "status"]]
-    for place, setting in enumerate(verdict.settings[:MAX_ROWS], start=1):
-        cells = [str(place), *(short(setting.point.get(key, "-")) for key in keys)]
-        for index, ranked in enumerate(verdict.ranking):
-            cells.append(_mean(setting, index))
-            cells += [_best(setting, index, ranked)] if with_seeds and not several else []
-        cells += [str(len(setting.counted))] if with_seeds else []
-        cells += ["yes" if setting in verdict.front else "-"] if several else []
-        lines.append([*cells, format_duration(setting.seconds), _statuses(setting)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
+    shown = verdict.settings[:MAX_ROWS]
+    columns = [["", *map(str, range(1, len(shown) + 1))]]
+    columns += [[key, *(short(s.point.get(key, "-")) for s in shown)] for key in keys]
+    for index, ranked in enumerate(verdict.ranking):
+        columns.append([ranked.label, *(_mean(s, index) for s in shown)])
+        if with_seeds and not several:
+            columns.append(["best", *(_number(ranked.best(s.values(index))) for s in shown)])
+    if with_seeds:
+        columns.append(["seeds", *(str(len(s.counted)) for s in shown)])
+    if several:
+        columns.append(["front", *("yes" if s in verdict.front else "-" for s in shown)])
+    columns.append(["time", *(format_duration(s.seconds) for s in shown)])
+    columns.append(["status", *map(_statuses, shown)])
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
     hidden = len(verdict.settings) - MAX_ROWS
     more = [f"... and {hidden} more: sweep.csv has all"] if hidden > 0 else []
     metrics = "; ".join(f"{ranked.metric}, {ranked.direction}" for ranked in verdict.ranking)
-    return ["", *(line.rstrip() for line in text), *more, f"({metrics})"]
+    return ["", *lines, *more, f"({metrics})"]
 
 
 def _mean(setting: Setting, index: int) -> str:
-    mean, sd = setting.mean(index), setting.sd(index)
-    if mean is None:
-        return "-"
-    return format_number(mean) + ("" if sd is None else f" ± {sd:.2g}")
+    sd = setting.sd(index)
+    return _number(setting.mean(index)) + ("" if sd is None else f" ± {sd:.2g}")
 
 
-def _best(setting: Setting, index: int, ranked: Ranked) -> str:
-    best = ranked.best(setting.values(index))
-    return "-" if best is None else format_number(best)
+def _number(value: float | None) -> str:
+    return "-" if value is None else format_number(value)
 
 
 def _statuses(setting: Setting) -> str:
     counts = Counter(row.status for row in setting.rows)
-    if len(counts) == 1:
-        return next(iter(counts))
-    return ", ".join(f"{count} {status}" for status, count in counts.items())
+    several = [f"{count} {status}" for status, count in counts.items()]
+    return ", ".join(several if len(counts) > 1 else counts)
 
 
 def _conclusion(verdict: Verdict, store: Store) -> list[str]:
@@ -142,12 +138,9 @@ def _without_values(verdict: Verdict, store: Store) -> list[str]:
 def _failures(verdict: Verdict, store: Store) -> list[str]:
     failed = [row for row in verdict.rows if row.status == "failed"]
     lines = [
-        f"failed: {_label(row)}: {row.state['error'].splitlines()[0]}\n  log: {store.log(row.job)}"
+        f"failed: {row.job.label}: {row.state['error'].splitlines()[0]}\n"
+        f"  log: {store.log(row.job)}"
         for row in sorted(failed, key=lambda row: row.job.number)[:MAX_FAILURES]
     ]
     hidden = len(failed) - MAX_FAILURES
     return [*lines, *([f"... and {hidden} more failed: see sweep.csv"] if hidden > 0 else [])]
-
-
-def _label(row: Row) -> str:
-    return " ".join(f"{key}={short(text)}" for key, text in row.job.point.items()) or row.job.name

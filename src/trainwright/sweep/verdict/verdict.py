@@ -13,9 +13,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from trainwright.runs.summary import read_summary
-from trainwright.sweep.job import short
-from trainwright.sweep.store import JobLine, State, Store
-from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, values_of
+from trainwright.sweep.job import Job, label
+from trainwright.sweep.store import State, Store
+from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, objective, values_of
 from trainwright.sweep.verdict.significance import gap, holm, welch
 
 LEVEL = 0.05  # of p-values: above it the seeds do not tell two settings apart
@@ -26,7 +26,7 @@ CLEAR = 3.0  # a gap in standard deviations from which on that is for want of se
 class Row:
     """A job with what has become of it."""
 
-    job: JobLine
+    job: Job
     state: State
     values: Values | None
 
@@ -57,11 +57,6 @@ class Setting:
         """The values of those jobs that are done: the others may come to more yet."""
         return [row.value(index) for row in self.counted if row.status == "finished"]
 
-    @property
-    def was_pruned(self) -> bool:
-        """Whether some of its jobs were stopped early."""
-        return any(row.status == "pruned" for row in self.rows)
-
     def values(self, index: int = 0) -> list[float]:
         """What its jobs have come to, of the metric with this index."""
         return [row.value(index) for row in self.counted]
@@ -82,7 +77,7 @@ class Setting:
     @property
     def label(self) -> str:
         """Its point in one line."""
-        return " ".join(f"{key}={short(text)}" for key, text in self.point.items()) or "no change"
+        return label(self.point) or "no change"
 
 
 @dataclass(frozen=True)
@@ -101,12 +96,12 @@ class Best:
     @property
     def tied(self) -> list[Setting]:
         """The settings that are within seed noise of it."""
-        return [setting for setting in self._not_told_apart if self.gap(setting) < CLEAR]
+        return [s for s, p_value in self.compared if p_value >= LEVEL and self.gap(s) < CLEAR]
 
     @property
     def likely_worse(self) -> list[Setting]:
         """Those far behind it that no test can tell from it, for want of seeds."""
-        return [setting for setting in self._not_told_apart if self.gap(setting) >= CLEAR]
+        return [s for s, p_value in self.compared if p_value >= LEVEL and self.gap(s) >= CLEAR]
 
     @property
     def fewest_seeds(self) -> int:
@@ -117,10 +112,6 @@ class Best:
     def gap(self, other: Setting) -> float:
         """How far it is ahead of another that it was compared with, in standard deviations."""
         return gap(self.setting.finished(self.index), other.finished(self.index))
-
-    @property
-    def _not_told_apart(self) -> list[Setting]:
-        return [setting for setting, p_value in self.compared if p_value >= LEVEL]
 
 
 @dataclass(frozen=True)
@@ -199,7 +190,8 @@ def compare(
     own = best.finished(index)
     if len(own) < 2:
         return []
-    several = [s for s in others if len(s.finished(index)) > 1 and not s.was_pruned]
+    unpruned = [s for s in others if all(row.status != "pruned" for row in s.rows)]
+    several = [setting for setting in unpruned if len(setting.finished(index)) > 1]
     p_values = [welch(own, setting.finished(index)) for setting in several]
     return list(zip(several, holm(p_values), strict=True))
 
@@ -213,7 +205,7 @@ def _ranking(plan: Mapping[str, Any], states: Iterable[State], store: Store) -> 
         if "objective" not in state and "folder" in state:
             told = read_summary(store.run_folder(state))  # what a run says of itself on its way
         if "objective" in told:
-            return (Ranked(f"validation/{told['objective']}", bool(told["higher_is_better"])),)
+            return (objective(told),)
     return (Ranked("validation/loss", higher_is_better=False),)  # nothing has begun yet
 
 

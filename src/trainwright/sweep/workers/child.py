@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from trainwright import streams
+from trainwright.config.build import plain
+from trainwright.config.plan import data_section
+from trainwright.data.dataset import Dataset
 from trainwright.progress import own_progress_lock
 from trainwright.sweep.store import Store
 from trainwright.sweep.verdict.pictures import draw
 from trainwright.sweep.verdict.verdict import judge_sweep
-from trainwright.sweep.workers.attempt import work, work_together
+from trainwright.sweep.workers.attempt import FindData, no_data, work, work_together
 from trainwright.sweep.workers.first_batch import rehearse
-from trainwright.sweep.workers.held_data import FindData, no_data
 
 
 def prepare() -> None:
@@ -44,6 +48,14 @@ def perform(task: Mapping[str, Any], find_data: FindData = no_data) -> int:
     if task["do"] == "stack":
         return work_together(task, find_data)
     return work(task, find_data)
+
+
+def load_data(node: Mapping[str, Any]) -> Dataset | None:
+    """The dataset that a config's section `data` describes; None where that fails."""
+    try:
+        return data_section(plain(DictConfig(dict(node)))).build(Dataset, {})
+    except Exception:
+        return None  # a job whose data cannot be had finds that out by itself, and says why
 
 
 def main() -> None:

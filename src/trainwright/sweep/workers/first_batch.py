@@ -19,42 +19,31 @@ from trainwright.run.assemble.assemble import Assembly, assemble, check_variant
 from trainwright.run.assemble.rehearsal import check_parent
 from trainwright.stack.measure import gain
 from trainwright.sweep.stacking import stack_key
-from trainwright.sweep.workers.held_data import FindData
+from trainwright.sweep.workers.attempt import FindData
+from trainwright.sweep.workers.tasks import model_key
 
 SECONDS_A_MODEL = 0.15  # spent on timing steps
-# What decides which networks are built and what a step of them costs.
-OF_MODEL = ("data", "model", "task", "fork")
-OF_STEP = ("batch_size", "precision", "memory_format", "accumulate", "ema", "device")
-
-
-def model_key(config: Mapping[str, Any]) -> str:
-    """Configs with the same key have the same networks and the same cost of a step."""
-    step = {key: config["trainer"].get(key) for key in OF_STEP}
-    optimizer = config["optimizer"].get("_target_")
-    return json.dumps([*(config.get(part) for part in OF_MODEL), step, optimizer], sort_keys=True)
 
 
 def rehearse(task: Mapping[str, Any], find_data: FindData) -> None:
-    """Check every config of `task["jobs"]` and measure its model; write both to `task["result"]`.
+    """Check every config of `task["configs"]`, measure its model, and try the stacks.
 
-    A line a job: {"id", "error"} or {"id", "steps", "seconds", "bytes", ...}. The file grows as
-    the rehearsal goes on, so that a model that kills this process is known.
+    Each adds a line to `task["result"]`: {"error", "code"} or {"steps", "seconds", "bytes", ...}.
+    The file grows as the rehearsal goes on, so that a model that kills this process is known.
     """
     torch.set_num_threads(task["threads"])
     rehearsal, is_wrong = _Rehearsal(find_data), False
     with Path(task["result"]).open("a", buffering=1) as file:
-        # Jobs with the same model one after the other: only one is in memory at a time.
-        for job in sorted(task["jobs"], key=lambda job: model_key(job["config"])):
-            file.write(json.dumps({"id": job["id"], "begun": True}) + "\n")
+        for config in task["configs"]:
             try:
-                found = rehearsal.of(job["config"])
+                found = rehearsal.of(config)
             except TrainwrightError as error:
                 found = {"error": str(error), "code": error.exit_code}
             except Exception as error:
                 first = (str(error).strip().splitlines() or [""])[0]
                 found = {"error": f"{type(error).__name__}: {first}", "code": 1}
             is_wrong |= "error" in found
-            file.write(json.dumps({"id": job["id"], **found}) + "\n")
+            file.write(json.dumps(found) + "\n")
         if is_wrong:  # nothing will be started, and that job may be one of a group
             return
         for configs in task["groups"]:

@@ -14,7 +14,6 @@ import signal
 import struct
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trainwright.own_process import end_with_parent
@@ -22,33 +21,16 @@ from trainwright.own_process import end_with_parent
 TOLD = struct.Struct("ii")  # a process and its exit code; written whole, since pipes do so
 
 Message = Mapping[str, Any]
-Perform = Callable[[Message], int]  # returns the exit code
-
-
-@dataclass(frozen=True)
-class Spare:
-    """A process without a task, and where to write one to it. It goes when that is closed."""
-
-    pid: int
-    pipe: int
-
-    def give(self, message: Message) -> bool:
-        """Give it a task. False: it is dead."""
-        try:
-            with os.fdopen(self.pipe, "wb") as pipe:
-                pipe.write(json.dumps(message).encode())
-        except BrokenPipeError:
-            return False
-        return True
 
 
 class Forks:
     """Starts tasks, which are known by a number `key`, and hears how they end."""
 
-    def __init__(self) -> None:
+    def __init__(self, perform: Callable[[Message], int]) -> None:
+        self._perform = perform  # in the new process, whose exit code it returns
         self._keys: dict[int, int] = {}  # the task of each process that has not said how it ended
         self._leaving: set[int] = set()  # processes that have said it, and are about to go
-        self._spare: Spare | None = None
+        self._spare: tuple[int, int] | None = None  # its process, and the pipe to give it a task
         self._told, self._tell = _pipe()
         self._wake, self._woken = _pipe()
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -63,38 +45,27 @@ class Forks:
         """How many processes are at a task."""
         return len(self._keys) + len(self._leaving)
 
-    def start(self, key: int, message: Message, perform: Perform) -> int:
-        """Perform a task in a new process, which is returned."""
-        pid = self._fork(lambda: perform(message))
-        self._keys[pid] = key
-        return pid
+    def start(self, key: int, message: Message) -> int:
+        """Give a task to the spare process, or to a new one. Returns which it is."""
+        while True:
+            pid, pipe = self._spare or self._waiting()
+            self._spare = None
+            try:
+                with os.fdopen(pipe, "wb") as file:
+                    file.write(json.dumps(message).encode())
+            except BrokenPipeError:
+                continue  # it was dead
+            self._keys[pid] = key
+            return pid
 
-    def start_by_spare(self, key: int, message: Message) -> int | None:
-        """Give a task to the spare process, if there is one that lives."""
-        spare, self._spare = self._spare, None
-        if spare is None or not spare.give(message):
-            return None
-        self._keys[spare.pid] = key
-        return spare.pid
-
-    def prepare_spare(self, prepare: Callable[[], None], perform: Perform) -> None:
-        """Fork a process that prepares for any task, and waits for one."""
-        task, pipe = os.pipe()
-
-        def wait() -> int:
-            os.close(pipe)
-            prepare()
-            with os.fdopen(task, "rb") as file:
-                text = file.read()
-            return perform(json.loads(text)) if text else 0
-
-        self._spare = Spare(self._fork(wait), pipe)
-        os.close(task)
+    def prepare_spare(self) -> None:
+        """Fork the process for the next task, so that it waits for that."""
+        self._spare = self._spare or self._waiting()
 
     def give_up_spare(self) -> None:
         """Let the spare process go."""
         if self._spare is not None:
-            os.close(self._spare.pipe)
+            os.close(self._spare[1])
             self._spare = None
 
     def endings(self) -> list[tuple[int, int]]:
@@ -123,51 +94,52 @@ class Forks:
         for pid in (*self._keys, *self._leaving):
             kill_group(pid, number)
 
-    def _fork(self, do: Callable[[], int]) -> int:
-        """Do something in a new process, which exits with the code that comes back."""
+    def _waiting(self) -> tuple[int, int]:
+        """Fork a process that waits for a task; it goes when its pipe is closed without one."""
+        task, pipe = os.pipe()
         gc.freeze()  # the collector's marks would copy the pages that processes share
         pid = os.fork()
         if pid != 0:
-            return pid
+            os.close(task)
+            return pid, pipe
         code = 1
         try:
-            code = _life(do)
+            os.close(pipe)
+            code = self._life(task)
             if not _holds_gpu():
                 os.write(self._tell, TOLD.pack(os.getpid(), code))
         finally:
             os._exit(code)  # whatever happens: it must never go on as its parent
 
+    def _life(self, task: int) -> int:
+        """What a new process does. Returns its exit code."""
+        code = 1
+        try:
+            os.setsid()  # Ctrl-C in the terminal is for the sweep; a job dies with its children
+            end_with_parent(signal.SIGTERM)  # the job saves and stops
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            with os.fdopen(task, "rb") as file:
+                text = file.read()
+            code = self._perform(json.loads(text)) if text else 0
+        except BaseException:
+            import traceback
 
-def _life(do: Callable[[], int]) -> int:
-    """What a new process does. Returns its exit code."""
-    code = 1
-    try:
-        os.setsid()  # Ctrl-C in the terminal is for the sweep; and a job dies with its children
-        end_with_parent(signal.SIGTERM)  # the job saves and stops
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = do()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # the disk that takes its log is full
-                stream.flush()
-    return code
+            traceback.print_exc()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError):  # the disk that takes its log is full
+                    stream.flush()
+        return code
 
 
 def kill_group(pid: int, number: int) -> None:
     """Send a signal to a process and to what it has started, if anything of it lives."""
-    try:
+    # macOS says that it is not permitted where only zombies are left.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        return
-    except PermissionError:  # macOS says so of a group of which only zombies are left
-        return
 
 
 def _pipe() -> tuple[int, int]:

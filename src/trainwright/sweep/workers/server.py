@@ -16,10 +16,10 @@ jobs to save and stop, gives them a minute, and goes.
 import contextlib
 import json
 import os
-import selectors
 import signal
 import sys
 import tempfile
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,10 @@ class Server:
         self._warm = warm
         self._can_draw = False
         self._data: dict[str, Any] = {}  # datasets by what describes them, or None: it failed
-        self._forks = Forks()
+        self._forks = Forks(self._perform)
+        self._tasks = Connection(0, writable=False)
         # Standard output is ours alone: what a library prints goes to standard error.
-        self._out = os.dup(1)
+        self._events = Connection(os.dup(1), readable=False)
         os.dup2(2, 1)
 
     def serve(self) -> None:
@@ -48,26 +49,23 @@ class Server:
             signal.signal(number, signal.SIG_IGN)  # the sweep decides, and says so
         if self._warm:
             _import_what_jobs_need()
-        selector = selectors.DefaultSelector()
-        for descriptor in (0, *self._forks.descriptors):
-            selector.register(descriptor, selectors.EVENT_READ)
-        unread, is_open = b"", True
+        tasks, is_open = [self._tasks], True
         while is_open or self._forks:
-            found = [key.fd for key, _ in selector.select(None if is_open else SECONDS_TO_SAVE)]
+            seconds = None if is_open else SECONDS_TO_SAVE
+            found = wait([*tasks, *self._forks.descriptors], seconds)
             if not found:
                 self._forks.signal_all(signal.SIGKILL)
             for key, code in self._forks.endings():
                 self._say(event="ended", key=key, code=code)
-            if 0 in found:
-                received = os.read(0, 1 << 20)
-                if not received:
-                    is_open = False
-                    selector.unregister(0)
+            if self._tasks in found:
+                try:
+                    message = self._tasks.recv_bytes()
+                except (EOFError, OSError):
+                    tasks, is_open = [], False
                     self._forks.give_up_spare()
                     self._forks.signal_all(signal.SIGTERM)
-                *lines, unread = (unread + received).split(b"\n")
-                for line in lines:
-                    self._obey(json.loads(line))
+                else:
+                    self._obey(json.loads(message))
 
     def _obey(self, message: Message) -> None:
         key = message["key"]
@@ -77,11 +75,10 @@ class Server:
         if self._warm:
             for node in message["data"]:
                 self._load(node)
-        if self._can_stay():
-            pid = self._forks.start_by_spare(key, message)
-            pid = pid or self._forks.start(key, message, self._prepare_and_perform)
-        else:
-            pid = self._forks.start(key, message, self._become_fresh)
+        stays = self._can_stay()
+        if not stays:
+            self._forks.give_up_spare()
+        pid = self._forks.start(key, {**message, "stays": stays})
         self._say(event="started", key=key, pid=pid)
         if self._warm and not self._can_draw:
             self._can_draw = True
@@ -89,63 +86,52 @@ class Server:
 
             warm_up()  # now, while that job computes, and not before
         if self._can_stay():
-            self._forks.prepare_spare(_prepare, self._perform)
+            self._forks.prepare_spare()
 
     def _can_stay(self) -> bool:
-        """Whether what is forked from this process may perform its task there and then."""
-        return self._warm and _num_threads() == 1
+        """Whether what is forked from this process may perform its task there and then.
 
-    def _prepare_and_perform(self, message: Message) -> int:
-        _prepare()
-        return self._perform(message)
+        (It counts its threads, by /proc: warm jobs are for Linux alone.)
+        """
+        return self._warm and len(list(Path("/proc/self/task").iterdir())) == 1
 
     def _perform(self, message: Message) -> int:
         """Perform a task, in the process that was forked for it. Returns the exit code."""
-        from trainwright.sweep.workers.child import perform
-
-        self._settle(message)
-        return perform(message["task"], lambda node: self._data.get(_data_key(node)))
-
-    def _become_fresh(self, message: Message) -> int:
-        """Replace the process that was forked by a fresh Python that performs the task."""
-        self._settle(message)
-        with tempfile.TemporaryFile() as file:
-            file.write(json.dumps(message["task"]).encode())
-            file.seek(0)
-            os.dup2(file.fileno(), 0)
-            command = [sys.executable, "-m", "trainwright.sweep.workers.child"]
-            os.execv(sys.executable, command)  # noqa: S606
-
-    def _settle(self, message: Message) -> None:
-        """Take what the task may see, and give it no input and its log."""
-        os.close(self._out)
+        self._events.close()
         os.environ.update(message["env"])
         _redirect(message["log"])
+        if not message["stays"]:
+            _become_fresh(message["task"])
+        from trainwright.sweep.workers.child import perform, prepare
+
+        prepare()
+        return perform(message["task"], lambda node: self._data.get(_data_key(node)))
 
     def _load(self, node: Message) -> None:
         """Hold the dataset that a config's section `data` describes, if it can be had."""
         key = _data_key(node)
         if key in self._data:
             return
-        from trainwright.sweep.workers.held_data import load_data
+        from trainwright.sweep.workers.child import load_data
 
         while len(self._data) >= NUM_DATASETS:
             del self._data[next(iter(self._data))]
-        self._say(event="loading", data=key)
         self._forks.give_up_spare()  # it would not have that
-        # A job whose data cannot be had finds that out by itself, and says why.
         self._data[key] = load_data(node)
 
     def _say(self, **event: Any) -> None:
         with contextlib.suppress(BrokenPipeError):  # the sweep has died, as the input's end says
-            os.write(self._out, json.dumps(event).encode() + b"\n")
+            self._events.send_bytes(json.dumps(event).encode())
 
 
-def _prepare() -> None:
-    """What a process that was forked does before it performs a task, whichever."""
-    from trainwright.sweep.workers.child import prepare
-
-    prepare()
+def _become_fresh(task: Message) -> None:
+    """Replace this process by a fresh Python that performs a task."""
+    with tempfile.TemporaryFile() as file:
+        file.write(json.dumps(task).encode())
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
+        command = [sys.executable, "-m", "trainwright.sweep.workers.child"]
+        os.execv(sys.executable, command)  # noqa: S606
 
 
 def _import_what_jobs_need() -> None:
@@ -161,11 +147,6 @@ def _import_what_jobs_need() -> None:
 def _data_key(node: Message) -> str:
     """What a dataset is held under: augmentation happens later, in the jobs."""
     return json.dumps({k: v for k, v in node.items() if k != "augment"}, sort_keys=True)
-
-
-def _num_threads() -> int:
-    """How many threads this process has. (Linux; warm jobs are for Linux alone.)"""
-    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def _redirect(log: str | None) -> None:

@@ -1,6 +1,8 @@
 """What the process of a job is told, as plain JSON, and what its exit code may say."""
 
-from collections.abc import Iterable, Sequence
+import json
+import signal
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,16 @@ from trainwright.sweep.verdict.pruning import Pruning
 
 BUSY = 75  # exit code (EX_TEMPFAIL): another process works on this job
 TOO_LARGE = 76  # exit code: memory does not hold the stack
+ASKED_TO_STOP = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # of a job that has saved
 MAX_TRIED = 16  # members of a stack that is tried; with more of them a step costs each no more
+
+# What decides which networks are built and what a step of them costs.
+OF_MODEL = ("data", "model", "task", "fork")
+OF_STEP = ("batch_size", "precision", "memory_format", "accumulate", "ema", "device")
 
 
 def job_task(
-    job: Job, store: Store, *, threads: int | None, pruning: Pruning | None
+    job: Job, store: Store, *, threads: int | None, pruning: Pruning | None, stacked: bool = False
 ) -> dict[str, Any]:
     """To work on one job, with so many threads where the config does not say; None: torch's own."""
     config = dict(job.config)
@@ -23,15 +30,9 @@ def job_task(
         config["trainer"] = {**config["trainer"], "threads": threads}
     return {
         "do": "job",
-        "stacked": False,
-        "id": job.id,
-        "name": job.name,
-        "config": config,
-        "overrides": list(job.overrides),
+        "job": {**vars(job), "config": config},
         "sweep": str(store.path.absolute()),
-        "folder": str(store.folder(job).absolute()),
-        "state": str((store.states / f"{job.id}.json").absolute()),
-        "lock": str(store.lock(job.id).absolute()),
+        "stacked": stacked,
         "prune": None if pruning is None else asdict(pruning),
     }
 
@@ -40,10 +41,8 @@ def stack_task(
     jobs: Sequence[Job], store: Store, *, threads: int | None, pruning: Pruning | None
 ) -> dict[str, Any]:
     """To work on several jobs that make their steps together."""
-    tasks = [job_task(job, store, threads=threads, pruning=pruning) for job in jobs]
-    logs = [str(store.log(job).absolute()) for job in jobs]
-    members = [{**t, "stacked": True, "log": log} for t, log in zip(tasks, logs, strict=True)]
-    return {"do": "stack", "jobs": members}
+    each = [job_task(job, store, threads=threads, pruning=pruning, stacked=True) for job in jobs]
+    return {"do": "stack", "jobs": each}
 
 
 def drawing_task(store: Store) -> dict[str, Any]:
@@ -57,8 +56,25 @@ def rehearsal_task(
     """To put a batch through every distinct model of some jobs, and to try stacks of `groups`."""
     return {
         "do": "rehearse",
-        "jobs": [{"id": job.id, "config": job.config} for job in jobs],
+        "configs": [job.config for job in jobs],
         "groups": [[job.config for job in group[:MAX_TRIED]] for group in groups],
         "result": str(result),
         "threads": threads,
     }
+
+
+def model_key(config: Mapping[str, Any]) -> str:
+    """Configs with the same key have the same networks and the same cost of a step."""
+    step = {key: config["trainer"].get(key) for key in OF_STEP}
+    optimizer = config["optimizer"].get("_target_")
+    return json.dumps([*(config.get(part) for part in OF_MODEL), step, optimizer], sort_keys=True)
+
+
+def death(code: int) -> str:
+    """Why a job is not done whose process has ended with this code, in its place."""
+    if code in ASKED_TO_STOP:
+        return "was stopped by a signal, and saved"  # somebody else has stopped this one job
+    if code >= 0:
+        return f"its process exited with {code} before it was done"
+    name = signal.Signals(-code).name
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")

@@ -3,10 +3,10 @@
 import contextlib
 import json
 import os
-import selectors
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,22 +41,18 @@ class Workers:
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
         }
+        theirs, self._tasks = Pipe(duplex=False)
+        self._events, events = Pipe(duplex=False)
+        kind = "warm" if self.warm else "fresh"
         self._process = subprocess.Popen(  # noqa: S603
-            [
-                sys.executable,
-                "-m",
-                "trainwright.sweep.workers.server",
-                "warm" if self.warm else "fresh",
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [sys.executable, "-m", "trainwright.sweep.workers.server", kind],
+            stdin=theirs.fileno(),
+            stdout=events.fileno(),
             env=environment,
             start_new_session=True,  # Ctrl-C is for the sweep alone
         )
-        self._selector = selectors.DefaultSelector()
-        assert self._process.stdout is not None
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)
-        self._unread = b""
+        theirs.close()
+        events.close()
         self._has_tasks = False
 
     def start(
@@ -112,14 +108,13 @@ class Workers:
 
     def events(self, seconds: float) -> list[Event]:
         """What has happened; waits at most so long for the first."""
-        assert self._process.stdout is not None
-        if not self._selector.select(seconds):
-            return []
-        received = os.read(self._process.stdout.fileno(), 1 << 20)
-        if not received:
-            return [{"event": "died"}]
-        *lines, self._unread = (self._unread + received).split(b"\n")
-        return [json.loads(line) for line in lines]
+        found: list[Event] = []
+        try:
+            while self._events.poll(0 if found else seconds):
+                found.append(json.loads(self._events.recv_bytes()))
+        except (EOFError, OSError):
+            found.append({"event": "died"})
+        return found
 
     def restart(self, *, warm: bool) -> None:
         """Put another server in the place of one that died."""
@@ -129,24 +124,16 @@ class Workers:
 
     def close(self) -> None:
         """Ask what still runs to save and stop, and wait for it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         if not self._has_tasks:  # it may be at its imports, which take seconds
             self._process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._tasks.close()
         try:
             self._process.wait(SECONDS_TO_CLOSE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._selector.close()
-        self._process.stdout.close()
+        self._events.close()
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return  # it has died, as `events` is about to say
+        with contextlib.suppress(BrokenPipeError):  # it has died, as `events` is about to say
+            self._tasks.send_bytes(json.dumps(message).encode())
