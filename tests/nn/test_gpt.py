@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from trainwright.nn.gpt.attention import EPSILON, rotary_angles, rotated
+from trainwright.nn.gpt.attention import rotary_angles, rotated
 from trainwright.nn.gpt.gpt import GPT
+from trainwright.nn.gpt.pointwise import EPSILON, normed, squared_relu
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 
@@ -70,6 +71,24 @@ def test_attention_is_that_written_out(settings):
     x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(2))
     found = layer(x, rotary_angles(5, 4, 10000.0))
     torch.testing.assert_close(found, attended_by_hand(layer, x))
+
+
+@pytest.mark.parametrize("form", ["squared relu", "norm", "norm with gains"])
+def test_what_is_written_by_hand_is_torchs_formula_with_its_gradients(form):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, 6, generator=generator).requires_grad_()
+    gain = torch.rand(6, generator=generator).requires_grad_()
+    ours, theirs, given = {
+        "squared relu": (squared_relu, lambda x: torch.relu(x) ** 2, (x,)),
+        "norm": (normed, lambda x: torch.rms_norm(x, (6,), eps=EPSILON), (x,)),
+        "norm with gains": (normed, lambda x, g: torch.rms_norm(x, (6,), g, EPSILON), (x, gain)),
+    }[form]
+    torch.testing.assert_close(ours(*given), theirs(*given))
+    slope = torch.randn(3, 4, 6, generator=generator)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours(*given), given, slope),
+        torch.autograd.grad(theirs(*given), given, slope),
+    )
 
 
 def test_turned_vectors_know_only_how_far_apart_they_are():

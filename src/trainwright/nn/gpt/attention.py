@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EPSILON = 1e-6  # of every normalisation here
+from trainwright.nn.gpt.pointwise import normed
 
 
 class LayerCache(Protocol):
@@ -31,11 +31,6 @@ def rotated(x: Tensor, angles: Tensor) -> Tensor:
     cos, sin = angles.to(x.dtype)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
-def normed(x: Tensor) -> Tensor:
-    """The last dimension with a mean square of 1 (Zhang & Sennrich 2019), without a gain."""
-    return functional.rms_norm(x, x.shape[-1:], eps=EPSILON)
 
 
 class Attention(nn.Module):

@@ -5,7 +5,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.nn.gpt.attention import EPSILON, Attention, LayerCache
+from trainwright.nn.gpt.attention import Attention, LayerCache
+from trainwright.nn.gpt.pointwise import RMSNorm, squared_relu
 
 Activation = Literal["relu2", "swiglu", "gelu"]
 
@@ -28,7 +29,7 @@ class FeedForward(nn.Module):
         elif self.activation == "gelu":
             hidden = functional.gelu(hidden)
         else:
-            hidden = functional.relu(hidden).square()
+            hidden = squared_relu(hidden)
         outputs: Tensor = self.down(hidden)
         return outputs
 
@@ -49,7 +50,7 @@ class Block(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(width, eps=EPSILON)
+        self.norm = RMSNorm(width)
         self.attention = Attention(
             width,
             heads=heads,
@@ -58,7 +59,7 @@ class Block(nn.Module):
             causal=causal,
             dropout=dropout,
         )
-        self.feed_norm = nn.RMSNorm(width, eps=EPSILON)
+        self.feed_norm = RMSNorm(width)
         self.feed = FeedForward(width, hidden, activation)
         self.dropout = nn.Dropout(dropout)
 

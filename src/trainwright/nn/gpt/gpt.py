@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from trainwright.nn.gpt.attention import EPSILON, LayerCache, rotary_angles
+from trainwright.nn.gpt.attention import LayerCache, rotary_angles
 from trainwright.nn.gpt.block import Activation, Block
+from trainwright.nn.gpt.pointwise import RMSNorm
 
 HEAD = 64  # the width of a head, where nothing else is said
 ADDED = 0.05  # of what is added up or put out, at first, beside what came in
@@ -85,7 +86,7 @@ class GPT(nn.Module):
             )
             for _ in range(depth)
         )
-        self.norm = nn.RMSNorm(width, eps=EPSILON)
+        self.norm = RMSNorm(width)
         self.output = None if tied else nn.Linear(width, vocab_size, bias=False)
         angles = rotary_angles(self.context, width // heads, rotary_base)
         self.register_buffer("angles", angles, persistent=False)
