@@ -110,7 +110,7 @@ class DataInfo:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The text of each token, where the input is a text; else empty."""
+        """The text of each token, where the input is a text by letters; else empty."""
         return self.input.vocabulary if isinstance(self.input, Tokens) else ()
 
     @property
@@ -140,7 +140,7 @@ class DataInfo:
             "input_shape": self.input_shape,
             "num_outputs": self.num_outputs,
             "num_classes": self.num_classes,
-            "vocab_size": len(self.vocabulary),
+            "vocab_size": self.input.num_options if isinstance(self.input, Tokens) else 0,
             "columns": self.columns,
         }
 

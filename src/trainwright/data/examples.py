@@ -90,14 +90,25 @@ class Windows(Split):
     """Windows of a stream of tokens (L,), one after the other, as a column (N, length).
 
     Each begins where the one before ends but for `overlap` tokens, so that with an overlap of one
-    every token but the first is once the next one to be predicted. The stream may be mapped from
-    a file; `dtype` is its own.
+    every token but the first is once the next one to be predicted. What is left at the end is left
+    out; with `keep_rest` it is one more window, filled with -1. The stream may be mapped from a
+    file; `dtype` is its own, or int32 where torch cannot compute with that.
     """
 
-    def __init__(self, name: str, stream: Tensor, *, length: int, overlap: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        stream: Tensor,
+        *,
+        length: int,
+        overlap: int = 1,
+        keep_rest: bool = False,
+        mapping: mmap.mmap | None = None,
+    ) -> None:
         self._name, self._stream, self._length = name, stream, length
-        self._stride = length - overlap
-        self._size = max(0, (len(stream) - overlap) // self._stride)
+        self._stride, self._keep_rest, self._mapping = length - overlap, keep_rest, mapping
+        room = max(0, len(stream) - overlap)
+        self._size = -(-room // self._stride) if keep_rest else room // self._stride
         self.device = stream.device
 
     def __len__(self) -> int:
@@ -107,13 +118,32 @@ class Windows(Split):
         """The windows that begin at `indices` times the stride."""
         offsets = torch.arange(self._length, device=indices.device)
         places = indices[:, None] * self._stride + offsets  # (B, T)
-        return {self._name: self._stream[places]}
+        if not self._keep_rest:
+            return {self._name: _widened(self._stream, places)}
+        is_there = places < len(self._stream)
+        tokens = _widened(self._stream, places.clamp(max=len(self._stream) - 1))
+        return {self._name: tokens.int().masked_fill(~is_there, -1)}
 
     def on(self, device: torch.device) -> Split:
-        """On that device: a token takes one byte, or two."""
-        stream = self._stream.to(device)
-        overlap = self._length - self._stride
-        return Windows(self._name, stream, length=self._length, overlap=overlap)
+        """On that device: a token takes one byte, two or four."""
+        if device.type == "cpu":
+            return self
+        return Windows(
+            self._name,
+            self._stream.to(device),
+            length=self._length,
+            overlap=self._length - self._stride,
+            keep_rest=self._keep_rest,
+        )
+
+
+def _widened(stream: Tensor, places: Tensor) -> Tensor:
+    """The tokens at some places; those of 16 or 32 bits without a sign as int32."""
+    if stream.dtype == torch.uint16:
+        return stream.view(torch.int16)[places].int() & 0xFFFF
+    if stream.dtype == torch.uint32:
+        return stream.view(torch.int32)[places]
+    return stream[places]
 
 
 def first_of(split: Split, num: int) -> Batch:

@@ -6,12 +6,14 @@ network sees, how a person's input becomes it, how it is shown, and what a check
 """
 
 from trainwright.data.columns.column import BadInputError, Column, Scaling
-from trainwright.data.columns.inputs import Categories, Image, Numbers, Tokens
+from trainwright.data.columns.inputs import Categories, Image, Numbers
 from trainwright.data.columns.stored import MOST_NUMBERS, column_of
 from trainwright.data.columns.targets import Classes, Labels, Target, Values
+from trainwright.data.columns.tokens import PADDING, Tokens
 
 __all__ = [
     "MOST_NUMBERS",
+    "PADDING",
     "BadInputError",
     "Categories",
     "Classes",

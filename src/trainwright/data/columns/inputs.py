@@ -1,4 +1,4 @@
-"""What a network is given: images, numbers, categories, tokens."""
+"""What a network is given: images, numbers, categories."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -186,51 +186,3 @@ class Categories(Column):
     def text(self, value: Tensor) -> str:
         """The names of what it is."""
         return " ".join(o[int(v)] for v, o in zip(value.tolist(), self.options, strict=True))
-
-
-@dataclass(frozen=True)
-class Tokens(Column):
-    """A window of a text, stored as (N, T) whole numbers; `vocabulary`: the text of each token."""
-
-    kind: ClassVar[str] = "tokens"
-
-    length: int = 0  # T
-    vocabulary: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(T,)."""
-        return (self.length,)
-
-    @property
-    def num_outputs(self) -> int:
-        """A number a token of the vocabulary, at each place of the window."""
-        return len(self.vocabulary)
-
-    @property
-    def num_options(self) -> int:
-        """The size of the vocabulary."""
-        return len(self.vocabulary)
-
-    def fault(self, stored: Tensor) -> str:
-        """Tokens that the vocabulary lacks, too."""
-        if (fault := super().fault(stored)) or int(stored.max()) < self.num_options:
-            return fault
-        return (
-            f"has the token {int(stored.max())}, and its vocabulary {self.num_options} tokens, "
-            "numbered from 0"
-        )
-
-    def preparation(self, device: torch.device) -> Prepare:
-        """To int64, which embeddings take; text may be stored in one byte a token."""
-        return lambda stored: stored.long()
-
-    def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
-        """(length of the text,) int64, where every letter is a token."""
-        return np.array(
-            [place_of(letter, self.vocabulary, "a letter") for letter in cells[0]], dtype=np.int64
-        )
-
-    def text(self, value: Tensor) -> str:
-        """The text."""
-        return "".join(self.vocabulary[int(token)] for token in value.tolist())

@@ -5,15 +5,20 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from trainwright.data.columns.column import MOST_FLOAT, Column
-from trainwright.data.columns.inputs import Categories, Image, Numbers, Tokens
+from trainwright.data.columns.inputs import Categories, Image, Numbers
 from trainwright.data.columns.targets import Classes, Labels, Values
+from trainwright.data.columns.tokens import Tokens
 from trainwright.data.images.decode import Fit
 from trainwright.wording import printable
 
 MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
 
 SMALLEST_DEVIATION = 1e-38  # it is divided by
-_WORDS = {"scaling": ("standard", "symmetric", "unit"), "fit": get_args(Fit)}
+_WORDS = {
+    "scaling": ("standard", "symmetric", "unit"),
+    "fit": get_args(Fit),
+    "tokenizer": ("chars", "bytes"),
+}
 _KINDS: Mapping[str, type[Column]] = {
     column.kind: column for column in (Image, Numbers, Categories, Tokens, Classes, Labels, Values)
 }

@@ -41,42 +41,62 @@ def _player_optimizer(
     player: nn.Module, wanted: OptimizerPlan, placement: Placement, slower: Slower | None
 ) -> PlayerOptimizer:
     parameters = [p for p in player.parameters() if p.requires_grad]
+    factors = _factors(player)
+    if slower is not None:
+        for parameter in slower.parameters:
+            factors[id(parameter)] = factors.get(id(parameter), 1.0) * slower.factor
     optimizers = []
     if wanted.others is not None:
         hidden = set(map(id, _hidden_weights(player)))
         rest = [p for p in parameters if id(p) not in hidden]
         parameters = [p for p in parameters if id(p) in hidden]
         if rest:
-            optimizers.append(_torch_optimizer(rest, wanted.others, placement, slower))
+            optimizers.append(_torch_optimizer(rest, wanted.others, placement, factors))
     if parameters:
-        optimizers.insert(0, _torch_optimizer(parameters, wanted.main, placement, slower))
+        optimizers.insert(0, _torch_optimizer(parameters, wanted.main, placement, factors))
     return PlayerOptimizer(player, optimizers, l1=wanted.l1)
 
 
 def _hidden_weights(player: nn.Module) -> list[nn.Parameter]:
-    """Weights of layers, the last of which is taken to be the output: that one is not hidden."""
+    """Weights of layers, the last of which is taken to be the output: that one is not hidden.
+
+    A network that knows better has `hidden_weights`.
+    """
+    own = getattr(player, "hidden_weights", None)
+    if own is not None:
+        return list(own())
     return [p for p in player.parameters() if p.dim() >= 2][:-1]
+
+
+def _factors(player: nn.Module) -> dict[int, float]:
+    """The factor on the learning rate of a parameter, by its id, where a network has such."""
+    own = getattr(player, "learning_rates", None)
+    return {} if own is None else {id(p): factor for p, factor in own().items()}
 
 
 def _torch_optimizer(
     parameters: list[nn.Parameter],
     wanted: Section,
     placement: Placement,
-    slower: Slower | None,
+    factors: Mapping[int, float],
 ) -> Optimizer:
     weight_decay = wanted.node.get("weight_decay", 0.0)
-    slow = set() if slower is None or slower.factor == 1 else set(map(id, slower.parameters))
-    # The first group's learning rate is the one that is logged: that of what is new, if any is.
-    groups = decay_groups([p for p in parameters if id(p) not in slow], weight_decay)
-    groups += decay_groups([p for p in parameters if id(p) in slow], weight_decay)
-    groups = [group for group in groups if group["params"]]
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        by_factor.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
+    # The first group's learning rate is the one that is logged: that of what learns fastest.
+    groups, rates = [], []
+    for factor, alike in sorted(by_factor.items(), key=lambda item: -item[0]):
+        for group in decay_groups(alike, weight_decay):
+            groups.append(group)
+            rates.append(factor)
     # The fused kernels are the fastest, where an optimizer has one and the user has not chosen.
     has_chosen = any(wanted.node.get(other) for other in ("foreach", "differentiable"))
     fused = None if has_chosen or placement.device.type == "mps" else True
     optimizer = wanted.build(Optimizer, {"params": groups, "fused": fused})
-    for group in optimizer.param_groups:
-        if slower is not None and id(group["params"][0]) in slow:
-            group["lr"] *= slower.factor
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if rate != 1:
+            group["lr"] *= rate
     return optimizer
 
 

@@ -24,6 +24,7 @@ from trainwright.config.build import Section
 from trainwright.config.plan import Plan
 from trainwright.config.stored import stored_config
 from trainwright.config.trust import targets_of
+from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.images.augment import make_augment
 from trainwright.engine.checkpoint.checkpoint import under
@@ -42,7 +43,7 @@ from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Objective, Task
 
 MANY = 10**12  # examples, more than any dataset has; the fewest are a batch
-# Images and tables of usual sizes: what none of them can be made for is wrong by itself.
+# Images and tables of usual sizes, and a text: what suits none of them is wrong by itself.
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,))
 
 
@@ -211,3 +212,5 @@ def _stand_ins() -> Iterator[DataInfo]:
             names = tuple("0123456789") if target in ("classes", "labels") else ()
             ones = (1.0,) * channels
             yield DataInfo.of_one_input("the data", shape, target, names, ones, ones)
+    text = Tokens(length=17, vocabulary=tuple(map(chr, range(128))))
+    yield DataInfo("the data", {"text": text}, ("text",))

@@ -1,0 +1,1 @@
+"""Text files become windows of tokens."""

@@ -1,0 +1,1 @@
+"""Transformers of tokens: the decoder that writes, and the parts that an encoder shares."""
