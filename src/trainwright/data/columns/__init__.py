@@ -5,13 +5,16 @@ value, a window of tokens. A column's spec owns how it is stored, how a stored b
 network sees, how a person's input becomes it, how it is shown, and what a checkpoint remembers.
 """
 
-from trainwright.data.columns.column import BadInputError, Column, Scaling
-from trainwright.data.columns.inputs import Categories, Image, Numbers, Tokens
+from trainwright.data.columns.column import BadInputError, Column, Scaled, Scaling
+from trainwright.data.columns.inputs import Image, Tokens
 from trainwright.data.columns.stored import MOST_NUMBERS, column_of
+from trainwright.data.columns.tables import MISSING, UNSEEN, Categories, Numbers
 from trainwright.data.columns.targets import Classes, Labels, Target, Values
 
 __all__ = [
+    "MISSING",
     "MOST_NUMBERS",
+    "UNSEEN",
     "BadInputError",
     "Categories",
     "Classes",
@@ -19,6 +22,7 @@ __all__ = [
     "Image",
     "Labels",
     "Numbers",
+    "Scaled",
     "Scaling",
     "Target",
     "Tokens",
