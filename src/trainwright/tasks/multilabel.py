@@ -19,7 +19,7 @@ class MultiLabel(OneNetwork):
     """Learns for each class by itself whether an example has it, by binary cross-entropy."""
 
     objective: Objective = Objective("average_precision", higher_is_better=True)
-    is_one_loss: ClassVar[bool] = True
+    is_one_loss = True
     learns: ClassVar[str] = "labels"
     stackable_numbers = ()
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.columns import Column, Image, Numbers
+from trainwright.data.columns import Column, Image, Numbers, Scaled, Series
 from trainwright.data.examples import Batch
 
 
@@ -74,18 +74,16 @@ class Predictor(Portable):
         self._columns, self._answer = dict(columns), answer
         self.inputs = tuple(_port(name, column) for name, column in self._columns.items())
         for name, column in self._columns.items():
-            if isinstance(column, Image | Numbers):
-                scale, shift = column.numbers.tensors(1 + len(column.shape), torch.device("cpu"))
-                self.register_buffer(f"{name}_scale", scale)
-                self.register_buffer(f"{name}_shift", shift)
+            for constant, value in _constants(column).items():
+                self.register_buffer(f"{name}_{constant}", value)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Map raw inputs, each (B, ...), to the output."""
         batch = {}
         for (name, column), values in zip(self._columns.items(), inputs, strict=True):
-            if isinstance(column, Image | Numbers):
-                scale, shift = self.get_buffer(f"{name}_scale"), self.get_buffer(f"{name}_shift")
-                batch[name] = values.float() * scale + shift
+            if isinstance(column, Scaled):
+                buffers = {key: self.get_buffer(f"{name}_{key}") for key in _constants(column)}
+                batch[name] = column.scaled(values, **buffers)
             else:
                 batch[name] = column.preparation(values.device)(values)
         return self._answer(batch)
@@ -101,13 +99,17 @@ class Predictor(Portable):
 
     def _drawn(self, name: str, num_examples: int, generator: torch.Generator) -> Tensor:
         column = self._columns[name]
-        shape = (num_examples, *column.shape)
+        shape = (num_examples, *column.stored_shape)
         if isinstance(column, Image):
             return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        if isinstance(column, Numbers):
+        if isinstance(column, Numbers | Series):
             shift, scale = self.get_buffer(f"{name}_shift"), self.get_buffer(f"{name}_scale")
             return (torch.randn(shape, generator=generator) - shift) / scale
         return torch.randint(0, column.num_options, shape, generator=generator)
+
+
+def _constants(column: Column) -> dict[str, Tensor]:
+    return column.constants() if isinstance(column, Scaled) else {}
 
 
 def _image_facts(columns: Mapping[str, Column]) -> dict[str, Any]:
@@ -124,5 +126,9 @@ def _port(name: str, column: Column) -> Port:
     if isinstance(column, Image):
         return Port(name, column.shape, torch.uint8, "pixels, 0 to 255")
     if isinstance(column, Numbers):
-        return Port(name, column.shape, torch.float32, "the features as in the table")
+        missing = ", NaN where one is missing" if column.fill else ""
+        shape = column.stored_shape
+        return Port(name, shape, torch.float32, f"the features as in the table{missing}")
+    if isinstance(column, Series):
+        return Port(name, column.shape, torch.float32, "the steps, each with its channels")
     return Port(name, column.shape, torch.int64, f"{column.kind}, numbered as in columns")

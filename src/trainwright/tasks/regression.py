@@ -1,6 +1,6 @@
 """Regression: one value for each example, or several."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Regression(OneNetwork):
 
     objective: Objective = Objective("mse", higher_is_better=False)
     wants_fp32: ClassVar[bool] = True
-    is_one_loss: ClassVar[bool] = True
+    is_one_loss = True
     learns: ClassVar[str] = "values"
     stackable_numbers = ()
 
@@ -61,15 +61,19 @@ class Regression(OneNetwork):
 
     def metrics(self) -> ValueMetrics:
         """Mean squared and absolute error and R²; the loss in the units of the training loss."""
-        return ValueMetrics(self.target, self._values.std, self._values.names)
+        values = self._values
+        scaled = values.standardised if values.unit else None
+        return ValueMetrics(self.target, values.std, values.names, scaled=scaled)
 
     def portable(self) -> Predictor:
         """Raw inputs in, values out."""
         output = Port("values", self._values.shape, torch.float32, "in the unit of the targets")
         mean, std = self._values.mean, self._values.std
         several = bool(self._values.names)
-        unit = (
+        unit: dict[str, Any] = (
             {"std": list(std), "mean": list(mean)} if several else {"std": std[0], "mean": mean[0]}
         )
+        if self._values.unit:
+            unit["asinh of the value over"] = list(self._values.unit)
         facts = {"target_unit": unit}
         return self.predictor(output, does="regression", answer=self.values, facts=facts)

@@ -5,15 +5,19 @@ value, a window of tokens. A column's spec owns how it is stored, how a stored b
 network sees, how a person's input becomes it, how it is shown, and what a checkpoint remembers.
 """
 
-from trainwright.data.columns.column import BadInputError, Column, Scaling
-from trainwright.data.columns.inputs import Categories, Image, Numbers
+from trainwright.data.columns.column import BadInputError, Column, Scaled, Scaling
+from trainwright.data.columns.inputs import Image
+from trainwright.data.columns.series import Series
 from trainwright.data.columns.stored import MOST_NUMBERS, column_of
+from trainwright.data.columns.tables import MISSING, UNSEEN, Categories, Numbers
 from trainwright.data.columns.targets import Classes, Labels, Target, Values
 from trainwright.data.columns.tokens import PADDING, Tokens
 
 __all__ = [
+    "MISSING",
     "MOST_NUMBERS",
     "PADDING",
+    "UNSEEN",
     "BadInputError",
     "Categories",
     "Classes",
@@ -21,7 +25,9 @@ __all__ = [
     "Image",
     "Labels",
     "Numbers",
+    "Scaled",
     "Scaling",
+    "Series",
     "Target",
     "Tokens",
     "Values",

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainwright.data.tables.cells import MOST_FLOAT
 from trainwright.wording import nearest, printable
 
 Prepare = Callable[[Tensor], Tensor]
-MOST_FLOAT = 3e38  # beyond it float32 has no number
 
 
 class BadInputError(Exception):
@@ -60,6 +60,11 @@ class Column(ABC):
         """The shape of one example of it, as a network sees it."""
 
     @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of one example of it, as it is stored."""
+        return self.shape
+
+    @property
     def num_outputs(self) -> int:
         """How many numbers a network puts out that predicts this column."""
         raise ValueError(f"a column of {self.kind} is no target")
@@ -69,15 +74,20 @@ class Column(ABC):
         """Below which all whole numbers are that may be stored, where such are stored."""
         return 2
 
+    def described(self) -> dict[str, Any]:
+        """What a network needs to know of it, as plain JSON types."""
+        return {"kind": self.kind, "shape": list(self.shape)}
+
     def fault(self, stored: Tensor) -> str:
         """What in stored examples (N, ...) is not as this says, in half a line; nothing if all is.
 
         A kind that knows more of its values says more.
         """
         shape = tuple(stored.shape[1:])
-        if shape == self.shape:
+        if shape == self.stored_shape:
             return ""
-        return f"is of shape {shape}, and its column {type(self).__name__} of shape {self.shape}"
+        wanted = self.stored_shape
+        return f"is of shape {shape}, and its column {type(self).__name__} of shape {wanted}"
 
     def fitted(self, name: str, read: Callable[[], Tensor]) -> Self:
         """With what is to be known of the training examples, such as mean and deviation.
@@ -125,6 +135,24 @@ class Column(ABC):
     def plain(self) -> dict[str, Any]:
         """What a checkpoint remembers, as plain JSON types; `column_of` makes it of that."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+
+class Scaled(Column):
+    """A column of which a network sees scaled numbers."""
+
+    @property
+    @abstractmethod
+    def numbers(self) -> Scaling:
+        """The scaling in numbers."""
+
+    def constants(self) -> dict[str, Tensor]:
+        """What `scaled` takes besides examples, by name: for a network that is to be exported."""
+        scale, shift = self.numbers.tensors(1 + len(self.stored_shape), torch.device("cpu"))
+        return {"scale": scale, "shift": shift}
+
+    def scaled(self, stored: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Map stored examples (B, ...) to what a network sees, as `preparation` does."""
+        return stored.float() * scale + shift
 
 
 def number_in(cell: str, name: str) -> float:

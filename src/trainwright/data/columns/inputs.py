@@ -1,4 +1,4 @@
-"""What a network is given: images, numbers, categories."""
+"""What a network is given: images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,17 +13,15 @@ from trainwright.data.columns.column import (
     BadInputError,
     Column,
     Prepare,
+    Scaled,
     Scaling,
-    number_in,
-    place_of,
 )
 from trainwright.data.images.decode import BadImageError, Fit, decode_image
-from trainwright.data.statistics import feature_statistics, image_statistics
-from trainwright.wording import format_number
+from trainwright.data.statistics import image_statistics
 
 
 @dataclass(frozen=True)
-class Image(Column):
+class Image(Scaled):
     """Pixels, stored as (N, C, H, W) uint8. `mean` and `std` are per channel, of pixels in 0..1.
 
     `scaling`: a network sees mean 0 and deviation 1 over the training images (standard), -1..1
@@ -98,91 +96,3 @@ class Image(Column):
     def text(self, value: Tensor) -> str:
         """Its size: an image is not for a line."""
         return "x".join(map(str, value.shape))
-
-
-@dataclass(frozen=True)
-class Numbers(Column):
-    """The numbers of a table's row, stored as (N, F) float32 in their own units."""
-
-    kind: ClassVar[str] = "numbers"
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    names: tuple[str, ...] = ()  # of the features; empty where they have none
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(F,)."""
-        return (len(self.mean),)
-
-    @property
-    def numbers(self) -> Scaling:
-        """Mean 0 and deviation 1 over the training rows."""
-        return Scaling(
-            scale=tuple(1 / std for std in self.std),
-            shift=tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True)),
-        )
-
-    def fitted(self, name: str, read: Callable[[], Tensor]) -> Self:
-        """With the mean and deviation of each feature."""
-        mean, std = feature_statistics(name, read(), self.names)
-        return replace(self, mean=mean, std=std)
-
-    def is_like(self, other: Column) -> bool:
-        """The same features."""
-        if not isinstance(other, Numbers):
-            return False
-        return other.names == self.names and len(other.mean) == len(self.mean)
-
-    def preparation(self, device: torch.device) -> Prepare:
-        """Standardised."""
-        return self.numbers.prepare(self.shape, device)
-
-    def cell_names(self, name: str) -> tuple[str, ...]:
-        """The features."""
-        return self.names or tuple(f"column {i + 1}" for i in range(len(self.mean)))
-
-    def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
-        """(F,) float32."""
-        return np.array(
-            [number_in(cell, name) for cell, name in zip(cells, self.cell_names(""), strict=True)],
-            dtype=np.float32,
-        )
-
-    def text(self, value: Tensor) -> str:
-        """The first few numbers."""
-        shown = [format_number(number) for number in value.flatten()[:6].tolist()]
-        return " ".join(shown) + (" ..." if value.numel() > len(shown) else "")
-
-
-@dataclass(frozen=True)
-class Categories(Column):
-    """Which of a few things each of several features is, stored as (N, F) int64 numbers of them."""
-
-    kind: ClassVar[str] = "categories"
-
-    names: tuple[str, ...] = ()  # of the features
-    options: tuple[tuple[str, ...], ...] = ()  # of each feature, in the order of their numbers
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(F,)."""
-        return (len(self.options),)
-
-    @property
-    def num_options(self) -> int:
-        """Of the feature with the fewest."""
-        return min(map(len, self.options), default=0)
-
-    def cell_names(self, name: str) -> tuple[str, ...]:
-        """The features."""
-        return self.names
-
-    def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
-        """(F,) int64."""
-        features = zip(cells, self.options, self.names, strict=True)
-        return np.array([place_of(cell, options, name) for cell, options, name in features])
-
-    def text(self, value: Tensor) -> str:
-        """The names of what it is."""
-        return " ".join(o[int(v)] for v, o in zip(value.tolist(), self.options, strict=True))

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_args
 
-from trainwright.data.columns.column import MOST_FLOAT, Column
-from trainwright.data.columns.inputs import Categories, Image, Numbers
+from trainwright.data.columns.column import Column
+from trainwright.data.columns.inputs import Image
+from trainwright.data.columns.series import Series
+from trainwright.data.columns.tables import Categories, Numbers
 from trainwright.data.columns.targets import Classes, Labels, Values
 from trainwright.data.columns.tokens import Tokens
 from trainwright.data.images.decode import Fit
+from trainwright.data.tables.cells import MOST_FLOAT
 from trainwright.wording import printable
 
 MOST_NUMBERS = 2**26  # in one example: 64 million, as for images that are decoded
@@ -18,9 +21,12 @@ _WORDS = {
     "scaling": ("standard", "symmetric", "unit"),
     "fit": get_args(Fit),
     "tokenizer": ("chars", "bytes"),
+    "decimal": (".", ","),
+    "is_open": (False, True),
 }
 _KINDS: Mapping[str, type[Column]] = {
-    column.kind: column for column in (Image, Numbers, Categories, Tokens, Classes, Labels, Values)
+    column.kind: column
+    for column in (Image, Numbers, Categories, Series, Tokens, Classes, Labels, Values)
 }
 
 
@@ -32,7 +38,7 @@ def column_of(plain: Any) -> Column:
     known = {field.name for field in fields(_KINDS[kind])}  # type: ignore[arg-type]
     values = {name: _checked(name, value) for name, value in plain.items() if name in known}
     column = _KINDS[kind](**values)
-    if isinstance(column, Image | Numbers | Values) and len(column.mean) != len(column.std):
+    if len(getattr(column, "mean", ())) != len(getattr(column, "std", ())):
         raise ValueError("there are not as many deviations as means")
     if isinstance(column, Image) and len(column.mean) != column.size[0]:
         raise ValueError("there are not as many means as channels")
@@ -44,19 +50,24 @@ def column_of(plain: Any) -> Column:
 def _checked(name: str, value: Any) -> Any:
     """A field of a column from JSON; lists become tuples. Raises ValueError."""
     if name in _WORDS:
-        is_right = value in _WORDS[name]
+        is_right = value in _WORDS[name] and type(value) is type(_WORDS[name][0])
+    elif name == "limit":
+        is_right = _is_finite(value) and (value == 0 or value > SMALLEST_DEVIATION)
     elif name == "length":
         is_right = _is_size(value)
     elif not isinstance(value, list):
         is_right = False
     elif name == "size":
         is_right = len(value) == 3 and all(map(_is_size, value))
-    elif name == "mean":
+    elif name == "flagged":
+        is_right = all(type(v) is int and 0 <= v < MOST_NUMBERS for v in value)
+    elif name in ("mean", "fill"):
         is_right = all(map(_is_finite, value))
-    elif name == "std":
+    elif name in ("std", "unit"):
         is_right = all(_is_finite(v) and v > SMALLEST_DEVIATION for v in value)
-    elif name == "options":
+    elif name in ("options", "cells"):
         is_right = all(isinstance(v, list) and all(isinstance(w, str) for w in v) for v in value)
+        is_right = is_right and (name == "options" or all(len(v) == 2 for v in value))
     else:
         is_right = all(isinstance(v, str) for v in value)
     if not is_right:

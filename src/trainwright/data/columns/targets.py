@@ -150,13 +150,22 @@ class Labels(Target):
 
 @dataclass(frozen=True)
 class Values(Target):
-    """One value to predict, stored as (N,) float32, or several, (N, K), in their own units."""
+    """One value to predict, stored as (N,) float32, or several, (N, K), in their own units.
+
+    With `unit`, a number a value, what is learned is asinh(value / unit), which is a logarithm of
+    what is large: `mean` and `std` are of that.
+    """
 
     kind: ClassVar[str] = "values"
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     names: tuple[str, ...] = ()  # of several; of one: none
+    unit: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.unit) not in (0, len(self.mean)):
+            raise ValueError("there are not as many units as means")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -181,6 +190,8 @@ class Values(Target):
 
     def standardised(self, values: Tensor) -> Tensor:
         """Values in units of their deviation about their mean."""
+        if self.unit:
+            values = (values / values.new_tensor(self._of_each(self.unit))).asinh()
         if not self.names:
             return (values - self.mean[0]) / self.std[0]
         return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
@@ -188,8 +199,16 @@ class Values(Target):
     def in_units(self, standardised: Tensor) -> Tensor:
         """The other way: values in their own units."""
         if not self.names:
-            return standardised * self.std[0] + self.mean[0]
-        return standardised * standardised.new_tensor(self.std) + standardised.new_tensor(self.mean)
+            values = standardised * self.std[0] + self.mean[0]
+        else:
+            std, mean = standardised.new_tensor(self.std), standardised.new_tensor(self.mean)
+            values = standardised * std + mean
+        if not self.unit:
+            return values
+        return values.sinh() * values.new_tensor(self._of_each(self.unit))
+
+    def _of_each(self, numbers: tuple[float, ...]) -> float | tuple[float, ...]:
+        return numbers if self.names else numbers[0]
 
     def cell_names(self, name: str) -> tuple[str, ...]:
         """The values."""

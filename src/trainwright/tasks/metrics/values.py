@@ -1,6 +1,6 @@
 """How good predicted values are, from batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -13,12 +13,21 @@ class ValueMetrics(Gathered):
     """Mean squared and absolute error and R²; of several values their means, and each by name.
 
     Takes `predictions` of the answers, (B,) or (B, K), and the values that are true, both in their
-    own units. `loss` is the mean squared error in units of `std`, a number a value.
+    own units. `loss` is the mean squared error in units of `std`, a number a value; or of what
+    `scaled` makes of both, where values are learned on another scale.
     """
 
-    def __init__(self, target: str, std: Sequence[float], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        target: str,
+        std: Sequence[float],
+        names: Sequence[str],
+        *,
+        scaled: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self._target, self._std, self._names = target, tuple(std), tuple(names)
+        self._scaled = scaled
 
     def update(self, batch: Batch, answers: Answers) -> None:
         """Keep predictions and truth of each example."""
@@ -27,6 +36,13 @@ class ValueMetrics(Gathered):
     def of(self, values: dict[str, Tensor]) -> dict[str, float]:
         """The numbers of these examples."""
         predictions, targets = values["predictions"], values["targets"]
+        metrics = self._in_units(predictions, targets)
+        if self._scaled is not None:
+            error = self._scaled(predictions.double()) - self._scaled(targets.double())
+            metrics["loss"] = float(error.square().mean())
+        return metrics
+
+    def _in_units(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         if not self._names:
             metrics = regression_metrics(predictions, targets)
             return {"loss": metrics["mse"] / self._std[0] ** 2, **metrics}
