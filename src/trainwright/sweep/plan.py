@@ -97,7 +97,8 @@ def rehearse(
                 rehearsal_task(in_order, result, threads=threads, groups=groups),
                 data=[jobs[0].config["data"]],
                 log=log,
-                meanwhile=lambda: trying.to(min(len(jobs), result.read_bytes().count(b"\n"))),
+                # Those that have begun: one more than have a result.
+                meanwhile=lambda: trying.to(min(len(jobs), 1 + result.read_bytes().count(b"\n"))),
             )
         if code is None:
             raise ConfigError("the process that reads the data was killed: out of memory?")

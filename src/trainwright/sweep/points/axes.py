@@ -1,5 +1,6 @@
 """What is swept, as Hydra's override grammar writes it: choice, range, interval, glob, tag."""
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,9 +98,7 @@ def _text(value: Any) -> str:
 def _item_text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_item_text, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _axis(override: Override) -> Axis:

@@ -122,41 +122,37 @@ class Pruning:
 
     def _belongs_on(self, job_id: str, rung: float, reports: Reports) -> bool:
         """Whether a job is among the best 1/factor of those that have come to this rung."""
-        values = {
-            other: self._best_by(rung, found, needs=rung)
-            for other, found in reports.items()
-            if self._bracket(other, found[-1]) == self._bracket(job_id, found[-1])
-        }
-        there = {other: value for other, value in values.items() if value is not None}
-        num_better = sum(value > there[job_id] for value in there.values())
-        return num_better < max(1, len(there) // self.factor)
+        bracket = self._bracket(job_id, reports[job_id][-1])
+        alike = {other: r for other, r in reports.items() if self._bracket(other, r[-1]) == bracket}
+        values = self._best_by(rung, alike)
+        num_better = sum(value > values[job_id] for value in values.values())
+        return num_better < max(1, len(values) // self.factor)
 
     def _below_median(self, job_id: str, reports: Reports) -> str | None:
         last = reports[job_id][-1]
         if last.epoch < last.first:
             return None
-        others = [
-            self._best_by(last.epoch, found, needs=last.epoch)
-            for other, found in reports.items()
-            if other != job_id
-        ]
-        values = [value for value in others if value is not None]
-        if len(values) < NUM_TO_COMPARE:
-            return None
-        own = max(self._score(report.value) for report in reports[job_id])
-        if own >= median(values):
+        values = self._best_by(last.epoch, reports)
+        own = values.pop(job_id)
+        if len(values) < NUM_TO_COMPARE or own >= median(values.values()):
             return None
         return f"worse than the median of {len(values)} others at epoch {last.epoch:.3g}"
 
-    def _best_by(self, epoch: float, found: list[Report], *, needs: float) -> float | None:
-        """A job's best value up to `epoch`, higher being better; None if it is not at `needs`.
+    def _best_by(self, epoch: float, reports: Reports) -> dict[str, float]:
+        """The best value up to `epoch` of each job that has come to it, higher being better.
 
         The report with which a rung is passed belongs to the rung.
         """
-        if found[-1].epoch < needs - 1e-9:
-            return None
-        upto = [r for i, r in enumerate(found) if i == 0 or found[i - 1].epoch < epoch - 1e-9]
-        return max(self._score(report.value) for report in upto)
+        before = epoch - 1e-9
+        return {
+            job_id: max(
+                self._score(report.value)
+                for i, report in enumerate(found)
+                if i == 0 or found[i - 1].epoch < before
+            )
+            for job_id, found in reports.items()
+            if found[-1].epoch >= before
+        }
 
     def _score(self, value: float) -> float:
         """Higher is better; what is no number is worst."""

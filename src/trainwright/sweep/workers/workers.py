@@ -34,13 +34,8 @@ class Workers:
 
     def _start(self) -> None:
         # Idle threads that spin, OpenMP's default, would take the cores from the other jobs.
-        environment = {
-            **os.environ,
-            "OMP_WAIT_POLICY": "passive",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-        }
+        one_each = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = {**os.environ, **dict.fromkeys(one_each, "1"), "OMP_WAIT_POLICY": "passive"}
         theirs, self._tasks = Pipe(duplex=False)
         self._events, events = Pipe(duplex=False)
         kind = "warm" if self.warm else "fresh"
