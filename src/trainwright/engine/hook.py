@@ -16,6 +16,9 @@ class Hook(ABC):
     # has: to look is to wait for the device.
     always_looks: ClassVar[bool] = True
 
+    # Whether other ranks need not hear of it: it asks them for nothing, and never ends a run.
+    is_rank_0s: ClassVar[bool] = False
+
     @property
     def name(self) -> str:
         """By which a checkpoint knows what it remembers."""

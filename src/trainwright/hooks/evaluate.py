@@ -83,4 +83,5 @@ class Evaluate(Hook):
             batch_size=self._batch_size,
             placement=state.placement,
             seed=state.seed,
+            world=state.world,
         )

@@ -21,6 +21,8 @@ class Log(Hook):
     diagnose.
     """
 
+    is_rank_0s = True
+
     def __init__(self, path: Path, *, every: float, evaluate_every: float) -> None:
         self._path = path
         self._every = every

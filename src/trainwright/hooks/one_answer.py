@@ -22,6 +22,8 @@ class OneAnswer(Hook):
     answer gets: as accuracy the share of that class, as mean recall one over the number of classes.
     """
 
+    is_rank_0s = True
+
     def __init__(self, targets: Tensor, class_names: tuple[str, ...], *, every: float) -> None:
         counts = torch.bincount(targets.cpu(), minlength=len(class_names))
         self._largest = class_names[int(counts.argmax())]

@@ -30,6 +30,8 @@ class Save(Hook):
     Comes last among the hooks, so that it finds their state as the step has left it.
     """
 
+    is_rank_0s = True
+
     def __init__(
         self,
         folder: RunFolder,
