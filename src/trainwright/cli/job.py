@@ -7,13 +7,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from trainwright.cli.places import Place, begun_before, note_folder, place_among_others
+from trainwright.cli.ranks import number_of_ranks
 from trainwright.cli.torch_library import imports_of_torch
+from trainwright.command_line import override
 from trainwright.config.compose import check_sections, settle_length
 from trainwright.config.forked import run_name
 from trainwright.config.plan import Plan
@@ -21,6 +25,10 @@ from trainwright.config.trust import refuse_trust
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
+from trainwright.run.ranks.launch import Launch
+
+if TYPE_CHECKING:
+    from trainwright.run.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +42,20 @@ def run_job(config: DictConfig) -> float:
     check_sections(config)
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as they were typed
     assert isinstance(overrides, list)
+    place = place_among_others()
+    if place is not None:
+        if place[0] > 0:  # which a launcher of jobs has started, and not the command line
+            from trainwright.cli.part import take_part
+
+            sys.exit(take_part(place))
+        _go_on_after_restart(config, overrides)
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
     _refuse_sweep(config, overrides)
     plan = None if config.trainer.resume is not None else _new_plan(config, overrides, hydra)
+    num_ranks = number_of_ranks(config, plan)
+    if num_ranks > 1:
+        return _train_on_ranks(config, overrides, plan, num_ranks)
     # What can be refused without torch has been: that takes seconds to import.
     with _artist_for(config, hydra) as artist:
         return _train(config, overrides, plan, artist)
@@ -62,10 +80,41 @@ def _train(
             request.resume.lock.release()
             log.info(message)
             return math.nan
+    place = place_among_others()
+    if place is not None:
+        request = _led(request, place)
     outcome = run(replace(request, artist=artist))
+    request.world.leave()
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)
     return math.nan if outcome.objective is None else outcome.objective
+
+
+def _led(request: "Request", place: Place) -> "Request":
+    """The request of rank 0 of the processes that torchrun or srun has started."""
+    from trainwright.engine.ranks.group import Meeting, Ranks
+
+    return replace(request, world=Ranks(Meeting(*place)), began=note_folder)
+
+
+def _train_on_ranks(
+    config: DictConfig, overrides: list[str], plan: Plan | None, num_ranks: int
+) -> float:
+    """Start the ranks, and wait for them. Exits with their code, if that is not 0."""
+    plain = OmegaConf.to_container(config if plan is None else DictConfig(plan.config))
+    assert isinstance(plain, dict)
+    if plan is not None:
+        plain["run"]["dir"] = plan.run.dir
+    asked = {
+        "config": plain,
+        "name": "" if plan is None else plan.name,
+        "overrides": overrides,
+        "resume": plan is None,
+    }
+    code = Launch(asked, num_ranks, config.trainer.max_restarts).run()
+    if code:
+        sys.exit(code)
+    return math.nan
 
 
 def _artist_for(
@@ -77,6 +126,18 @@ def _artist_for(
         with contextlib.suppress(OSError):  # no process to spare: the run draws by itself
             return Artist()
     return contextlib.nullcontext()
+
+
+def _go_on_after_restart(config: DictConfig, overrides: list[str]) -> None:
+    """Where torchrun has started its processes again, go on with the run that they had begun."""
+    folder = begun_before()
+    if folder is None:
+        return
+    if config.trainer.resume is None:
+        overrides.clear()
+    overrides[:] = [o for o in overrides if not o.startswith("trainer.resume=")]
+    overrides.append(override("trainer.resume", folder))
+    config.trainer.resume = folder
 
 
 def _refuse_sweep(config: DictConfig, overrides: Sequence[str]) -> None:

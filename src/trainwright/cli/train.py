@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
 from trainwright.cli.completion.train_completion import offered
+from trainwright.cli.places import place_among_others
 from trainwright.cli.terminal.help import help_text
 from trainwright.config_folder import config_folder
 from trainwright.errors import TrainwrightError
@@ -41,6 +42,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
     try:
+        place = place_among_others()
+        if place is not None and place[0] > 0:
+            # What is typed is rank 0's to understand; of what it only prints there is no part.
+            from trainwright.cli.part import take_part
+
+            is_printed = any(argument.startswith("-") for argument in arguments)
+            sys.exit(0 if is_printed else take_part(place))
         sys.exit(train(arguments, debug=debug))
     except KeyboardInterrupt:  # before Hydra was there to be interrupted
         sys.exit(_stopped_at_once())
@@ -126,7 +134,7 @@ class _Jobs:
         from trainwright.cli.terminal.failure import explain, was_interrupted
 
         outlive_readers()
-        _log_to_console()
+        log_to_console()
         try:
             return run_job(config)
         except Exception as error:
@@ -137,7 +145,7 @@ class _Jobs:
             return float("nan")
 
 
-def _log_to_console() -> None:
+def log_to_console() -> None:
     """Lines of ours go to standard output, above the progress bar where there is one."""
     logger = logging.getLogger("trainwright")
     if not logger.handlers:

@@ -21,6 +21,7 @@ from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed
 
 STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
+ALL = slice(None)
 MOST_VALUES = 2**24  # that `train_examples` brings
 PLACES, MIRRORED = "places", "mirrored"  # what a batch is made of besides stored columns
 
@@ -32,7 +33,8 @@ class Batches:
     memory, or mapped from disk), and each batch is moved. Where the disk is waited for, it is asked
     for the batches to come. `columns`: how each is prepared; what they do not name is left out.
     `augment`: of training images. `balance`: the order of training examples, where classes are to
-    be equally often.
+    be equally often. `rows` (n,): those of each training batch that this process computes, where
+    several share it. `name`: of the split.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Batches:
         memory_format: torch.memory_format = torch.contiguous_format,
         augment: Augment | None = None,
         balance: Balance | None = None,
+        rows: Tensor | None = None,
+        name: str = "",
     ) -> None:
         self.num_examples = len(split)
         self.batch_size = batch_size
@@ -60,6 +64,8 @@ class Batches:
         ]
         self._augment = augment
         self._balance = balance
+        self._rows = rows
+        self.name = name
         self._split = split.on(device)
         self._read_ahead: ReadAhead | None = None
         if self._split is split and split.mapped is not None:
@@ -97,13 +103,16 @@ class Batches:
             generator = torch.Generator(self._device)
         return generator.manual_seed(derive_seed(self._seed, "augment", step))
 
-    def in_order(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+    def in_order(
+        self, batch_size: int, *, limit: int | None = None, some: slice = ALL
+    ) -> Iterator[Batch]:
         """Every example once, as stored and without augmentation; the last batch may be smaller.
 
-        Of more than `limit` as many, spread evenly: a split may be sorted by its classes.
+        Of more than `limit` as many, spread evenly: a split may be sorted by its classes. `some`:
+        which of these batches.
         """
         num_examples = self.num_examples if limit is None else min(limit, self.num_examples)
-        for start in range(0, num_examples, batch_size):
+        for start in range(0, num_examples, batch_size)[some]:
             stop = min(start + batch_size, num_examples)
             indices = torch.arange(start, stop, device=self._split.device)
             indices = indices * self.num_examples // num_examples
@@ -135,13 +144,17 @@ class Batches:
         return is_plain and self._split is other._split
 
     def _shuffled(self, step: int) -> Batch:
-        indices = self.indices(step)
+        indices = self._mine(self.indices(step))
         if self._read_ahead is None:
             return self._stored(indices)
         if self._read_ahead.is_worth_it:
-            self._read_ahead.ask_for(self.indices(step + STEPS_AHEAD))
-        with self._read_ahead.watching(self.batch_size):
+            self._read_ahead.ask_for(self._mine(self.indices(step + STEPS_AHEAD)))
+        with self._read_ahead.watching(len(indices)):
             return self._stored(indices)
+
+    def _mine(self, of_batch: Tensor) -> Tensor:
+        """Of what there is for each row of a batch (B, ...) that of the rows of this process."""
+        return of_batch if self._rows is None else of_batch[self._rows.to(of_batch.device)]
 
     @property
     def _alternates(self) -> bool:
@@ -161,7 +174,7 @@ class Batches:
         epoch, start = divmod(step * self.batch_size, self.num_examples)
         places = torch.arange(start, start + self.batch_size, device=self._coins.device)
         is_odd = (epoch + places // self.num_examples) % 2 == 1
-        return self._moved(self._coins[self.indices(step)] ^ is_odd)
+        return self._moved(self._mine(self._coins[self.indices(step)] ^ is_odd))
 
     def _order(self, epoch: int) -> Tensor:
         """The shuffled order of one pass over the data, kept while batches come from it."""
@@ -192,8 +205,11 @@ class Batches:
         """As a network sees it; augmented where there is a generator, in the format of its maps."""
         batch = {name: self._prepare[name](column) for name, column in stored.items()}
         if self._augment is not None and generator is not None:
+            rows_of = None if self._rows is None else (self._rows, self.batch_size)
             for name in self._images:
-                batch[name] = self._augment(batch[name], generator, mirrored=mirrored)
+                batch[name] = self._augment(
+                    batch[name], generator, mirrored=mirrored, rows_of=rows_of
+                )
         for name in self._channels_last:
             batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
         return batch

@@ -19,6 +19,9 @@ class Hook(ABC):
     # What it must remember, as plain JSON types: each is an attribute of that name, behind a "_".
     _remembered: ClassVar[tuple[str, ...]] = ()
 
+    # Whether other ranks need not hear of it: it asks them for nothing, and never ends a run.
+    is_rank_0s: ClassVar[bool] = False
+
     @property
     def name(self) -> str:
         """By which a checkpoint knows what it remembers."""

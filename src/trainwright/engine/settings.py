@@ -67,6 +67,9 @@ class TrainerSettings:
     batch_size: Positive = 64
 
     device: str = "auto"
+    devices: Positive | Literal["auto"] | None = None  # processes that share the run
+    sync_batchnorm: Literal["auto", "on", "off"] = "auto"
+    max_restarts: Annotated[int, Field(ge=0)] = 3
     precision: Precision = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024)] | Literal["auto"] | None = None

@@ -14,6 +14,7 @@ from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.optim.recovery import Recovery
 from trainwright.engine.optim.scaling import LossScale
+from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.schedule import Schedule
 from trainwright.tasks.health import Health
 from trainwright.tasks.task import Task
@@ -58,6 +59,7 @@ class TrainState:
     clock: Clock
     placement: Placement
     seed: int
+    world: World = ALONE
     averaged: AveragedTask | None = None
     scale: LossScale = field(default_factory=lambda: LossScale(False))
     recovery: Recovery = field(default_factory=Recovery)

@@ -69,8 +69,7 @@ def make_step(backend: Backend[Norm], task: Task, step: int, parts: Parts) -> di
     seen: dict[str, Tensor] = {}
     for player in task.turns(step):
         gradients, metrics = backend.gradients(player, parts)
-        # Reduce: one process has the gradients of the whole batch. Ranks would average theirs, and
-        # the loss, here, so that all of them decide, clip and move alike.
+        # Reduced already: ranks have the sums over all of them, and decide, clip and move alike.
         prefix = f"{player}/" if len(task.players) > 1 else ""
         decided = backend.decide(player, metrics["loss"], gradients)
         if decided is None:
@@ -151,6 +150,8 @@ def gradients(
     More than one part is gradient accumulation. A parameter that the loss does not depend on has a
     gradient of zeros.
     """
+    if state.world.is_shared:
+        return _shared_gradients(state, player, parts)
     parameters = state.optimizers[player].parameters
     share = 1 / len(parts)
     total: list[Tensor] = []
@@ -166,6 +167,36 @@ def gradients(
         total = list(torch._foreach_add(total, part)) if total else list(part)
         seen = {k: seen.get(k, 0) + v.mean() * share for k, v in metrics.items()}
     return total, seen
+
+
+def _shared_gradients(
+    state: TrainState, player: str, parts: Parts
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """The same of several ranks, each of which has some rows of every part: one exchange a turn.
+
+    A rank's mean counts as much as it has rows of all. The last backward pass sends as it goes.
+    """
+    world, device = state.world, state.placement.device
+    parameters = state.optimizers[player].parameters
+    exchange = world.exchange(player, parameters)
+    num_rows = state.clock.batch_size // len(parts)
+    num_mine = len(next(iter(parts[0][0].values())))
+    share = num_mine / num_rows / len(parts)
+    total: list[Tensor] = []
+    seen: dict[str, Tensor] = {}
+    for number, (batch, carry) in enumerate(parts):
+        seed = (state.seed, "step", state.step, player, number)
+        with state.placement.autocast(), world.drawing(num_rows, num_mine, seed, device):
+            loss, metrics = state.task(player, batch, carry)
+        seen = {k: seen.get(k, 0) + v.mean() * share for k, v in metrics.items()}
+        is_last = number == len(parts) - 1
+        if is_last:
+            exchange.begin(total, seen)
+        weighted = loss * (share * state.scale.value)
+        part = torch.autograd.grad(weighted, parameters, allow_unused=True, materialize_grads=True)
+        if not is_last:
+            total = list(torch._foreach_add(total, part)) if total else list(part)
+    return exchange.end(part)
 
 
 def global_norm(gradients: Sequence[Tensor]) -> float:

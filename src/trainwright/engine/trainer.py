@@ -71,7 +71,12 @@ def fitting(
         if not state.means.read():  # a checkpoint from before there were means
             state.means.add(seen)
         _call(hooks, state, seen)
+    world = state.world
+    world.release(stop=state.stop_reason is not None)
     while state.step < total and state.stop_reason is None:
+        if world.is_shared and world.leads:
+            after = state.step + 1
+            world.begin_step(listen=any(not h.is_rank_0s and h.due(after, total) for h in hooks))
         if settings.on_nonfinite == "skip":
             metrics = yield from _skipping(move)
         else:
@@ -79,8 +84,11 @@ def fitting(
         state.step += 1
         state.means.add(metrics)
         _call(hooks, state, metrics)
+        world.release(stop=state.stop_reason is not None)
     if state.unread is not None:
         state.unread.settle()
+    if world.is_shared:
+        world.listening = True
 
 
 def _call(hooks: Sequence[Hook], state: TrainState, metrics: Metrics) -> None:

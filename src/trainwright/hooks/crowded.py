@@ -25,6 +25,8 @@ class Crowded(Hook):
     many. `changes` are for the summary, since bits may differ from there on.
     """
 
+    is_rank_0s = True
+
     always_looks = False
 
     def __init__(self, step: int, *, lowers: bool) -> None:

@@ -79,4 +79,5 @@ class Evaluate(Regular):
             batch_size=self._batch_size,
             placement=state.placement,
             seed=state.seed,
+            world=state.world,
         )

@@ -21,6 +21,8 @@ class Log(Regular):
     diagnose.
     """
 
+    is_rank_0s = True
+
     def __init__(self, path: Path, *, every: float, evaluate_every: float) -> None:
         super().__init__(every, evaluate_every)
         self._path = path

@@ -21,6 +21,7 @@ class OneAnswer(Regular):
     answer gets: as accuracy the share of that class, as mean recall one over the number of classes.
     """
 
+    is_rank_0s = True
     _remembered = ("in_a_row", "has_warned")
 
     def __init__(self, targets: Tensor, class_names: tuple[str, ...], *, every: float) -> None:

@@ -21,6 +21,8 @@ SMOOTHING = 0.7  # weight of the past in the rate that is shown
 class Progress(Hook):
     """Steps done, time left, losses, examples a second, the last evaluation, and health."""
 
+    is_rank_0s = True
+
     def __init__(self, *, batch_size: int, start: int, total: int, unit: str = "examples") -> None:
         self._batch_size = batch_size
         self._unit = unit

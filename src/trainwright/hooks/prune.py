@@ -28,6 +28,8 @@ class Prune(Hook):
     The run keeps its checkpoint, so that it can go on if it turns out that it should have.
     """
 
+    is_rank_0s = True
+
     always_looks: ClassVar[bool] = False  # but at the steps that were evaluated
 
     def __init__(self, judge: Judge) -> None:

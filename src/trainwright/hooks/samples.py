@@ -17,6 +17,8 @@ from trainwright.tasks.show import Images, Shown, Table, Text
 class Samples(Regular):
     """Writes samples/<step>.png, .txt or .csv for tasks that have something to show."""
 
+    is_rank_0s = True
+
     def __init__(self, folder: RunFolder, *, every: float) -> None:
         super().__init__(every)
         self._folder = folder

@@ -31,6 +31,8 @@ class Save(Regular):
     evaluation, which may find a new best.
     """
 
+    is_rank_0s = True
+
     def __init__(
         self,
         folder: RunFolder,

@@ -15,6 +15,8 @@ from trainwright.runs.folder import RunFolder
 class Send(Regular):
     """Hands numbers and sample grids on to loggers. Comes after the hooks that make them."""
 
+    is_rank_0s = True
+
     def __init__(
         self, outlets: Sequence[Outlet], folder: RunFolder, settings: TrainerSettings, clock: Clock
     ) -> None:

@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from trainwright.config.stored import resume_command
@@ -24,6 +25,7 @@ from trainwright.report.plots.drawing import Drawing
 from trainwright.run.announce import report
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.finish import draw_so_far, finish
+from trainwright.run.ranks.lead import share_state
 from trainwright.run.records import Summary, facts, progress
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.changes import begin_anew
@@ -61,9 +63,11 @@ class Course:
                 folder.write_summary({**summary, "status": "stopped"})
                 log.info("saved step %d; %s", self.assembly.state.step, self._go_on)
                 signals.leave_at_once()
+                self.assembly.state.world.tell("over")
                 self._draw_so_far()
                 return Outcome(folder.path, None, signals.received)
             if self.request.prune is not None and self.request.prune.has_stopped:
+                self.assembly.state.world.tell("over")
                 folder.write_summary({**summary, "status": "pruned"})
                 self._draw_so_far()
                 return Outcome(folder.path, self._objective)
@@ -134,8 +138,17 @@ class Course:
             if is_unfinished or not folder.best.exists():
                 save.save(state)
 
+        if state.world.is_shared and settings.max_restarts and not folder.last.exists():
+            save.save(state)  # so that there is always something to go on from
         try:
-            yield from Rollback(state, self.stopping, folder, save, settings).fit(train)
+            yield from Rollback(
+                state,
+                self.stopping,
+                folder,
+                save,
+                settings,
+                partial(share_state, assembly, folder),
+            ).fit(train)
         finally:
             bar.close()
             self.summary.update(self.legs.summary(state.step, settings.batch_size))
@@ -184,6 +197,7 @@ class Course:
     def _finish(self) -> None:
         """Test, draw and sum up a run that has come to its end."""
         test = finish(self.assembly, self.folder, self._drawing())
+        self.assembly.state.world.tell("over")
         self._note_time()
         self.summary.update(status="finished", test=test)
         self.folder.write_summary(self.summary)

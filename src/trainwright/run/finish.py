@@ -11,6 +11,7 @@ from trainwright.files import disk_error
 from trainwright.report.plots.drawing import Drawing
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.judging.attach import final_judge
+from trainwright.run.ranks.lead import share_weights
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.metrics import read_rows
 from trainwright.tasks.task import Ending
@@ -30,6 +31,7 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     tensors, _ = checkpoint.load(folder.best)
     state, dataset = assembly.state, assembly.dataset
     checkpoint.restore_evaluated(state, tensors)
+    share_weights(state.world, tensors)
     task = state.evaluated_task
     if task.judge is not None:
         task.be_judged_by(final_judge(task.judge, dataset, state.placement.device))
@@ -41,6 +43,7 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
             batch_size=assembly.settings.evaluate_batch_size,
             placement=state.placement,
             seed=state.seed,
+            world=state.world,
         )
     metrics: dict[str, Any] = {}
     for name, measured in found.items():

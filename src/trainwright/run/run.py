@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from trainwright.config.trust import remember
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.trainer import Training, drive
-from trainwright.errors import DiskError, OutOfMemoryError
+from trainwright.errors import ConfigError, DiskError, OutOfMemoryError
 from trainwright.files import typed_path, write_text
 from trainwright.run.announce import announce, lineage_lines
 from trainwright.run.assemble.assemble import Assembly, assemble
@@ -16,6 +16,7 @@ from trainwright.run.assemble.rehearsal import check_network, check_parent, rehe
 from trainwright.run.connect import connect_loggers, own_hooks, sending
 from trainwright.run.course import Course
 from trainwright.run.logfile import logged_to
+from trainwright.run.ranks.lead import call_together, share_state
 from trainwright.run.records import first_summary
 from trainwright.run.request import Outcome, Request
 from trainwright.run.resume.continuing import put_back
@@ -40,6 +41,7 @@ def running(request: Request) -> Training[Outcome]:
     """
     with contextlib.ExitStack() as until_ended:
         plan, resume, legs = request.plan, request.resume, Legs()
+        _check_ranks(request)
         if resume is not None:
             until_ended.enter_context(resume.lock)
             metadata = resume.found.metadata
@@ -51,6 +53,7 @@ def running(request: Request) -> Training[Outcome]:
         rehearse(plan)
         loggers = connect_loggers(plan.loggers)
         assembly = _assembled(request)
+        call_together(plan, assembly, None if resume is None else resume.found.metadata)
         clock = assembly.state.clock
         stopping = [*stopping_hooks(assembly), *own_hooks(plan.hooks, clock)]
         # From the moment there is a folder, a signal stops the run between two steps.
@@ -58,14 +61,27 @@ def running(request: Request) -> Training[Outcome]:
         summary = first_summary(plan.name, assembly)
         folder = _new_folder(request) if resume is None else resume.folder
         course = Course(request, assembly, folder, stopping, summary, legs)
+        if request.began is not None:
+            request.began(folder.path.resolve())
         try:
-            notes = _begin(course, until_ended)
+            notes = [*request.notes, *_begin(course, until_ended)]
         except DiskError as error:
             raise course.explained(error) from error
+        share_state(assembly, folder)
         until_ended.enter_context(logged_to(folder.log))
         announce(plan, assembly, folder, notes)
         send = until_ended.enter_context(sending(loggers, folder, plan, assembly))
         return (yield from course.run(send, signals))
+
+
+def _check_ranks(request: Request) -> None:
+    """Raise ConfigError where a run that begins is to have ranks, and nobody has started them."""
+    wanted = request.plan.settings.devices
+    if request.resume is None and not request.world.is_shared and wanted not in (None, 1, "auto"):
+        raise ConfigError(
+            f"trainer.devices={wanted}: a job of a sweep trains on one device\n"
+            "  leave it out, or train each run by itself"
+        )
 
 
 def _assembled(request: Request) -> Assembly:
@@ -75,6 +91,7 @@ def _assembled(request: Request) -> Assembly:
             request.plan,
             dataset=request.dataset,
             again=None if resume is None else resume.found.metadata,
+            world=request.world,
         )
     except Exception as error:
         if is_out_of_memory(error):

@@ -29,6 +29,8 @@ class StopRequests:
         self._at_once = False
 
     def __enter__(self) -> "StopRequests":
+        if self._state.world.is_shared:
+            self._state.world.on_signal = self._agree
         # Python lets only the main thread set handlers; elsewhere the caller decides.
         if threading.current_thread() is threading.main_thread():
             self._open.append(self)
@@ -42,6 +44,14 @@ class StopRequests:
         if not self._open:
             self._handled.close()
 
+    def _agree(self, number: int) -> None:
+        """Some rank was asked to stop, and all know it with this step."""
+        self.received = number
+        self._state.stop_reason = signal.Signals(number).name
+        if self._state.can_be_cut_short:
+            self._state.can_be_cut_short = False
+            raise CutShort
+
     def leave_at_once(self) -> None:
         """From now on a signal raises KeyboardInterrupt: there is no step to finish."""
         self._at_once = True
@@ -52,8 +62,12 @@ class StopRequests:
             self.received = number
             return KeyboardInterrupt
         self.received = number
+        world = self._state.world
+        if world.is_shared and not world.listening:
+            world.asked = number  # all stop after the step that tells all
+            return None
         self._state.stop_reason = signal.Signals(number).name
-        if self._state.can_be_cut_short:
+        if self._state.can_be_cut_short and not world.is_talking:
             self._state.can_be_cut_short = False  # once
             return CutShort
         return None

@@ -138,14 +138,23 @@ class Augment:
         return any((self.shift, self.crop, self.flip, self.rotate, self.scale, self.cutout))
 
     def __call__(
-        self, images: Tensor, generator: torch.Generator, *, mirrored: Tensor | None = None
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        *,
+        mirrored: Tensor | None = None,
+        rows_of: tuple[Tensor, int] | None = None,
     ) -> Tensor:
         """Changed copies of `images` (B, C, H, W) float, same shape, type and device.
 
         All randomness is drawn from `generator`, on the generator's device. `mirrored` (B,) bool:
-        which images are flipped, instead of those that a draw says.
+        which images are flipped, instead of those that a draw says. `rows_of`: which rows (B,) of
+        a batch of how many they are, for all of which is drawn.
         """
-        draws = torch.rand(NUM_DRAWS, len(images), generator=generator, device=generator.device)
+        num = len(images) if rows_of is None else rows_of[1]
+        draws = torch.rand(NUM_DRAWS, num, generator=generator, device=generator.device)
+        if rows_of is not None:
+            draws = draws[:, rows_of[0].to(draws.device)]
         draws = draws.to(images.device, non_blocking=True)
         flip, turn, size, shift_y, shift_x, crop_y, crop_x, hole_y, hole_x = draws  # each (B,)
         height, width = images.shape[2:]

@@ -36,6 +36,8 @@ class Placement:
     static: bool = False  # steps can be captured as CUDA graphs (`engine/fast/static_step.py`)
     why_not_static: str = ""  # on CUDA, where it may interest a person
     why_threads: str = ""  # where it may interest a person
+    ranks: int = 1  # processes that make a step
+    why_ranks: str = ""  # where it may interest a person
     compiled: bool = False  # networks are trained as torch.compile has it, which rounds otherwise
 
     def shared(self) -> "Placement":
@@ -55,6 +57,10 @@ class Placement:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         threads += f" ({self.why_threads})" if self.why_threads else ""
+        if self.ranks > 1:
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            ranks = ", ".join(filter(None, [backend, self.why_ranks]))
+            threads += f" each, {self.ranks} ranks ({ranks})"
         stacked = ", stacked" if self.stacked else ""
         compiled = ", compiled" if self.compiled else ""
         graph = ", CUDA graph" if self.static else ""

@@ -15,7 +15,9 @@ from trainwright.engine.device.device import Placement
 # What is told of each in one word, in this order.
 Environment = dict[str, str]
 THREADS_NEXT = "threads_next"  # in the metadata of a save from which on they are others
-ALONE = "alone"  # also of checkpoints from before steps could be stacked
+ALONE = "alone"
+# Of checkpoints from before steps could be stacked, or several processes make them.
+_BEFORE = {"steps": ALONE, "ranks": "1"}
 
 
 def environment(placement: Placement, dataset: Dataset) -> Environment:
@@ -31,6 +33,7 @@ def environment(placement: Placement, dataset: Dataset) -> Environment:
         "memory_format": str(placement.memory_format).removeprefix("torch."),
         "threads": str(placement.threads),
         "steps": _steps(placement),
+        "ranks": str(placement.ranks),
         "data": fingerprint(dataset),
     }
 
@@ -40,7 +43,7 @@ def differences(then: Mapping[str, object], now: Environment) -> list[str]:
     return [
         f"{name.replace('_', ' ')} {before} -> {value}"
         for name, value in now.items()
-        if (before := then.get(name, ALONE if name == "steps" else "unknown")) != value
+        if (before := then.get(name, _BEFORE.get(name, "unknown"))) != value
     ]
 
 

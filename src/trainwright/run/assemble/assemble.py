@@ -26,6 +26,7 @@ from trainwright.engine.fast.layout import keep_channels_last
 from trainwright.engine.nonfinite import first_nonfinite
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
+from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError, DataError
@@ -33,6 +34,7 @@ from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.run.assemble.optimization import Slower, build_optimizers, build_schedule
 from trainwright.run.assemble.own_network import check_learnable, check_outputs
 from trainwright.run.assemble.own_task import check_attributes, try_task
+from trainwright.run.assemble.shares import share_among
 from trainwright.run.fork.fork import fork_of
 from trainwright.run.fork.lineage import Lineage
 from trainwright.run.judging.attach import attach_judge
@@ -56,13 +58,18 @@ class Assembly:
 
 
 def assemble(
-    plan: Plan, *, dataset: Dataset | None = None, again: Mapping[str, Any] | None = None
+    plan: Plan,
+    *,
+    dataset: Dataset | None = None,
+    again: Mapping[str, Any] | None = None,
+    world: World = ALONE,
 ) -> Assembly:
     """Build everything that a plan describes; nothing is written yet.
 
     `dataset`: what its data section describes, if that is in memory already. `again`: the metadata
-    of a checkpoint of this run, where it goes on and has begun before. Raises ConfigError,
-    DataError, or CheckpointError for a run to begin with that is not there.
+    of a checkpoint of this run, where it goes on and has begun before. `world`: who trains it.
+
+    Raises ConfigError, DataError, or CheckpointError for a run to begin with that is not there.
     """
     options = plan.settings
     fork = None if plan.fork is None else fork_of(plan.fork, again)
@@ -85,6 +92,7 @@ def assemble(
     check_learnable(task)
     _check_keepable(task)
     _check_parts(options, task)
+    shares = share_among(world, options, task)
     threads = None if again is None else threads_of(again)
     placement = place_task(options, task, dataset.info, threads_before=threads)
     move_task(task, placement)
@@ -96,8 +104,11 @@ def assemble(
         optimizers=optimizers,
         schedule=build_schedule(plan, task.objective, clock),
         clock=clock,
-        placement=replace(with_graph(placement, options, optimizers), compiled=options.compile),
+        placement=replace(
+            shares.placed(with_graph(placement, options, optimizers)), compiled=options.compile
+        ),
         seed=plan.seed,
+        world=world,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
     )
@@ -106,6 +117,7 @@ def assemble(
         split: Split,
         augment_node: Mapping[str, Any] | None = None,
         balance: Balance | None = None,
+        rows: Tensor | None = None,
     ) -> Batches:
         return Batches(
             split,
@@ -116,10 +128,12 @@ def assemble(
             memory_format=placement.memory_format,
             augment=augment_for(augment_node, task.columns, placement.device),
             balance=balance,
+            rows=rows,
+            name=next((name for name, known in dataset.splits.items() if known is split), ""),
         )
 
     balance = balance_for(dataset, plan.seed, is_wanted=plan.balance)
-    train = make_batches(dataset.train, plan.augment, balance)
+    train = make_batches(dataset.train, plan.augment, balance, shares.rows)
     if not plan.model.is_ours:
         check_outputs(task, train, placement)
     if not plan.task.is_ours:
@@ -129,9 +143,11 @@ def assemble(
     # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
     # judge of this data whoever generates: what a fork is normalised by is no concern of its.
     judged = (task, state.evaluated_task)
-    judge = attach_judge(
-        judged, as_found, num_samples=options.score_samples, device=placement.device
-    )
+    judge = None
+    if world.leads:
+        judge = attach_judge(
+            judged, as_found, num_samples=options.score_samples, device=placement.device
+        )
     lineage = None if fork is None else fork.lineage
     return Assembly(dataset, state, options, train, make_batches, judge, lineage)
 

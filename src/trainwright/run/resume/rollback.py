@@ -24,6 +24,7 @@ class Rollback:
 
     The checkpoint is saved anew with the lower learning rate and the count, so that a run that is
     killed after a rollback goes on as it would have. `hooks` are those that remember something.
+    `share` lets other ranks be where this one is.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class Rollback:
         folder: RunFolder,
         save: Save,
         settings: TrainerSettings,
+        share: Callable[[], None] = lambda: None,
     ) -> None:
+        self._share = share
         self._state = state
         self._hooks = hooks
         self._folder = folder
@@ -89,6 +92,7 @@ class Rollback:
         mend_best(self._folder, state, found, is_same_run=False)
         go_back_to(self._folder, found)
         self._save.save(state)
+        self._share()
         log.warning("%s", error)
         log.warning(
             "rollback %d of %d: from step %d back to step %d, learning rate now times %.3g",

@@ -51,8 +51,8 @@ class View:
 
 def color(images: Tensor) -> Tensor:
     """Brightness moved by up to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5."""
-    brightness, saturation, contrast = torch.rand(
-        3, len(images), 1, 1, 1, device=images.device, dtype=images.dtype
+    brightness, saturation, contrast = (
+        torch.rand(len(images), 1, 1, 1, device=images.device, dtype=images.dtype) for _ in range(3)
     )
     images = images + (brightness - 0.5)
     grey = images.mean(dim=1, keepdim=True)  # (B, 1, H, W)

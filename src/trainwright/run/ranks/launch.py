@@ -1,0 +1,183 @@
+"""The process that a person starts for several ranks: it starts them, and looks after them.
+
+It imports no torch. Ranks are told what to run on their standard input, as JSON; rank 0 has the
+terminal. Where one is killed, all begin again from the last checkpoint. (An agent of torchrun's
+would kill a rank that takes half a minute to save, and would take one that was asked to stop for
+one that has failed.)
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from trainwright.command_line import command, override
+from trainwright.cores import CHOSEN, num_cores
+from trainwright.stop_signals import taken_by
+from trainwright.streams import tell_now
+
+RANK_LOST = 75  # exit code of a rank that misses another (`RankLostError`)
+LOOKS = 0.05  # seconds between two looks at the ranks
+PATIENCE = 10.0  # seconds that ranks have to end when one has ended
+Asked = dict[str, Any]  # a config and what was typed, as JSON
+
+
+@dataclass
+class _Rank:
+    number: int
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def code(self) -> int | None:
+        return self.process.poll()
+
+
+@dataclass
+class Launch:
+    """One run on so many ranks; `asked` is what `cli/rank.py` reads."""
+
+    asked: Asked
+    size: int
+    max_restarts: int
+    _ranks: list[_Rank] = field(default_factory=list)
+    _received: int | None = None
+
+    def run(self) -> int:
+        """Run to the end. Returns the exit code; what went wrong has been said."""
+        num_restarts = 0
+        with tempfile.TemporaryDirectory(prefix="trainwright-") as notes, taken_by(self._forward):
+            while True:
+                self._start(Path(notes))
+                try:
+                    ended = self._wait()
+                finally:
+                    self._end_all()
+                folder = _text(Path(notes) / "folder")
+                if self._received is not None and ended.code != RANK_LOST:
+                    return _code(ended.code)
+                killed = next((r for r in self._ranks if r.code and _is_killed(r.code)), None)
+                killed = ended if ended.code is not None and ended.code < 0 else killed
+                if killed is None or self._received is not None:
+                    print(_text(Path(notes) / str(ended.number)), file=sys.stderr, end="")
+                    return _code(ended.code)
+                how = f"rank {killed.number} was killed ({_name(killed.code)})"
+                if num_restarts == self.max_restarts:
+                    return _given_up(how, num_restarts, folder)
+                num_restarts += 1
+                note = f"{how}: restart {num_restarts} of {self.max_restarts}"
+                self.asked = _again(self.asked, folder, note)
+
+    def _start(self, notes: Path) -> None:
+        """Start all ranks, which meet at a socket of ours that rank 0 takes over."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        if not any(os.environ.get(name) for name in CHOSEN):
+            environment["OMP_NUM_THREADS"] = str(max(1, num_cores() // self.size))
+        self._ranks = []
+        for number in range(self.size):
+            own = listener.fileno() if number == 0 else None
+            meeting = [number, self.size, number, "127.0.0.1", port, own]
+            process = subprocess.Popen(  # of a module of our own
+                [sys.executable, "-P", "-m", "trainwright.cli.rank"],
+                stdin=subprocess.PIPE,
+                stdout=None if number == 0 else subprocess.DEVNULL,
+                stderr=None if number == 0 else subprocess.DEVNULL,
+                env=environment,
+                pass_fds=() if own is None else (own,),
+                start_new_session=True,  # Ctrl-C comes to this process alone, which passes it on
+            )
+            self._ranks.append(_Rank(number, process))
+            told = {**self.asked, "meeting": meeting, "notes": str(notes)}
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+                pipe.write(json.dumps(told).encode())
+        listener.close()
+
+    def _wait(self) -> _Rank:
+        """The rank whose end ends the run: rank 0, or one that was killed or has failed."""
+        missed_since: float | None = None
+        while True:
+            ended = [rank for rank in self._ranks if rank.code not in (None, 0)]
+            for rank in ended:
+                if rank.code != RANK_LOST:
+                    return rank
+            if self._ranks[0].code == 0:
+                return self._ranks[0]
+            if ended:  # they miss one that must have ended too
+                missed_since = missed_since or time.monotonic()
+                if time.monotonic() - missed_since > PATIENCE:
+                    return ended[0]
+            time.sleep(LOOKS)
+
+    def _end_all(self) -> None:
+        """Wait a moment for those that end by themselves, and end the others."""
+        until = time.monotonic() + PATIENCE
+        while self._ranks[0].code is None and time.monotonic() < until:
+            time.sleep(LOOKS)  # it may have something to write
+        for rank in self._ranks:
+            rank.process.kill()
+            rank.process.wait()
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        """Rank 0 knows what to do, and tells the others."""
+        self._received = number
+        if self._ranks:
+            with contextlib.suppress(ProcessLookupError):
+                self._ranks[0].process.send_signal(number)
+        else:
+            tell_now("stopped before anything was begun\n")
+            raise KeyboardInterrupt
+
+
+def _is_killed(code: int) -> bool:
+    return code < 0
+
+
+def _code(code: int | None) -> int:
+    assert code is not None
+    return 128 - code if code < 0 else code
+
+
+def _name(code: int | None) -> str:
+    assert code is not None
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def _again(asked: Asked, folder: str, note: str) -> Asked:
+    """What to run after a restart: the run goes on, if it has begun."""
+    print(note, flush=True)
+    if not folder or not any(Path(folder, "checkpoints").glob("*.safetensors")):
+        return {**asked, "note": note}
+    typed = override("trainer.resume", folder)
+    others = [o for o in asked["overrides"] if asked["resume"] and "trainer.resume=" not in o]
+    config = {**asked["config"], "trainer": {**asked["config"]["trainer"], "resume": folder}}
+    return {**asked, "config": config, "overrides": [typed, *others], "resume": True, "note": note}
+
+
+def _given_up(how: str, num_restarts: int, folder: str) -> int:
+    go_on = command("train", override("trainer.resume", folder)) if folder else "start it anew"
+    print(
+        f"error: {how}, after {num_restarts} restarts (trainer.max_restarts)\n"
+        "  a process that is killed by SIGKILL most often has run out of memory\n"
+        f"  go on: {go_on}",
+        file=sys.stderr,
+    )
+    return 128 + signal.SIGKILL
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text()
+    return ""

@@ -1,0 +1,199 @@
+"""The command on several devices: one folder, one log, one end; a dead process costs little."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from harness import fingerprint
+
+from trainwright.cli.places import begun_before, first_node, note_folder, place_among_others
+
+TYPED = (
+    "data=digits",
+    "data.limit=300",
+    "model=cnn",
+    "model.channels=[4, 8]",
+    "model.norm=batch",
+    "trainer.steps=120",
+    "trainer.evaluate_every=20",
+    "trainer.save_every=10",
+    "trainer.threads=1",
+    "trainer.plots=false",
+    "trainer.devices=2",
+)
+TRIALS = int(os.environ.get("KILL_TRIALS", "4"))
+
+
+class Command:
+    """`train` in a process of its own; its lines are read as they come."""
+
+    def __init__(self, *typed, cwd, module=("trainwright",)):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *module, *typed],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines = []
+
+    def until(self, pattern):
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if re.search(pattern, line):
+                return
+        raise AssertionError(f"no {pattern} in:\n{self.text}")
+
+    def end(self):
+        with self.process.stdout as stdout:
+            self.lines += stdout
+        return self.process.wait(timeout=120)
+
+    @property
+    def text(self):
+        return "".join(self.lines)
+
+    def ranks(self):
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == self.process.pid and b"cli.rank" in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except (OSError, ValueError, IndexError):
+                continue
+        return sorted(found)
+
+
+def test_a_run_on_two_devices_has_one_folder_and_one_log_and_the_other_rank_its_own(tmp_path):
+    command = Command(*TYPED, "trainer.steps=6", "run.dir=run", cwd=tmp_path)
+    assert command.end() == 0, command.text
+    folder = tmp_path / "run"
+    assert "2 ranks (gloo, batch normalisation over all)" in command.text
+    assert command.text.count("folder: run") == 2  # at the beginning and at the end
+    assert [path.name for path in (folder / "ranks").iterdir()] == ["1.log"]
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("a1", "a1"),
+        ("a1,a2", "a1"),
+        ("a[1-3,7]", "a1"),
+        ("a[01-03],b4", "a01"),
+        ("b4,a[1-3]", "b4"),
+    ],
+)
+def test_the_first_node_of_slurms_list_is_where_ranks_meet(nodes, first):
+    assert first_node(nodes) == first
+
+
+def test_processes_that_torchrun_or_srun_has_started_know_their_place(monkeypatch):
+    assert place_among_others() is None
+    slurm = {
+        "SLURM_PROCID": "3",
+        "SLURM_STEP_NUM_TASKS": "8",
+        "SLURM_LOCALID": "1",
+        "SLURM_STEP_NODELIST": "n[2-5]",
+        "SLURM_JOB_ID": "77",
+        "SLURM_STEP_ID": "0",
+    }
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    assert place_among_others() == (3, 8, 1, "n2", 20077, None)
+    torchrun = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    for name, value in {**torchrun, "MASTER_ADDR": "here", "MASTER_PORT": "99"}.items():
+        monkeypatch.setenv(name, value)
+    assert place_among_others() == (1, 2, 0, "here", 99, None)
+
+
+def test_a_world_that_torchrun_starts_again_goes_on_with_its_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    note_folder(tmp_path)
+    assert begun_before() is None
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert begun_before() is None  # nothing was saved
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.safetensors").touch()
+    assert begun_before() == str(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    command = Command(*TYPED, "run.dir=run", cwd=folder)
+    assert command.end() == 0, command.text
+    return fingerprint(folder / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_a_rank_killed_at_any_moment_costs_nothing_but_time(trial, undisturbed, tmp_path):
+    rng = random.Random(trial)
+    command = Command(*TYPED, "run.dir=run", cwd=tmp_path)
+    command.until("folder: run")
+    time.sleep(rng.uniform(0, 4))  # any moment, also within a save
+    ranks = command.ranks()
+    if ranks:  # else it has ended
+        os.kill(rng.choice(ranks), signal.SIGKILL)
+    assert command.end() == 0, command.text
+    assert ("restart 1 of 3" in command.text) == bool(ranks), command.text
+    assert fingerprint(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("who", ["command", 0, 1])
+def test_a_signal_to_any_process_stops_all_with_one_message(number, who, undisturbed, tmp_path):
+    command = Command(*TYPED, "run.dir=run", "trainer.max_restarts=0", cwd=tmp_path)
+    command.until(r"step +20 ")
+    ranks = command.ranks()
+    os.kill(command.process.pid if who == "command" else ranks[who], number)
+    begun = time.monotonic()
+    assert command.end() == 128 + number, command.text
+    assert time.monotonic() - begun < 10
+    assert command.text.count("saved step") == 1
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+    again = Command("trainer.resume=run", cwd=tmp_path)
+    assert again.end() == 0, again.text
+    assert "2 ranks" in again.text
+    assert fingerprint(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.slow
+def test_restarts_have_an_end_and_the_way_to_go_on_is_said(tmp_path):
+    command = Command(*TYPED, "run.dir=run", "trainer.max_restarts=0", cwd=tmp_path)
+    command.until(r"step +20 ")
+    os.kill(command.ranks()[1], signal.SIGKILL)
+    assert command.end() == 128 + signal.SIGKILL
+    assert "error: rank 1 was killed (SIGKILL), after 0 restarts" in command.text
+    assert "go on: train trainer.resume=" in command.text
+    assert "Traceback" not in command.text
+
+
+@pytest.mark.slow
+def test_what_a_rank_that_follows_fails_with_is_said_once(own_rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK_ONE_FAILS", "1")
+    typed = (own_rows, "model=mlp", "trainer.steps=5", "trainer.devices=2", "trainer.plots=false")
+    command = Command(*typed, cwd=tmp_path)
+    assert command.end() == 3
+    assert command.text.count("error: ") == 1, command.text
+    assert "no rows for rank 1" in command.text
+
+
+@pytest.mark.slow
+def test_torchrun_starts_ranks_that_find_each_other(tmp_path):
+    module = ("torch.distributed.run", "--nproc-per-node=2", "-m", "trainwright")
+    typed = [line for line in TYPED if "devices" not in line]
+    command = Command(*typed, "trainer.steps=4", "run.dir=run", cwd=tmp_path, module=module)
+    assert command.end() == 0, command.text
+    assert "2 ranks (gloo" in command.text
+    assert command.text.count("best: step") == 1

@@ -1,0 +1,118 @@
+"""However many ranks share a run, it is the same run up to rounding, and to the bit on as many."""
+
+import pytest
+import torch
+from harness import tensors_digest
+from worlds import train_on
+
+from trainwright.engine.checkpoint import checkpoint
+
+pytestmark = pytest.mark.numeric
+
+DIGITS = ("data=digits", "data.limit=300")
+SMALL = (
+    "trainer.epochs=null",
+    "trainer.precision=fp32",
+)
+# 2^-53 is 1.1e-16: so many roundings a step.
+CLOSE = 1e-12
+# What is not a loss may hang on more: where a loss does not depend on a weight, as on a bias before
+# batch normalisation, its gradient is rounding, which Adam divides by no more than its eps of 1e-8.
+LOOSE = 1e-9
+CNN = (*DIGITS, "model=cnn", "model.channels=[4, 8]", "model.norm=batch")
+GAN = (*DIGITS, "model=gan", "model.width=4", "trainer.score_samples=0", "trainer.epochs=null")
+CASES = {
+    "batch normalisation, in uneven parts, clipped, averaged, augmented": (
+        *CNN,
+        "trainer.batch_size=28",
+        "trainer.accumulate=4",
+        "trainer.clip_norm=0.1",
+        "trainer.ema=0.9",
+        "data.augment.shift=1",
+        "data.augment.flip=alternating",
+    ),
+    "wasserstein with a gradient penalty, conditional": (
+        *GAN,
+        "task.loss=wasserstein_gp",
+        "task.relativistic=false",
+        "task.r1=0",
+        "task.critic_steps=2",
+        "trainer.batch_size=10",
+    ),
+}
+MORE_CASES = {
+    "regression": ("data=diabetes", "model=mlp"),
+    "layer normalisation": (*DIGITS, "model=mlp", "model.norm=layer", "model.widths=[16]"),
+    "multilabel": ("data=rows", "model=mlp"),
+    "hinge with R1, augmented differentiably, noisy": (
+        *GAN,
+        "task.loss=hinge",
+        "task.r1=1",
+        "task.r1_every=2",
+        "task.relativistic=false",
+        "task.diff_augment=[color, translation, cutout]",
+        "task.instance_noise=0.1",
+        "trainer.batch_size=11",
+    ),
+    "non-saturating in pairs, with R1": (*GAN, "task.loss=non_saturating", "task.r1=auto"),
+    "least squares": (*GAN, "task.loss=least_squares", "task.relativistic=false", "task.r1=0"),
+    "resnet": (*DIGITS, "model=resnet", "model.width=4", "model.blocks_per_stage=1"),
+}
+
+
+def of_checkpoint(folder):
+    return checkpoint.load(folder / "checkpoints" / "last.safetensors")
+
+
+def losses(seen):
+    return {name: value for name, value in seen.items() if name.endswith("loss")}
+
+
+def assert_same_run(folders, steps):
+    """All train as the first, up to rounding."""
+    (first, *others), (expected, *found) = folders, steps
+    tensors, metadata = of_checkpoint(first)
+    for folder, seen in zip(others, found, strict=True):
+        for one, other in zip(expected, seen, strict=True):
+            assert losses(other) == pytest.approx(losses(one), rel=CLOSE, abs=CLOSE)
+            assert other == pytest.approx(one, rel=LOOSE, abs=LOOSE)
+        other_tensors, other_metadata = of_checkpoint(folder)
+        evaluated, once_more = (
+            m["progress"]["last"]["metrics"] for m in (metadata, other_metadata)
+        )
+        assert once_more == pytest.approx(evaluated, rel=LOOSE, abs=LOOSE)
+        assert other_tensors.keys() == tensors.keys()
+        for name, value in tensors.items():
+            torch.testing.assert_close(other_tensors[name], value, rtol=LOOSE, atol=LOOSE, msg=name)
+
+
+def train_alike(composed, folder, num_steps, sizes, *overrides):
+    every = f"trainer.evaluate_every={num_steps // 2}"
+    typed = (*SMALL, f"trainer.steps={num_steps}", every, *overrides)
+    folders = [folder / str(size) for size in sizes]
+    steps = [train_on(n, composed, f, *typed) for n, f in zip(sizes, folders, strict=True)]
+    assert_same_run(folders, steps)
+
+
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_is_the_same_on_one_rank_and_on_several(composed, tmp_path, case):
+    train_alike(composed, tmp_path, 6, (1, 3), *CASES[case])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("doubles", "own_rows")
+@pytest.mark.parametrize("case", {**CASES, **MORE_CASES})
+def test_fifty_steps_of_every_task_are_the_same_on_one_to_four_ranks(composed, tmp_path, case):
+    train_alike(composed, tmp_path, 50, (1, 2, 3, 4), *{**CASES, **MORE_CASES}[case])
+
+
+def test_a_run_is_the_same_to_the_bit_on_as_many_ranks(composed, tmp_path):
+    typed = (*SMALL, *CNN, "model.dropout=0.2", "trainer.steps=6", "trainer.batch_size=31")
+    for name in ("one", "other"):
+        train_on(2, composed, tmp_path / name, *typed)
+    one, other = (
+        tensors_digest(tmp_path / name / "checkpoints" / "last.safetensors")
+        for name in ("one", "other")
+    )
+    assert one == other
