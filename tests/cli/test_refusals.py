@@ -268,6 +268,16 @@ def test_a_run_folder_that_exists_is_never_written_over(run_main, empty):
     assert [path.name for path in (empty / "run").iterdir()] == ["precious"]
 
 
+@pytest.mark.parametrize("typed", ["run.dir=file", "run.dir=file/run", "run.root=file"])
+def test_a_file_where_a_folder_is_to_be_is_named(typed, run_main, empty):
+    (empty / "file").write_text("mine")
+    result = run_main(typed, "trainer=smoke")
+    assert result.code in (2, 6)
+    assert "file" in result.err
+    assert "trainer.resume" not in result.err
+    assert (empty / "file").read_text() == "mine"
+
+
 def test_debug_shows_the_traceback(run_main):
     result = run_main("--debug", "trainer.epochs=ten")
     assert result.code == 2
