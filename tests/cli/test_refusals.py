@@ -17,7 +17,7 @@ WRONG = [
     ("schedule=cosin", 2, "did you mean cosine?"),
     ("task=classify", 2, "task=classify; task accepts: classifier, gan, regression"),
     ("trainer=smok", 2, "did you mean smoke?"),
-    ("experiment=foo", 2, "experiment"),
+    ("experiment=foo", 2, "experiment accepts: ;     mnist_"),
     ("experiment=null", 2, "a group takes the name of an option; ~experiment"),
     ("~model", 2, "a run needs a model; model accepts: airbench, cnn"),
     ("modle=mlp", 2, "modle; did you mean model?; accepted are: data"),
@@ -34,7 +34,7 @@ WRONG = [
     ("data=folder data.path=here model.width=[3]", 2, "did you mean model.widths?; model accepts"),
     ("data.augment.flp=true", 2, "did you mean data.augment.flip?"),
     ("run.nmae=x", 2, "did you mean run.name?"),
-    ("+foo=1", 2, "foo: there is no such key; accepted are: data, logger"),
+    ("+foo=1", 2, "foo: there is no such key; accepted are: data, hooks, logger"),
     ("+optimizer.foo=1", 2, "optimizer.foo; optimizer accepts"),
     ("model=gan optimizer.players.generater.lr=1", 2, "did you mean generator?"),
     ("model=gan optimizer.players.generator.lrr=1", 2, "generator.lrr; did you mean lr?"),
@@ -43,6 +43,10 @@ WRONG = [
     ("model", 2, "model=...; model accepts: airbench, cnn"),
     ("model.widths=[512, 256]", 2, "'model.widths=[512,' is not an override; quotes"),
     ("--epochs 10", 2, "--epochs; did you mean trainer.epochs=...?; without dashes"),
+    ("-m --cfg job seed=0,1", 2, "--multirun and --cfg exclude each other"),
+    ("--resolve", 2, "--resolve has no effect without --cfg"),
+    ("-p model", 2, "--package has no effect without --cfg"),
+    ("--experimental-rerun config.pickle", 2, "reads a pickle; trainer.resume"),
     ("--cfg jobs", 2, "--cfg; jobs; job"),
     ("data=mnist,cifar10", 2, "data=mnist,cifar10; --multirun"),
     ("-m model=mlp,cn", 2, "model=cn; did you mean cnn?"),
@@ -262,6 +266,16 @@ def test_a_run_folder_that_exists_is_never_written_over(run_main, empty):
     assert result.code == 2
     assert "trainer.resume=run" in result.err
     assert [path.name for path in (empty / "run").iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("typed", ["run.dir=file", "run.dir=file/run", "run.root=file"])
+def test_a_file_where_a_folder_is_to_be_is_named(typed, run_main, empty):
+    (empty / "file").write_text("mine")
+    result = run_main(typed, "trainer=smoke")
+    assert result.code in (2, 6)
+    assert "file" in result.err
+    assert "trainer.resume" not in result.err
+    assert (empty / "file").read_text() == "mine"
 
 
 def test_debug_shows_the_traceback(run_main):

@@ -1,5 +1,10 @@
 """Channels last is said by strides, and changes where numbers lie, not what they are."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -91,3 +96,26 @@ def test_flatten_and_unflatten_of_what_is_no_map_are_left_alone():
     features = torch.randn(4, 6, requires_grad=True)
     network(features).sum().backward()
     assert torch.equal(network(features), features)
+
+
+@pytest.mark.parametrize(("width", "layout"), [(2, "contiguous"), (7, "contiguous"), (8, "last")])
+def test_a_network_that_crashes_channels_last_computes_channels_first(assembled, width, layout):
+    narrow = ("model=resnet", "trainer.device=cpu", f"model.width={width}")
+    placement = assembled(*narrow, "model.blocks_per_stage=1").state.placement
+    assert layout in placement.describe()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="oneDNN on x86")
+def test_it_trains_on_a_processor_without_avx512(tmp_path):
+    """A child, for what it guards against is a crash: with channels_last it ends with a signal."""
+    typed = ["model=resnet", "model.width=2", "data=digits", "trainer=smoke", "trainer.plots=false"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("train"), *typed],
+        cwd=tmp_path,
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -154,14 +154,14 @@ class Section:
             if self.is_ours or own_line(error) is None:
                 raise
             raise own_code_failed(f"{self.key}: {target} fails when it is made", error) from error
-        if hasattr(kind, "named_parameters") and "_parameters" not in vars(made):
-            raise ConfigError(
-                f"{self.key}._target_: the constructor of {target} must begin with "
-                "super().__init__()"
-            )
         if not isinstance(made, kind):
             raise ConfigError(
                 f"{self.key}._target_: {target} made a {type(made).__name__}, no {_name(kind)}"
+            )
+        if hasattr(kind, "named_parameters") and not hasattr(made, "_parameters"):
+            raise ConfigError(
+                f"{self.key}._target_: the constructor of {target} must begin with "
+                "super().__init__()"
             )
         return made
 

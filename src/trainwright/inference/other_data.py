@@ -35,6 +35,12 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     ConfigError where it does not fit what was learned, DataError where it cannot be loaded.
     """
     overrides = as_meant(overrides)
+    for word in overrides:
+        if word.partition("=")[0].startswith("data.augment"):
+            raise ConfigError(
+                f"{printable(word)} has no effect: only training examples are augmented\n"
+                "  leave it out; tta=... measures views of each image"
+            )
     if any(word.split("=")[0] == "data" for word in overrides):
         config = _composed(overrides)
         allow = None  # all is typed, and nothing read from a run

@@ -69,6 +69,12 @@ class RunFolder:
                     continue  # another run of this second has it
                 return cls(path)._furnished()
         except FileExistsError as error:
+            if exact is None or not exact.is_dir():
+                typed = f"run.dir={exact}" if exact is not None else f"run.root={root}: {day}"
+                raise ConfigError(
+                    f"{typed} is in the way: a file, where a folder is to be made\n"
+                    "  choose a new folder"
+                ) from error
             go_on = command("train", override("trainer.resume", exact or root))
             raise ConfigError(
                 f"run.dir={exact} exists, and a run never writes over another\n"

@@ -11,6 +11,8 @@ from trainwright.config.text_keys import as_meant
 from trainwright.config_folder import group_options
 from trainwright.errors import ConfigError
 
+_ALONE = ("run", "multirun", "cfg", "info", "shell_completion")  # what Hydra does one of
+
 
 def in_order(arguments: Sequence[str]) -> list[str]:
     """The overrides, then the flags: Hydra's own parser refuses overrides on both sides of a flag.
@@ -27,6 +29,7 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     wrong = next((argument for argument in rest if argument.startswith("-")), None)
     if wrong is not None:
         raise _no_such_flag(wrong)
+    _check_flags(known)
     typed = [*known.overrides, *rest]
     _refuse_hydras_folders(typed)
     overrides = as_meant(typed, swept=known.multirun or "hydra.mode=MULTIRUN" in typed)
@@ -36,6 +39,22 @@ def in_order(arguments: Sequence[str]) -> list[str]:
         resumed = overrides
     flags = [argument for argument in arguments if argument not in typed]
     return [*resumed, *flags]
+
+
+def _check_flags(known: argparse.Namespace) -> None:
+    """Raise ConfigError for flags of Hydra's that do nothing together, or what is not done here."""
+    given = [flag for flag in _ALONE if getattr(known, flag)]
+    if len(given) > 1:
+        flags = " and ".join(f"--{flag.replace('_', '-')}" for flag in given)
+        raise ConfigError(f"{flags} exclude each other: each is another thing to do")
+    for flag in ("resolve", "package"):
+        if getattr(known, flag) and not known.cfg:
+            raise ConfigError(f"--{flag} has no effect without --cfg\n  add --cfg job")
+    if known.experimental_rerun:
+        raise ConfigError(
+            "--experimental-rerun reads a pickle, which may run anything\n"
+            "  to go on with a run: train trainer.resume=...; for a new one like it: runs fork"
+        )
 
 
 # Hydra's own keys that would have no effect, or leave empty folders; and what has one.

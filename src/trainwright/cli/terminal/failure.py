@@ -148,7 +148,7 @@ def _no_such_option(error: MissingConfigException) -> ConfigError:
         return ConfigError(str(error).splitlines()[0])
     return ConfigError(
         f"{group}={option}: there is no such option{nearest(option, options)}\n"
-        f"  {group} accepts: {', '.join(options)}"
+        f"{choices(f'{group} accepts', option, options)}"
     )
 
 

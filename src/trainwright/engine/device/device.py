@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainwright.cores import threads_worth_having
 from trainwright.engine.device.memory import keep_freed_memory
@@ -78,10 +78,12 @@ def place(
     num_values: int,
     num_weights: int,
     threads_before: int | None = None,
+    has_narrow_shortcut: bool = False,
 ) -> Placement:
     """Choose by hardware what is `auto`, check what is not, and set torch's global switches.
 
     `threads_before`: of the run that goes on, which keeps them unless its settings say how many.
+    `has_narrow_shortcut`: the network has what `is_narrow_shortcut` finds.
 
     `wants_fp32`: the task's outputs need more than bf16's 8 bits (regression), so that `auto`
     means fp32. So does, on a CPU, a small `num_values` of an example, or a small `num_weights` of a
@@ -120,9 +122,28 @@ def place(
 
     layout = settings.memory_format
     if layout == "auto":
-        layout = "channels_last" if has_convolutions and device.type != "mps" else "contiguous"
+        is_faster = has_convolutions and device.type != "mps"
+        is_safe = device.type != "cpu" or not has_narrow_shortcut
+        layout = "channels_last" if is_faster and is_safe else "contiguous"
     formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     return Placement(device, precision, formats[layout], threads, why_threads=why)
+
+
+def is_narrow_shortcut(module: nn.Module) -> bool:
+    """Whether oneDNN may crash in the backward pass of this convolution, channels last on a CPU.
+
+    On processors with AVX2 and no AVX-512 its kernel for weights of 1x1 (in
+    jit_avx2_1x1_convolution; oneDNN 3.12, ONEDNN_MAX_CPU_ISA=AVX2 shows it) writes beyond
+    its memory where the stride is more than 1 and there are fewer than the 8 input channels of a
+    vector. Tried in processes of their own: 1 to 7 channels crash in fp32 at strides 2, 3 and 4,
+    8 to 25 never; nor do stride 1, 3x3, several groups, bf16, or the contiguous format.
+    """
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and module.in_channels < 8
+    )
 
 
 def in_format(weight: Tensor, memory_format: torch.memory_format) -> Tensor:

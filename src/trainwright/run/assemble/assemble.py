@@ -19,7 +19,7 @@ from trainwright.data.images.augment import augment_for
 from trainwright.data.splits import require_examples
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
-from trainwright.engine.device.device import Placement, in_format, place
+from trainwright.engine.device.device import Placement, in_format, is_narrow_shortcut, place
 from trainwright.engine.device.environment import threads_of
 from trainwright.engine.fast.compiled import compile_networks
 from trainwright.engine.fast.layout import keep_channels_last
@@ -256,6 +256,7 @@ def place_task(
             num_values=info.num_values,
             num_weights=sum(p.numel() for p in task.parameters()),
             threads_before=threads_before,
+            has_narrow_shortcut=any(map(is_narrow_shortcut, task.modules())),
         )
     except ValueError as error:
         raise ConfigError(f"{group}{error}") from None
