@@ -14,6 +14,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.data.sources.digits.load_digits_dataset",
         "trainwright.data.sources.folder.load_folder",
         "trainwright.data.sources.idx.load_idx",
+        "trainwright.data.sources.table.load_table",
         "trainwright.data.sources.tabular.load_tabular",
         "trainwright.engine.optim.muon.Muon",
         "trainwright.engine.schedule.Constant",
@@ -36,6 +37,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.tasks.gan.task.GANTask",
         "trainwright.tasks.multilabel.MultiLabel",
         "trainwright.tasks.regression.Regression",
+        "trainwright.tasks.suited.suited",
     }
 )
 

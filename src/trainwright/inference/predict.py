@@ -104,7 +104,7 @@ def _rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[_Example
             for row in read_rows(path, cells, is_named=is_named):
                 yield _example(path, row.line, row.cells, row.problem, inputs)
         except BadTableError as error:
-            yield _Example(path, problem=str(error))
+            yield _Example(path, problem=str(error).splitlines()[0])
         except OSError as error:
             yield _Example(path, problem=error.strerror or "cannot be read")
 

@@ -30,6 +30,8 @@ def lineage_lines(assembly: Assembly) -> list[str]:
 def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:
     """Say what was chosen, and where the run goes; `notes`: how it goes on."""
     data, state, settings = assembly.dataset, assembly.state, assembly.settings
+    for note in data.notes:
+        log.info("%s", note)
     classes = f", {data.info.num_classes} classes" if data.info.num_classes else ""
     parts = (
         f"{len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test"

@@ -18,7 +18,6 @@ SMALLEST_DEVIATION = 1e-38  # it is divided by
 _WORDS = {
     "scaling": ("standard", "symmetric", "unit"),
     "fit": get_args(Fit),
-    "decimal": (".", ","),
     "is_open": (False, True),
 }
 _KINDS: Mapping[str, type[Column]] = {
