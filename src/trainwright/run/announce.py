@@ -6,6 +6,7 @@ from typing import Any
 
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
+from trainwright.run.baselines import told
 from trainwright.runs.folder import RunFolder
 from trainwright.tasks.health import HEALTHY
 from trainwright.wording import format_count, format_duration, format_number, metrics_text
@@ -78,6 +79,8 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
             text = metrics_text(evaluation["metrics"], wanted=wanted)
             log.info("%s: step %d, validation %s", name, evaluation["step"], text)
     log.info("test (best weights): %s", metrics_text(summary["test"], wanted=wanted))
+    if beside := summary["test"].get("baselines"):
+        log.info("beside it, of scikit-learn: test %s", told(beside))
     if summary.get("health"):
         log.info("health: %s", _course(summary["health"]))
     score = summary["test"].get("score")

@@ -31,7 +31,7 @@ from trainwright.data.tables.target import TargetKind, target_of
 from trainwright.errors import DataError
 from trainwright.wording import printable
 
-SAMPLE = 50_000  # training rows by which columns are understood
+SAMPLE = 20_000  # training rows by which columns are understood
 
 Store = Callable[[str, tuple[int, ...], Any], NDArray[Any]]  # an array to be filled, by its name
 
@@ -181,7 +181,7 @@ def _fill(
         for array, column in zip(arrays, inputs.values(), strict=True):
             array[target[target >= 0]], bad = stored_as(column, cells)
             for name, how, cell in bad[:1]:
-                where = lines_of(cells[name], np.array([r.line for r in part.records]))
+                where = lines_of(cells[name], np.array(part.lines))
                 what = "dates" if how.startswith("date") else "numbers"
                 raise DataError(mixed(name, what, "none", [cell], where))
         start += len(chunk)

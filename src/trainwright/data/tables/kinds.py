@@ -62,7 +62,8 @@ def understand(
     `where`: the line of a cell, for messages. Raises DataError for numbers among words or dates in
     two forms.
     """
-    counts = Counter(cell for cell in cells if not is_missing(cell, reading.null))
+    all_counts = Counter(cells).items()
+    counts = Counter({cell: n for cell, n in all_counts if not is_missing(cell, reading.null)})
     num = sum(counts.values())
     missing = len(cells) - num
     lacking = f", {missing:,} missing" if missing else ""
@@ -84,28 +85,31 @@ def understand(
     if how:
         if _is_id(name, cells, counts, missing) and name not in reading.kept:
             return _id(name)
-        values = sorted(number_of(cell, how) for cell in counts)
+        values = [number_of(cell, how) for cell in counts]
         comma = ", with a decimal comma" if how == "comma" else ""
-        low, high = format_number(values[0]), format_number(values[-1])
+        low, high = format_number(min(values)), format_number(max(values))
         return found("number", f"{low} to {high}{comma}", how)
     if {cell.lower() for cell in counts} in _BOOLEANS:
         return found("boolean", ", ".join(sorted(counts)), options=tuple(sorted(counts)))
     form, others = date_form(name, counts, where)
     if form:
         return found("date", f"as {_shown(form)}{others}", f"date {form}")
-    return _of_words(name, counts, num, reading) or found(
-        "category", _of_options(counts, _options(counts)), options=_options(counts)
-    )
+    match _words(counts, num):
+        case "text":
+            return found("text", f"hashed to {TEXT_SIZE} numbers", f"text {TEXT_SIZE}")
+        case "id" if name not in reading.kept:
+            return _id(name)
+    options = _options(counts)
+    return found("category", _of_options(counts, options), options=options)
 
 
-def _of_words(name: str, counts: Counter[str], num: int, reading: Reading) -> Found | None:
-    """Text, or an id, where nearly every cell differs."""
+def _words(counts: Counter[str], num: int) -> Kind:
+    """Text or an id where nearly every cell differs, else a category."""
     if len(counts) <= 0.5 * num or num < FEW_ROWS:
-        return None
-    spaces = sum(cell.count(" ") * count for cell, count in counts.items())
-    if spaces >= 2 * num:
-        return Found(name, "text", f"text {TEXT_SIZE}", told=f"hashed to {TEXT_SIZE} numbers")
-    return _id(name) if len(counts) > 0.9 * num and name not in reading.kept else None
+        return "category"
+    if sum(cell.count(" ") * count for cell, count in counts.items()) >= 2 * num:
+        return "text"
+    return "id" if len(counts) > 0.9 * num else "category"
 
 
 def _id(name: str) -> Found:
@@ -227,7 +231,8 @@ def date_form(name: str, counts: Counter[str], where: Callable[[str], str]) -> t
     seconds = [cell for cell in left if _is_date(cell, other)]
     if fits[best] and seconds and len(fits[best]) + len(seconds) >= 0.9 * len(tried):
         raise DataError(
-            f"the column {printable(name)[:40]} holds dates in two forms: {_shown(best)} and {_shown(other)}\n"
+            f"the column {printable(name)[:40]} holds dates in two forms: "
+            f"{_shown(best)} and {_shown(other)}\n"
             f"  such as {printable(fits[best][0])[:30]!r} in {where(fits[best][0])}, "
             f"{printable(seconds[0])[:30]!r} in {where(seconds[0])}\n"
             f"  write all alike, or leave the column out: data.ignore=[{name}]"

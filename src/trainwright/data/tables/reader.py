@@ -19,7 +19,7 @@ from trainwright.errors import ConfigError
 from trainwright.wording import printable
 
 SEPARATORS = ",;\t|"
-SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 LONGEST_LINE = 2**20  # letters
 MOST_COLUMNS = 10_000
 CHUNK = 16_384  # rows in memory at once
@@ -38,21 +38,28 @@ class Record(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Some rows of a table, the first of them at `start`."""
+    """Some rows of a table, and the lines where they stand."""
 
-    start: int
-    records: list[Record]
+    lines: Sequence[int]
+    rows: Sequence[Sequence[str]]
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.rows)
 
-    def taken(self, rows: NDArray[np.int64]) -> "Chunk":
+    def taken(self, places: NDArray[np.int64]) -> "Chunk":
         """Some of its rows."""
-        return Chunk(self.start, [self.records[row] for row in rows.tolist()])
+        if len(places) == len(self):
+            return self
+        chosen = places.tolist()
+        return Chunk([self.lines[i] for i in chosen], [self.rows[i] for i in chosen])
 
     def column(self, place: int) -> list[str]:
-        """The cells of a column."""
-        return [record.cells[place].strip() for record in self.records]
+        """The cells of a column, without the blanks around them."""
+        cells = [row[place] for row in self.rows]
+        joined = "".join(cells)
+        if joined.isascii() and joined.isprintable() and " " not in joined:
+            return cells  # which is found out faster than it is done
+        return [cell.strip() for cell in cells]
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Table:
             reader = csv.reader(_lines(text), delimiter=found, strict=True)
             try:
                 for cells in reader:
-                    if any(cells) and any(cell.strip() for cell in cells):
+                    if cells and (cells[0] or any(cell.strip() for cell in cells)):
                         yield Record(reader.line_num, cells)
             except csv.Error as error:
                 raise BadTableError(f"no CSV file (line {reader.line_num}: {error})") from error
@@ -90,18 +97,18 @@ class Table:
         """The rows under the first line, each with as many cells as that."""
         records = self.records()
         width = len(next(records).cells)
-        start = 0
-        checked = (self._of_width(record, width) for record in records)
-        while rows := list(islice(checked, CHUNK)):
-            yield Chunk(start, rows)
-            start += len(rows)
+        while found := list(islice(records, CHUNK)):
+            lines, rows = zip(*found, strict=True)
+            if set(map(len, rows)) != {width}:
+                rows = tuple(self._of_width(record, width) for record in found)
+            yield Chunk(lines, rows)
 
-    def _of_width(self, record: Record, width: int) -> Record:
+    def _of_width(self, record: Record, width: int) -> Sequence[str]:
         line, cells = record
         if len(cells) == width:
-            return record
+            return cells
         if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
-            return Record(line, cells[:width])
+            return cells[:width]
         raise BadTableError(
             f"line {line} has {len(cells)} cells, and the first line has {width}\n"
             f"  cells were divided at {self.divided_at!r}; data.separator names another"

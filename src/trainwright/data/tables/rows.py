@@ -99,8 +99,8 @@ class Rows:
             for name, column in found.items():
                 cells[name] += [column[i] for i in kept]
             rows += [len(lines) + i for i in kept]
-            lines += [record.line for record in chunk.records]
-            hashed += [_digest(chunk.records[i].cells) for i in kept] if hashes else []
+            lines += chunk.lines
+            hashed += [_digest(chunk.rows[i]) for i in kept] if hashes else []
         if not rows:
             told = "has no row with a target" if lines else "has no rows"
             raise DataError(f"{self.name} {told}")

@@ -70,7 +70,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
             "step": numbers(summary.get("best")).get("step"),
             "metrics": record.evaluation("best"),
         },
-        "test": numbers(test),
+        "test": {**numbers(test), **_beside(test.get("baselines"))},
         **_confusion(record, test),
         **_score(test.get("score")),
         "health": _health(summary.get("health")),
@@ -80,6 +80,15 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         "config": {key: plain(value) for key, value in record.settings.items()},
         "overrides": record.overrides,
         "log": _log(record.path / "train.log"),
+    }
+
+
+def _beside(found: Any) -> dict[str, float]:
+    """What other models reach on the same rows."""
+    return {
+        f"{name} (scikit-learn): {metric}": value
+        for name, scores in (found.items() if isinstance(found, dict) else ())
+        for metric, value in numbers(scores).items()
     }
 
 
