@@ -45,7 +45,7 @@ def load_table(
     text: list[str] | None = None,
     null: list[str] | None = None,
     separator: str | None = None,
-    decimal: Literal[".", ","] | None = None,
+    decimal: Literal["point", "comma"] | None = None,
     encoding: str = "utf-8",
     group: str | None = None,
     time: str | None = None,

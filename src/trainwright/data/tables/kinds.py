@@ -47,7 +47,7 @@ class Reading:
     """How a table is to be read, where its user says so."""
 
     null: Collection[str]
-    decimal: str | None = None  # "." or ","; None: found
+    decimal: str | None = None  # point or comma; None: found
     separator: str | None = None  # which a decimal comma must not be
     categories: Collection[str] = ()
     texts: Collection[str] = ()
@@ -159,7 +159,7 @@ def number_form(
 
     Raises DataError for infinite numbers, and for numbers with a few others among them.
     """
-    forms = {"number": ".", "comma": ","}
+    forms = {"number": "point", "comma": "comma"}
     wanted = [form for form, sign in forms.items() if reading.decimal in (None, sign)]
     if reading.decimal is None and reading.separator == ",":
         wanted = ["number"]  # a comma in a cell divides thousands there
