@@ -69,6 +69,8 @@ def load_table(
 
     Raises ConfigError for wrong settings, DataError for what is no table, or none to learn from.
     """
+    if whole and learned is None:
+        raise ConfigError("data.whole: it is not for training; leave it out")
     split_sizes(2**62, validation=validation, test=test, limit=limit)
     targets = (target,) if isinstance(target, str) else tuple(target)
     if not targets or len(set(targets)) < len(targets):
