@@ -15,6 +15,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.data.sources.digits.load_digits_dataset",
         "trainwright.data.sources.folder.load_folder",
         "trainwright.data.sources.idx.load_idx",
+        "trainwright.data.sources.table.load_table",
         "trainwright.data.sources.tabular.load_tabular",
         "trainwright.data.sources.text.load_shakespeare",
         "trainwright.data.sources.text.load_text",
@@ -44,6 +45,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.tasks.language.Language",
         "trainwright.tasks.multilabel.MultiLabel",
         "trainwright.tasks.regression.Regression",
+        "trainwright.tasks.suited.suited",
     }
 )
 

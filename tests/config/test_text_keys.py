@@ -24,6 +24,11 @@ def test_the_annotations_say_which_keys_take_text():
     assert {key: kind_of(key, []) for key in OTHER} == dict.fromkeys(OTHER)
     assert {kind_of(k, []) for k in ("data.path", "fork.checkpoint")} == {"text that must be given"}
     assert [kind_of(key, []) for key in ("trust", "logger.wandb.tags")] == ["texts"] * 2
+    assert kind_of("data.target", ["data=table"]) == "text or texts"
+    assert as_meant(["data=table", "data.null=['',\"\",NA,-9]", "data.target=2024"])[1:] == [
+        'data.null=[\'\',"",NA,"-9"]',
+        'data.target="2024"',
+    ]
 
 
 def test_a_model_of_ones_own_says_so_too(tmp_path, monkeypatch):

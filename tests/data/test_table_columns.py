@@ -26,9 +26,8 @@ NUMBERS = Numbers(
     names=("a", "b"),
     fill=(1.0, 20.0),
     flagged=(1,),
-    cells=(("a", "number"), ("b", "number")),
+    cells=(("a", "comma"), ("b", "comma")),
     null=("", "na"),
-    decimal=",",
 )
 COLOURS = Categories(
     names=("colour", "size"),
@@ -127,7 +126,7 @@ def _lists(value):
         {"cells": [["a", "number"], ["b", "text 99999"]]},
         {"cells": [["a", "number"], ["b"]]},
         {"null": [1]},
-        {"decimal": ";"},
+        {"cells": [["a", "comma"], ["b", "semicolon"]]},
     ],
 )
 def test_numbers_that_were_never_written_so_are_refused(change):

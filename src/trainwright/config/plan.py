@@ -32,7 +32,7 @@ _OF_DATA = (
     "train_inputs",
 )
 GIVEN: Mapping[str, Sequence[str]] = {
-    "data": (),
+    "data": ("learned", "whole"),
     "model": _OF_DATA,
     "task": (*_OF_DATA, "model", "info", "seed", "train_targets"),
     "metrics": (*_OF_DATA, "model", "info", "seed"),

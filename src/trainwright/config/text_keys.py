@@ -24,7 +24,7 @@ from trainwright.config.validation import empty
 from trainwright.config_folder import config_folders, group_options
 from trainwright.errors import ConfigError
 
-Kind = Literal["text", "text that must be given", "texts"]
+Kind = Literal["text", "text that must be given", "texts", "text or texts"]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KEY = re.compile(r"[a-z_][\w.]*", re.IGNORECASE)
@@ -60,6 +60,8 @@ def _as_meant(override: str, all_of_them: Sequence[str], swept: bool) -> str:
     kind = kind_of(key, all_of_them)
     if kind is None:
         return override
+    if kind == "text or texts":
+        kind = "texts" if value.lstrip().startswith("[") else "text that must be given"
     return f"{typed}={_texts(value) if kind == 'texts' else _text(key, value, kind, swept)}"
 
 
@@ -92,7 +94,13 @@ def _texts(value: str) -> str:
     parts = [part.strip() for part in inner[1:-1].split(",")]
     if parts == [""]:
         return value
-    return f"[{','.join(part if _reads_as_text(part) else quoted(part) for part in parts)}]"
+    return f"[{','.join(part if _is_text(part) else quoted(part) for part in parts)}]"
+
+
+def _is_text(part: str) -> bool:
+    """Whether Hydra reads it as text, which in quotes may be empty."""
+    parsed = parse(part)
+    return bool(part) and parsed is not None and isinstance(parsed.value(), str)
 
 
 def kind_of(key: str, overrides: Sequence[str]) -> Kind | None:
@@ -149,7 +157,10 @@ def _config(path: Path) -> Any:
 def _kind(parameter: Parameter | None) -> Kind | None:
     if parameter is None or parameter.annotation is None:
         return None
-    types = set(_types(parameter.annotation)) - {"None"}
+    types = set(_types(parameter.annotation))
+    if types == {"str", "list[str]"}:
+        return "text or texts"
+    types -= {"None"}
     if types and types <= _TEXT:
         return "text" if parameter.default is not None else "text that must be given"
     lists = re.fullmatch(

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -186,7 +186,8 @@ class Dataset:
     """Disjoint splits and the facts about them.
 
     `further`: other splits by name, such as `validation/night`: one whose name begins so is
-    measured whenever the validation split is, and `test/...` at the end of a run.
+    measured whenever the validation split is, and `test/...` at the end of a run. `notes`: lines
+    for a person, before training. `baselines`: whether other models are to be measured beside it.
     """
 
     info: DataInfo
@@ -194,6 +195,8 @@ class Dataset:
     validation: Split
     test: Split
     further: Mapping[str, Split] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    baselines: bool = False
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -209,9 +212,10 @@ class Dataset:
 
     def changed(self, info: DataInfo, splits: Mapping[str, Split]) -> "Dataset":
         """Other facts, and other splits of the same names."""
-        three = {name: splits[name] for name in ("train", "validation", "test")}
+        three = ("train", "validation", "test")
+        train, validation, test = (splits[name] for name in three)
         further = {name: split for name, split in splits.items() if name not in three}
-        return Dataset(info, **three, further=further)
+        return Dataset(info, train, validation, test, further, self.notes, self.baselines)
 
 
 def fingerprint(dataset: Dataset, num_examples: int = 64) -> str:

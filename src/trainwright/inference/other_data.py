@@ -49,7 +49,10 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
         allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
     _prepare_alike(config.data, overrides, trained.info)
     section = data_section(plain(config.data), allow)
-    return as_learned(section.build(Dataset, {}), _looked_at(trained))
+    learned = _looked_at(trained)
+    is_other = any(word.partition("=")[0] == "data.path" for word in overrides)
+    facts = {"learned": learned, "whole": is_other}
+    return as_learned(section.build(Dataset, facts), learned)
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:

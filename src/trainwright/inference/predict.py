@@ -93,7 +93,7 @@ def _rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[Predicti
             for row in read_rows(path, cells, is_named=is_named):
                 yield _example(path, row.line, row.cells, row.problem, inputs)
         except BadTableError as error:
-            yield Prediction(path, problem=str(error))
+            yield Prediction(path, problem=str(error).splitlines()[0])
         except OSError as error:
             yield Prediction(path, problem=error.strerror or "cannot be read")
 

@@ -11,6 +11,7 @@ from trainwright.data.balance import train_targets
 from trainwright.data.dataset import Dataset
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
+from trainwright.run.baselines import told
 from trainwright.runs.folder import RunFolder
 from trainwright.tasks.health import HEALTHY
 from trainwright.wording import (
@@ -60,6 +61,8 @@ def _warn_of_imbalance(plan: Plan, data: Dataset) -> None:
 def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:
     """Say what was chosen, and where the run goes; `notes`: how it goes on."""
     data, state, settings = assembly.dataset, assembly.state, assembly.settings
+    for note in data.notes:
+        log.info("%s", note)
     classes = f", {data.info.num_classes} classes" if data.info.num_classes else ""
     parts = (
         f"{len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test"
@@ -107,6 +110,8 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
             text = metrics_text(evaluation["metrics"], wanted=wanted)
             log.info("%s: step %d, validation %s", name, evaluation["step"], text)
     log.info("test (best weights): %s", metrics_text(summary["test"], wanted=wanted))
+    if beside := summary["test"].get("baselines"):
+        log.info("beside it, of scikit-learn: test %s", told(beside))
     if summary.get("health"):
         log.info("health: %s", _course(summary["health"]))
     score = summary["test"].get("score")

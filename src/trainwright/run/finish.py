@@ -10,6 +10,7 @@ from trainwright.engine.evaluate import evaluate
 from trainwright.files import disk_error
 from trainwright.report.plots.drawing import Drawing
 from trainwright.run.assemble.assemble import Assembly
+from trainwright.run.baselines import baselines
 from trainwright.run.judging.attach import final_judge
 from trainwright.run.ranks.lead import share_weights
 from trainwright.runs.folder import RunFolder
@@ -49,10 +50,12 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     for name, measured in found.items():
         prefix = f"{name}/" if name else ""
         metrics |= {f"{prefix}{key}": value for key, value in measured.compute().items()}
+    if beside := baselines(dataset):
+        metrics["baselines"] = beside
     ending = Ending(
         dataset=dataset,
         metric=found[""].main,
-        metrics=dict(metrics),
+        metrics={name: value for name, value in metrics.items() if name != "baselines"},
         judge=assembly.judge,
         rows=rows,
         plots=folder.plots,

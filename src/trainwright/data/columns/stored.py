@@ -21,7 +21,6 @@ _WORDS = {
     "scaling": ("standard", "symmetric", "unit"),
     "fit": get_args(Fit),
     "tokenizer": ("chars", "bytes"),
-    "decimal": (".", ","),
     "is_open": (False, True),
 }
 _KINDS: Mapping[str, type[Column]] = {

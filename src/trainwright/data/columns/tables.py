@@ -20,7 +20,7 @@ from trainwright.data.columns.column import (
     place_of,
 )
 from trainwright.data.statistics import feature_statistics
-from trainwright.data.tables.cells import is_missing, parts, read_cell
+from trainwright.data.tables.cells import NUMBER, is_missing, parts, read_cell
 from trainwright.wording import format_number, printable
 
 UNSEEN, MISSING = 0, 1  # the first two options of open categories
@@ -35,9 +35,9 @@ class Numbers(Scaled):
     `fill`: the number that stands for it, of each feature. The features that `flagged` numbers are
     each followed up, at the end of the row, by 1 where they are missing and 0 elsewhere.
 
-    `cells`: the cells that it is read from, each by its name and how (`number`, `date %d.%m.%Y`,
-    `text 64`), where that is not a number a feature; `null` are the words for a missing one, in
-    small letters, `decimal` is the sign before the tenths.
+    `cells`: the cells that it is read from, each by its name and how (`number`, `comma` where one
+    stands before the tenths, `date %d.%m.%Y`, `text 64`), where that is not a number a feature;
+    `null` are the words for a missing one, in small letters.
     """
 
     kind: ClassVar[str] = "numbers"
@@ -50,7 +50,6 @@ class Numbers(Scaled):
     limit: float = 0.0
     cells: tuple[tuple[str, str], ...] = ()
     null: tuple[str, ...] = ()
-    decimal: str = "."
 
     def __post_init__(self) -> None:
         if len(self.fill) not in (0, len(self.mean)):
@@ -153,10 +152,11 @@ class Numbers(Scaled):
         values: list[float] = []
         for cell, (name, how) in zip(cells, self.cells, strict=True):
             try:
-                values += read_cell(cell, how, self.null, self.decimal)
+                values += read_cell(cell, how, self.null)
             except (ValueError, OverflowError):
                 told = f"{printable(name)} is {printable(cell)[:40]!r}"
-                raise BadInputError(f"{told}, which is no {how.partition(' ')[0]}") from None
+                wanted = "number" if how in NUMBER else how.partition(" ")[0]
+                raise BadInputError(f"{told}, which is no {wanted}") from None
         return np.array(values, dtype=np.float32)
 
     def text(self, value: Tensor) -> str:

@@ -1,21 +1,17 @@
-"""Rows of a CSV file, by the names of their columns."""
+"""Rows of a table, by the names of their columns: what a trained network is asked about."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
+from trainwright.data.tables.cells import MISSING
+from trainwright.data.tables.reader import BadTableError, Record, Table
 from trainwright.wording import nearest, printable
 
-DELIMITERS = ",;\t"
-LONGEST_LINE = 2**20  # letters
-MISSING = {"", "-", "?", "na", "n/a", "nan", "nil", "none", "null"}  # where a number should be
 MOST_COMPARED = 1000  # columns, for one that may have been meant
 
-
-class BadTableError(Exception):
-    """Why none of a file's rows can be used; the message is half a line."""
+__all__ = ["BadTableError", "Row", "read_rows"]
 
 
 class Row(NamedTuple):
@@ -26,48 +22,36 @@ class Row(NamedTuple):
     problem: str = ""
 
 
-def read_rows(path: Path, wanted: Sequence[str], *, is_named: bool) -> Iterator[Row]:
-    """The rows of a CSV file, one at a time; commas, semicolons or tabs divide.
+def read_rows(
+    path: Path,
+    wanted: Sequence[str],
+    *,
+    is_named: bool,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+) -> Iterator[Row]:
+    """The rows of a table, one at a time.
 
     With a first line of names the columns are found by those, in any order and among others.
     Without, or where what was learned had no names (`is_named`), they are taken in their order.
     Raises BadTableError for a file that is no such table, OSError where it cannot be read.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from _rows(file, wanted, is_named)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadTableError("no CSV file of UTF-8 text") from error
-
-
-def _rows(file: TextIO, wanted: Sequence[str], is_named: bool) -> Iterator[Row]:
-    first = next((line for line in _lines(file) if line.strip()), "")
-    file.seek(0)
-    delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
-    filled = (cells for cells in reader if any(cell.strip() for cell in cells))
-    head = [cell.strip() for cell in next(filled, [])]
+    records = Table(path, separator, encoding).records()
+    line, cells = next(records, Record(1, ()))
+    head = [cell.strip() for cell in cells]
     if not head:
         raise BadTableError("empty")
     if _is_header(head, wanted, is_named):
         places = _by_name(head, wanted) if is_named else _in_order(head, wanted)
     else:
         places = _in_order(head, wanted)
-        yield _row(reader.line_num, head, places, wanted)
-    for cells in filled:
+        yield _row(line, head, places, wanted)
+    for line, cells in records:
         if any(cell.strip() for cell in cells[len(head) :]):
             # A decimal comma, perhaps: what stands where is anyone's guess.
-            problem = f"{len(cells)} cells, and the first line has {len(head)}"
-            yield Row(reader.line_num, problem=problem)
+            yield Row(line, problem=f"{len(cells)} cells, and the first line has {len(head)}")
         else:
-            yield _row(reader.line_num, cells, places, wanted)
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            raise BadTableError(f"a line has more than {LONGEST_LINE:,} letters")
-        yield line
+            yield _row(line, cells, places, wanted)
 
 
 def _is_header(head: Sequence[str], wanted: Sequence[str], is_named: bool) -> bool:

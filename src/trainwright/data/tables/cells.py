@@ -19,7 +19,8 @@ DATES = (
 )  # fmt: skip
 TIMES = ("", " %H:%M", " %H:%M:%S")
 MOST_HASHED = 4096
-_HOW = re.compile(r"number|date (?P<format>.{1,40})|text (?P<size>\d{1,4})")
+NUMBER = ("number", "comma")  # with a point or a comma before the tenths
+_HOW = re.compile(r"number|comma|date (?P<format>.{1,40})|text (?P<size>\d{1,4})")
 _EPOCH = datetime.datetime(1970, 1, 1)
 _WORD = re.compile(r"\w+")
 
@@ -29,12 +30,12 @@ def is_missing(cell: str, null: Collection[str]) -> bool:
     return cell in null or cell.strip().lower() in null
 
 
-def number_of(cell: str, decimal: str = ".") -> float:
-    """The number in a cell. Raises ValueError where there is none, OverflowError beyond float32.
+def number_of(cell: str, how: str = "number") -> float:
+    """The number in a cell, with a point or, read as `comma`, with a comma before the tenths.
 
-    An infinite one is beyond it.
+    Raises ValueError where there is none, OverflowError for one beyond float32, or infinite.
     """
-    if decimal == ",":
+    if how == "comma":
         if "." in cell:
             raise ValueError(cell)
         cell = cell.replace(",", ".")
@@ -86,6 +87,7 @@ def hashed(text: str, size: int) -> list[float]:
     return [count / length for count in counts]
 
 
+@lru_cache
 def parts(how: str) -> tuple[str, ...]:
     """What a cell that is read so becomes: a name a number, the first empty for the cell's own.
 
@@ -104,15 +106,15 @@ def parts(how: str) -> tuple[str, ...]:
     return ("",)
 
 
-def read_cell(cell: str, how: str, null: Collection[str], decimal: str) -> tuple[float, ...]:
+def read_cell(cell: str, how: str, null: Collection[str]) -> tuple[float, ...]:
     """The numbers of a cell, as many as `parts` has; NaN where it is missing.
 
     Raises ValueError or OverflowError.
     """
     if is_missing(cell, null):
-        return (math.nan,) * (1 if how == "number" else len(parts(how)))
-    if how == "number":
-        return (number_of(cell, decimal),)
+        return (math.nan,) * len(parts(how))
+    if how in NUMBER:
+        return (number_of(cell, how),)
     kind, _, argument = how.partition(" ")
     if kind == "date":
         return date_parts(date_of(cell.strip(), argument))

@@ -70,7 +70,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
             "step": numbers(summary.get("best")).get("step"),
             "metrics": record.evaluation("best"),
         },
-        "test": numbers(test),
+        "test": {**numbers(test), **_beside(test.get("baselines"))},
         **_confusion(record, test),
         **_score(test.get("score")),
         "health": _health(summary.get("health")),
@@ -85,6 +85,15 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
 
 def _object(stored: Any) -> dict[str, Any]:
     return stored if isinstance(stored, dict) else {}
+
+
+def _beside(found: Any) -> dict[str, float]:
+    """What other models reach on the same rows."""
+    return {
+        f"{name} (scikit-learn): {metric}": value
+        for name, scores in (found.items() if isinstance(found, dict) else ())
+        for metric, value in numbers(scores).items()
+    }
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -48,9 +48,10 @@ EXAMPLES = """\
 A folder stands for all PNG, JPEG and WebP images in it and in its subfolders, whatever their
 names; other files are counted. Images are brought to
 the size, channels and normalisation of the training data. A run that was trained on a table takes
-CSV files: columns are found by the names in the first line, or else by their order. Files and rows
-that cannot be used are named on standard error after the rest is predicted, and the exit code is 3;
-with on_bad=skip they are only counted, and the code is 0."""
+CSV, TSV and Parquet files: columns are found by the names in the first line, or else by their
+order. Files and rows that cannot be used are named on standard error after the rest is predicted,
+and the exit code is 3; with on_bad=skip they are only counted, and the code is 0. In a CSV that is
+written, a text that a spreadsheet would take for a formula begins with an apostrophe."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +123,9 @@ def _files(named: list[Path], of_files: bool) -> Iterator[Path]:
 
 def _why_no_table(file: os.PathLike[str]) -> str:
     """Nothing about a text says that it is a table, but its name."""
-    return "" if file.__fspath__().lower().endswith((".csv", ".tsv")) else "not a CSV file"
+    from trainwright.data.tables.reader import SUFFIXES
+
+    return "" if file.__fspath__().lower().endswith(SUFFIXES) else "not a CSV file"
 
 
 class _Seen:
@@ -186,11 +189,23 @@ def _print_csv(
         for name, target in targets.items()
         for heading in target.csv_header()
     ]
-    writer.writerow(["file", *([] if of_files else ["line"]), *told])
+    writer.writerow(map(_harmless, ["file", *([] if of_files else ["line"]), *told]))
     for prediction in found:
         cells = [c for name, t in targets.items() for c in t.csv_cells(prediction.answers[name])]
         where: list[Any] = [shown(str(prediction.path))]
-        writer.writerow([*where, *([] if of_files else [prediction.line]), *cells])
+        line = [*where, *([] if of_files else [prediction.line]), *cells]
+        writer.writerow(map(_harmless, line))
+
+
+def _harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: a text that begins like one is quoted."""
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+        return cell
+    except ValueError:
+        return f"'{cell}"
 
 
 def _print_lines(

@@ -1,0 +1,199 @@
+"""A table's rows become stored columns: looked at, split, understood, then read row by row.
+
+The file is read three times, a few thousand rows in memory at once: for targets and groups, for the
+training rows by which its columns are understood, and for all cells.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainwright.data.columns import Classes, Column, Values
+from trainwright.data.dataset import TARGETS, DataInfo
+from trainwright.data.tables.cells import is_missing
+from trainwright.data.tables.kinds import Reading, date_form, mixed, number_form, understand
+from trainwright.data.tables.learn import (
+    TargetScale,
+    columns_of,
+    read_cells,
+    stored_as,
+    values_of,
+)
+from trainwright.data.tables.notes import SPLITS, about_columns, about_copies, about_targets
+from trainwright.data.tables.rows import Look, Rows, lines_of
+from trainwright.data.tables.splitting import Parts, share_of, split_rows
+from trainwright.data.tables.target import TargetKind, target_of
+from trainwright.errors import DataError
+from trainwright.wording import printable
+
+SAMPLE = 20_000  # training rows by which columns are understood
+
+Store = Callable[[str, tuple[int, ...], Any], NDArray[Any]]  # an array to be filled, by its name
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to learn from a table, and how to split it."""
+
+    target_kind: TargetKind | None
+    target_scale: TargetScale
+    split: Literal["random", "hash"]
+    validation: int | float
+    test: int | float
+    split_seed: int
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """The facts, the number of rows of each split, and what a person is told."""
+
+    info: DataInfo
+    counts: Mapping[str, int]
+    notes: list[str]
+
+
+def build(
+    rows: Rows,
+    reading: Reading,
+    wanted: Wanted,
+    store: Store,
+    *,
+    learned: DataInfo | None,
+    whole: bool,
+) -> Built:
+    """Fill the arrays that `store` gives with the rows split by split, training first.
+
+    `learned`: the facts of a run; then nothing is learned. `whole`: all rows are the test. Raises
+    DataError.
+    """
+    look = rows.look(hashes=wanted.split == "hash")
+    names = rows.roles.targets
+    column, stored = target_of(look, names, reading, wanted.target_kind, learned)
+    if whole:
+        none = torch.zeros(0, dtype=torch.long)
+        parts = none, none, torch.arange(len(look.rows))
+    else:
+        classes = torch.from_numpy(stored) if isinstance(column, Classes) else None
+        parts = _split(rows, look, reading, wanted, classes)
+    train, order = parts[0].numpy(), torch.cat(parts).numpy()
+    notes = _about_rows(rows, look)
+    if learned is None:
+        if isinstance(column, Values):
+            column = values_of(stored[train], column.names, wanted.target_scale)
+        chosen = np.arange(min(SAMPLE, len(train))) * len(train) // min(SAMPLE, len(train))
+        chosen = look.rows[train[chosen]]
+        cells = rows.cells(chosen, len(look.lines))
+        found = [
+            understand(name, column_cells, lines_of(column_cells, look.lines[chosen]), reading)
+            for name, column_cells in cells.items()
+        ]
+        notes += about_columns(found)
+        inputs: Mapping[str, Column] = columns_of(found, cells, tuple(reading.null))
+        if not inputs:
+            raise DataError(
+                f"{rows.name}: no column is left to learn from\n" + "\n".join(notes[1:4])
+            )
+    else:
+        inputs = {name: learned.columns[name] for name in learned.inputs}
+        _check_names(rows, inputs)
+    notes += about_targets(names, column, stored)
+    arrays = _fill(rows, store, inputs, look.rows[order], len(look.lines))
+    targets = store(TARGETS, (len(order), *stored.shape[1:]), stored.dtype)
+    targets[:] = stored[order]
+    counts = {name: len(part) for name, part in zip(SPLITS, parts, strict=True)}
+    if learned is None:
+        notes += about_copies([*arrays, targets], counts)
+    info = DataInfo(rows.name, {**inputs, TARGETS: column}, tuple(inputs), (TARGETS,))
+    return Built(info, counts, notes)
+
+
+def _split(
+    rows: Rows, look: Look, reading: Reading, wanted: Wanted, classes: torch.Tensor | None
+) -> Parts:
+    group, shares = rows.roles.group, None
+    groups = None if group is None else look.cells[group]
+    if wanted.split == "hash":
+        shares = np.array([share_of(text, wanted.split_seed) for text in groups or look.hashed])
+    return split_rows(
+        len(look.rows),
+        validation=wanted.validation,
+        test=wanted.test,
+        seed=wanted.split_seed,
+        limit=wanted.limit,
+        classes=classes,
+        groups=groups,
+        times=None if rows.roles.time is None else _times(rows.roles.time, look, reading),
+        hashes=shares,
+    )
+
+
+def _times(name: str, look: Look, reading: Reading) -> NDArray[np.float64]:
+    """The moment of each row as a number. Raises DataError for cells that are none."""
+    cells, where = look.cells[name], look.where(name)
+    empty = next((cell for cell in cells if is_missing(cell, reading.null)), None)
+    if empty is not None:
+        raise DataError(f"data.time={name}: no moment stands in {where(empty)}")
+    counts = Counter(cells)
+    how = number_form(name, counts, where, reading)
+    if not how:
+        how = f"date {date_form(name, counts, where)[0]}".strip()
+    if how == "date":
+        raise DataError(f"data.time={name}: {printable(cells[0])[:30]!r} is no number and no date")
+    values, bad = read_cells(cells, how, reading.null)
+    if bad:
+        raise DataError(mixed(name, "moments", "none", bad, where))
+    return values[:, 0]
+
+
+def _check_names(rows: Rows, inputs: Mapping[str, Column]) -> None:
+    for name, column in inputs.items():
+        for cell in column.cell_names(name):
+            rows.require("columns", cell)
+
+
+def _fill(
+    rows: Rows,
+    store: Store,
+    inputs: Mapping[str, Column],
+    order: NDArray[np.int64],
+    num_rows: int,
+) -> list[NDArray[Any]]:
+    """Read all cells into the arrays of the inputs."""
+    at = np.full(num_rows, -1)
+    at[order] = np.arange(len(order))
+    arrays = []
+    for name, column in inputs.items():
+        kind = np.int64 if column.kind == "categories" else np.float32
+        arrays.append(store(name, (len(order), *column.stored_shape), kind))
+    start = 0
+    for chunk in rows.chunks():
+        target = at[start : start + len(chunk)]
+        part = chunk.taken(np.flatnonzero(target >= 0))
+        cells = rows.columns(
+            part, [c for name, col in inputs.items() for c in col.cell_names(name)]
+        )
+        for array, column in zip(arrays, inputs.values(), strict=True):
+            array[target[target >= 0]], bad = stored_as(column, cells)
+            for name, how, cell in bad[:1]:
+                where = lines_of(cells[name], np.array(part.lines))
+                what = "dates" if how.startswith("date") else "numbers"
+                raise DataError(mixed(name, what, "none", [cell], where))
+        start += len(chunk)
+    if start != num_rows:
+        raise DataError(f"{rows.name} changed while it was read: run again")
+    return arrays
+
+
+def _about_rows(rows: Rows, look: Look) -> list[str]:
+    divided = f", divided at {at!r}" if (at := rows.table.divided_at) else ""
+    total = len(look.lines)
+    notes = [f"{rows.name}: {total:,} rows of {len(rows.names):,} columns{divided}"]
+    if lost := total - len(look.rows):
+        notes.append(f"  {lost:,} rows without a target are left out")
+    return notes

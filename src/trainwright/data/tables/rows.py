@@ -1,0 +1,129 @@
+"""The rows of a table and what their columns are for; read anew for each look, or kept if few."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainwright.data.tables.cells import is_missing
+from trainwright.data.tables.reader import Chunk, Table
+from trainwright.errors import DataError
+from trainwright.wording import nearest, printable
+
+SMALL = 2**24  # bytes of a file of which all rows are kept in memory
+
+Cells = dict[str, list[str]]  # of columns by name
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table are for, by their names."""
+
+    targets: tuple[str, ...]
+    columns: tuple[str, ...] = ()  # the inputs; empty: all others
+    ignore: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the first look at a table finds of the rows that have their targets."""
+
+    rows: NDArray[np.int64]  # their places among all rows
+    lines: NDArray[np.int64]  # of all rows, where they stand in the file
+    cells: Cells  # of targets, group and time
+    hashed: list[str]  # a hash of each row, where that is asked for
+
+    def where(self, name: str) -> Callable[[str], str]:
+        """Where a cell of one of its columns stands."""
+        return lines_of(self.cells[name], self.lines[self.rows])
+
+
+class Rows:
+    """One table. Raises DataError for a column that it lacks, BadTableError for what is none."""
+
+    def __init__(self, table: Table, roles: Roles, null: Sequence[str]) -> None:
+        self.table, self.roles, self.null = table, roles, null
+        self.name = table.path.name
+        self.names = table.header()
+        for key, named in vars(roles).items():
+            for name in [named] if isinstance(named, str) else named or ():
+                self.require(key.removesuffix("s") if key == "targets" else key, name)
+        self._places = {name: place for place, name in enumerate(self.names)}
+        is_small = table.path.stat().st_size < SMALL
+        self._kept = list(table.chunks()) if is_small else None
+
+    def require(self, key: str, name: str) -> None:
+        """Raise DataError for a column that there is not; `key` names it."""
+        if name not in self.names:
+            some = ", ".join(map(printable, self.names[:12]))
+            more = ", ..." if len(self.names) > 12 else ""
+            raise DataError(
+                f"data.{key}: {self.name} has no column {printable(name)}"
+                f"{nearest(name, self.names[:1000])}\n  it has {some}{more}"
+            )
+
+    @property
+    def inputs(self) -> list[str]:
+        """The columns that a network may be given."""
+        out = {*self.roles.targets, *self.roles.ignore, self.roles.group}
+        return [name for name in self.roles.columns or self.names if name not in out]
+
+    def chunks(self) -> Iterable[Chunk]:
+        """The rows, a few thousand at a time."""
+        return self.table.chunks() if self._kept is None else self._kept
+
+    def columns(self, chunk: Chunk, names: Iterable[str]) -> Cells:
+        """The cells of a few rows."""
+        return {name: chunk.column(self._places[name]) for name in names}
+
+    def look(self, *, hashes: bool) -> Look:
+        """Read what decides where a row goes. Raises DataError where no row has its targets."""
+        roles = self.roles
+        names = [*roles.targets, *filter(None, (roles.group, roles.time))]
+        cells: Cells = {name: [] for name in names}
+        lines: list[int] = []
+        rows: list[int] = []
+        hashed: list[str] = []
+        for chunk in self.chunks():
+            found = self.columns(chunk, cells)
+            targets = zip(*(found[name] for name in roles.targets), strict=True)
+            kept = [
+                i for i, t in enumerate(targets) if not any(is_missing(c, self.null) for c in t)
+            ]
+            for name, column in found.items():
+                cells[name] += [column[i] for i in kept]
+            rows += [len(lines) + i for i in kept]
+            lines += chunk.lines
+            hashed += [_digest(chunk.rows[i]) for i in kept] if hashes else []
+        if not rows:
+            told = "has no row with a target" if lines else "has no rows"
+            raise DataError(f"{self.name} {told}")
+        return Look(np.array(rows), np.array(lines), cells, hashed)
+
+    def cells(self, chosen: NDArray[np.int64], num_rows: int) -> Cells:
+        """The cells of the inputs in those rows."""
+        is_chosen = np.zeros(num_rows, dtype=bool)
+        is_chosen[chosen] = True
+        cells: Cells = {name: [] for name in self.inputs}
+        start = 0
+        for chunk in self.chunks():
+            part = chunk.taken(np.flatnonzero(is_chosen[start : start + len(chunk)]))
+            for name, column in self.columns(part, cells).items():
+                cells[name] += column
+            start += len(chunk)
+        return cells
+
+
+def lines_of(cells: Sequence[str], lines: NDArray[np.int64]) -> Callable[[str], str]:
+    """What says where a cell stands first."""
+    return lambda cell: f"line {lines[cells.index(cell)]}"
+
+
+def _digest(cells: Sequence[str]) -> str:
+    return hashlib.blake2b("\x1f".join(cells).encode("utf-8", "surrogatepass")).hexdigest()[:16]
