@@ -33,6 +33,8 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.mlp_gan.mlp_gan",
         "trainwright.nn.mlp.MLP",
         "trainwright.nn.resnet.ResNet",
+        "trainwright.nn.tables.ft_transformer.FTTransformer",
+        "trainwright.nn.tables.resnet_mlp.ResNetMLP",
         "trainwright.tasks.classifier.Classifier",
         "trainwright.tasks.gan.task.GANTask",
         "trainwright.tasks.multilabel.MultiLabel",

@@ -86,6 +86,8 @@ PAIRS = [
     *[(model, "digits") for model in IMAGE_MODELS],
     ("mlp", "tabular"),
     ("mlp", "diabetes"),
+    ("resnet_mlp", "diabetes"),
+    ("ft_transformer", "tabular"),
     *[pytest.param(model, "folder", marks=pytest.mark.slow) for model in IMAGE_MODELS],
 ]
 

@@ -53,6 +53,10 @@ CASES = {
         (*MLP, "data=diabetes", "task=regression", "model.activation=tanh"),
         [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],
     ),
+    "embedded numbers": (
+        (*MLP, "data=tabular", "data.name=iris", "model.numbers=periodic", "model.embedding=4"),
+        [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],
+    ),
     "batch normalisation": (
         (*MLP, "data=diabetes", "task=regression", "model.norm=batch", "optimizer=sgd"),
         [["seed=1"], ["seed=2"]],

@@ -192,13 +192,14 @@ class Batches:
         return batch
 
 
-def train_examples(dataset: Dataset, num: int) -> Tensor:
-    """The first `num` training examples (n, ...) float32, normalised to mean 0 and variance 1.
+def train_examples(dataset: Dataset, num: int, name: str | None = None) -> Tensor:
+    """The first `num` training examples (n, ...) of an input as a network sees them.
 
-    Of several inputs the first. Fewer of large images, for which fewer will do: such that they fit
-    into 64 MB.
+    Of the input of that name, or of the first. Fewer of large images, for which fewer will do: such
+    that they fit into 64 MB.
     """
-    info = dataset.info
-    most = max(1, MOST_VALUES // math.prod(info.input_shape))
-    stored = first_of(dataset.train, min(num, most))[info.inputs[0]]
-    return info.input.preparation(torch.device("cpu"))(stored)
+    name = name or dataset.info.inputs[0]
+    column = dataset.info.columns[name]
+    most = max(1, MOST_VALUES // math.prod(column.shape))
+    stored = first_of(dataset.train, min(num, most))[name]
+    return column.preparation(torch.device("cpu"))(stored)

@@ -142,6 +142,7 @@ class DataInfo:
             "num_classes": self.num_classes,
             "vocab_size": len(self.vocabulary),
             "columns": self.columns,
+            "inputs": {name: self.columns[name].described() for name in self.inputs},
         }
 
     def with_column(self, name: str, column: Column) -> Self:

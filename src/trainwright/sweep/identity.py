@@ -24,6 +24,15 @@ IRRELEVANT = (
     "trainer.resume",
     "fork.checkpoint",  # fork.sha256 says which it is
 )
+# What 0.1 did not say, with the values that change nothing.
+NEUTRAL: Mapping[str, Any] = {
+    "hooks": {},
+    "task.metrics": {},
+    "model.numbers": "plain",
+    "model.embedding": 16,
+    "model.resolution": 32,
+    "model.sigma": 0.1,
+}
 NUM_DIGITS = 12  # of 64; 10,000 jobs collide with a probability of 2e-7
 
 
@@ -37,12 +46,8 @@ def job_id(config: Mapping[str, Any]) -> str:
     if isinstance(trainer, Mapping) and isinstance(trainer.get("device"), str):
         # Which of several like devices it is does not matter.
         kept["trainer"] = {**trainer, "device": re.sub(r":\d+$", "", trainer["device"])}
-    # What says nothing, 0.1 did not say.
-    if not kept.get("hooks"):
-        kept.pop("hooks", None)
-    task = kept.get("task")
-    if isinstance(task, Mapping) and not task.get("metrics"):
-        kept["task"] = {key: value for key, value in task.items() if key != "metrics"}
+    said = [path for path, neutral in NEUTRAL.items() if _at(kept, path) != neutral]
+    kept = without(kept, NEUTRAL.keys() - said)
     return digest(named_as_first(kept))
 
 
@@ -56,6 +61,14 @@ def without(config: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
         elif isinstance(kept.get(section), Mapping):
             kept[section] = {k: v for k, v in kept[section].items() if k != key}
     return kept
+
+
+def _at(config: Mapping[str, Any], path: str) -> Any:
+    """The value of a key; None where there is none."""
+    value: Any = config
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def digest(value: Any) -> str:

@@ -29,6 +29,9 @@ RUNS = {
     "resnet": ("model=resnet", "model.blocks_per_stage=1", "model.width=4"),
     "mlp_gan": ("model=mlp_gan", "model.conditional=false"),
     "table": ("model=mlp", "data=tabular", "model.widths=[8]"),
+    "resnet_mlp": ("model=resnet_mlp", "data=tabular", "model.numbers=periodic", "model.width=8"),
+    "ft_transformer": ("model=ft_transformer", "data=tabular", "model.numbers=piecewise",
+                       "model.width=8", "model.blocks=2"),
     "layer_norm": ("model=cnn", "model.channels=[4]", "model.norm=layer", "model.activation=gelu"),
     "preactivation": (
         "model=resnet", "model.blocks_per_stage=1", "model.width=4", "model.preactivation=true"),

@@ -74,6 +74,10 @@ class Column(ABC):
         """Below which all whole numbers are that may be stored, where such are stored."""
         return 2
 
+    def described(self) -> dict[str, Any]:
+        """What a network needs to know of it, as plain JSON types."""
+        return {"kind": self.kind, "shape": list(self.shape)}
+
     def fault(self, stored: Tensor) -> str:
         """What in stored examples (N, ...) is not as this says, in half a line; nothing if all is.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -189,6 +189,10 @@ class Categories(Column):
     def shape(self) -> tuple[int, ...]:
         """(F,)."""
         return (len(self.options),)
+
+    def described(self) -> dict[str, Any]:
+        """With how many numbers each feature can be, for an embedding."""
+        return {**super().described(), "sizes": [len(options) for options in self.options]}
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -32,10 +32,12 @@ def write_source(target: str, folder: Path) -> None:
         module = left.pop()
         name = module.removeprefix(_OURS)
         code = inspect.getsource(importlib.import_module(module))
-        imported = re.findall(rf"^from {re.escape(_OURS)}(\w+) import", code, flags=re.MULTILINE)
+        imported = re.findall(rf"^from {re.escape(_OURS)}([\w.]+) import", code, flags=re.MULTILINE)
         left += [_OURS + other for other in imported if other not in written]
         written.add(name)
-        _write(folder / PACKAGE / f"{name}.py", code.replace(f"from {_OURS}", f"from {PACKAGE}."))
+        path = folder / PACKAGE / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        _write(path, code.replace(f"from {_OURS}", f"from {PACKAGE}."))
 
 
 def _write(path: Path, code: str) -> None:

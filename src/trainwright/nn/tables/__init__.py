@@ -1,0 +1,1 @@
+"""Networks for tables, and what stands in them for a number or a category."""
