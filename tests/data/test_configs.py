@@ -24,6 +24,7 @@ def test_a_data_config_names_every_parameter_of_its_loader_and_no_other(path):
     parameters = inspect.signature(loader).parameters
     augment = settings.pop("augment", {})
     settings.pop("defaults", None)
+    assert settings.pop("balance", False) is False
     assert set(settings) == set(parameters) - set(GIVEN["data"])
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
     assert inspect.signature(loader).return_annotation is Dataset

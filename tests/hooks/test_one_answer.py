@@ -82,8 +82,8 @@ def test_the_warning_names_the_class_its_share_and_what_helps_today(state, caplo
     assert caplog.messages == [
         'validation accuracy 0.9 is what answering "benign" always would get: 90.0% of the examples'
         " are of that class; macro F1 is 0.316",
-        "  what helps: another optimizer.lr (a tenth, or ten times), another model, more examples"
-        " of the other classes",
+        "  what helps: task.class_weights=balanced, data.balance=true, task.focal=2; another"
+        " optimizer.lr (a tenth, or ten times), another model",
     ]
 
 

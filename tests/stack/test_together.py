@@ -53,6 +53,10 @@ CASES = {
         (*MLP, "data=diabetes", "task=regression", "model.activation=tanh"),
         [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],
     ),
+    "class weights": (
+        (*MLP, "data=tabular", "task.class_weights=balanced", "task.focal=2", "data.balance=true"),
+        [["seed=1"], ["seed=2"], ["task.label_smoothing=0.2"]],
+    ),
     "embedded numbers": (
         (*MLP, "data=tabular", "data.name=iris", "model.numbers=periodic", "model.embedding=4"),
         [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],

@@ -34,7 +34,7 @@ _OF_DATA = (
 GIVEN: Mapping[str, Sequence[str]] = {
     "data": ("learned", "whole"),
     "model": _OF_DATA,
-    "task": (*_OF_DATA, "model", "info", "seed"),
+    "task": (*_OF_DATA, "model", "info", "seed", "train_targets"),
     "metrics": (*_OF_DATA, "model", "info", "seed"),
     "hooks": ("clock",),
     "optimizer": ("params", "fused"),
@@ -70,6 +70,7 @@ class Plan:
     fork: ForkSettings | None
     data: Section
     augment: Mapping[str, Any] | None
+    balance: bool  # whether training shows every class equally often
     model: Section
     task: Section
     schedule: Section
@@ -107,7 +108,7 @@ class Plan:
         fork = values.get("fork")
         for key in ("optimizer", "schedule", "trainer", "data"):
             _check_numbers(values[key], key)
-        data, augment = _data(values["data"], allow)
+        data, augment, balance = _data(values["data"], allow)
         optimizer, players = _optimizers(values["optimizer"], allow)
         task, metrics = _without(values["task"], "task", "metrics")
         return cls(
@@ -121,6 +122,7 @@ class Plan:
             fork=None if fork is None else settings(ForkSettings, fork, key="fork"),
             data=data,
             augment=augment,
+            balance=balance,
             model=Section("model", values["model"], GIVEN["model"], allow),
             task=Section("task", task, GIVEN["task"], allow),
             schedule=Section("schedule", values["schedule"], GIVEN["schedule"], allow),
@@ -154,10 +156,13 @@ def data_section(node: Mapping[str, Any], allow: Collection[str] | None = None) 
 
 def _data(
     node: Mapping[str, Any], allow: Collection[str] | None
-) -> tuple[Section, Mapping[str, Any] | None]:
-    """What makes the dataset, and what augments its images."""
+) -> tuple[Section, Mapping[str, Any] | None, bool]:
+    """What makes the dataset, what augments its images, and whether its classes are balanced."""
     described, augment = _without(node, "data", "augment")
-    return Section("data", described, GIVEN["data"], allow), augment
+    balance = described.pop("balance", False)
+    if not isinstance(balance, bool):
+        raise ConfigError(f"data.balance={balance!r}: it must be true or false")
+    return Section("data", described, GIVEN["data"], allow), augment, balance
 
 
 def _optimizers(

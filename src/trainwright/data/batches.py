@@ -1,8 +1,8 @@
 """A batch is a pure function of the seed and the step: resuming needs no sampler state.
 
 The training data is an endless stream, one shuffled pass after another, cut into equal batches.
-Every window of one pass holds every example once; a batch may run on from one pass into the next,
-so that all batches have the same size.
+Every window of one pass holds every example once, unless classes are balanced; a batch may run on
+from one pass into the next, so that all batches have the same size.
 """
 
 import math
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from trainwright.data.balance import Balance
 from trainwright.data.columns import Column, Image
 from trainwright.data.columns import Scaling as Normalisation  # noqa: F401 - imported by code of 0.1
 from trainwright.data.dataset import Dataset
@@ -30,7 +31,8 @@ class Batches:
     A split that fits on the device is moved there whole; a larger one stays where it is (in
     memory, or mapped from disk), and each batch is moved. Where the disk is waited for, it is asked
     for the batches to come. `columns`: how each is prepared; what they do not name is left out.
-    `augment`: of training images.
+    `augment`: of training images. `balance`: the order of training examples, where classes are to
+    be equally often.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Batches:
         device: torch.device,
         memory_format: torch.memory_format = torch.contiguous_format,
         augment: Augment | None = None,
+        balance: Balance | None = None,
     ) -> None:
         self.num_examples = len(split)
         self.batch_size = batch_size
@@ -56,6 +59,7 @@ class Batches:
             if memory_format == torch.channels_last and columns[name].shape[0] > 1
         ]
         self._augment = augment
+        self._balance = balance
         self._split = split.on(device)
         self._read_ahead: ReadAhead | None = None
         if self._split is split and split.mapped is not None:
@@ -163,8 +167,11 @@ class Batches:
         """The shuffled order of one pass over the data, kept while batches come from it."""
         if epoch not in self._orders:
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
-            order = torch.randperm(self.num_examples, generator=generator)
+            if self._balance is not None:
+                order = self._balance.order(epoch)
+            else:
+                generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
+                order = torch.randperm(self.num_examples, generator=generator)
             self._orders[epoch] = self._moved(order) if self._is_resident else order
         return self._orders[epoch]
 

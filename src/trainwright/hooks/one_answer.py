@@ -55,8 +55,8 @@ class OneAnswer(Hook):
                 found["accuracy"], self._largest, 100 * self._share, found["f1"],
             )  # fmt: skip
             log.warning(
-                "  what helps: another optimizer.lr (a tenth, or ten times), another model,"
-                " more examples of the other classes"
+                "  what helps: task.class_weights=balanced, data.balance=true, task.focal=2;"
+                " another optimizer.lr (a tenth, or ten times), another model"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,14 +4,27 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
+from trainwright.config.plan import Plan
+from trainwright.data.balance import train_targets
+from trainwright.data.dataset import Dataset
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.baselines import told
 from trainwright.runs.folder import RunFolder
 from trainwright.tasks.health import HEALTHY
-from trainwright.wording import format_count, format_duration, format_number, metrics_text
+from trainwright.wording import (
+    format_count,
+    format_duration,
+    format_number,
+    metrics_text,
+    printable,
+)
 
 log = logging.getLogger(__name__)
+
+UNEVEN = 10  # times as many examples of one class as of another
 
 
 def parameter_counts(assembly: Assembly) -> dict[str, int]:
@@ -28,7 +41,24 @@ def lineage_lines(assembly: Assembly) -> list[str]:
     return [] if assembly.lineage is None else assembly.lineage.lines()
 
 
-def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:
+def _warn_of_imbalance(plan: Plan, data: Dataset) -> None:
+    """Warn where classes differ in size, and nothing that was typed answers that."""
+    node = plan.task.node
+    if plan.balance or node.get("class_weights") or node.get("focal") or not data.info.num_classes:
+        return
+    counts = torch.bincount(train_targets(data), minlength=data.info.num_classes)
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] > UNEVEN * counts[least]:
+        log.warning(
+            'classes differ in size: %s training examples of "%s", %s of "%s"; accuracy can hide'
+            " that rare ones are never found",
+            f"{counts[most]:,}", printable(data.info.class_names[most])[:40],
+            f"{counts[least]:,}", printable(data.info.class_names[least])[:40],
+        )  # fmt: skip
+        log.warning("  what helps: task.class_weights=balanced, data.balance=true, task.focal=2")
+
+
+def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:
     """Say what was chosen, and where the run goes; `notes`: how it goes on."""
     data, state, settings = assembly.dataset, assembly.state, assembly.settings
     for note in data.notes:
@@ -38,6 +68,7 @@ def announce(assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -
         f"{len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test"
     )
     log.info("%s: %s examples of %s%s", data.info.name, parts, data.info.sizes, classes)
+    _warn_of_imbalance(plan, data)
     counts = parameter_counts(assembly)
     sizes = ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
     log.info("parameters: %s", sizes)

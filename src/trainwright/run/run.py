@@ -64,7 +64,7 @@ def running(request: Request) -> Training[Outcome]:
         except DiskError as error:
             raise course.explained(error) from error
         until_ended.enter_context(logged_to(folder.log))
-        announce(assembly, folder, notes)
+        announce(plan, assembly, folder, notes)
         send = until_ended.enter_context(sending(loggers, folder, plan, assembly))
         return (yield from course.run(send, signals))
 

@@ -102,9 +102,11 @@ class Draws(TorchFunctionMode):
     def _smoothed(
         self, logits: Tensor, targets: Tensor, *, label_smoothing: PerMember, **others: Any
     ) -> Tensor:
-        """Mean cross-entropy with a share of the target spread over all classes, as torch does."""
+        """Cross-entropy with a share of the target spread over all classes, as torch does."""
         share = self.at_hand(label_smoothing.numbers)
-        spread = -logits.log_softmax(dim=1).mean()
+        spread = -logits.log_softmax(dim=1).mean(dim=1)
+        if others.get("reduction", "mean") == "mean":
+            spread = spread.mean()
         return (1 - share) * functional.cross_entropy(logits, targets, **others) + share * spread
 
     def at_hand(self, numbers: Sequence[float]) -> Tensor:

@@ -28,6 +28,9 @@ IRRELEVANT = (
 NEUTRAL: Mapping[str, Any] = {
     "hooks": {},
     "task.metrics": {},
+    "task.class_weights": None,
+    "task.focal": 0.0,
+    "data.balance": False,
     "model.numbers": "plain",
     "model.embedding": 16,
     "model.resolution": 32,

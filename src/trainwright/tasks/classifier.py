@@ -1,6 +1,7 @@
 """Classification: one of `num_classes` for each example; two classes are no special case."""
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,11 @@ from trainwright.tasks.one_network import OneNetwork
 from trainwright.tasks.ports import Port, Predictor
 from trainwright.tasks.task import Carry, Ending, Objective
 from trainwright.tasks.views import TestTimeAugmentation, check_views, mean_over_views
+from trainwright.tasks.weights import class_weights_of, shown
 from trainwright.wording import printable
 
 NUM_PREDICTIONS = 64  # examples in the grid of predictions
+SMALLEST_MISS = 1e-6  # at 0 the slope of a power below 1 would be infinite
 WHERE = (
     "inside model.pt2 and model.onnx, whose logits are the mean over the views; "
     "for model.safetensors views.py has them"
@@ -30,12 +33,15 @@ WHERE = (
 class Classifier(OneNetwork):
     """Learns classes by cross-entropy, with `label_smoothing` where asked (Szegedy et al. 2016).
 
+    `class_weights`: by what the loss of an example is multiplied; balanced: such that each class
+    weighs as much as every other over the training examples. `focal`: less of the loss of what is
+    told apart already (Lin et al. 2017). An evaluation knows neither.
     `top_k`: also report how often the true class is among the k likeliest. `tta`: what is said of
     an image, once it is trained, is the mean over these views of it.
     """
 
     objective: Objective = Objective("accuracy", higher_is_better=True)
-    is_one_loss: ClassVar[bool] = True
+    is_one_loss = True
     learns: ClassVar[str] = "classes"
     stackable_numbers = ("label_smoothing",)
 
@@ -44,7 +50,10 @@ class Classifier(OneNetwork):
         *,
         model: nn.Module,
         info: DataInfo,
+        train_targets: Callable[[], Tensor] | None = None,
         label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | list[float] | None = None,
+        focal: float = 0.0,
         top_k: int = 5,
         tta: TestTimeAugmentation = "none",
     ) -> None:
@@ -58,7 +67,14 @@ class Classifier(OneNetwork):
             raise ValueError(f"label_smoothing={label_smoothing} is not in 0 <= value < 1")
         if top_k < 1:
             raise ValueError(f"top_k={top_k} is below 1")
+        if not focal >= 0:
+            raise ValueError(f"focal={focal} is below 0")
         self.label_smoothing = label_smoothing
+        self.focal = focal
+        weights = class_weights_of(class_weights, self._names, train_targets)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.is_one_loss = weights is None and focal == 0
         self.top_k = top_k
         self.take_views(tta)
 
@@ -68,11 +84,31 @@ class Classifier(OneNetwork):
         self.tta = tta
 
     def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean cross-entropy of the batch, and which examples it gets right (B,)."""
+        """Return the mean loss of the batch, and which examples it gets right (B,)."""
         logits, targets = self.answer(batch), batch[self.target]  # (B, classes), (B,)
-        loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if self.is_one_loss:
+            loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        else:
+            loss = self._weighted(logits, targets).mean()
         correct = logits.detach().argmax(dim=-1) == targets
         return loss, {"loss": loss.detach(), "accuracy": correct.float()}
+
+    def _weighted(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each example, (B,), by its class and by how well it is told apart."""
+        losses = functional.cross_entropy(
+            logits, targets, reduction="none", label_smoothing=self.label_smoothing
+        )
+        if self.focal:
+            plain = functional.cross_entropy(logits, targets, reduction="none")  # -log p
+            missing = -torch.expm1(-plain)  # 1 - p
+            losses = losses * missing.clamp(min=SMALLEST_MISS) ** self.focal
+        if self.class_weights is not None:
+            losses = losses * self.class_weights[targets]
+        return losses
+
+    def describe(self) -> str:
+        """The weights of the classes, where they were found."""
+        return "" if self.class_weights is None else shown(self.class_weights, self._names)
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (B, classes) float32, over the views that `tta` names."""

@@ -26,7 +26,7 @@ class Regression(OneNetwork):
 
     objective: Objective = Objective("mse", higher_is_better=False)
     wants_fp32: ClassVar[bool] = True
-    is_one_loss: ClassVar[bool] = True
+    is_one_loss = True
     learns: ClassVar[str] = "values"
     stackable_numbers = ()
 

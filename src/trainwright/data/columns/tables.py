@@ -191,8 +191,8 @@ class Categories(Column):
         return (len(self.options),)
 
     def described(self) -> dict[str, Any]:
-        """With how many numbers each feature can be, for an embedding."""
-        return {**super().described(), "sizes": [len(options) for options in self.options]}
+        """With how many options each feature has, for an embedding."""
+        return {**super().described(), "sizes": list(self.sizes)}
 
     @property
     def sizes(self) -> tuple[int, ...]:

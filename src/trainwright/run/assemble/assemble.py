@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainwright.config.from_environment import environment_keys
 from trainwright.config.plan import Plan
+from trainwright.data.balance import Balance, balance_for, train_targets
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split, first_of
@@ -76,7 +77,7 @@ def assemble(
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
     train_inputs = None if again is not None else partial(train_examples, dataset)
-    task = build_task(plan, dataset.info, train_inputs)
+    task = build_task(plan, dataset.info, train_inputs, partial(train_targets, dataset))
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(plan, info))
     if not plan.task.is_ours:
@@ -101,7 +102,11 @@ def assemble(
         scale=LossScale.for_precision(placement.precision),
     )
 
-    def make_batches(split: Split, augment_node: Mapping[str, Any] | None = None) -> Batches:
+    def make_batches(
+        split: Split,
+        augment_node: Mapping[str, Any] | None = None,
+        balance: Balance | None = None,
+    ) -> Batches:
         return Batches(
             split,
             task.columns,
@@ -110,9 +115,11 @@ def assemble(
             device=placement.device,
             memory_format=placement.memory_format,
             augment=augment_for(augment_node, task.columns, placement.device),
+            balance=balance,
         )
 
-    train = make_batches(dataset.train, plan.augment)
+    balance = balance_for(dataset, plan.seed, is_wanted=plan.balance)
+    train = make_batches(dataset.train, plan.augment, balance)
     if not plan.model.is_ours:
         check_outputs(task, train, placement)
     if not plan.task.is_ours:
@@ -163,17 +170,21 @@ def _check_columns(dataset: Dataset) -> None:
 
 
 def build_task(
-    plan: Plan, info: DataInfo, train_inputs: Callable[[int], Tensor] | None = None
+    plan: Plan,
+    info: DataInfo,
+    train_inputs: Callable[..., Tensor] | None = None,
+    train_targets: Callable[[], Tensor] | None = None,
 ) -> Task:
     """The network, initialised from the seed, inside its task.
 
     `train_inputs`: for a network that also begins with something of the training examples; None
-    where a checkpoint brings that.
+    where a checkpoint brings that. `train_targets`: for a loss that depends on them; None where
+    nothing is trained.
     """
     torch.manual_seed(derive_seed(plan.seed, "initialisation"))
     facts = {**info.facts, "train_inputs": train_inputs}
     model = plan.model.build(nn.Module, facts)
-    facts |= {"model": model, "info": info, "seed": plan.seed}
+    facts |= {"model": model, "info": info, "seed": plan.seed, "train_targets": train_targets}
     task = plan.task.build(Task, facts)
     task.own_metrics = {name: own.build(Metric, facts) for name, own in plan.metrics.items()}
     return task

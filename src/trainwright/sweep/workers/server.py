@@ -159,8 +159,9 @@ def _import_what_jobs_need() -> None:
 
 
 def _data_key(node: Message) -> str:
-    """What a dataset is held under: augmentation happens later, in the jobs."""
-    return json.dumps({k: v for k, v in node.items() if k != "augment"}, sort_keys=True)
+    """What a dataset is held under: how its examples come happens later, in the jobs."""
+    kept = {k: v for k, v in node.items() if k not in ("augment", "balance")}
+    return json.dumps(kept, sort_keys=True)
 
 
 def _num_threads() -> int:
