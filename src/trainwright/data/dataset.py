@@ -16,6 +16,7 @@ from trainwright.data.columns import (
     Image,
     Labels,
     Numbers,
+    Series,
     Tokens,
     Values,
     column_of,
@@ -53,11 +54,13 @@ class DataInfo:
         target_std: float = 1.0,
         feature_names: tuple[str, ...] = (),
     ) -> Self:
-        """Of images (C, H, W) or rows (F,), with classes, labels, a value or nothing to predict."""
+        """Of images (C, H, W), series (T, C) or rows (F,), and perhaps one target."""
         columns: dict[str, Column] = {INPUTS: Numbers(mean, std, feature_names)}
         if len(input_shape) == 3:
             size = (input_shape[0], input_shape[1], input_shape[2])
             columns[INPUTS] = Image(size, mean, std)
+        elif len(input_shape) == 2:
+            columns[INPUTS] = Series(input_shape[0], mean, std)
         if target == "classes":
             columns[TARGETS] = Classes(class_names)
         elif target == "labels":

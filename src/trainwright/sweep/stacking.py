@@ -45,7 +45,9 @@ MODELS = (
     "trainwright.nn.mlp.MLP",
     "trainwright.nn.airbench.AirbenchNet",
     "trainwright.nn.cnn.CNN",
+    "trainwright.nn.cnn1d.CNN1D",
     "trainwright.nn.resnet.ResNet",
+    "trainwright.nn.tables.resnet_mlp.ResNetMLP",
     "trainwright.nn.mlp_gan.mlp_gan",
     "trainwright.nn.conv_gan.conv_gan",
 )

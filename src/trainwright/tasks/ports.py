@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.columns import Column, Image, Numbers, Scaled
+from trainwright.data.columns import Column, Image, Numbers, Scaled, Series
 from trainwright.data.examples import Batch
 
 
@@ -102,7 +102,7 @@ class Predictor(Portable):
         shape = (num_examples, *column.stored_shape)
         if isinstance(column, Image):
             return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        if isinstance(column, Numbers):
+        if isinstance(column, Numbers | Series):
             shift, scale = self.get_buffer(f"{name}_shift"), self.get_buffer(f"{name}_scale")
             return (torch.randn(shape, generator=generator) - shift) / scale
         return torch.randint(0, column.num_options, shape, generator=generator)
@@ -129,4 +129,6 @@ def _port(name: str, column: Column) -> Port:
         missing = ", NaN where one is missing" if column.fill else ""
         shape = column.stored_shape
         return Port(name, shape, torch.float32, f"the features as in the table{missing}")
+    if isinstance(column, Series):
+        return Port(name, column.shape, torch.float32, "the steps, each with its channels")
     return Port(name, column.shape, torch.int64, f"{column.kind}, numbered as in columns")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -29,6 +30,7 @@ RUNS = {
     "resnet": ("model=resnet", "model.blocks_per_stage=1", "model.width=4"),
     "mlp_gan": ("model=mlp_gan", "model.conditional=false"),
     "table": ("model=mlp", "data=tabular", "model.widths=[8]"),
+    "cnn1d": ("model=cnn1d", "data=arrays", "model.channels=[8,8]"),
     "resnet_mlp": ("model=resnet_mlp", "data=tabular", "model.numbers=periodic", "model.width=8"),
     "ft_transformer": ("model=ft_transformer", "data=tabular", "model.numbers=piecewise",
                        "model.width=8", "model.blocks=2"),
@@ -65,7 +67,13 @@ def exported(train, tmp_path_factory):
     def of(kind, form):
         if kind not in runs:
             folder = tmp_path_factory.mktemp(kind) / "run"
-            runs[kind] = train(folder, *SMOKE, *RUNS[kind]).folder
+            words = [*SMOKE, *RUNS[kind]]
+            if "data=arrays" in words:
+                series = tmp_path_factory.mktemp("arrays") / "series.npz"
+                noise = np.random.default_rng(0).normal(size=(60, 16, 2))
+                np.savez(series, x=noise, y=np.arange(60) % 3)
+                words.append(f"data.path={series}")
+            runs[kind] = train(folder, *words).folder
         if (kind, form) not in made:
             best = runs[kind] / "checkpoints" / "best.safetensors"
             trained = load_trained(best, device="cpu")
@@ -90,7 +98,8 @@ def own_outputs(trained, inputs):
         images = task.model.generator(inputs["latents"], inputs.get("classes"))
         return (images + 1) / 2
     raw = inputs["inputs"].float()
-    shape = (1, -1, *(1 for _ in info.input_shape[1:]))
+    is_series = len(info.input_shape) == 2  # whose channels come last
+    shape = (1, 1, -1) if is_series else (1, -1, *(1 for _ in info.input_shape[1:]))
     unit = 255 if info.is_image else 1
     mean, std = (torch.tensor(n).view(shape) for n in (info.input.mean, info.input.std))
     batch = {
@@ -177,7 +186,11 @@ def run_example(folder, *arguments):
 
 
 def write_example_input(trained, folder):
-    """What the example is called with: an image of another size and shape, or a row's numbers."""
+    """What the example is called with: an image of another size and shape, numbers, or a series."""
+    if len(trained.info.input_shape) == 2:
+        (series,) = drawn(trained, "series", 1)["inputs"]
+        np.save(folder / "series.npy", series.double().numpy())
+        return folder / "series.npy", ["series.npy"]
     if not trained.info.is_image:
         (row,) = drawn(trained, "table", 1)["inputs"]
         (folder / "row.csv").write_text(",".join(repr(float(value)) for value in row) + "\n")

@@ -7,6 +7,7 @@ network sees, how a person's input becomes it, how it is shown, and what a check
 
 from trainwright.data.columns.column import BadInputError, Column, Scaled, Scaling
 from trainwright.data.columns.inputs import Image, Tokens
+from trainwright.data.columns.series import Series
 from trainwright.data.columns.stored import MOST_NUMBERS, column_of
 from trainwright.data.columns.tables import MISSING, UNSEEN, Categories, Numbers
 from trainwright.data.columns.targets import Classes, Labels, Target, Values
@@ -24,6 +25,7 @@ __all__ = [
     "Numbers",
     "Scaled",
     "Scaling",
+    "Series",
     "Target",
     "Tokens",
     "Values",

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from trainwright.data.columns.column import Column
 from trainwright.data.columns.inputs import Image, Tokens
+from trainwright.data.columns.series import Series
 from trainwright.data.columns.tables import Categories, Numbers
 from trainwright.data.columns.targets import Classes, Labels, Values
 from trainwright.data.images.decode import Fit
@@ -21,7 +22,8 @@ _WORDS = {
     "is_open": (False, True),
 }
 _KINDS: Mapping[str, type[Column]] = {
-    column.kind: column for column in (Image, Numbers, Categories, Tokens, Classes, Labels, Values)
+    column.kind: column
+    for column in (Image, Numbers, Categories, Series, Tokens, Classes, Labels, Values)
 }
 
 
@@ -33,7 +35,7 @@ def column_of(plain: Any) -> Column:
     known = {field.name for field in fields(_KINDS[kind])}  # type: ignore[arg-type]
     values = {name: _checked(name, value) for name, value in plain.items() if name in known}
     column = _KINDS[kind](**values)
-    if isinstance(column, Image | Numbers | Values) and len(column.mean) != len(column.std):
+    if len(getattr(column, "mean", ())) != len(getattr(column, "std", ())):
         raise ValueError("there are not as many deviations as means")
     if isinstance(column, Image) and len(column.mean) != column.size[0]:
         raise ValueError("there are not as many means as channels")

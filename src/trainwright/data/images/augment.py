@@ -35,6 +35,8 @@ def make_augment(
                 f"  it accepts {', '.join(options)}"
             )
     if len(input_shape) != 3:
+        if not any(settings.values()):
+            return None
         raise ConfigError("data.augment is for images; this dataset holds none, so leave it out")
     side = min(input_shape[1:])
     augment = Augment(

@@ -22,7 +22,7 @@ _ROW = """\
 inputs = np.array([[float(word) for word in sys.argv[1:]]], dtype=np.float32)  # (1, F)
 """
 _ARRAY = """\
-{name} = np.load(sys.argv[{place}])[None]  # as model.json says of it
+{name} = np.load(sys.argv[{place}])[None].astype("{dtype}")
 """
 _LATENTS = """\
 latents = np.random.default_rng(seed=0).standard_normal((16, {size}), dtype=np.float32)
@@ -131,7 +131,8 @@ def _load(facts: dict[str, Any], form: str) -> str:
 def _inputs(facts: dict[str, Any]) -> str:
     names = [port["name"] for port in facts["inputs"]]
     if len(names) > 1 or (not _is_table(facts) and "image" not in facts):
-        return "".join(_ARRAY.format(name=name, place=i) for i, name in enumerate(names, 1))
+        ports = enumerate(facts["inputs"], 1)
+        return "".join(_ARRAY.format(place=place, **port) for place, port in ports)
     return _input(facts).replace("inputs = ", f"{names[0]} = ", 1)
 
 
@@ -199,7 +200,7 @@ def _outputs(facts: dict[str, Any], form: str) -> tuple[str, str]:
         return "".join(_normalised(facts, port) for port in facts["inputs"]), f"model({given})"
     if "scale" not in facts["normalisation"]:
         return "", f"model({tensors[0]})"
-    axes = "" if _is_table(facts) else ".view(-1, 1, 1)"
+    axes = ".view(-1, 1, 1)" if len(facts["inputs"][0]["shape"]) == 4 else ""
     normalised, given = _NORMALISATION.format(axes=axes), f"{tensors[0]} * scale + shift"
     if "tta" in facts:
         views = facts["tta"]["views"]
@@ -212,5 +213,5 @@ def _normalised(facts: dict[str, Any], port: dict[str, Any]) -> str:
     name = port["name"]
     if name not in facts["normalisation"]:
         return f"{name} = torch.from_numpy({name})\n"
-    axes = "" if len(port["shape"]) == 2 else ".view(-1, 1, 1)"
+    axes = ".view(-1, 1, 1)" if len(port["shape"]) == 4 else ""
     return _NORMALISED.format(name=name, axes=axes)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from trainwright import __version__
-from trainwright.data.columns import Column, Image, Numbers
+from trainwright.data.columns import Column, Image, Numbers, Series
 from trainwright.data.dataset import DataInfo
 from trainwright.errors import ConfigError, DiskError
 from trainwright.inference.export.example import example_script
@@ -115,7 +115,7 @@ def _normalisation(columns: Mapping[str, Column], inputs: Sequence[str]) -> dict
     found: dict[str, dict[str, Any]] = {}
     for name in inputs:
         column = columns.get(name)
-        if isinstance(column, Image | Numbers):
+        if isinstance(column, Image | Numbers | Series):
             scale, shift = column.numbers
             found[name] = {"scale": list(scale), "shift": list(shift)}
         if isinstance(column, Numbers) and (column.fill or column.limit):

@@ -42,8 +42,8 @@ from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Objective, Task
 
 MANY = 10**12  # examples, more than any dataset has; the fewest are a batch
-# Images and tables of usual sizes: what none of them can be made for is wrong by itself.
-SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,))
+# Images, tables and series of usual sizes: what none of them can be made for is wrong by itself.
+SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,), (128, 3))
 
 
 def rehearse(plan: Plan) -> None:
@@ -206,7 +206,7 @@ def _check_optimizer(section: Section) -> None:
 
 def _stand_ins() -> Iterator[DataInfo]:
     for shape in SHAPES:
-        channels = shape[0]
+        channels = shape[-1] if len(shape) == 2 else shape[0]
         for target in ("classes", "values", "none", "labels"):
             names = tuple("0123456789") if target in ("classes", "labels") else ()
             ones = (1.0,) * channels
