@@ -45,6 +45,10 @@ CASES = {
     ),
     "label smoothing": (MLP, [["task.label_smoothing=0.2"], ["task.label_smoothing=0"]]),
     "augmented": ((*MLP, "data.augment={shift:1,rotate:10}"), [["seed=1"], ["seed=2"]]),
+    "mixed": (
+        (*MLP, "data.augment={mixup:0.2,cutmix:1,trivial:true}"),
+        [["seed=1"], ["task.label_smoothing=0.2"], ["data.augment.mixup=1"]],
+    ),
     "augmented each its own way": (
         MLP,
         [["data.augment.shift=1"], ["data.augment.rotate=10", "seed=2"], ["seed=3"]],

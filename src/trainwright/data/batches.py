@@ -17,6 +17,7 @@ from trainwright.data.columns import Scaling as Normalisation  # noqa: F401 - im
 from trainwright.data.dataset import Dataset
 from trainwright.data.examples import Batch, Split, first_of
 from trainwright.data.images.augment import Augment
+from trainwright.data.images.mixing import Mixing
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed
 
@@ -31,8 +32,8 @@ class Batches:
     A split that fits on the device is moved there whole; a larger one stays where it is (in
     memory, or mapped from disk), and each batch is moved. Where the disk is waited for, it is asked
     for the batches to come. `columns`: how each is prepared; what they do not name is left out.
-    `augment`: of training images. `balance`: the order of training examples, where classes are to
-    be equally often.
+    `augment`: of training images; `mixing`: of training examples with each other; `balance`: the
+    order of training examples, where classes are to be equally often.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Batches:
         device: torch.device,
         memory_format: torch.memory_format = torch.contiguous_format,
         augment: Augment | None = None,
+        mixing: Mixing | None = None,
         balance: Balance | None = None,
     ) -> None:
         self.num_examples = len(split)
@@ -59,6 +61,7 @@ class Batches:
             if memory_format == torch.channels_last and columns[name].shape[0] > 1
         ]
         self._augment = augment
+        self._mixing = mixing
         self._balance = balance
         self._split = split.on(device)
         self._read_ahead: ReadAhead | None = None
@@ -69,7 +72,8 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
-        generator = None if self._augment is None else self.reseeded(None, step)
+        is_plain = self._augment is None and self._mixing is None
+        generator = None if is_plain else self.reseeded(None, step)
         return self._finished(self._shuffled(step), generator, self._mirrored(step))
 
     def material(self, step: int) -> Batch:
@@ -131,7 +135,7 @@ class Batches:
 
     def are_taken_from(self, other: "Batches") -> bool:
         """Whether batches are examples in memory as they are, the same ones that `other` has."""
-        is_plain = self._read_ahead is None and self._augment is None
+        is_plain = self._read_ahead is None and self._augment is None and self._mixing is None
         return is_plain and self._split is other._split
 
     def _shuffled(self, step: int) -> Batch:
@@ -194,6 +198,8 @@ class Batches:
         if self._augment is not None and generator is not None:
             for name in self._images:
                 batch[name] = self._augment(batch[name], generator, mirrored=mirrored)
+        if self._mixing is not None and generator is not None:
+            batch = self._mixing(batch, generator)
         for name in self._channels_last:
             batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
         return batch

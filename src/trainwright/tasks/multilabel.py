@@ -19,6 +19,7 @@ class MultiLabel(OneNetwork):
     """Learns for each class by itself whether an example has it, by binary cross-entropy."""
 
     objective: Objective = Objective("average_precision", higher_is_better=True)
+    takes_mixed: ClassVar[bool] = True
     learns: ClassVar[str] = "labels"
 
     def __init__(self, *, model: nn.Module, info: DataInfo) -> None:
