@@ -61,6 +61,10 @@ CASES = {
         (*MLP, "data=tabular", "task.class_weights=balanced", "task.focal=2", "data.balance=true"),
         [["seed=1"], ["seed=2"], ["task.label_smoothing=0.2"]],
     ),
+    "residual": (
+        (*SHORT, "model=resnet_mlp", "model.width=8", "data=tabular", "optimizer=sgd"),
+        [["seed=1"], ["seed=2"], ["model.dropout=0.3"]],
+    ),
     "embedded numbers": (
         (*MLP, "data=tabular", "data.name=iris", "model.numbers=periodic", "model.embedding=4"),
         [["seed=1"], ["seed=2"], ["optimizer.lr=1e-2"]],

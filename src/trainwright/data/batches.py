@@ -15,7 +15,7 @@ from trainwright.data.balance import Balance
 from trainwright.data.columns import Column, Image
 from trainwright.data.columns import Scaling as Normalisation  # noqa: F401 - imported by code of 0.1
 from trainwright.data.dataset import Dataset
-from trainwright.data.examples import Batch, Split, first_of
+from trainwright.data.examples import Batch, Split, all_of, first_of
 from trainwright.data.images.augment import Augment
 from trainwright.data.images.mixing import Mixing
 from trainwright.data.read_ahead import ReadAhead
@@ -206,13 +206,15 @@ class Batches:
 
 
 def train_examples(dataset: Dataset, num: int, name: str | None = None) -> Tensor:
-    """The first `num` training examples (n, ...) of an input as a network sees them.
+    """So many training examples (n, ...) of an input as a network sees them.
 
-    Of the input of that name, or of the first. Fewer of large images, for which fewer will do: such
-    that they fit into 64 MB.
+    The first ones of the first input; of the input of that `name` from all over the split, which
+    may be sorted. Fewer of large images, for which fewer will do: such that they fit into 64 MB.
     """
-    name = name or dataset.info.inputs[0]
-    column = dataset.info.columns[name]
-    most = max(1, MOST_VALUES // math.prod(column.shape))
-    stored = first_of(dataset.train, min(num, most))[name]
+    column = dataset.info.columns[name or dataset.info.inputs[0]]
+    num = min(num, max(1, MOST_VALUES // math.prod(column.shape)), len(dataset.train))
+    if name is None:
+        stored = first_of(dataset.train, num)[dataset.info.inputs[0]]
+    else:
+        stored = all_of(dataset.train, name, torch.arange(num) * len(dataset.train) // num)
     return column.preparation(torch.device("cpu"))(stored)
