@@ -25,7 +25,7 @@ from trainwright.run.resume.same_data import is_changed
 from trainwright.wording import nearest, printable
 
 IMAGE_FILES = f"{load_folder.__module__}.{load_folder.__name__}"
-SPLITTING = {"data.validation", "data.test", "data.split_seed"}
+SPLITTING = {"data.validation", "data.test", "data.split_seed", "data.folds", "data.fold"}
 
 
 def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:

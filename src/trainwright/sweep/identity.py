@@ -31,6 +31,8 @@ NEUTRAL: Mapping[str, Any] = {
     "task.class_weights": None,
     "task.focal": 0.0,
     "data.balance": False,
+    "data.folds": None,
+    "data.fold": 0,
     **dict.fromkeys(("data.augment.colour", "data.augment.erase"), 0),
     **dict.fromkeys(("data.augment.mixup", "data.augment.cutmix"), 0),
     "data.augment.trivial": False,

@@ -17,7 +17,7 @@ from trainwright.data.cache import damaged, mapped, new_cache, read_index, sign
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Arrays
 from trainwright.data.sources.fetch import data_root
-from trainwright.data.splits import require_examples, split_sizes
+from trainwright.data.splits import require_examples, split_sizes, test_or_fold
 from trainwright.data.tables.build import Built, Store, Wanted, build
 from trainwright.data.tables.cells import MISSING
 from trainwright.data.tables.kinds import Reading
@@ -53,6 +53,8 @@ def load_table(
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
     limit: int | None = None,
     baselines: bool = True,
     root: str | None = None,
@@ -69,7 +71,8 @@ def load_table(
 
     Raises ConfigError for wrong settings, DataError for what is no table, or none to learn from.
     """
-    split_sizes(2**62, validation=validation, test=test, limit=limit)
+    held_out = test_or_fold(test, folds, fold)
+    split_sizes(2**62, validation=validation, test=held_out, limit=limit)
     targets = (target,) if isinstance(target, str) else tuple(target)
     if not targets or len(set(targets)) < len(targets):
         raise ConfigError(f"data.target={list(targets)}: name one column, or several, each once")
@@ -91,7 +94,7 @@ def load_table(
         group,
         time,
     )
-    wanted = Wanted(target_kind, target_scale, split, validation, test, split_seed, limit)
+    wanted = Wanted(target_kind, target_scale, split, validation, held_out, split_seed, limit)
     table = Table(file, separator, encoding, nothing=words[0] if words else "")
 
     def built(store: Store) -> Built:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from trainwright.sweep.job import short
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.verdict.ranking import PARAMETERS, Ranked, logged
-from trainwright.sweep.verdict.verdict import LEVEL, Best, Row, Setting, Verdict, judge_sweep
+from trainwright.sweep.verdict.verdict import (
+    LEVEL,
+    REPEATED,
+    Best,
+    Row,
+    Setting,
+    Verdict,
+    judge_sweep,
+)
 from trainwright.sweep.verdict.written import command_of, write_csv, write_json
 from trainwright.wording import format_duration, format_number, nearest
 
@@ -33,13 +41,14 @@ def report(store: Store) -> Verdict:
 
 def table(verdict: Verdict) -> list[str]:
     """The settings from best to worst, with only the keys that differ."""
-    keys = [key for key in verdict.keys if key != "seed"]
+    keys = [key for key in verdict.keys if key not in REPEATED]
+    repeated = "folds" if "data.fold" in verdict.keys else "seeds"
     with_seeds = any(len(setting.rows) > 1 for setting in verdict.settings)
     several = len(verdict.ranking) > 1
     header = ["", *keys]
     for ranked in verdict.ranking:
         header += [ranked.label, *(["best"] if with_seeds and not several else [])]
-    header += [*(["seeds"] if with_seeds else []), *(["front"] if several else [])]
+    header += [*([repeated] if with_seeds else []), *(["front"] if several else [])]
     lines = [[*header, "time", "status"]]
     for place, setting in enumerate(verdict.settings[:MAX_ROWS], start=1):
         cells = [str(place), *(short(setting.point.get(key, "-")) for key in keys)]
