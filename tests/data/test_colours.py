@@ -123,6 +123,15 @@ def test_a_jitter_multiplies_brightness_contrast_and_saturation(pixels):
     )
 
 
+def test_all_images_through_all_changes_come_to_the_same(pixels):
+    """As on a GPU, where nothing waits to know which images are chosen."""
+    many = pixels.repeat(50, 1, 1, 1)
+    draws = torch.rand(3, len(many), generator=torch.Generator().manual_seed(3))
+    picked, whole = (trivial(many, draws, picks=picks) for picks in (True, False))
+    torch.testing.assert_close(picked, whole, atol=1e-5, rtol=0)
+    assert not torch.equal(picked, many)
+
+
 def augmented(images, **settings):
     return Augment(**settings)(images, torch.Generator().manual_seed(0))
 

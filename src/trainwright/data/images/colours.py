@@ -38,25 +38,29 @@ def grey(pixels: Tensor) -> Tensor:
     """(B, C, H, W) to (B, 1, H, W)."""
     if pixels.shape[1] != 3:
         return pixels.mean(dim=1, keepdim=True)
-    return (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    red, green, blue = torch.split(pixels, 1, dim=1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
-def trivial(pixels: Tensor, draws: Tensor) -> Tensor:
+def trivial(pixels: Tensor, draws: Tensor, *, picks: bool | None = None) -> Tensor:
     """One of `CHANGES` for each image, of a strength from 0 to its most.
 
-    `pixels` (B, C, H, W) from 0 to 1; `draws` (3, B) uniform: which, how much, which way.
+    `pixels` (B, C, H, W) from 0 to 1; `draws` (3, B) uniform: which, how much, which way. `picks`:
+    whether only the images that are chosen go through a change, as on a CPU; elsewhere all do, so
+    that nothing waits for the device to know which these are.
     """
+    picks = pixels.device.type == "cpu" if picks is None else picks
     which = (draws[0] * len(CHANGES)).long().clamp(max=len(CHANGES) - 1)
     strength, sign = draws[1], torch.where(draws[2] < 0.5, -1.0, 1.0)
     for names, change in _HOW.items():
         first = CHANGES.index(names[0])
         chosen = (which >= first) & (which < first + len(names))
-        if pixels.device.type == "cpu":  # few of them: only these
+        if picks:
             few = chosen.nonzero()[:, 0]
             if len(few):
                 changed = change(pixels[few], which[few] - first, strength[few], sign[few])
                 pixels = pixels.index_copy(0, few, changed)
-        else:  # all of them: nothing waits for the device to know which these are
+        else:
             changed = change(pixels, which - first, strength, sign)
             pixels = torch.where(_of_each(chosen), changed, pixels)
     return pixels

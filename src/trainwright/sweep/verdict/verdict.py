@@ -1,9 +1,9 @@
 """Which setting won, and whether that is more than luck.
 
 Jobs that differ in nothing but the seed, or the fold of the data, are repetitions of one setting.
-Settings are ranked by their mean; by several metrics, those that no other beats in all of them come first (the Pareto
-front), and then the first metric decides. For each metric the best setting is compared with each
-other one by the statistics of `significance.py`.
+Settings are ranked by their mean; by several metrics, those that no other beats in all of them come
+first (the Pareto front), and then the first metric decides. For each metric the best setting is
+compared with each other one by the statistics of `significance.py`.
 """
 
 import math
