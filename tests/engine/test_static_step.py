@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from trainwright.data.examples import Arrays
 from trainwright.data.images.augment import Augment
+from trainwright.data.images.mixing import Mixing
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 from trainwright.engine.fast.static_step import StaticStep
@@ -51,6 +52,8 @@ RUNS = {
     "momentum": (*MLP, "optimizer=sgd"),
     "plain SGD": (*MLP, "optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false"),
     "augmented": (*MLP, "data.augment={shift: 1, rotate: 10, scale: 0.1, cutout: 2}"),
+    "mixed and coloured": (
+        *MLP, "data.augment={trivial: true, colour: 0.4, erase: 0.5, mixup: 0.2, cutmix: 1}"),
     "mirror images that alternate": (*MLP, "data.augment={flip: alternating, shift: 1}"),
     "whitened": ("model=airbench", "model.widths=[4]", "optimizer=sgd", "optimizer.lr=1e-4"),
     "Muon, and SGD beside it": (
@@ -304,10 +307,15 @@ def on_meta(assembled, monkeypatch, overrides):
     batches._orders.clear()
     if batches._augment is not None:
         batches._augment.fill = batches._augment.fill.to(meta)
+        batches._augment.white = batches._augment.white.to(meta)
+    if batches._mixing is not None:
+        ways = batches._mixing._ways
+        batches._mixing._ways = [(alpha, shares.to(meta)) for alpha, shares in ways]
     batches._device = meta
     # There are no generators on the meta device; draws from one are made there all the same.
     monkeypatch.setattr(batches, "reseeded", lambda generator, step: torch.Generator())
     monkeypatch.setattr(Augment, "__call__", on_device_of_images(Augment.__call__))
+    monkeypatch.setattr(Mixing, "__call__", on_device_of_images(Mixing.__call__))
     state.placement = replace(state.placement, device=meta, precision="fp32")  # no autocast there
     return state, StaticStep(Move(state, batches, assembly.settings))
 
@@ -327,7 +335,9 @@ def on_device_of_images(call):
     return wrapped
 
 
-@pytest.mark.parametrize("name", few("clipped", "augmented", "GAN with lazy R1"))
+@pytest.mark.parametrize(
+    "name", few("clipped", "augmented", "mixed and coloured", "GAN with lazy R1")
+)
 def test_a_static_step_reads_no_number_and_touches_nothing_of_the_host(
     assembled, monkeypatch, name
 ):

@@ -79,3 +79,11 @@ def test_a_run_that_goes_on_is_to_the_bit_the_run_that_was_not_stopped(train, re
     config = OmegaConf.load(tmp_path / "parts" / "config.yaml")
     assert (config.task.tta, config.data.augment.flip) == ("mirror_shift", "alternating")
     assert config.optimizer.others["_target_"] == "torch.optim.SGD"
+
+
+def test_examples_of_a_column_by_its_name_come_from_all_over_a_split_that_may_be_sorted():
+    dataset = load_digits_dataset()
+    given = train_examples(dataset, 20, "inputs")
+    spread = dataset.train.columns["inputs"][torch.arange(20) * len(dataset.train) // 20]
+    scale, shift = (torch.tensor(numbers) for numbers in dataset.info.input.numbers)
+    torch.testing.assert_close(given, spread.float() * scale + shift)

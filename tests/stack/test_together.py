@@ -47,6 +47,10 @@ CASES = {
     ),
     "label smoothing": (MLP, [["task.label_smoothing=0.2"], ["task.label_smoothing=0"]]),
     "augmented": ((*MLP, "data.augment={shift:1,rotate:10}"), [["seed=1"], ["seed=2"]]),
+    "mixed": (
+        (*MLP, "data.augment={mixup:0.2,cutmix:1,trivial:true}"),
+        [["seed=1"], ["task.label_smoothing=0.2"], ["data.augment.mixup=1"]],
+    ),
     "augmented each its own way": (
         MLP,
         [["data.augment.shift=1"], ["data.augment.rotate=10", "seed=2"], ["seed=3"]],
@@ -62,6 +66,10 @@ CASES = {
     "class weights": (
         (*MLP, "data=tabular", "task.class_weights=balanced", "task.focal=2", "data.balance=true"),
         [["seed=1"], ["seed=2"], ["task.label_smoothing=0.2"]],
+    ),
+    "residual": (
+        (*SHORT, "model=resnet_mlp", "model.width=8", "data=tabular", "optimizer=sgd"),
+        [["seed=1"], ["seed=2"], ["model.dropout=0.3"]],
     ),
     "embedded numbers": (
         (*MLP, "data=tabular", "data.name=iris", "model.numbers=periodic", "model.embedding=4"),

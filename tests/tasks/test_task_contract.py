@@ -17,6 +17,8 @@ GAMES = [
     ("model=mlp", "data=digits", "model.norm=batch", "model.dropout=0.3"),
     ("model=mlp", "data=tabular", "model.numbers=piecewise"),
     ("model=resnet_mlp", "data=tabular", "model.numbers=periodic"),
+    ("model=mlp", "data=tabular", "task.class_weights=balanced", "task.focal=2"),
+    ("model=mlp", "data=digits", "data.augment.cutmix=1", "data.augment.trivial=true"),
     ("model=ft_transformer", "data=diabetes", "model.blocks=2", "model.width=16"),
     ("model=cnn", "data=digits"),
     ("model=resnet", "data=digits", "model.blocks_per_stage=1"),

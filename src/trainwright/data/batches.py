@@ -15,8 +15,9 @@ from trainwright.data.balance import Balance
 from trainwright.data.columns import Column, Image
 from trainwright.data.columns import Scaling as Normalisation  # noqa: F401 - imported by code of 0.1
 from trainwright.data.dataset import Dataset
-from trainwright.data.examples import Batch, Split, first_of
+from trainwright.data.examples import Batch, Split, all_of, first_of
 from trainwright.data.images.augment import Augment
+from trainwright.data.images.mixing import Mixing
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed
 
@@ -32,9 +33,9 @@ class Batches:
     A split that fits on the device is moved there whole; a larger one stays where it is (in
     memory, or mapped from disk), and each batch is moved. Where the disk is waited for, it is asked
     for the batches to come. `columns`: how each is prepared; what they do not name is left out.
-    `augment`: of training images. `balance`: the order of training examples, where classes are to
-    be equally often. `rows` (n,): those of each training batch that this process computes, where
-    several share it. `name`: of the split.
+    `augment`: of training images; `mixing`: of training examples with each other; `balance`: the
+    order of training examples, where classes are to be equally often. `rows` (n,): those of each
+    training batch that this process computes, where several share it. `name`: of the split.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Batches:
         device: torch.device,
         memory_format: torch.memory_format = torch.contiguous_format,
         augment: Augment | None = None,
+        mixing: Mixing | None = None,
         balance: Balance | None = None,
         rows: Tensor | None = None,
         name: str = "",
@@ -63,6 +65,7 @@ class Batches:
             if memory_format == torch.channels_last and columns[name].shape[0] > 1
         ]
         self._augment = augment
+        self._mixing = mixing
         self._balance = balance
         self._rows = rows
         self.name = name
@@ -75,7 +78,8 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The training batch of `step`: shuffled and augmented, the same whenever asked for."""
-        generator = None if self._augment is None else self.reseeded(None, step)
+        is_plain = self._augment is None and self._mixing is None
+        generator = None if is_plain else self.reseeded(None, step)
         return self._finished(self._shuffled(step), generator, self._mirrored(step))
 
     def material(self, step: int) -> Batch:
@@ -140,7 +144,7 @@ class Batches:
 
     def are_taken_from(self, other: "Batches") -> bool:
         """Whether batches are examples in memory as they are, the same ones that `other` has."""
-        is_plain = self._read_ahead is None and self._augment is None
+        is_plain = self._read_ahead is None and self._augment is None and self._mixing is None
         return is_plain and self._split is other._split
 
     def _shuffled(self, step: int) -> Batch:
@@ -210,19 +214,23 @@ class Batches:
                 batch[name] = self._augment(
                     batch[name], generator, mirrored=mirrored, rows_of=rows_of
                 )
+        if self._mixing is not None and generator is not None:
+            batch = self._mixing(batch, generator)
         for name in self._channels_last:
             batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
         return batch
 
 
 def train_examples(dataset: Dataset, num: int, name: str | None = None) -> Tensor:
-    """The first `num` training examples (n, ...) of an input as a network sees them.
+    """So many training examples (n, ...) of an input as a network sees them.
 
-    Of the input of that name, or of the first. Fewer of large images, for which fewer will do: such
-    that they fit into 64 MB.
+    The first ones of the first input; of the input of that `name` from all over the split, which
+    may be sorted. Fewer of large images, for which fewer will do: such that they fit into 64 MB.
     """
-    name = name or dataset.info.inputs[0]
-    column = dataset.info.columns[name]
-    most = max(1, MOST_VALUES // math.prod(column.shape))
-    stored = first_of(dataset.train, min(num, most))[name]
+    column = dataset.info.columns[name or dataset.info.inputs[0]]
+    num = min(num, max(1, MOST_VALUES // math.prod(column.shape)), len(dataset.train))
+    if name is None:
+        stored = first_of(dataset.train, num)[dataset.info.inputs[0]]
+    else:
+        stored = all_of(dataset.train, name, torch.arange(num) * len(dataset.train) // num)
     return column.preparation(torch.device("cpu"))(stored)

@@ -1,7 +1,7 @@
 """Examples become three disjoint splits, and splits become a dataset with the facts about it."""
 
 from collections.abc import Mapping, Sequence, Sized
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,21 +14,56 @@ from trainwright.errors import ConfigError, DataError
 from trainwright.wording import nearest
 
 
+class Fold(NamedTuple):
+    """The test split of cross-validation: one of several equal parts of all examples."""
+
+    number: int  # from 0
+    of: int
+
+    def holds(self, places: Tensor) -> Tensor:
+        """Whether the examples at these places are in it."""
+        return places % self.of == self.number
+
+
+Size = int | float | Fold  # of a test split
+
+
+def test_or_fold(test: int | float, folds: int | None, fold: int) -> Size:
+    """The size of the test split, or with `folds` which of them it is. Raises ConfigError."""
+    if folds is None:
+        if fold != 0:
+            raise ConfigError(f"data.fold={fold} has no effect without data.folds, such as 5")
+        return test
+    if isinstance(folds, bool) or folds < 2:
+        raise ConfigError(f"data.folds={folds!r}; it must be null, or a count of at least 2")
+    if not 0 <= fold < folds:
+        raise ConfigError(
+            f"data.fold={fold}: with data.folds={folds} it is 0 to {folds - 1}\n"
+            f"  all of them: train -m ... 'data.fold=range({folds})'"
+        )
+    return Fold(fold, folds)
+
+
 def split_sizes(
-    num_examples: int, *, validation: int | float, test: int | float, limit: int | None = None
+    num_examples: int, *, validation: int | float, test: Size, limit: int | None = None
 ) -> tuple[int, int, int]:
     """How many examples go to training, validation and test.
 
     `validation` and `test` are each a count (int) or a share of `num_examples` (float between 0
-    and 1, rounded, at least one example); a count of 0 is for sources with a split of their own.
+    and 1, rounded, at least one example); a count of 0 is for sources with a split of their own. A
+    fold leaves a share for validation of what is not in it.
     `limit` caps the training split. Loaders call this before they download anything.
 
     Raises ConfigError for a wrong size, DataError where there are too few examples to share out.
     """
     if limit is not None and (isinstance(limit, bool) or limit < 1):
         raise ConfigError(f"data.limit is {limit!r}; it must be null or a count of at least 1")
-    num_validation = _count("validation", validation, num_examples)
-    num_test = _count("test", test, num_examples)
+    if isinstance(test, Fold):
+        num_test = len(range(test.number, num_examples, test.of))
+        num_validation = _count("validation", validation, num_examples - num_test)
+    else:
+        num_validation = _count("validation", validation, num_examples)
+        num_test = _count("test", test, num_examples)
     num_train = num_examples - num_validation - num_test
     if num_train < 1:
         message = (
@@ -67,7 +102,7 @@ def split_indices(
     num_examples: int,
     *,
     validation: int | float,
-    test: int | float,
+    test: Size,
     seed: int,
     classes: Tensor | None = None,
     limit: int | None = None,
@@ -75,8 +110,9 @@ def split_indices(
     """Disjoint random indices of the training, validation and test examples, each int64.
 
     With `classes` (N,) int64 every split, and training cut to `limit`, has the classes in
-    proportion, and a class with a single example keeps it for training. The draw depends on
-    `seed`, the number of examples and the classes only. Raises as `split_sizes` does.
+    proportion, and a class with a single example keeps it for training, unless the test is a fold:
+    of these each example is in one. The draw depends on `seed`, the number of examples and the
+    classes only. Raises as `split_sizes` does.
     """
     num_train, num_validation, num_test = split_sizes(
         num_examples, validation=validation, test=test, limit=limit
@@ -84,6 +120,14 @@ def split_indices(
     order = torch.randperm(num_examples, generator=torch.Generator().manual_seed(seed))
     if classes is not None:
         order = order[_place_in_class(classes[order]).argsort(stable=True)]
+    if isinstance(test, Fold):
+        places = torch.arange(num_examples)  # of each class one after the other
+        if classes is not None:
+            places = torch.empty_like(places).index_put_(
+                (classes[order].argsort(stable=True),), places
+            )
+        is_test = test.holds(places)
+        order = torch.cat([order[~is_test], order[is_test]])
     held_out = num_validation + num_test
     return (
         order[:num_train],
@@ -122,7 +166,7 @@ def split_arrays(
     feature_names: Sequence[str] = (),
     columns: Mapping[str, Column] | None = None,
     validation: int | float = 0.1,
-    test: int | float = 0.1,
+    test: Size = 0.1,
     split_seed: int = 0,
     limit: int | None = None,
 ) -> Dataset:

@@ -23,7 +23,7 @@ from trainwright.inference.trained import Trained
 from trainwright.run.resume.same_data import is_changed
 from trainwright.wording import nearest, printable
 
-SPLITTING = {"data.validation", "data.test", "data.split_seed"}
+SPLITTING = {"data.validation", "data.test", "data.split_seed", "data.folds", "data.fold"}
 
 
 def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:

@@ -28,13 +28,16 @@ class LossPerMember(TorchFunctionMode):
 def _cross_entropy(
     logits: Tensor, targets: Tensor, *, label_smoothing: float | PerMember = 0.0, **others: Any
 ) -> Tensor:
-    """Of logits (K, B, classes) and targets (K, B)."""
+    """Of logits (K, B, classes) and targets (K, B), or shares of classes (K, B, classes)."""
     _check_others(others)
     if logits.shape[2] < FEW_CLASSES:
         log_probs = logits.mT.contiguous().log_softmax(dim=1)  # (K, classes, B)
     else:
         log_probs = logits.log_softmax(dim=2).mT
-    plain = -log_probs.gather(1, targets.unsqueeze(1)).mean(dim=(1, 2))
+    if targets.is_floating_point():
+        plain = -(log_probs * targets.mT).sum(dim=1).mean(dim=1)
+    else:
+        plain = -log_probs.gather(1, targets.unsqueeze(1)).mean(dim=(1, 2))
     if not label_smoothing:
         return plain
     if isinstance(label_smoothing, PerMember):

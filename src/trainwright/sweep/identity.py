@@ -31,6 +31,11 @@ NEUTRAL: Mapping[str, Any] = {
     "task.class_weights": None,
     "task.focal": 0.0,
     "data.balance": False,
+    "data.folds": None,
+    "data.fold": 0,
+    **dict.fromkeys(("data.augment.colour", "data.augment.erase"), 0),
+    **dict.fromkeys(("data.augment.mixup", "data.augment.cutmix"), 0),
+    "data.augment.trivial": False,
     "model.numbers": "plain",
     "model.embedding": 16,
     "model.resolution": 32,
@@ -55,14 +60,14 @@ def job_id(config: Mapping[str, Any]) -> str:
 
 
 def without(config: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    """The config without some of its sections (`run`) and keys of sections (`data.root`)."""
+    """The config without some of its sections (`run`) and keys in them (`data.root`)."""
     kept = {str(key): value for key, value in config.items()}
     for path in paths:
         section, _, key = path.partition(".")
         if not key:
             kept.pop(section, None)
         elif isinstance(kept.get(section), Mapping):
-            kept[section] = {k: v for k, v in kept[section].items() if k != key}
+            kept[section] = without(kept[section], [key])
     return kept
 
 

@@ -159,8 +159,10 @@ def stack_key(config: Mapping[str, Any]) -> str:
     model = kept["model"]
     if "dropout" in model:  # where it is 0 there is no such layer
         kept["model"] = {**model, "dropout": model["dropout"] != 0}
+    augment = config["data"].get("augment") or {}
+    mixes = any(augment.get(key) for key in ("mixup", "cutmix"))  # targets of another shape
     task = kept["task"]
     if "r1" in task:  # and where this is 0, no such penalty
         is_on = task["loss"] != "wasserstein_gp" if task["r1"] == "auto" else task["r1"] != 0
         kept["task"] = {**task, "r1": is_on}
-    return json.dumps(kept, sort_keys=True)
+    return json.dumps([kept, mixes], sort_keys=True)

@@ -42,6 +42,7 @@ class Classifier(OneNetwork):
 
     objective: Objective = Objective("accuracy", higher_is_better=True)
     is_one_loss = True
+    takes_mixed: ClassVar[bool] = True
     learns: ClassVar[str] = "classes"
     stackable_numbers = ("label_smoothing",)
 
@@ -84,13 +85,17 @@ class Classifier(OneNetwork):
         self.tta = tta
 
     def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean loss of the batch, and which examples it gets right (B,)."""
+        """Return the mean loss of the batch, and which examples it gets right (B,).
+
+        Targets are classes (B,), or where examples were mixed, shares of classes (B, classes).
+        """
         logits, targets = self.answer(batch), batch[self.target]  # (B, classes), (B,)
         if self.is_one_loss:
             loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         else:
             loss = self._weighted(logits, targets).mean()
-        correct = logits.detach().argmax(dim=-1) == targets
+        likeliest = targets.argmax(dim=-1) if targets.is_floating_point() else targets
+        correct = logits.detach().argmax(dim=-1) == likeliest
         return loss, {"loss": loss.detach(), "accuracy": correct.float()}
 
     def _weighted(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -103,7 +108,9 @@ class Classifier(OneNetwork):
             missing = -torch.expm1(-plain)  # 1 - p
             losses = losses * missing.clamp(min=SMALLEST_MISS) ** self.focal
         if self.class_weights is not None:
-            losses = losses * self.class_weights[targets]
+            is_mixed = targets.is_floating_point()
+            weights = targets @ self.class_weights if is_mixed else self.class_weights[targets]
+            losses = losses * weights
         return losses
 
     def describe(self) -> str:

@@ -20,6 +20,7 @@ class MultiLabel(OneNetwork):
 
     objective: Objective = Objective("average_precision", higher_is_better=True)
     is_one_loss = True
+    takes_mixed: ClassVar[bool] = True
     learns: ClassVar[str] = "labels"
     stackable_numbers = ()
 

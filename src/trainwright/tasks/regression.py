@@ -27,6 +27,7 @@ class Regression(OneNetwork):
     objective: Objective = Objective("mse", higher_is_better=False)
     wants_fp32: ClassVar[bool] = True
     is_one_loss = True
+    takes_mixed: ClassVar[bool] = True
     learns: ClassVar[str] = "values"
     stackable_numbers = ()
 

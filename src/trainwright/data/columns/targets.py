@@ -18,6 +18,13 @@ from trainwright.wording import format_number
 class Target(Column, ABC):
     """A column of which a task's `predict` says what it holds, and how that is told a person."""
 
+    def mixed(self, values: Tensor, others: Tensor, share: Tensor) -> Tensor:
+        """The target of mixtures: `share` (B,) of values (B, ...), the rest of others.
+
+        Raises ValueError for a kind that has nothing between two of its values.
+        """
+        raise ValueError(f"{self.kind} cannot be mixed")
+
     @abstractmethod
     def headings(self, name: str) -> list[str]:
         """What stands above `line`; `name` is the column's own."""
@@ -64,6 +71,12 @@ class Classes(Target):
     def text(self, value: Tensor) -> str:
         """The name of the class."""
         return self.names[int(value)]
+
+    def mixed(self, values: Tensor, others: Tensor, share: Tensor) -> Tensor:
+        """Shares of the classes, (B, C) float32, of classes (B,)."""
+        shares = torch.zeros(len(values), len(self.names), device=values.device)
+        shares.scatter_(1, values[:, None], share[:, None].to(shares.dtype))
+        return shares.scatter_add_(1, others[:, None], 1 - share[:, None].to(shares.dtype))
 
     def likeliest(self, answer: Tensor, top: int) -> list[tuple[str, float]]:
         """Names and probabilities of the likeliest classes, from probabilities (C,)."""
@@ -117,6 +130,10 @@ class Labels(Target):
     def preparation(self, device: torch.device) -> Prepare:
         """To float32, as losses take it."""
         return lambda stored: stored.float()
+
+    def mixed(self, values: Tensor, others: Tensor, share: Tensor) -> Tensor:
+        """(B, C), from 0 to 1."""
+        return _between(values, others, share)
 
     def text(self, value: Tensor) -> str:
         """The names of its classes."""
@@ -188,6 +205,10 @@ class Values(Target):
         """The same values."""
         return isinstance(other, Values) and other.names == self.names
 
+    def mixed(self, values: Tensor, others: Tensor, share: Tensor) -> Tensor:
+        """Values between two."""
+        return _between(values, others, share)
+
     def standardised(self, values: Tensor) -> Tensor:
         """Values in units of their deviation about their mean."""
         if self.unit:
@@ -242,3 +263,7 @@ class Values(Target):
     def told(self, answer: Tensor, top: int) -> dict[str, Any]:
         """The numbers by name."""
         return dict(zip(self.csv_header(), self.csv_cells(answer), strict=True))
+
+
+def _between(values: Tensor, others: Tensor, share: Tensor) -> Tensor:
+    return torch.lerp(others, values, share.view(-1, *(1 for _ in values.shape[1:])))

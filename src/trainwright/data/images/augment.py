@@ -5,14 +5,18 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainwright.data.columns import Column, Image
+from trainwright.data.images.colours import jitter, trivial
+from trainwright.data.images.geometry import box, hole, offset, outside, reflect, warp
 from trainwright.errors import ConfigError
 from trainwright.wording import nearest
 
 ALTERNATING = "alternating"
 NUM_DRAWS = 9  # random numbers an example; as many whatever is on, so that switches don't interact
+MORE_DRAWS = 11  # for colours, TrivialAugment and erasing
+ERASED = (0.02, 0.33)  # the least and the most of an image that is erased
+MOST_OBLONG = 3.3  # times as high as wide, or as wide as high
 
 
 def make_augment(
@@ -20,6 +24,7 @@ def make_augment(
     *,
     input_shape: tuple[int, ...],
     fill: float | Tensor = 0.0,
+    white: float | Tensor = 1.0,
 ) -> "Augment | None":
     """The augmentation that a config's `augment` asks for; None where everything is off.
 
@@ -27,7 +32,8 @@ def make_augment(
     """
     if not settings:
         return None
-    options = ("shift", "crop", "flip", "rotate", "scale", "cutout")
+    options = ("shift", "crop", "flip", "rotate", "scale", "cutout", "colour", "erase", "trivial",
+               "mixup", "cutmix")  # fmt: skip
     for key in settings:
         if key not in options:
             raise ConfigError(
@@ -47,8 +53,14 @@ def make_augment(
         rotate=_number(settings, "rotate", 0, 180),
         scale=_number(settings, "scale", 0, 0.9),
         cutout=int(_number(settings, "cutout", 0, side, whole=True)),
+        colour=_number(settings, "colour", 0, 1),
+        erase=_number(settings, "erase", 0, 1),
+        trivial=_switch(settings, "trivial"),
         fill=fill,
+        white=white,
     )
+    for mixed in ("mixup", "cutmix"):  # by `mixing.py`
+        _number(settings, mixed, 0, 100)
     return augment if augment.is_on else None
 
 
@@ -63,6 +75,13 @@ def _flip(settings: Mapping[str, object]) -> float:
             f"  it must be true, false, {ALTERNATING} or a number between 0 and 1"
         )
     return 0.5 * flip if isinstance(flip, bool) else _number(settings, "flip", 0, 1)
+
+
+def _switch(settings: Mapping[str, object], key: str) -> bool:
+    value = settings.get(key, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"data.augment.{key} is {value!r}; it must be true or false")
+    return value
 
 
 def _number(
@@ -91,8 +110,10 @@ def augment_for(
     if not images:
         return make_augment(settings, input_shape=())
     # On the device, so that no batch has to wait for it.
-    fill = torch.tensor(images[0].numbers.shift, device=device)
-    return make_augment(settings, input_shape=images[0].shape, fill=fill)
+    scale, shift = (torch.tensor(n, device=device) for n in images[0].numbers)
+    return make_augment(
+        settings, input_shape=images[0].shape, fill=shift, white=255 * scale + shift
+    )
 
 
 class Augment:
@@ -107,8 +128,13 @@ class Augment:
     `cutout` blanks a square of that side, its centre anywhere
     (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552).
 
-    `fill` is the background on the scale of the images that come in, a number or one a channel:
-    black after normalisation is (0 - mean) / std.
+    `trivial` makes one more change to each image (`colours.trivial`), before all others. `colour`
+    multiplies brightness, contrast and saturation by 1 - colour to 1 + colour. `erase` is the
+    probability that a box becomes the mean colour, last of all (Zhong et al. 2020,
+    arXiv:1708.04896).
+
+    `fill` is black on the scale of the images that come in, a number or one a channel: after
+    normalisation (0 - mean) / std. `white` is the other end.
     """
 
     def __init__(
@@ -121,7 +147,11 @@ class Augment:
         rotate: float = 0.0,
         scale: float = 0.0,
         cutout: int = 0,
+        colour: float = 0.0,
+        erase: float = 0.0,
+        trivial: bool = False,
         fill: float | Tensor = 0.0,
+        white: float | Tensor = 1.0,
     ) -> None:
         self.shift = shift
         self.crop = crop
@@ -130,12 +160,21 @@ class Augment:
         self.rotate = rotate
         self.scale = scale
         self.cutout = cutout
+        self.colour = colour
+        self.erase = erase
+        self.trivial = trivial
         self.fill = torch.as_tensor(fill, dtype=torch.float32).reshape(1, -1, 1, 1)
+        self.white = torch.as_tensor(white, dtype=torch.float32).reshape(1, -1, 1, 1)
 
     @property
     def is_on(self) -> bool:
         """Whether anything at all would be changed."""
-        return any((self.shift, self.crop, self.flip, self.rotate, self.scale, self.cutout))
+        moves = (self.shift, self.crop, self.flip, self.rotate, self.scale, self.cutout)
+        return any(moves) or self._has_more
+
+    @property
+    def _has_more(self) -> bool:
+        return self.trivial or self.colour > 0 or self.erase > 0
 
     def __call__(
         self,
@@ -159,9 +198,14 @@ class Augment:
         flip, turn, size, shift_y, shift_x, crop_y, crop_x, hole_y, hole_x = draws  # each (B,)
         height, width = images.shape[2:]
         fill = self.fill.to(images)
-        down, right = _offset(shift_y, self.shift), _offset(shift_x, self.shift)
+        if self._has_more:
+            more = torch.rand(
+                MORE_DRAWS, len(images), generator=generator, device=generator.device
+            ).to(images.device, non_blocking=True)
+            images = self._coloured(images, more[:6])
+        down, right = offset(shift_y, self.shift), offset(shift_x, self.shift)
         if self.rotate or self.scale:
-            images = _warp(
+            images = warp(
                 images,
                 radians=(2 * turn - 1) * math.radians(self.rotate),
                 sizes=1 + (2 * size - 1) * self.scale,
@@ -175,56 +219,42 @@ class Augment:
         # Everything by whole pixels: which row and column each pixel of the result comes from.
         rows = torch.arange(height, device=images.device) - down[:, None]  # (B, H)
         columns = torch.arange(width, device=images.device) - right[:, None]  # (B, W)
-        blank = _outside(rows, height)[:, :, None] | _outside(columns, width)[:, None, :]
-        rows = _reflect(rows + _offset(crop_y, self.crop)[:, None], height)
-        columns = _reflect(columns + _offset(crop_x, self.crop)[:, None], width)
+        blank = outside(rows, height)[:, :, None] | outside(columns, width)[:, None, :]
+        rows = reflect(rows + offset(crop_y, self.crop)[:, None], height)
+        columns = reflect(columns + offset(crop_x, self.crop)[:, None], width)
         columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
         if self.flip or self.crop or self.shift:
             source = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H * W)
             source = source[:, None].expand(-1, images.shape[1], -1)
             images = images.flatten(2).gather(2, source).view_as(images)
         if self.cutout:
-            hole_rows = _hole(hole_y, height, self.cutout)  # (B, H)
-            hole_columns = _hole(hole_x, width, self.cutout)  # (B, W)
+            hole_rows = hole(hole_y, height, self.cutout)  # (B, H)
+            hole_columns = hole(hole_x, width, self.cutout)  # (B, W)
             blank = blank | (hole_rows[:, :, None] & hole_columns[:, None, :])
         if self.cutout or self.shift:
             images = torch.where(blank[:, None], fill, images)
+        if self.erase:
+            images = self._erased(images, more[6:])
         return images
 
+    def _coloured(self, images: Tensor, draws: Tensor) -> Tensor:
+        """TrivialAugment and the jitter of colours, on pixels from 0 to 1."""
+        if not (self.trivial or self.colour):
+            return images
+        black, white = self.fill.to(images), self.white.to(images)
+        pixels = (images - black) / (white - black)
+        if self.trivial:
+            pixels = trivial(pixels, draws[:3])
+        if self.colour:
+            pixels = jitter(pixels, draws[3:], self.colour)
+        return torch.addcmul(black, pixels, white - black)
 
-def _offset(draws: Tensor, reach: int) -> Tensor:
-    """Uniform draws (B,) in [0, 1) to whole pixels in -reach..reach, int64."""
-    return (draws * (2 * reach + 1)).long().clamp(max=2 * reach) - reach
-
-
-def _outside(places: Tensor, length: int) -> Tensor:
-    return (places < 0) | (places >= length)
-
-
-def _reflect(places: Tensor, length: int) -> Tensor:
-    """Places beyond a border mirrored at the border's own pixel, to within 0..length - 1."""
-    period = max(1, 2 * (length - 1))
-    places = places.remainder(period)
-    return torch.minimum(places, period - places)
-
-
-def _hole(draws: Tensor, length: int, side: int) -> Tensor:
-    """Whether each of `length` places is in a hole of `side` about a drawn centre: (B, length)."""
-    first = (draws * length).long().clamp(max=length - 1) - side // 2
-    places = torch.arange(length, device=draws.device) - first[:, None]
-    return (places >= 0) & (places < side)
-
-
-def _warp(
-    images: Tensor, *, radians: Tensor, sizes: Tensor, offsets: Tensor, fill: Tensor
-) -> Tensor:
-    """Turn, resize, then move by `offsets` (B, 2) pixels (x, y), bilinear, all in one sampling."""
-    h, w = images.shape[2:]
-    cos, sin = radians.cos() / sizes, radians.sin() / sizes
-    # The map runs from a place in the result to the place it comes from, in units of half sides.
-    inverse = torch.stack((cos, -sin * h / w, sin * w / h, cos), 1).view(-1, 2, 2)
-    moved = torch.stack((offsets[:, :1] * 2 / w, offsets[:, 1:] * 2 / h), 1)  # (B, 2, 1)
-    theta = torch.cat((inverse, -inverse @ moved), 2).to(images.dtype)  # (B, 2, 3)
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    # Outside lies zero; taken relative to the background, zero is the background.
-    return functional.grid_sample(images - fill, grid, align_corners=False) + fill
+    def _erased(self, images: Tensor, draws: Tensor) -> Tensor:
+        """With a box of the mean colour, which is 0, in as many of them as `erase` says."""
+        coin, area, oblong, y, x = draws
+        area = ERASED[0] + (ERASED[1] - ERASED[0]) * area
+        ratio = MOST_OBLONG ** (2 * oblong - 1)  # height over width, as often below 1 as above
+        heights, widths = (area * ratio).sqrt(), (area / ratio).sqrt()
+        blank = box(y, x, heights, widths, (images.shape[2], images.shape[3]))
+        blank = blank & (coin < self.erase)[:, None, None]
+        return images.masked_fill(blank[:, None], 0.0)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +12,9 @@ from trainwright.data.arrays import as_tensor
 from trainwright.data.columns import Column, Image, Numbers, Series
 from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.sources.array_files import read_arrays
-from trainwright.data.splits import require_examples, split_arrays, split_sizes
+from trainwright.data.splits import require_examples, split_arrays, split_sizes, test_or_fold
 from trainwright.errors import ConfigError, DataError
+from trainwright.files import typed_path
 from trainwright.wording import nearest, printable
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ def load_arrays(
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
     limit: int | None = None,
 ) -> Dataset:
     """Arrays of N examples each from a .npz, .npy, .pt or .safetensors file, or .npy files.
@@ -47,8 +49,9 @@ def load_arrays(
     kinds: (N, F) is a table, (N, T, C) time series, of bytes grey images (N, H, W), four dimensions
     are images. Raises ConfigError for wrong names, DataError for what cannot be learned from.
     """
-    split_sizes(2**62, validation=validation, test=test, limit=limit)
-    file = Path(path).expanduser()
+    held_out = test_or_fold(test, folds, fold)
+    split_sizes(2**62, validation=validation, test=held_out, limit=limit)
+    file = typed_path(path)
     arrays = read_arrays(file)
     chosen = _chosen("inputs", inputs, INPUT_NAMES, arrays)
     aims = [] if targets == "none" else _chosen("targets", targets, TARGET_NAMES, arrays)
@@ -74,7 +77,7 @@ def load_arrays(
         class_names=names,
         columns=columns,
         validation=validation,
-        test=test,
+        test=held_out,
         split_seed=split_seed,
         limit=limit,
     )

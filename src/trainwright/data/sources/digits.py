@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from trainwright.data.dataset import Dataset
-from trainwright.data.splits import split_arrays, split_sizes
+from trainwright.data.splits import split_arrays, split_sizes, test_or_fold
 
 NUM_DIGITS = 1797
 
@@ -20,6 +20,8 @@ def load_digits_dataset(
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
     limit: int | None = None,
 ) -> Dataset:
     """Digits 0 to 9 as (N, 1, 8, 8) uint8, the source's 0..16 stretched to 0..255.
@@ -27,7 +29,8 @@ def load_digits_dataset(
     Source: UCI ML hand-written digits, https://archive.ics.uci.edu/dataset/80.
     Raises ConfigError for wrong split sizes.
     """
-    split_sizes(NUM_DIGITS, validation=validation, test=test, limit=limit)
+    held_out = test_or_fold(test, folds, fold)
+    split_sizes(NUM_DIGITS, validation=validation, test=held_out, limit=limit)
     table = torch.from_numpy(_table())
     images = table[:, :-1].mul(255 / 16).round().to(torch.uint8)
     images = images.view(-1, 1, 8, 8)  # (N, 64) -> (N, 1, 8, 8)
@@ -37,7 +40,7 @@ def load_digits_dataset(
         images,
         classes,
         validation=validation,
-        test=test,
+        test=held_out,
         split_seed=split_seed,
         limit=limit,
     )

@@ -14,11 +14,14 @@ from trainwright.data.images.image_cache import open_images, write_images
 from trainwright.data.images.listing import ImageFile, Listing, list_images
 from trainwright.data.sources.fetch import data_root
 from trainwright.data.splits import (
+    Fold,
+    Size,
     make_dataset,
     require_examples,
     split_indices,
     split_of,
     split_sizes,
+    test_or_fold,
 )
 from trainwright.errors import ConfigError
 from trainwright.files import typed_path
@@ -42,6 +45,8 @@ def load_folder(
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
     limit: int | None = None,
 ) -> Dataset:
     """Images of any size in `path` as (N, channels, size, size) uint8, mapped from disk.
@@ -60,13 +65,19 @@ def load_folder(
     if not timeout > 0:
         raise ConfigError(f"data.timeout is {timeout}; it must be more than 0 seconds")
     # Sizes by themselves; what they leave of this folder is checked once its files are known.
-    split_sizes(2**62, validation=validation, test=test, limit=limit)
+    held_out = test_or_fold(test, folds, fold)
+    split_sizes(2**62, validation=validation, test=held_out, limit=limit)
     folder = typed_path(path).absolute()
     listing = list_images(folder)
     if listing.backups:
         some, first = len(listing.backups), printable(listing.backups[0])
         log.warning("left out %d backup copies in %s, such as %s", some, folder, first)
-    splits = _divide(listing, validation=validation, test=test, split_seed=split_seed)
+    if isinstance(held_out, Fold) and "test" in listing.splits:
+        raise ConfigError(
+            f"data.folds: {folder.name} has a test/ folder, which is the test split\n"
+            "  for cross-validation, put all images into the class folders"
+        )
+    splits = _divide(listing, validation=validation, test=held_out, split_seed=split_seed)
     require_examples(folder.name, splits)  # before any is decoded
     settings = {"size": size, "channels": channels, "fit": fit, "on_bad": on_bad}
     cache = data_root(root) / "folder-cache" / _cache_key(listing, splits, settings)
@@ -104,7 +115,7 @@ def load_folder(
 
 
 def _divide(
-    listing: Listing, *, validation: int | float, test: int | float, split_seed: int
+    listing: Listing, *, validation: int | float, test: Size, split_seed: int
 ) -> dict[str, list[ImageFile]]:
     """Training, validation and test files in the order in which they will lie on disk."""
     files = listing.splits["train"]

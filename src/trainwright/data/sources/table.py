@@ -17,7 +17,7 @@ from trainwright.data.cache import damaged, mapped, new_cache, read_index, sign
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Arrays
 from trainwright.data.sources.fetch import data_root
-from trainwright.data.splits import require_examples, split_sizes
+from trainwright.data.splits import require_examples, split_sizes, test_or_fold
 from trainwright.data.tables.build import Built, Store, Wanted, build
 from trainwright.data.tables.cells import MISSING
 from trainwright.data.tables.kinds import Reading
@@ -27,6 +27,7 @@ from trainwright.data.tables.reader import BadTableError, Table
 from trainwright.data.tables.rows import SMALL, Roles, Rows
 from trainwright.data.tables.target import TargetKind
 from trainwright.errors import ConfigError, DataError
+from trainwright.files import typed_path
 from trainwright.wording import printable
 
 CACHE_VERSION = 1  # raise when the same file would become other numbers
@@ -53,6 +54,8 @@ def load_table(
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
     limit: int | None = None,
     baselines: bool = True,
     root: str | None = None,
@@ -71,7 +74,8 @@ def load_table(
     """
     if whole and learned is None:
         raise ConfigError("data.whole: it is not for training; leave it out")
-    split_sizes(2**62, validation=validation, test=test, limit=limit)
+    held_out = test_or_fold(test, folds, fold)
+    split_sizes(2**62, validation=validation, test=held_out, limit=limit)
     targets = (target,) if isinstance(target, str) else tuple(target)
     if not targets or len(set(targets)) < len(targets):
         raise ConfigError(f"data.target={list(targets)}: name one column, or several, each once")
@@ -79,7 +83,7 @@ def load_table(
         raise ConfigError(f"data.separator={separator!r}: it must be one letter, such as ';'")
     if group is not None and time is not None:
         raise ConfigError("data.group and data.time: rows are split by one of them")
-    file = Path(path).expanduser().absolute()
+    file = typed_path(path).absolute()
     if not file.is_file():
         state = "is no file" if file.exists() else "does not exist"
         raise DataError(f"the table {printable(str(file))} {state}")
@@ -93,7 +97,7 @@ def load_table(
         group,
         time,
     )
-    wanted = Wanted(target_kind, target_scale, split, validation, test, split_seed, limit)
+    wanted = Wanted(target_kind, target_scale, split, validation, held_out, split_seed, limit)
     table = Table(file, separator, encoding, nothing=words[0] if words else "")
 
     def built(store: Store) -> Built:

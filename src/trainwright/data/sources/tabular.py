@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from trainwright.data.dataset import Dataset
-from trainwright.data.splits import split_arrays, split_sizes
+from trainwright.data.splits import split_arrays, split_sizes, test_or_fold
 
 NUM_ROWS = {"breast_cancer": 569, "iris": 150, "wine": 178, "diabetes": 442}
 
@@ -16,6 +16,8 @@ def load_tabular(
     validation: int | float = 0.15,
     test: int | float = 0.15,
     split_seed: int = 0,
+    folds: int | None = None,
+    fold: int = 0,
     limit: int | None = None,
 ) -> Dataset:
     """A table as (N, F) float32 in its own units; classes, or for `diabetes` values to predict.
@@ -23,7 +25,8 @@ def load_tabular(
     Source: https://scikit-learn.org/stable/datasets/toy_dataset.html.
     Raises ConfigError for wrong split sizes.
     """
-    split_sizes(NUM_ROWS[name], validation=validation, test=test, limit=limit)
+    held_out = test_or_fold(test, folds, fold)
+    split_sizes(NUM_ROWS[name], validation=validation, test=held_out, limit=limit)
     from sklearn import datasets  # 1 s to import
 
     # Unscaled: scikit-learn would scale by all rows, those of the test split among them.
@@ -40,7 +43,7 @@ def load_tabular(
         feature_names=[str(feature) for feature in bunch.feature_names],
         class_names=[str(label) for label in bunch.target_names] if is_classes else (),
         validation=validation,
-        test=test,
+        test=held_out,
         split_seed=split_seed,
         limit=limit,
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainwright.data.columns import Classes, Column, Values
 from trainwright.data.dataset import TARGETS, DataInfo
+from trainwright.data.splits import Size
 from trainwright.data.tables.cells import is_missing
 from trainwright.data.tables.kinds import Reading, date_form, mixed, number_form, understand
 from trainwright.data.tables.learn import (
@@ -44,7 +45,7 @@ class Wanted:
     target_scale: TargetScale
     split: Literal["random", "hash"]
     validation: int | float
-    test: int | float
+    test: Size
     split_seed: int
     limit: int | None
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainwright.data.splits import split_indices, split_sizes
+from trainwright.data.splits import Fold, Size, split_indices, split_sizes
 from trainwright.errors import ConfigError, DataError
 
 Parts = tuple[Tensor, Tensor, Tensor]  # rows of training, validation, test; sorted
@@ -18,7 +18,7 @@ def split_rows(
     num: int,
     *,
     validation: int | float,
-    test: int | float,
+    test: Size,
     seed: int,
     limit: int | None,
     classes: Tensor | None = None,
@@ -37,6 +37,11 @@ def split_rows(
     elif groups is not None:
         parts = _by_group(groups, validation, test, seed)
     elif times is not None:
+        if isinstance(test, Fold):
+            raise ConfigError(
+                "data.folds does not go with data.time: the test is what comes last\n"
+                "  leave one of them out"
+            )
         sizes = split_sizes(num, validation=validation, test=test)
         order = torch.from_numpy(np.argsort(times, kind="stable"))
         first, second, third = torch.split(order, list(sizes))
@@ -59,22 +64,28 @@ def split_rows(
     return train.sort().values, parts[1].sort().values, parts[2].sort().values
 
 
-def _by_hash(hashes: NDArray[np.float64], validation: int | float, test: int | float) -> Parts:
+def _by_hash(hashes: NDArray[np.float64], validation: int | float, test: Size) -> Parts:
     for name, size in (("validation", validation), ("test", test)):
-        if not isinstance(size, float):
+        if not isinstance(size, float | Fold):
             raise ConfigError(
                 f"data.{name}={size}: data.split=hash takes shares, such as 0.1, and no counts"
             )
     split_sizes(2**40, validation=validation, test=test)
-    part = np.where(hashes < test, 2, np.where(hashes < test + validation, 1, 0))
+    if isinstance(test, Fold):
+        places = hashes * test.of
+        is_test, places = np.floor(places) == test.number, places % 1
+        part = np.where(is_test, 2, np.where(places < validation, 1, 0))
+    else:
+        part = np.where(hashes < test, 2, np.where(hashes < test + validation, 1, 0))
     train, held_out, last = (torch.from_numpy(np.flatnonzero(part == i)) for i in range(3))
     return train, held_out, last
 
 
-def _by_group(
-    groups: Sequence[str], validation: int | float, test: int | float, seed: int
-) -> Parts:
-    """Groups in the order of their hash, until the test has its rows, then validation."""
+def _by_group(groups: Sequence[str], validation: int | float, test: Size, seed: int) -> Parts:
+    """Groups in the order of their hash, until the test has its rows, then validation.
+
+    Of folds each takes the next group when it has the fewest rows.
+    """
     _, wanted, last = split_sizes(len(groups), validation=validation, test=test)
     names, inverse, sizes = np.unique(
         np.array(groups, dtype=object).astype(str), return_inverse=True, return_counts=True
@@ -86,6 +97,13 @@ def _by_group(
     order = sorted(range(len(names)), key=lambda i: share_of(str(names[i]), seed))
     part = np.zeros(len(names), dtype=np.int64)
     filled = {2: 0, 1: 0}
+    if isinstance(test, Fold):
+        rows_of = np.zeros(test.of, dtype=np.int64)
+        for group in order:
+            fold = int(rows_of.argmin())
+            rows_of[fold] += sizes[group]
+            part[group] = 2 if fold == test.number else 0
+        order, filled[2] = [group for group in order if part[group] != 2], last
     for place, group in enumerate(order):
         is_last_one = place == len(order) - 1
         for split, size in ((2, last), (1, wanted)):

@@ -52,6 +52,7 @@ class Features(nn.Module):
             raise ValueError(f"numbers={numbers}: there are none among the inputs; leave it out")
         self._names = tuple(inputs)
         self.columns = nn.ModuleList()
+        self._dims: list[int] = []  # that are one example's, of each part
         self.num_tokens = self.num_values = 0
         for name, column in inputs.items():
             kind, (num, *_) = column["kind"], column["shape"]
@@ -70,9 +71,11 @@ class Features(nn.Module):
             if isinstance(embedding, PiecewiseLinear) and train_inputs is not None:
                 embedding.fit(train_inputs(NUM_EXAMPLES, name))
             self.columns.append(embedding)
+            is_plain = isinstance(embedding, nn.Identity)
+            self._dims.append(len(column["shape"]) if is_plain else 2)
             num = math.prod(column["shape"])
             self.num_tokens += num
-            self.num_values += num if isinstance(embedding, nn.Identity) else num * width
+            self.num_values += num if is_plain else num * width
 
     def parts(self, args: tuple[Tensor, ...], columns: Mapping[str, Tensor]) -> list[Tensor]:
         """What stands for each column: of the only one, given by place, or of all by name.
@@ -84,7 +87,9 @@ class Features(nn.Module):
 
     def flat(self, args: tuple[Tensor, ...], columns: Mapping[str, Tensor]) -> Tensor:
         """All in one vector, (B, num_values)."""
-        return torch.cat([part.flatten(1) for part in self.parts(args, columns)], dim=1)
+        # Counted from the last dimension: a stack of runs calls this with (K, B, ...).
+        parts = zip(self.parts(args, columns), self._dims, strict=True)
+        return torch.cat([part.flatten(-dims) for part, dims in parts], dim=-1)
 
     def tokens(self, args: tuple[Tensor, ...], columns: Mapping[str, Tensor]) -> Tensor:
         """One after the other, (B, num_tokens, width); made with `as_tokens`."""

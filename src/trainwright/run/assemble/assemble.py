@@ -16,6 +16,7 @@ from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split, first_of
 from trainwright.data.images.augment import augment_for
+from trainwright.data.images.mixing import mixing_for
 from trainwright.data.splits import require_examples
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
@@ -127,6 +128,9 @@ def assemble(
             device=placement.device,
             memory_format=placement.memory_format,
             augment=augment_for(augment_node, task.columns, placement.device),
+            mixing=mixing_for(
+                augment_node, task.columns, placement.device, takes_mixed=task.takes_mixed
+            ),
             balance=balance,
             rows=rows,
             name=next((name for name, known in dataset.splits.items() if known is split), ""),

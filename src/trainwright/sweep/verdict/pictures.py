@@ -14,7 +14,7 @@ from trainwright.report.plots.sweeps import (
 from trainwright.runs.metrics import read_rows
 from trainwright.sweep.job import short
 from trainwright.sweep.store import Store
-from trainwright.sweep.verdict.verdict import Row, Verdict
+from trainwright.sweep.verdict.verdict import REPEATED, Row, Verdict
 
 ENOUGH = 8  # jobs with a value, to say what mattered
 
@@ -31,7 +31,7 @@ def draw(verdict: Verdict, store: Store) -> None:
         _trial(row, first.metric, store, with_curve=place < MAX_CURVES)
         for place, row in enumerate(best_first)
     ]
-    keys = [key for key in verdict.keys if key != "seed"] or list(verdict.keys)
+    keys = [key for key in verdict.keys if key not in REPEATED] or list(verdict.keys)
     if len(trials) < 2 or not keys:
         return
     store.plots.mkdir(exist_ok=True)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from trainwright.sweep.job import short
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.verdict.ranking import PARAMETERS, logged
-from trainwright.sweep.verdict.verdict import LEVEL, Best, Setting, Verdict, judge_sweep
+from trainwright.sweep.verdict.verdict import (
+    LEVEL,
+    REPEATED,
+    Best,
+    Setting,
+    Verdict,
+    judge_sweep,
+)
 from trainwright.sweep.verdict.written import command_of, write_csv, write_json
 from trainwright.wording import format_duration, format_number, nearest
 
@@ -33,7 +40,8 @@ def report(store: Store) -> Verdict:
 
 def table(verdict: Verdict) -> list[str]:
     """The settings from best to worst, with only the keys that differ."""
-    keys = [key for key in verdict.keys if key != "seed"]
+    keys = [key for key in verdict.keys if key not in REPEATED]
+    repeated = "folds" if "data.fold" in verdict.keys else "seeds"
     with_seeds = any(len(setting.rows) > 1 for setting in verdict.settings)
     several = len(verdict.ranking) > 1
     shown = verdict.settings[:MAX_ROWS]
@@ -44,7 +52,7 @@ def table(verdict: Verdict) -> list[str]:
         if with_seeds and not several:
             columns.append(["best", *(_number(ranked.best(s.values(index))) for s in shown)])
     if with_seeds:
-        columns.append(["seeds", *(str(len(s.counted)) for s in shown)])
+        columns.append([repeated, *(str(len(s.counted)) for s in shown)])
     if several:
         columns.append(["front", *("yes" if s in verdict.front else "-" for s in shown)])
     columns.append(["time", *(format_duration(s.seconds) for s in shown)])

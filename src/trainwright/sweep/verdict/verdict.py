@@ -1,9 +1,9 @@
 """Which setting won, and whether that is more than luck.
 
-Jobs that differ in nothing but the seed are repetitions of one setting. Settings are ranked by
-their mean; by several metrics, those that no other beats in all of them come first (the Pareto
-front), and then the first metric decides. For each metric the best setting is compared with each
-other one by the statistics of `significance.py`.
+Jobs that differ in nothing but the seed, or the fold of the data, are repetitions of one setting.
+Settings are ranked by their mean; by several metrics, those that no other beats in all of them come
+first (the Pareto front), and then the first metric decides. For each metric the best setting is
+compared with each other one by the statistics of `significance.py`.
 """
 
 import math
@@ -18,6 +18,7 @@ from trainwright.sweep.store import State, Store
 from trainwright.sweep.verdict.ranking import Ranked, Ranking, Values, objective, values_of
 from trainwright.sweep.verdict.significance import gap, holm, welch
 
+REPEATED = ("seed", "data.fold")  # in which repetitions of one setting differ
 LEVEL = 0.05  # of p-values: above it the seeds do not tell two settings apart
 CLEAR = 3.0  # a gap in standard deviations from which on that is for want of seeds, not of a gap
 
@@ -43,9 +44,9 @@ class Row:
 
 @dataclass(eq=False)
 class Setting:
-    """All jobs that differ in the seed alone."""
+    """All jobs that differ in the seed or the fold alone."""
 
-    point: dict[str, str]  # without the seed
+    point: dict[str, str]  # without these
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -140,7 +141,7 @@ def judge_sweep(store: Store) -> Verdict:
     for line in lines:
         state = states[line.id]
         folder = store.run_folder(state) if "folder" in state else store.folder(line)
-        point = {key: text for key, text in line.point.items() if key != "seed"}
+        point = {key: text for key, text in line.point.items() if key not in REPEATED}
         setting = settings.setdefault(tuple(sorted(point.items())), Setting(point))
         setting.rows.append(Row(line, state, values_of(ranking, state, folder)))
     front = pareto_front(list(settings.values()), ranking)
