@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trainwright.config.plan import GIVEN
 from trainwright.data.dataset import Dataset
 from trainwright.data.images.augment import make_augment
 
@@ -23,7 +24,7 @@ def test_a_data_config_names_every_parameter_of_its_loader_and_no_other(path):
     parameters = inspect.signature(loader).parameters
     augment = settings.pop("augment", {})
     settings.pop("defaults", None)
-    assert set(settings) == set(parameters)
+    assert set(settings) == set(parameters) - set(GIVEN["data"])
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
     assert inspect.signature(loader).return_annotation is Dataset
     assert make_augment(augment, input_shape=(3, 32, 32)) is None

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainwright.data.images import image_cache
+from trainwright.data import disk_cache
 from trainwright.data.images.decode import BadImageError, decode_image
 from trainwright.data.sources import cifar
 from trainwright.data.sources.fetch import fetch
@@ -141,7 +141,7 @@ def test_without_the_digest_a_flipped_pixel_would_be_trained_on(tmp_path, monkey
     pixels[0] ^= 128
     (cache / "images.bin").write_bytes(pixels)
     signed = json.loads((cache / "index.json").read_text())["sha256_of_all"]
-    monkeypatch.setattr(image_cache, "_digest_of_all", lambda folder, index: signed)
+    monkeypatch.setattr(disk_cache, "_digest_of_all", lambda folder, index, files: signed)
     assert not np.array_equal(load(tmp_path).train.columns["inputs"], before)
 
 

@@ -24,7 +24,7 @@ from trainwright.targets import named_as_now
 # What a target is given by name, if it has a parameter for it.
 _OF_DATA = ("input_shape", "num_outputs", "num_classes", "vocab_size", "columns", "train_inputs")
 GIVEN: Mapping[str, Sequence[str]] = {
-    "data": (),
+    "data": ("learned",),
     "model": _OF_DATA,
     "task": (*_OF_DATA, "model", "info", "seed"),
     "metrics": (*_OF_DATA, "model", "info", "seed"),

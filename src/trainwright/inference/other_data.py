@@ -45,7 +45,9 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
         allow = {*(trained.plan.allow or ()), *_typed_targets(overrides)}
     _prepare_alike(config.data, overrides, trained.info)
     section = data_section(plain(config.data), allow)
-    return as_learned(section.build(Dataset, {}), _looked_at(trained))
+    return as_learned(
+        section.build(Dataset, {"learned": trained.info.columns}), _looked_at(trained)
+    )
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Language modelling: each token of a window from those before it."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,11 @@ class Language(Task):
             raise ValueError(f"z_loss={z_loss} is below 0")
         if sample_tokens < 1:
             raise ValueError(f"sample_tokens={sample_tokens} is below 1")
+        if column.is_apart and "documents" not in signature(model.forward).parameters:
+            raise ValueError(
+                f"data.packing=within: {type(model).__name__} cannot keep documents apart; its "
+                "forward takes no documents=..."
+            )
         self.model = model
         self.column: Tokens = column
         (self.name,) = info.inputs
@@ -85,7 +91,11 @@ class Language(Task):
 
     def logits(self, window: Tensor) -> Tensor:
         """Of what comes after each token of windows (B, T + 1) but their last, (B, T, V)."""
-        logits: Tensor = self.model(window[:, :-1].clamp(min=0))
+        tokens = window[:, :-1].clamp(min=0)
+        end, documents = self.column.end, {}
+        if self.column.is_apart and end is not None:
+            documents["documents"] = tokens.eq(end).cumsum(dim=1)
+        logits: Tensor = self.model(tokens, **documents)
         return logits
 
     def evaluate(self, batch: Batch) -> Answers:

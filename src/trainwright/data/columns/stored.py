@@ -17,7 +17,6 @@ SMALLEST_DEVIATION = 1e-38  # it is divided by
 _WORDS = {
     "scaling": ("standard", "symmetric", "unit"),
     "fit": get_args(Fit),
-    "tokenizer": ("chars", "bytes"),
 }
 _KINDS: Mapping[str, type[Column]] = {
     column.kind: column for column in (Image, Numbers, Categories, Tokens, Classes, Labels, Values)
@@ -45,6 +44,10 @@ def _checked(name: str, value: Any) -> Any:
     """A field of a column from JSON; lists become tuples. Raises ValueError."""
     if name in _WORDS:
         is_right = value in _WORDS[name]
+    elif name == "tokenizer":
+        is_right = value in ("chars", "bytes") or (isinstance(value, str) and value[:1] == "{")
+    elif name == "is_apart":
+        is_right = isinstance(value, bool)
     elif name == "length":
         is_right = _is_size(value)
     elif not isinstance(value, list):

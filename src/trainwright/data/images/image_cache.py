@@ -1,14 +1,9 @@
 """Decoded images are kept on disk as one array, to be mapped into memory by later runs."""
 
-import contextlib
 import hashlib
-import json
 import logging
 import mmap
 import os
-import shutil
-import tempfile
-import time
 from array import array
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainwright.data.disk_cache import damaged_cache, map_file, read_index, write_cache
 from trainwright.data.images.decode import BadImageError, Fit
 from trainwright.data.images.decoding import Decoders
 from trainwright.data.images.listing import ImageFile
-from trainwright.errors import DataError, DiskError
+from trainwright.errors import DataError
 from trainwright.progress import progress_bar
 from trainwright.wording import printable
 
@@ -34,7 +30,7 @@ log = logging.getLogger(__name__)
 
 BATCH, BATCH_BYTES = 256, 64 * 2**20  # at most so much is decoded before it is written
 REQUEST = 16  # files that a process is asked for at a time
-STALE_SECONDS, UNUSED_SECONDS = 24 * 3600, 30 * 24 * 3600
+FILES, WHAT = ("images.bin", "labels.npy"), "decoded images"
 
 
 @dataclass(frozen=True)
@@ -50,25 +46,16 @@ class CachedImages:
 def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
     """Map a finished cache. Raises DataError where it is damaged: all of it is held to a digest."""
     try:
-        index = json.loads((folder / "index.json").read_text())
-        if index.pop("sha256_of_all") != _digest_of_all(folder, index):
-            raise ValueError("its contents are not what was written")
+        index = read_index(folder, FILES)
         counts = {str(name): int(count) for name, count in index["counts"].items()}
         shape = (sum(counts.values()), channels, size, size)
         labels = torch.from_numpy(np.load(folder / "labels.npy", allow_pickle=False))
-        with (folder / "images.bin").open("rb") as file:
-            # Copy on write: torch warns about memory that it may not write to.
-            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        mapping = map_file(folder / "images.bin")
         images = torch.frombuffer(mapping, dtype=torch.uint8).view(shape)
         if len(labels) != len(images) or labels.dtype != torch.int64:
             raise ValueError("labels and images differ in number")
     except Exception as error:  # damaged JSON and arrays raise all sorts
-        raise DataError(
-            f"the cache of decoded images {folder} is damaged\n"
-            "  delete that folder and run again to decode the images afresh"
-        ) from error
-    with contextlib.suppress(OSError):  # a folder of another user's
-        os.utime(folder / "index.json")  # how long ago a cache was of use
+        raise damaged_cache(folder, WHAT, "decode the images afresh") from error
     if index.get("num_skipped"):
         log.warning("skipped %d unreadable files", index["num_skipped"])
     if index.get("copies"):
@@ -98,15 +85,11 @@ def write_images(
     files = [(split, file) for split, listed in splits.items() for file in listed]
     num_files, image_bytes = len(files) + len(bad), channels * size * size
     bad = dict(bad)
-    part = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+
+    def fill(part: Path) -> dict[str, Any]:
         counts = dict.fromkeys(splits, 0)
         kept: list[ImageFile] = []
         digests = array("Q")
-        part.chmod(0o755)  # mkdtemp's folders are for their owner only
         names = [file for _, file in files]
         decoders = Decoders(len(names), size=size, channels=channels, fit=fit, timeout=timeout)
         with (
@@ -133,20 +116,10 @@ def write_images(
             where = f"the {' and '.join(empty)} split" if empty else f"{len(lost)} of its classes"
             raise DataError(f"{root}: no readable image is left for {where}")
         np.save(part / "labels.npy", np.array(labels, dtype=np.int64))
-        index = {"counts": counts, "num_skipped": len(bad), "source": str(root)}
-        index["copies"] = _copies(kept, np.array(digests), counts)
-        signed = {**index, "sha256_of_all": _digest_of_all(part, index)}
-        (part / "index.json").write_text(json.dumps(signed))
-        _rename(part, folder)
-        _remove_unused(folder.parent)
-    except OSError as error:
-        raise DiskError(
-            f"the cache of decoded images {folder} cannot be written: {error.strerror}\n"
-            "  name a folder with room that you may write to: data.root=... or $TRAINWRIGHT_DATA"
-        ) from error
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
+        copies = _copies(kept, np.array(digests), counts)
+        return {"counts": counts, "num_skipped": len(bad), "source": str(root), "copies": copies}
+
+    write_cache(folder, WHAT, fill, FILES)
 
 
 def _decode_all(
@@ -210,36 +183,3 @@ def _list_bad(folder: Path, root: Path, bad: dict[str, str], *, num_files: int) 
         all_of_them.write_text(text)
         lines.append(f"  and {len(bad) - 2:,} more, all in {all_of_them}")
     return "\n".join([*lines, "  remove or repair them, or leave them out with data.on_bad=skip"])
-
-
-def _rename(part: Path, folder: Path) -> None:
-    try:
-        part.rename(folder)
-    except OSError:
-        # Another job decoded the same images meanwhile: its cache is as good as this one.
-        if not (folder / "index.json").exists():
-            raise
-
-
-def _digest_of_all(folder: Path, index: dict[str, Any]) -> str:
-    """SHA-256 over the index and the hashes of the two files: some 2 GB a second."""
-    hashes = [json.dumps(index, sort_keys=True)]
-    for name in ("images.bin", "labels.npy"):
-        with (folder / name).open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _remove_unused(caches: Path) -> None:
-    """Remove finished caches that no run has opened for a month: images can be decoded again."""
-    for index in caches.glob("[!.]*/index.json"):
-        with contextlib.suppress(OSError):  # another job may be doing the same
-            if time.time() - index.stat().st_mtime > UNUSED_SECONDS:
-                shutil.rmtree(index.parent)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed runs left of this cache, long enough ago that none is still at it."""
-    for old in folder.parent.glob(f".{folder.name}.*"):
-        if time.time() - old.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)

@@ -16,6 +16,7 @@ from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split, first_of
 from trainwright.data.images.augment import augment_for
 from trainwright.data.splits import require_examples
+from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, place
@@ -66,7 +67,10 @@ def assemble(
     options = plan.settings
     fork = None if plan.fork is None else fork_of(plan.fork, again)
     if dataset is None:
-        dataset = plan.data.build(Dataset, {})
+        # What a run has learned to read text by: of its own checkpoint, or of another run.
+        learned = fork.facts if fork is not None else None if again is None else data_info(again)
+        columns = None if learned is None else learned.columns
+        dataset = plan.data.build(Dataset, {"learned": columns})
     if "data.path" in environment_keys(DictConfig(plan.config)):
         # Its last part is what the data are called by.
         dataset = replace(dataset, info=replace(dataset.info, name="data"))

@@ -20,6 +20,6 @@ def no_data(node: Mapping[str, Any]) -> Dataset | None:
 def load_data(node: Mapping[str, Any]) -> Dataset | None:
     """The dataset that a config's section `data` describes; None where that fails."""
     try:
-        return data_section(plain(DictConfig(dict(node)))).build(Dataset, {})
+        return data_section(plain(DictConfig(dict(node)))).build(Dataset, {"learned": None})
     except Exception:
         return None
