@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from trainwright.config.from_environment import environment_keys
-from trainwright.config.plan import Plan
+from trainwright.config.plan import Plan, check_durations
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split, first_of
@@ -151,7 +151,12 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
             f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
             f"training examples in {dataset.info.name}\n  it can be at most that"
         )
-    return options.clock(len(dataset.train))
+    try:
+        clock = options.clock(len(dataset.train), dataset.info.num_tokens)
+    except ValueError as error:
+        raise ConfigError(f"trainer.{error}") from None
+    check_durations(options, clock)
+    return clock
 
 
 def _check_columns(dataset: Dataset) -> None:
