@@ -131,6 +131,15 @@ class GPT(nn.Module):
         """The matrices within the blocks, which Muon moves."""
         return [p for p in self.blocks.parameters() if p.dim() >= 2]
 
+    def flops_per_token(self) -> float:
+        """Of a training step: 6 a weight, and what attention adds (Chowdhery et al. 2022, B)."""
+        blocks = sum(p.numel() for p in self.blocks.parameters())
+        return 6.0 * (blocks + self.vocab_size * self.width + 2 * self._attended)
+
+    @property
+    def _attended(self) -> int:
+        return len(self.blocks) * self.context * self.width
+
     def learning_rates(self) -> dict[nn.Parameter, float]:
         """The factor on the learning rate of what is not moved alike whatever the width.
 
