@@ -85,8 +85,9 @@ class Tokens(Column):
         return torch.from_numpy(self.coder.encode(text))
 
     def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
-        """(tokens of the text,) int64."""
-        return self.coder.encode(cells[0])
+        """(T,) int64: the beginning of a longer text, a shorter one with `PADDING` at its end."""
+        tokens = self.coder.encode(cells[0])[: self.length]
+        return np.pad(tokens, (0, self.length - len(tokens)), constant_values=PADDING)
 
     def text(self, value: Tensor) -> str:
         """The text; a special token is shown by its name."""

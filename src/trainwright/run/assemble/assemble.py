@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainwright.config.from_environment import environment_keys
 from trainwright.config.plan import Plan, check_durations
 from trainwright.data.batches import Batches, train_examples
+from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split, first_of
 from trainwright.data.images.augment import augment_for
@@ -182,10 +183,20 @@ def build_task(
     torch.manual_seed(derive_seed(plan.seed, "initialisation"))
     facts = {**info.facts, "train_inputs": train_inputs}
     model = plan.model.build(nn.Module, facts)
+    if isinstance(info.input, Tokens) and plan.model.is_ours and not can_read(model):
+        raise ConfigError(
+            f"model: {type(model).__name__} reads numbers, and {info.name} is text\n"
+            "  use model=gpt, which learns what comes next, or model=text_encoder, for classes"
+        )
     facts |= {"model": model, "info": info, "seed": plan.seed}
     task = plan.task.build(Task, facts)
     task.own_metrics = {name: own.build(Metric, facts) for name, own in plan.metrics.items()}
     return task
+
+
+def can_read(model: nn.Module) -> bool:
+    """Whether a network of ours is given tokens."""
+    return bool(getattr(model, "reads_tokens", False))
 
 
 def _check_parts(options: TrainerSettings, task: Task) -> None:

@@ -11,6 +11,7 @@ checked.
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from trainwright.config.build import Section
 from trainwright.config.plan import Plan
 from trainwright.config.stored import stored_config
 from trainwright.config.trust import targets_of
-from trainwright.data.columns import Tokens
+from trainwright.data.columns import Classes, Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.images.augment import make_augment
 from trainwright.engine.checkpoint.checkpoint import under
@@ -42,6 +43,7 @@ from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Objective, Task
 
+TEXT = "trainwright.data.sources.text."  # what makes texts without a target
 MANY = 10**12  # examples, more than any dataset has; the fewest are a batch
 # Images and tables of usual sizes, and a text: what suits none of them is wrong by itself.
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,))
@@ -154,7 +156,8 @@ def _any_task(plan: Plan) -> Task | None:
         plan.task.check(Task)
         return None
     refusals: Counter[str] = Counter()
-    for info in _stand_ins():
+    is_text = str(plan.data.node.get("_target_")).startswith(TEXT)
+    for info in (_TEXT,) if is_text else _stand_ins():
         try:
             with torch.device("meta"), _Undrawn():
                 return build_task(plan, info)
@@ -205,6 +208,11 @@ def _check_optimizer(section: Section) -> None:
         section.build(Optimizer, {"params": _Parameters(), "fused": None})
 
 
+_TEXT = DataInfo(
+    "the data", {"text": Tokens(length=17, vocabulary=tuple(map(chr, range(128))))}, ("text",)
+)
+
+
 def _stand_ins() -> Iterator[DataInfo]:
     for shape in SHAPES:
         channels = shape[0]
@@ -212,5 +220,7 @@ def _stand_ins() -> Iterator[DataInfo]:
             names = tuple("0123456789") if target in ("classes", "labels") else ()
             ones = (1.0,) * channels
             yield DataInfo.of_one_input("the data", shape, target, names, ones, ones)
-    text = Tokens(length=17, vocabulary=tuple(map(chr, range(128))))
-    yield DataInfo("the data", {"text": text}, ("text",))
+    yield _TEXT
+    yield replace(
+        _TEXT, columns={**_TEXT.columns, "targets": Classes(("a", "b"))}, targets=("targets",)
+    )
