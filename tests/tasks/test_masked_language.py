@@ -52,7 +52,7 @@ def test_padding_is_never_asked_for_nor_changed(seen):
     windows[:, 3:] = PADDING
     answers = masked(0.5).evaluate({"text": windows})
     assert answers["tokens"].tolist() == [3] * 50
-    ((shown, hidden),) = seen
+    ((shown, _),) = seen
     assert (shown[:, 3:] == PADDING).all()
 
 
