@@ -92,3 +92,18 @@ def test_steps_count_where_both_are_given_and_a_run_has_at_least_one():
     assert Clock.of_run(num_examples=10, batch_size=5, epochs=3, steps=7).total_steps == 7
     assert Clock.of_run(num_examples=10, batch_size=5, epochs=0.01, steps=None).total_steps == 1
     assert clock(1000, 64).epochs(125) == 8
+
+
+def test_the_tokens_of_text_are_a_length_and_a_duration():
+    sizes = {"num_examples": 1000, "batch_size": 8, "epochs": None, "steps": None}
+    run = Clock.of_run(**sizes, tokens=1e5, num_tokens=128)
+    assert run.total_steps == 98  # of 1,024 tokens
+    assert run.steps("4096 tokens") == 4
+
+
+def test_what_has_no_tokens_is_not_counted_in_them():
+    sizes = {"num_examples": 1000, "batch_size": 8, "epochs": None, "steps": None}
+    with pytest.raises(ValueError, match=r"tokens=100000: only text has tokens"):
+        Clock.of_run(**sizes, tokens=1e5)
+    with pytest.raises(ValueError, match="'4096 tokens': only text has tokens"):
+        clock().steps("4096 tokens")

@@ -32,6 +32,15 @@ GAMES = [
     ("model=gan", "data=digits", "task.relativistic=true", "task.r1=1", "task.top_k=0.5"),
     ("model=gan", "data=digits", "task.diff_augment=[color]", "task.instance_noise=0.1"),
     ("model=gan", "data=digits", "model.conditional=auxiliary", "model.conditional_norm=all"),
+    (
+        "model=text_encoder",
+        "task=masked_language",
+        "data=text",
+        "data.path=README.md",
+        "data.context=16",
+        "model.depth=1",
+        "model.dropout=0",
+    ),
     ("model=gpt", "data=text", "data.path=README.md", "data.context=16", "model.depth=1"),
 ]
 IDS = [" ".join(game) for game in GAMES]

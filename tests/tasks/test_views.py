@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from trainwright.data.dataset import DataInfo
+from trainwright.nn.views import mean_over_views
 from trainwright.tasks.classifier import Classifier
-from trainwright.tasks.views import mean_over_views
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 HEIGHT, WIDTH = 5, 4

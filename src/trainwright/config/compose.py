@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from trainwright.config.own_configs import FileConfigSource, OwnConfigs
 from trainwright.config.validation import unknown_key
 from trainwright.config_folder import config_folder, group_options
+from trainwright.engine.settings import LENGTHS
 from trainwright.errors import ConfigError
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
@@ -53,22 +54,23 @@ def check_sections(config: Mapping[str, Any]) -> None:
 
 
 def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Let what was typed win where both `trainer.epochs` and `trainer.steps` are set.
+    """Let what was typed win where more than one of `LENGTHS` is set.
 
     A model may bring a number of steps; who types epochs means those. Raises ConfigError where
-    both were typed, or neither.
+    several were typed, or none.
     """
     trainer = config.trainer
-    if trainer.get("epochs") is None or trainer.get("steps") is None:
+    lengths = [name for name in LENGTHS if trainer.get(name) is not None]
+    if len(lengths) < 2:
         return
     typed = {override.lstrip("+").split("=")[0] for override in overrides}
-    chosen = [name for name in ("epochs", "steps") if f"trainer.{name}" in typed]
+    chosen = [name for name in lengths if f"trainer.{name}" in typed]
     if len(chosen) != 1:
-        raise ConfigError(
-            f"trainer.epochs={trainer.epochs} and trainer.steps={trainer.steps} are both set\n"
-            "  a run has one length: set the other to null"
-        )
-    trainer["steps" if chosen == ["epochs"] else "epochs"] = None
+        both = " and ".join(f"trainer.{name}={trainer[name]}" for name in (chosen or lengths))
+        raise ConfigError(f"{both} are both set\n  a run has one length: set the other to null")
+    for name in lengths:
+        if name not in chosen:
+            trainer[name] = None
 
 
 def keys_of(arguments: Sequence[str]) -> dict[str, list[str]]:

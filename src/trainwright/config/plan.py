@@ -17,7 +17,7 @@ from trainwright.config.compose import check_sections
 from trainwright.config.from_environment import PLACES, check_environment, without_environment
 from trainwright.config.validation import empty, unknown_key
 from trainwright.engine.clock import Clock, Duration
-from trainwright.engine.settings import ForkSettings, RunSettings, TrainerSettings
+from trainwright.engine.settings import LENGTHS, ForkSettings, RunSettings, TrainerSettings
 from trainwright.errors import ConfigError
 from trainwright.targets import named_as_now
 
@@ -32,7 +32,7 @@ _OF_DATA = (
     "train_inputs",
 )
 GIVEN: Mapping[str, Sequence[str]] = {
-    "data": ("learned", "whole"),
+    "data": ("learned", "whole", "known"),
     "model": _OF_DATA,
     "task": (*_OF_DATA, "model", "info", "seed", "train_targets"),
     "metrics": (*_OF_DATA, "model", "info", "seed"),
@@ -238,18 +238,23 @@ def _refuse_empty_places(values: Mapping[str, Any]) -> None:
 
 
 def _check_trainer(options: TrainerSettings) -> None:
-    if options.steps is None and options.epochs is None:
+    if all(getattr(options, name) is None for name in LENGTHS):
         raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
     if options.batch_size % options.accumulate:
         raise ConfigError(
             f"trainer.accumulate={options.accumulate}: it must divide "
             f"trainer.batch_size={options.batch_size}, so that all parts are equal"
         )
-    any_clock = Clock(num_examples=1, batch_size=1, total_steps=1)
+    any_clock = Clock(num_examples=1, batch_size=1, total_steps=1, num_tokens=1)
+    check_durations(options, any_clock)
+
+
+def check_durations(options: TrainerSettings, clock: Clock) -> None:
+    """Raise ConfigError for a duration that is none, or none on such data."""
     for field in fields(TrainerSettings):
         if field.type == Duration:
             try:
-                any_clock.steps(getattr(options, field.name))
+                clock.steps(getattr(options, field.name))
             except ValueError as error:
                 raise ConfigError(f"trainer.{field.name}: {error}") from None
 

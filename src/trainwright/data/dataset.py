@@ -137,6 +137,11 @@ class DataInfo:
         return sum(math.prod(self.columns[name].shape) for name in self.inputs)
 
     @property
+    def num_tokens(self) -> int:
+        """How many tokens of a text an example is; with nothing else to predict, its next ones."""
+        return self.input.length - (not self.targets) if isinstance(self.input, Tokens) else 0
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What is given by name to a model's constructor."""
         return {

@@ -124,6 +124,16 @@ class Windows(Split):
         tokens = _widened(self._stream, places.clamp(max=len(self._stream) - 1))
         return {self._name: tokens.int().masked_fill(~is_there, -1)}
 
+    @property
+    def mapped(self) -> MappedColumn | None:
+        """The stream, where it is mapped from a file, as windows without their overlap."""
+        num = len(self._stream) // self._stride
+        if self._mapping is None or not num:
+            return None
+        return MappedColumn(
+            self._mapping, self._stream[: num * self._stride].view(num, self._stride)
+        )
+
     def on(self, device: torch.device) -> Split:
         """On that device: a token takes one byte, two or four."""
         if device.type == "cpu":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 Duration = int | str
 
-_FORM = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(%|steps?|epochs?|examples?)?\s*")
+WITHOUT_TOKENS = "only text has tokens; count in epochs, examples or steps"
+_FORM = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(%|steps?|epochs?|examples?|tokens?)?\s*")
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,34 @@ class Clock:
     batch_size: int
     total_steps: int
     first_step: int = 0  # not 0 for a schedule that begins later than its run
+    num_tokens: int = 0  # of an example, where it is text
 
     @classmethod
     def of_run(
-        cls, *, num_examples: int, batch_size: int, epochs: float | None, steps: int | None
+        cls,
+        *,
+        num_examples: int,
+        batch_size: int,
+        epochs: float | None,
+        steps: int | None,
+        tokens: float | None = None,
+        num_tokens: int = 0,
     ) -> "Clock":
-        """The clock of a run of so many `steps`, or of so many `epochs` where `steps` is None."""
+        """The clock of a run of so many `steps`, else `tokens`, else `epochs`.
+
+        `num_tokens`: of an example. Raises ValueError for `tokens` of examples that have none.
+        """
         if steps is None:
-            assert epochs is not None
+            if tokens is not None:
+                if not num_tokens:
+                    raise ValueError(f"tokens={tokens:g}: {WITHOUT_TOKENS}")
+                wanted = tokens / num_tokens / batch_size
+            else:
+                assert epochs is not None
+                wanted = epochs * num_examples / batch_size
             # The tolerance keeps 1.1 * 100 from counting as a hair more than 110.
-            steps = max(1, math.ceil(epochs * num_examples / batch_size - 1e-9))
-        return cls(num_examples, batch_size, steps)
+            steps = max(1, math.ceil(wanted - 1e-9))
+        return cls(num_examples, batch_size, steps, num_tokens=num_tokens)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -39,10 +57,11 @@ class Clock:
         return step / self.steps_per_epoch
 
     def steps(self, duration: Duration) -> float:
-        """A duration in steps: `500`, `500 steps`, `2 epochs`, `10000 examples` or `5%`.
+        """A duration in steps: `500`, `500 steps`, `2 epochs`, `10000 examples`, of text
+        `1000000 tokens`, or `5%`.
 
         Fractional, so that the k-th epoch ends on the right step (see `is_multiple`).
-        Raises ValueError if it is not of that form.
+        Raises ValueError if it is not of that form, or of tokens where there are none.
         """
         form = _FORM.fullmatch(str(duration))
         if form is None:
@@ -50,10 +69,13 @@ class Clock:
                 f"{duration!r} is not a duration: write 500, '2 epochs', '10000 examples' or 5%"
             )
         number, unit = float(form[1]), (form[2] or "steps").rstrip("s")
+        if unit == "token" and not self.num_tokens:
+            raise ValueError(f"{duration!r}: {WITHOUT_TOKENS}")
         per_unit = {
             "step": 1.0,
             "epoch": self.steps_per_epoch,
             "example": 1 / self.batch_size,
+            "token": 1 / (self.batch_size * max(1, self.num_tokens)),
             "%": self.total_steps / 100,
         }
         return number * per_unit[unit]

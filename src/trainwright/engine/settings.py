@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from trainwright.engine.clock import Clock, Duration
 
+LENGTHS = ("epochs", "steps", "tokens")  # of which a run has one
 Positive = Annotated[int, Field(gt=0)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -64,6 +65,7 @@ class TrainerSettings:
 
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 10
     steps: Positive | None = None
+    tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     batch_size: Positive = 64
 
     device: str = "auto"
@@ -100,11 +102,16 @@ class TrainerSettings:
 
     resume: str | None = None
 
-    def clock(self, num_examples: int) -> Clock:
-        """The clock of a run on so many training examples."""
+    def clock(self, num_examples: int, num_tokens: int = 0) -> Clock:
+        """The clock of a run on so many training examples, of so many tokens each.
+
+        Raises ValueError for a length in tokens where there are none.
+        """
         return Clock.of_run(
             num_examples=num_examples,
             batch_size=self.batch_size,
             epochs=self.epochs,
             steps=self.steps,
+            tokens=self.tokens,
+            num_tokens=num_tokens,
         )

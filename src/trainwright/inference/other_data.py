@@ -51,7 +51,7 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     section = data_section(plain(config.data), allow)
     learned = _looked_at(trained)
     is_other = any(word.partition("=")[0] == "data.path" for word in overrides)
-    facts = {"learned": learned, "whole": is_other}
+    facts = {"learned": learned, "whole": is_other, "known": trained.info}
     return as_learned(section.build(Dataset, facts), learned)
 
 

@@ -13,11 +13,11 @@ from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.device.device import Placement
 from trainwright.engine.settings import Precision
 from trainwright.errors import CheckpointError, ConfigError
+from trainwright.nn.views import TestTimeAugmentation
 from trainwright.run.assemble.assemble import build_task, move_task, place_task
 from trainwright.run.assemble.rehearsal import check_network
 from trainwright.run.resume.recover import read
 from trainwright.tasks.task import Task, can, kind_of
-from trainwright.tasks.views import TestTimeAugmentation
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from trainwright.config.plan import Plan
 from trainwright.data.balance import train_targets
 from trainwright.data.dataset import Dataset
+from trainwright.engine.device.peak import matrix_product_rate
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.run.baselines import told
@@ -77,10 +78,12 @@ def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[
     log.info("computing on: %s", state.placement.describe())
     total = state.clock.total_steps
     epochs = state.clock.epochs(total)
+    num_tokens = data.info.num_tokens * settings.batch_size * total
     log.info(
-        "training: %s steps (%.3g epochs), batches of %s",
+        "training: %s steps (%.3g epochs%s), batches of %s",
         format_count(total),
         epochs,
+        f", {format_count(num_tokens)} tokens" if num_tokens else "",
         format_count(settings.batch_size),
     )
     if state.step:
@@ -119,7 +122,7 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
         log.info("score of new samples (best weights), in features of %s:", score["features"])
         for line in score_table(score):
             log.info("  %s", line)
-    rate = f"{summary['examples_per_second']:,.0f} examples/s"
+    rate = _rate(assembly, summary["examples_per_second"])
     trained, total = format_duration(summary["seconds"]), format_duration(summary["total_seconds"])
     legs = f" in {len(summary['legs'])} legs" if len(summary["legs"]) > 1 else ""
     log.info("time: %s training%s at %s, %s in all", trained, legs, rate, total)
@@ -128,6 +131,22 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
         log.info("samples: %s", grids[-1])
     else:
         log.info("folder: %s", folder.path)
+
+
+def _rate(assembly: Assembly, examples_per_second: float) -> str:
+    """Examples or tokens a second; and the share of what the device can, where a task knows that.
+
+    The device's best is that of a large product of matrices, found out now.
+    """
+    num_tokens = assembly.dataset.info.num_tokens
+    unit = "tokens" if num_tokens else "examples"
+    rate = f"{examples_per_second * (num_tokens or 1):,.0f} {unit}/s"
+    flops = assembly.state.task.training_flops
+    if flops is None:
+        return rate
+    best = matrix_product_rate(assembly.state.placement)
+    share = flops * examples_per_second / best
+    return f"{rate} ({share:.0%} of {best / 1e9:,.0f} GFLOP/s, a matrix product here)"
 
 
 def _course(found: Mapping[str, list[int]]) -> str:

@@ -186,12 +186,12 @@ class Course:
         return {"step": resume.found.step, "anew": sorted(begin_anew(resume.changes))}
 
     def _bar(self) -> Progress:
-        state, is_image = self.assembly.state, self.assembly.dataset.info.is_image
+        state, info = self.assembly.state, self.assembly.dataset.info
         return Progress(
-            batch_size=self.assembly.settings.batch_size,
+            batch_size=self.assembly.settings.batch_size * (info.num_tokens or 1),
             start=state.step,
             total=state.clock.total_steps,
-            unit="images" if is_image else "examples",
+            unit="tokens" if info.num_tokens else "images" if info.is_image else "examples",
         )
 
     def _finish(self) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from trainwright.data.columns import Classes
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch, all_of
+from trainwright.nn.views import TestTimeAugmentation, check_views, mean_over_views
 from trainwright.report.plots.grid import save_image
 from trainwright.report.plots.predictions import prediction_grid
 from trainwright.tasks.metrics.classification import ClassificationMetrics
@@ -18,7 +19,6 @@ from trainwright.tasks.metrics.metric import Answers
 from trainwright.tasks.one_network import OneNetwork
 from trainwright.tasks.ports import Port, Predictor
 from trainwright.tasks.task import Carry, Ending, Objective
-from trainwright.tasks.views import TestTimeAugmentation, check_views, mean_over_views
 from trainwright.tasks.weights import class_weights_of, shown
 from trainwright.wording import printable
 

@@ -1,6 +1,8 @@
 """Language modelling: each token of a window from those before it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.tasks.metrics.language import LanguageMetrics
 from trainwright.tasks.metrics.metric import Answers
+from trainwright.tasks.ports import Port, Predictor
 from trainwright.tasks.show import Text
 from trainwright.tasks.task import Carry, Objective, Task
 from trainwright.wording import printable
@@ -51,6 +54,11 @@ class Language(Task):
             raise ValueError(f"z_loss={z_loss} is below 0")
         if sample_tokens < 1:
             raise ValueError(f"sample_tokens={sample_tokens} is below 1")
+        if column.is_apart and "documents" not in signature(model.forward).parameters:
+            raise ValueError(
+                f"data.packing=within: {type(model).__name__} cannot keep documents apart; its "
+                "forward takes no documents=..."
+            )
         self.model = model
         self.column: Tokens = column
         (self.name,) = info.inputs
@@ -65,6 +73,12 @@ class Language(Task):
     def players(self) -> Mapping[str, nn.Module]:
         """The one network."""
         return {"model": self.model}
+
+    @property
+    def training_flops(self) -> float | None:
+        """Of all tokens of a window, where the network says what one takes."""
+        per_token = getattr(self.model, "flops_per_token", None)
+        return None if per_token is None else per_token() * (self.column.length - 1)
 
     def pattern(self, step: int) -> str:
         """All steps are alike."""
@@ -85,7 +99,11 @@ class Language(Task):
 
     def logits(self, window: Tensor) -> Tensor:
         """Of what comes after each token of windows (B, T + 1) but their last, (B, T, V)."""
-        logits: Tensor = self.model(window[:, :-1].clamp(min=0))
+        tokens = window[:, :-1].clamp(min=0)
+        end, documents = self.column.end, {}
+        if self.column.is_apart and end is not None:
+            documents["documents"] = tokens.eq(end).cumsum(dim=1)
+        logits: Tensor = self.model(tokens, **documents)
         return logits
 
     def evaluate(self, batch: Batch) -> Answers:
@@ -120,6 +138,20 @@ class Language(Task):
     def metrics(self) -> LanguageMetrics:
         """Loss, perplexity, accuracy, bits per byte."""
         return LanguageMetrics()
+
+    def portable(self) -> Predictor:
+        """Tokens in, logits of what comes after each out, for windows of the learned length."""
+        length = self.column.length - 1
+        meaning = "of what comes after each token; softmax of it: probabilities"
+        output = Port("logits", (length, self.column.num_options), torch.float32, meaning)
+        return Predictor(
+            self.model,
+            {self.name: replace(self.column, length=length)},
+            output,
+            does="language model",
+            answer=lambda batch: self.model(batch[self.name]).float(),
+            facts={},
+        )
 
     def tokens_of(self, prompt: str) -> Tensor:
         """A prompt (T,), which begins as a text does where it is empty. Raises ValueError."""

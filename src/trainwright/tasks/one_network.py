@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.nn.gan import GAN
@@ -34,6 +35,8 @@ class OneNetwork(Task):
             )
         if info.target != self.learns:
             hint = TASKS.get(info.target, "a task of your own learns these")
+            if isinstance(info.input, Tokens) and not info.targets:
+                hint = "use task=language, with model=gpt"
             raise ValueError(
                 f"{named} needs {self.learns} to learn, and {info.name} has {info.target}; {hint}"
             )

@@ -137,6 +137,11 @@ class Task(nn.Module, ABC):
         return Measurement(self.metrics(), self.own_metrics)
 
     @property
+    def training_flops(self) -> float | None:
+        """Floating-point operations that an example takes in a training step, where it knows."""
+        return None
+
+    @property
     def headline(self) -> Sequence[str]:
         """The metrics that no line about an evaluation lacks: the objective's, and the config's."""
         return (self.objective.metric, *self.own_metrics)

@@ -20,8 +20,8 @@ SMALLEST_DEVIATION = 1e-38  # it is divided by
 _WORDS = {
     "scaling": ("standard", "symmetric", "unit"),
     "fit": get_args(Fit),
-    "tokenizer": ("chars", "bytes"),
     "is_open": (False, True),
+    "is_apart": (False, True),
 }
 _KINDS: Mapping[str, type[Column]] = {
     column.kind: column
@@ -52,6 +52,8 @@ def _checked(name: str, value: Any) -> Any:
         is_right = value in _WORDS[name] and type(value) is type(_WORDS[name][0])
     elif name == "limit":
         is_right = _is_finite(value) and (value == 0 or value > SMALLEST_DEVIATION)
+    elif name == "tokenizer":
+        is_right = value in ("chars", "bytes") or (isinstance(value, str) and value[:1] == "{")
     elif name == "length":
         is_right = _is_size(value)
     elif not isinstance(value, list):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainwright.data.columns.column import Column, Prepare
+from trainwright.data.text.library import LibraryTokenizer
 from trainwright.data.text.tokenizer import Bytes, Letters, Tokenizer
 
 PADDING = -1  # where a text is shorter than its window
@@ -20,8 +21,10 @@ PADDING = -1  # where a text is shorter than its window
 class Tokens(Column):
     """A window of a text, stored as (N, T) whole numbers, where it is shorter `PADDING` at its end.
 
-    `tokenizer`: `chars`, whose tokens are the `vocabulary`, or `bytes`. `special`: tokens without a
-    text, numbered after all that have one; the first of them ends a document.
+    `tokenizer`: `chars`, whose tokens are the `vocabulary`; `bytes`; or the JSON of one of the
+    library tokenizers. `special`: tokens without a text, numbered after all that have one; a
+    document begins with the first of them. `is_apart`: of several documents in a window none is
+    to be seen by another.
     """
 
     kind: ClassVar[str] = "tokens"
@@ -30,6 +33,7 @@ class Tokens(Column):
     vocabulary: tuple[str, ...] = ()
     tokenizer: str = "chars"
     special: tuple[str, ...] = ()
+    is_apart: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,12 +53,14 @@ class Tokens(Column):
     @cached_property
     def coder(self) -> Tokenizer:
         """What makes tokens of text, and text of tokens."""
-        return Bytes() if self.tokenizer == "bytes" else Letters(self.vocabulary)
+        if self.tokenizer == "chars":
+            return Letters(self.vocabulary)
+        return Bytes() if self.tokenizer == "bytes" else LibraryTokenizer(self.tokenizer)
 
     @property
     def end(self) -> int | None:
-        """The token that ends a document, where there is one."""
-        return self.coder.size if self.special else None
+        """The token between two documents, where there is one."""
+        return self.coder.size if self.special else self.coder.end
 
     @cached_property
     def num_bytes(self) -> Tensor:
@@ -79,8 +85,9 @@ class Tokens(Column):
         return torch.from_numpy(self.coder.encode(text))
 
     def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
-        """(tokens of the text,) int64."""
-        return self.coder.encode(cells[0])
+        """(T,) int64: the beginning of a longer text, a shorter one with `PADDING` at its end."""
+        tokens = self.coder.encode(cells[0])[: self.length]
+        return np.pad(tokens, (0, self.length - len(tokens)), constant_values=PADDING)
 
     def text(self, value: Tensor) -> str:
         """The text; a special token is shown by its name."""

@@ -1,114 +1,139 @@
 """Text of one's own, and tiny Shakespeare, as windows of tokens."""
 
-from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from trainwright.data.columns import BadInputError, Tokens
-from trainwright.data.dataset import Dataset
+from trainwright.data.columns import Tokens
+from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Windows
 from trainwright.data.sources.fetch import data_root, fetch
 from trainwright.data.splits import make_dataset, split_sizes
-from trainwright.data.text.tokenizer import code_points, letters_of
+from trainwright.data.text.corpus import Corpus, corpus_at
+from trainwright.data.text.token_cache import Division, Tokenised, tokenised
 from trainwright.errors import ConfigError, DataError
 
 TEXT = "text"  # the column
+LONGEST_CONTEXT = 2**20
 SHAKESPEARE = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
 )
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 SHAKESPEARE_BYTES = 1_115_394
 
-TokenizerName = Literal["bytes", "chars"]
-
 
 def load_shakespeare(
     *,
     root: str | None = None,
-    tokenizer: TokenizerName = "chars",
+    tokenizer: str = "chars",
+    vocab_size: int = 1024,
     context: int = 128,
     validation: int | float = 0.1,
     test: int | float = 0.02,
     limit: int | None = None,
+    known: DataInfo | None = None,
 ) -> Dataset:
     """Tiny Shakespeare: 1,115,394 letters of 65 kinds.
 
     The validation part is the last tenth, as everywhere since Karpathy's char-rnn; the test part is
-    what comes before it. Sizes are in letters. Raises ConfigError, DataError.
+    what comes before it. The other arguments are those of `load_text`. Raises ConfigError,
+    DataError.
     """
     path = data_root(root) / "tinyshakespeare" / "input.txt"
     fetch(SHAKESPEARE, path, sha256=SHAKESPEARE_SHA256, size=SHAKESPEARE_BYTES)
-    return _dataset(
-        "shakespeare",
-        _read(path),
-        order=("train", "test", "validation"),
+    found = tokenised(
+        Corpus((path,), TEXT),
+        caches=data_root(root) / "text-cache",
         tokenizer=tokenizer,
-        context=context,
-        sizes=(validation, test),
-        limit=limit,
+        vocab_size=vocab_size,
+        division=Division(validation, test, 0, ("train", "test", "validation")),
+        learned=_tokens(known),
     )
+    return _dataset("shakespeare", found, context=context, limit=limit, known=known)
 
 
 def load_text(
     *,
     path: str,
-    tokenizer: TokenizerName = "bytes",
+    field: str = "text",
+    tokenizer: str = "bytes",
+    vocab_size: int = 4096,
     context: int = 128,
+    packing: Literal["across", "within"] = "across",
+    root: str | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.1,
+    split_seed: int = 0,
     limit: int | None = None,
+    known: DataInfo | None = None,
 ) -> Dataset:
-    """A text file of one's own: the training part first, the test part last.
+    """Text of one's own: a file, a folder, or a pattern; plain, gzipped, JSON lines, or Parquet.
 
-    Raises ConfigError, DataError.
+    Each file, line or row is a document, and parts are made of whole documents; a single text is
+    divided where it is, the training part first. It is tokenised once, into `<root>/text-cache`.
+    `packing`: whether attention may look across the documents in a window. `known`: the facts
+    of a trained run, whose tokens these are to be.
+
+    Raises ConfigError, DataError, DiskError.
     """
-    return _dataset(
-        Path(path).stem,
-        _read(Path(path).expanduser()),
-        order=("train", "validation", "test"),
+    corpus = corpus_at(path, field)
+    found = tokenised(
+        corpus,
+        caches=data_root(root) / "text-cache",
         tokenizer=tokenizer,
-        context=context,
-        sizes=(validation, test),
-        limit=limit,
+        vocab_size=vocab_size,
+        division=Division(validation, test, split_seed),
+        learned=_tokens(known),
     )
+    if packing == "within" and not corpus.has_documents:
+        raise ConfigError(
+            f"data.packing=within: {path} is one text, not several documents\n"
+            "  name a folder, or lines of JSON"
+        )
+    name = Path(path).name.partition(".")[0].strip("*") or "text"
+    return _dataset(
+        name, found, context=context, limit=limit, known=known, is_apart=packing == "within"
+    )
+
+
+def _tokens(known: DataInfo | None) -> Tokens | None:
+    column = None if known is None else known.columns.get(TEXT)
+    return column if isinstance(column, Tokens) else None
 
 
 def _dataset(
     name: str,
-    text: str,
+    found: Tokenised,
     *,
-    order: Sequence[str],
-    tokenizer: TokenizerName,
     context: int,
-    sizes: tuple[int | float, int | float],
     limit: int | None,
+    known: DataInfo | None,
+    is_apart: bool = False,
 ) -> Dataset:
-    if context < 1:
-        raise ConfigError(f"data.context={context} is below 1")
-    letters = letters_of(np.unique(code_points(text))) if tokenizer == "chars" else ""
-    column = Tokens(length=context + 1, vocabulary=tuple(letters), tokenizer=tokenizer)
-    stream = _encoded(name, column, text)
-    num_train, num_validation, num_test = split_sizes(
-        len(stream), validation=sizes[0], test=sizes[1]
-    )
-    lengths = {"train": num_train, "validation": num_validation, "test": num_test}
-    cuts = list(accumulate(lengths[part] for part in order))[:-1]
-    parts = dict(zip(order, stream.tensor_split(cuts), strict=True))
+    split_sizes(2**62, validation=0, test=0, limit=limit)
+    if not 1 <= context <= LONGEST_CONTEXT:
+        raise ConfigError(f"data.context={context}: it must be 1 to {LONGEST_CONTEXT:,} tokens")
+    as_known = _tokens(known)
+    column = replace(found.column, length=context + 1, is_apart=is_apart)
+    if as_known is not None:
+        column = replace(column, length=as_known.length, is_apart=as_known.is_apart)
+    length = column.length
+    parts = dict(found.parts)
     if limit is not None:
-        parts["train"] = parts["train"][: limit * context + 1]
-    for part, tokens in parts.items():
-        if part == "train" and len(tokens) <= context:
-            raise DataError(
-                f"{name}: the training part is {len(tokens):,} tokens long, and data.context="
-                f"{context} needs {context + 1}\n  choose a shorter context"
-            )
+        parts["train"] = parts["train"][: limit * (length - 1) + 1]
+    if len(parts["train"]) < length:
+        raise DataError(
+            f"{name}: the training part has {len(parts['train']):,} tokens, and a context of "
+            f"{length - 1} takes {length}\n  choose a shorter one with data.context, or more text"
+        )
     splits = {
-        part: Windows(TEXT, tokens, length=context + 1, keep_rest=part != "train")
+        part: Windows(
+            TEXT,
+            tokens,
+            length=length,
+            keep_rest=part != "train",
+            mapping=found.mappings.get(part),
+        )
         for part, tokens in parts.items()
     }
     return make_dataset(
@@ -119,27 +144,3 @@ def _dataset(
         columns={TEXT: column},
         inputs=(TEXT,),
     )
-
-
-def _encoded(name: str, column: Tokens, text: str) -> Tensor:
-    try:
-        tokens = column.encode(text)
-    except BadInputError as error:
-        raise DataError(f"{name}: {error}") from None
-    return tokens.to(torch.uint16 if column.num_options <= 2**16 else torch.uint32)
-
-
-def _read(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"data.path={path} cannot be read: {error.strerror}") from error
-    if not data:
-        raise DataError(f"{path} is empty\n  there is nothing to learn from it")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}\n"
-            f"  convert it first: iconv -f latin1 -t utf-8 {path.name}"
-        ) from None

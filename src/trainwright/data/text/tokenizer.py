@@ -16,6 +16,7 @@ class Tokenizer(ABC):
     """Tokens numbered from 0, each with a text of its own."""
 
     size: int  # how many tokens there are
+    end: int | None = None  # the one that stands between documents, where it has one
 
     @abstractmethod
     def encode(self, text: str) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ PACKAGE = "network"
 _OURS = "trainwright.nn."
 # What a graph does not hold, each of one module that needs nothing of ours.
 IMAGE, VIEWS = "image", "views"
-_ALONE = {IMAGE: "trainwright.data.images.decode", VIEWS: "trainwright.tasks.views"}
+_ALONE = {IMAGE: "trainwright.data.images.decode", VIEWS: "trainwright.nn.views"}
 
 
 def write_module(name: str, folder: Path) -> None:

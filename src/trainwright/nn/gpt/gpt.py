@@ -1,20 +1,16 @@
 """A decoder of tokens: what may come next, at every place of a window."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trainwright.nn.gpt.attention import LayerCache, rotary_angles
-from trainwright.nn.gpt.block import Activation, Block
+from trainwright.nn.gpt.block import Activation
 from trainwright.nn.gpt.pointwise import RMSNorm
-
-HEAD = 64  # the width of a head, where nothing else is said
-ADDED = 0.05  # of what is added up or put out, at first, beside what came in
-REFERENCE_WIDTH = 256  # at which embeddings learn as fast as the optimizer's `lr` says
+from trainwright.nn.gpt.shape import blocks, initialise, shape_of, slowed
 
 
 class Cache(Protocol):
@@ -39,6 +35,8 @@ class GPT(nn.Module):
     on the way back, which keeps its inner values out of memory.
     """
 
+    reads_tokens: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -57,38 +55,21 @@ class GPT(nn.Module):
         checkpoint_blocks: bool = False,
     ) -> None:
         super().__init__()
-        if depth < 1:
-            raise ValueError(f"depth={depth} is below 1")
-        width = width or HEAD * depth
-        heads = heads or max(1, width // HEAD)
-        kv_heads = kv_heads or heads
-        _check(width, heads, kv_heads, dropout)
+        shape = shape_of(depth, width, heads, kv_heads, hidden, activation, dropout)
         if vocab_size < 1:
             raise ValueError("a gpt needs a text, such as data=shakespeare, or data=text")
-        self.hidden = hidden or _hidden(width, activation)
-        self.width, self.heads, self.kv_heads = width, heads, kv_heads
+        self.width, self.heads, self.kv_heads = shape.width, shape.heads, shape.kv_heads
+        self.hidden = shape.hidden
         self.vocab_size, self.rotary_base = vocab_size, rotary_base
         self.activation, self.qk_norm, self.tied = activation, qk_norm, tied
         self.checkpoint_blocks = checkpoint_blocks
         self.context = max(1, input_shape[0] - 1)  # a window's last token is only predicted
-        self.embedding = nn.Embedding(vocab_size, width)
+        self.embedding = nn.Embedding(vocab_size, self.width)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(
-            Block(
-                width,
-                heads=heads,
-                kv_heads=kv_heads,
-                hidden=self.hidden,
-                activation=activation,
-                qk_norm=qk_norm,
-                causal=True,
-                dropout=dropout,
-            )
-            for _ in range(depth)
-        )
-        self.norm = RMSNorm(width)
-        self.output = None if tied else nn.Linear(width, vocab_size, bias=False)
-        angles = rotary_angles(self.context, width // heads, rotary_base)
+        self.blocks = blocks(shape, activation, qk_norm=qk_norm, causal=True, dropout=dropout)
+        self.norm = RMSNorm(self.width)
+        self.output = None if tied else nn.Linear(self.width, vocab_size, bias=False)
+        angles = rotary_angles(self.context, self.width // self.heads, rotary_base)
         self.register_buffer("angles", angles, persistent=False)
         initialise(self)
 
@@ -131,15 +112,19 @@ class GPT(nn.Module):
         """The matrices within the blocks, which Muon moves."""
         return [p for p in self.blocks.parameters() if p.dim() >= 2]
 
-    def learning_rates(self) -> dict[nn.Parameter, float]:
-        """The factor on the learning rate of what is not moved alike whatever the width.
+    def flops_per_token(self) -> float:
+        """Of a training step: 6 a weight, and what attention adds (Chowdhery et al. 2022, B)."""
+        blocks = sum(p.numel() for p in self.blocks.parameters())
+        return 6.0 * (blocks + self.vocab_size * self.width + 2 * self._attended)
 
-        Adam moves every number of a vector as far, so that logits move the more the wider a network
-        is (Yang et al. 2022, arXiv:2203.03466).
-        """
-        factor = math.sqrt(REFERENCE_WIDTH / self.width)
+    @property
+    def _attended(self) -> int:
+        return len(self.blocks) * self.context * self.width
+
+    def learning_rates(self) -> dict[nn.Parameter, float]:
+        """The factor on the learning rate of what does not move alike whatever the width."""
         layers = [self.embedding] if self.output is None else [self.embedding, self.output]
-        return {parameter: factor for layer in layers for parameter in layer.parameters()}
+        return slowed(layers, self.width)
 
     def _angles(self, length: int) -> Tensor:
         """Of so many places (2, length, D / 2): more than `context` where a text goes on."""
@@ -154,33 +139,3 @@ def within_documents(documents: Tensor, *, causal: bool) -> Tensor:
     """Which token may look at which, (B, 1, T, T): those of its document, (B, T)."""
     mask = documents[:, None, :, None] == documents[:, None, None, :]
     return mask.tril() if causal else mask
-
-
-def initialise(network: nn.Module) -> None:
-    """Draw weights such that a block adds little yet, and every next token is about as likely."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear):
-            is_added = name.endswith(("attention.out", "feed.down")) or name == "output"
-            scale = ADDED if is_added else 1.0
-            nn.init.normal_(module.weight, std=scale * module.in_features**-0.5)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02 if getattr(network, "tied", False) else 1.0)
-
-
-def _hidden(width: int, activation: Any) -> int:
-    """4 x width; of SwiGLU, which has three matrices, two thirds of that, a multiple of 8."""
-    return 4 * width if activation != "swiglu" else 8 * math.ceil(width / 3)
-
-
-def _check(width: int, heads: int, kv_heads: int, dropout: float) -> None:
-    for name, value in (("width", width), ("heads", heads), ("kv_heads", kv_heads)):
-        if value < 1:
-            raise ValueError(f"{name}={value} is below 1")
-    if width % heads or width // heads % 2:
-        raise ValueError(
-            f"heads={heads}: each needs an even share of width={width}; try {max(1, width // HEAD)}"
-        )
-    if heads % kv_heads:
-        raise ValueError(f"kv_heads={kv_heads} does not divide heads={heads}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout} is not in 0 <= value < 1")

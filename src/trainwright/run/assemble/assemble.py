@@ -10,14 +10,16 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from trainwright.config.from_environment import environment_keys
-from trainwright.config.plan import Plan
+from trainwright.config.plan import Plan, check_durations
 from trainwright.data.balance import Balance, balance_for, train_targets
 from trainwright.data.batches import Batches, train_examples
+from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Split, first_of
 from trainwright.data.images.augment import augment_for
 from trainwright.data.images.mixing import mixing_for
 from trainwright.data.splits import require_examples
+from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, is_narrow_shortcut, place
@@ -75,7 +77,9 @@ def assemble(
     options = plan.settings
     fork = None if plan.fork is None else fork_of(plan.fork, again)
     if dataset is None:
-        dataset = plan.data.build(Dataset, {})
+        # What a run has learned to read text by: of its own checkpoint, or of another run.
+        known = fork.facts if fork is not None else None if again is None else data_info(again)
+        dataset = plan.data.build(Dataset, {"known": known})
     if "data.path" in environment_keys(DictConfig(plan.config)):
         # Its last part is what the data are called by.
         dataset = replace(dataset, info=replace(dataset.info, name="data"))
@@ -174,7 +178,12 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
             f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
             f"training examples in {dataset.info.name}\n  it can be at most that"
         )
-    return options.clock(len(dataset.train))
+    try:
+        clock = options.clock(len(dataset.train), dataset.info.num_tokens)
+    except ValueError as error:
+        raise ConfigError(f"trainer.{error}") from None
+    check_durations(options, clock)
+    return clock
 
 
 def _check_columns(dataset: Dataset) -> None:
@@ -204,10 +213,20 @@ def build_task(
     torch.manual_seed(derive_seed(plan.seed, "initialisation"))
     facts = {**info.facts, "train_inputs": train_inputs}
     model = plan.model.build(nn.Module, facts)
+    if isinstance(info.input, Tokens) and plan.model.is_ours and not can_read(model):
+        raise ConfigError(
+            f"model: {type(model).__name__} reads numbers, and {info.name} is text\n"
+            "  use model=gpt, which learns what comes next, or model=text_encoder, for classes"
+        )
     facts |= {"model": model, "info": info, "seed": plan.seed, "train_targets": train_targets}
     task = plan.task.build(Task, facts)
     task.own_metrics = {name: own.build(Metric, facts) for name, own in plan.metrics.items()}
     return task
+
+
+def can_read(model: nn.Module) -> bool:
+    """Whether a network of ours is given tokens."""
+    return bool(getattr(model, "reads_tokens", False))
 
 
 def _check_parts(options: TrainerSettings, task: Task) -> None:

@@ -11,6 +11,7 @@ checked.
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from trainwright.config.build import Section
 from trainwright.config.plan import Plan
 from trainwright.config.stored import stored_config
 from trainwright.config.trust import targets_of
-from trainwright.data.columns import Tokens
+from trainwright.data.columns import Classes, Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.images.augment import make_augment
 from trainwright.engine.checkpoint.checkpoint import under
@@ -42,6 +43,7 @@ from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Objective, Task
 
+TEXT = "trainwright.data.sources.text."  # what makes texts without a target
 MANY = 10**12  # examples, more than any dataset has; the fewest are a batch
 # Images, tables, series of usual sizes, and a text: what suits none of them is wrong by itself.
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,), (128, 3))
@@ -76,7 +78,7 @@ def rehearse(plan: Plan) -> None:
     task = _any_task(plan)
     objective = Objective("loss", False) if task is None else task.objective
     if task is not None:  # of one's own task the objective is not known yet
-        early_stop(settings, objective, settings.clock(MANY))
+        early_stop(settings, objective, settings.clock(MANY, 1))
     _check_schedule(plan, objective)
     players = list(plan.players) or ["model"] if task is None else list(task.players)
     for wanted in plan.optimizers(players).values():
@@ -154,7 +156,8 @@ def _any_task(plan: Plan) -> Task | None:
         plan.task.check(Task)
         return None
     refusals: Counter[str] = Counter()
-    for info in _stand_ins():
+    is_text = str(plan.data.node.get("_target_")).startswith(TEXT)
+    for info in (_TEXT,) if is_text else _stand_ins():
         try:
             with torch.device("meta"), _Undrawn():
                 return build_task(plan, info)
@@ -173,7 +176,7 @@ def _check_schedule(plan: Plan, objective: Objective) -> None:
     errors = []
     for num_examples in (plan.settings.batch_size, MANY):
         try:
-            build_schedule(plan, objective, plan.settings.clock(num_examples))
+            build_schedule(plan, objective, plan.settings.clock(num_examples, 1))
         except ConfigError as error:
             errors.append(str(error).splitlines())
     if len(errors) == 2:  # what is said of one alone are numbers of its stand-in
@@ -205,6 +208,11 @@ def _check_optimizer(section: Section) -> None:
         section.build(Optimizer, {"params": _Parameters(), "fused": None})
 
 
+_TEXT = DataInfo(
+    "the data", {"text": Tokens(length=17, vocabulary=tuple(map(chr, range(128))))}, ("text",)
+)
+
+
 def _stand_ins() -> Iterator[DataInfo]:
     for shape in SHAPES:
         channels = shape[-1] if len(shape) == 2 else shape[0]
@@ -212,5 +220,7 @@ def _stand_ins() -> Iterator[DataInfo]:
             names = tuple("0123456789") if target in ("classes", "labels") else ()
             ones = (1.0,) * channels
             yield DataInfo.of_one_input("the data", shape, target, names, ones, ones)
-    text = Tokens(length=17, vocabulary=tuple(map(chr, range(128))))
-    yield DataInfo("the data", {"text": text}, ("text",))
+    yield _TEXT
+    yield replace(
+        _TEXT, columns={**_TEXT.columns, "targets": Classes(("a", "b"))}, targets=("targets",)
+    )

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainwright.config.build import plain
 from trainwright.config.from_environment import as_typed
 from trainwright.config.validation import unknown_key
+from trainwright.engine.settings import LENGTHS
 from trainwright.errors import ConfigError
 
 NOT_CHANGES = ("trainer.resume", "trust")
@@ -30,6 +31,7 @@ KEPT = {
     "seed": "every batch and every draw follows from it",
     "run": "a run is where its folder is: move that",
 }
+LENGTH_KEYS = {f"trainer.{name}" for name in LENGTHS}
 WHOLE_RUN = "100%"
 
 
@@ -71,7 +73,7 @@ def apply_changes(
             OmegaConf.update(stored, key, as_typed(typed, key), force_add=True)
     _settle_length(stored, keys)
     is_chosen = bool({"schedule", "trainer.schedule_until"} & set(keys))
-    if {"trainer.epochs", "trainer.steps"} & set(keys) and not is_chosen:
+    if LENGTH_KEYS & set(keys) and not is_chosen:
         span = stored.trainer.schedule_until
         if str(span).endswith("%"):
             share = float(str(span).rstrip("% ")) / 100
@@ -113,14 +115,14 @@ def _check(keys: Sequence[str], deleted: Sequence[str], stored: DictConfig) -> N
         if not isinstance(parent, DictConfig) or name not in parent:
             options = [str(k) for k in (parent if isinstance(parent, DictConfig) else {})]
             raise unknown_key(key, options)
-    if {"trainer.epochs", "trainer.steps"} <= set(keys):
-        raise ConfigError("trainer.epochs and trainer.steps are both given: a run has one length")
+    if len(lengths := sorted(LENGTH_KEYS & set(keys))) > 1:
+        raise ConfigError(f"{' and '.join(lengths)} are both given: a run has one length")
 
 
 def _settle_length(stored: DictConfig, keys: Sequence[str]) -> None:
-    for key, other in (("epochs", "steps"), ("steps", "epochs")):
+    for key in LENGTHS:
         if f"trainer.{key}" in keys and stored.trainer[key] is not None:
-            stored.trainer[other] = None
+            stored.trainer.update({other: None for other in LENGTHS if other != key})
 
 
 def _change(key: str, before: DictConfig, after: DictConfig) -> Change:

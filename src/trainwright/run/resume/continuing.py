@@ -107,7 +107,14 @@ def what_is_not_exact(metadata: dict[str, Any], assembly: Assembly) -> list[str]
     return [*inexact, *filter(None, [may_vary(placement)])]
 
 
-_SETS_THE_RATE = ("optimizer", "schedule", "trainer.steps", "trainer.epochs", "trainer.schedule")
+_SETS_THE_RATE = (
+    "optimizer",
+    "schedule",
+    "trainer.steps",
+    "trainer.epochs",
+    "trainer.tokens",
+    "trainer.schedule",
+)
 
 
 def _learning_rate(assembly: Assembly) -> str:

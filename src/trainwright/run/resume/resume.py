@@ -22,7 +22,13 @@ from trainwright.runs.summary import read_summary
 from trainwright.wording import printable
 
 # With one of these a run that is finished has something left to do.
-LONGER = ("trainer.epochs", "trainer.steps", "trainer.early_stopping", "trainer.on_ill")
+LONGER = (
+    "trainer.epochs",
+    "trainer.steps",
+    "trainer.tokens",
+    "trainer.early_stopping",
+    "trainer.on_ill",
+)
 
 
 def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:

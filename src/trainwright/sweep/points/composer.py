@@ -23,6 +23,7 @@ from trainwright.config.forked import run_name
 from trainwright.config.from_environment import check_environment, resolved_but_environment
 from trainwright.config.plan import Plan
 from trainwright.config.trust import refuse_trust
+from trainwright.engine.settings import LENGTHS
 from trainwright.errors import ConfigError
 from trainwright.sweep.identity import IRRELEVANT, job_id
 from trainwright.sweep.job import Job
@@ -181,9 +182,9 @@ def _refers(value: Any) -> bool:
 
 
 def _with_one_length(frozen: dict[str, Any], typed: Sequence[str]) -> dict[str, Any]:
-    """Epochs or steps: what was typed wins, as for a single run."""
+    """Epochs, steps or tokens: what was typed wins, as for a single run."""
     trainer = frozen["trainer"]
-    if trainer.get("epochs") is None or trainer.get("steps") is None:
+    if sum(trainer.get(name) is not None for name in LENGTHS) < 2:
         return frozen
     config = DictConfig({"trainer": trainer})
     settle_length(config, typed)

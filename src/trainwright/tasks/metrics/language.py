@@ -12,11 +12,11 @@ class LanguageMetrics(Gathered):
     """The loss of a token in nats, perplexity, accuracy, and bits per byte of the text.
 
     Each token counts once, whatever window it is in. Bits per byte can be compared between
-    tokenizers, and a loss cannot.
+    tokenizers, and a loss cannot; there are none where the number of bytes is not kept.
     """
 
     def update(self, batch: Batch, answers: Answers) -> None:
-        """Keep four numbers of each window."""
+        """Keep a few numbers of each window."""
         self.keep(answers)
 
     def of(self, values: dict[str, Tensor]) -> dict[str, float]:
@@ -28,6 +28,6 @@ class LanguageMetrics(Gathered):
             "perplexity": math.exp(min(loss, 700.0)),
             "accuracy": sums["right"] / sums["tokens"],
         }
-        if sums["bytes"]:
+        if sums.get("bytes"):
             metrics["bits_per_byte"] = sums["cost"] / math.log(2) / sums["bytes"]
         return metrics
