@@ -9,10 +9,17 @@ import re
 import sys
 import sysconfig
 import traceback
+from itertools import dropwhile
 from pathlib import Path
 
 OWN_CODE = "code of your own fails"
-_NOT_THEIRS = (str(Path(__file__).parent), sysconfig.get_paths()["stdlib"], "<")
+_OURS = str(Path(__file__).parent)
+_NOT_THEIRS = (
+    _OURS,
+    str(Path(__file__).parents[1] / "hydra_plugins"),
+    sysconfig.get_paths()["stdlib"],
+    "<",
+)
 _CALLED_WRONGLY = re.compile(r"(?:\w+\.<locals>\.)?([\w.]+)\(\) (?:missing|takes|got)\b")
 
 
@@ -71,9 +78,8 @@ def own_code_failed(what: str, error: BaseException) -> ConfigError:
     """What failed in code of the user's own, in which of its lines, and why."""
     first = (str(error).strip().splitlines() or [""])[0]
     lines = [
-        what,
+        f"{what}: {type(error).__name__}: {first}",
         *(f"  {line}" for line in [own_line(error)] if line),
-        f"  {type(error).__name__}: {first}",
         "  with --debug the whole traceback is shown",
     ]
     return ConfigError("\n".join(lines))
@@ -86,13 +92,14 @@ def own_line(error: BaseException) -> str | None:
     where no code of theirs was at work: all that is neither ours, nor Python's, nor installed.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if _is_theirs(frame.filename)]
+    called = dropwhile(lambda frame: not frame.filename.startswith(_OURS), frames)  # by us
+    theirs = [frame for frame in called if _is_theirs(frame.filename)]
     if theirs:
         return f"{Path(theirs[-1].filename).name}:{theirs[-1].lineno}: {theirs[-1].line}"
-    called = _CALLED_WRONGLY.match(str(error)) if isinstance(error, TypeError) else None
-    if called is None:
+    wrongly = _CALLED_WRONGLY.match(str(error)) if isinstance(error, TypeError) else None
+    if wrongly is None:
         return None
-    name, *inner = called[1].split(".")
+    name, *inner = wrongly[1].split(".")
     for module in list(sys.modules.values()):
         if name not in getattr(module, "__dict__", ()) or not _is_theirs(module.__file__ or "<"):
             continue

@@ -50,7 +50,7 @@ class Faulty(MLP):
 
 
 REASONS = {
-    "raises": "RuntimeError: a bug of mine",
+    "raises": "code of your own fails: RuntimeError: a bug of mine",
     "exits_0": "something called sys.exit(0)",
     "exits_3": "its process exited with 3 before it was done",
     "killed": "killed by SIGKILL (out of memory?)",
@@ -101,7 +101,7 @@ def test_the_first_batch_of_every_model_is_tried_before_anything_starts(run_trai
 
 def test_what_fails_takes_only_itself(run_train, faulty, empty):
     result = run_train("-m", *faulty, "model.fault=raises,exits_0,exits_3,killed,segfaults,none")
-    assert result.code == 1  # of the first that failed
+    assert result.code == 2  # of the first that failed
     for row in rows_of(empty):
         assert row["error"] == REASONS.get(row["model.fault"], "")
         assert row["status"] == ("failed" if row["model.fault"] in REASONS else "finished")

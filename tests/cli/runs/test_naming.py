@@ -104,7 +104,7 @@ def test_the_root_may_lie_in_the_home_folder(root, call, monkeypatch, tmp_path):
 def test_a_home_that_there_is_not_is_a_mistake(words, call):
     code, _, err = call(*words)
     assert code == 2
-    assert "no user is called that" in err
+    assert "no user is called nobody-at-all" in err
 
 
 def test_a_checkpoint_of_a_run_is_that_run_and_that_checkpoint(real_root):
