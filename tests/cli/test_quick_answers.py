@@ -105,10 +105,8 @@ def complete(run_main, *words):
 def test_completes_options_keys_values_and_ones_own_configs(run_main, empty):
     (empty / "configs" / "model").mkdir(parents=True)
     (empty / "configs" / "model" / "mine.yaml").write_text("_target_: mine.Net\nnum_heads: 4\n")
-    models = [
-        f"model={option}"
-        for option in ("airbench", "cnn", "gan", "mine", "mlp", "mlp_gan", "resnet")
-    ]
+    ours = {path.stem for path in (config_folder() / "model").glob("*.yaml")}
+    models = [f"model={option}" for option in sorted({*ours, "mine"})]
     assert complete(run_main, "model=") == models
     assert complete(run_main, "mod") == ["model.", "model="]
     keys = complete(run_main, "optimizer.")
