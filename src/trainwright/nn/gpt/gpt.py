@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainwright.nn.gpt.attention import LayerCache, rotary_angles
 from trainwright.nn.gpt.block import Activation
+from trainwright.nn.gpt.cache import Memory
 from trainwright.nn.gpt.pointwise import RMSNorm
 from trainwright.nn.gpt.shape import blocks, initialise, shape_of, slowed
 
@@ -107,6 +108,10 @@ class GPT(nn.Module):
             return nn.functional.linear(features, self.embedding.weight)
         logits: Tensor = self.output(features)
         return logits
+
+    def memory(self) -> Memory:
+        """A `cache` that holds nothing yet."""
+        return Memory(len(self.blocks))
 
     def hidden_weights(self) -> list[nn.Parameter]:
         """The matrices within the blocks, which Muon moves."""
