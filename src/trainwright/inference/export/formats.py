@@ -41,6 +41,14 @@ def write(network: Portable, form: str, folder: Path) -> float:
 
 def check_installed(form: str) -> None:
     """Raise ConfigError where a format needs a package that is not there; before any work."""
+    if form == "hf":
+        try:
+            import transformers  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                f"format=hf needs a package that is not installed ({error})\n"
+                "  pip install 'trainwright[hf]'"
+            ) from error
     if form != "onnx":
         return
     try:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.data.columns import BadInputError, Tokens
+from trainwright.data.text.as_library import library_json
+from trainwright.tasks.ports import Pretrained
 from trainwright.tasks.show import Piece, Writing
 from trainwright.tasks.task import Task
 from trainwright.tasks.writing.reader import log_probabilities
@@ -73,6 +75,20 @@ class Writer(Task):
         """A prompt and what comes after it, drawn as the network says."""
         drawn = self.generate(seed=seed, prompt=prompt, max_tokens=num_tokens).pieces
         return "".join(piece.text for piece in drawn)
+
+    def pretrained(self) -> Pretrained:
+        """As a folder for transformers. Raises ValueError for a network that has no such form."""
+        make = getattr(self.model, "as_pretrained", None)
+        if make is None:
+            raise ValueError(
+                f"transformers has no architecture for {type(self.model).__name__}: a network that "
+                "has one has a method `as_pretrained`"
+            )
+        config, tensors = make()
+        end = None if self.column.end is None else self._spell([self.column.end])
+        tokenizer = library_json(self.column)
+        config = {**config, "eos_token_id": self.column.end}
+        return Pretrained(config, tensors, tokenizer, end, self.model)
 
     def tokens_of(self, prompt: str) -> Tensor:
         """A prompt (T,), which begins as a text does where it is empty. Raises ValueError."""
