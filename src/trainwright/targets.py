@@ -35,6 +35,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.gpt.text_encoder.TextEncoder",
         "trainwright.nn.mlp_gan.mlp_gan",
         "trainwright.nn.mlp.MLP",
+        "trainwright.nn.pretrained.causal.CausalLM",
         "trainwright.nn.resnet.ResNet",
         "trainwright.tasks.classifier.Classifier",
         "trainwright.tasks.gan.task.GANTask",

@@ -22,7 +22,15 @@ from trainwright.errors import ConfigError
 from trainwright.targets import named_as_now
 
 # What a target is given by name, if it has a parameter for it.
-_OF_DATA = ("input_shape", "num_outputs", "num_classes", "vocab_size", "columns", "train_inputs")
+_OF_DATA = (
+    "input_shape",
+    "num_outputs",
+    "num_classes",
+    "vocab_size",
+    "columns",
+    "train_inputs",
+    "architecture",
+)
 GIVEN: Mapping[str, Sequence[str]] = {
     "data": ("learned",),
     "model": _OF_DATA,

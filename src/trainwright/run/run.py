@@ -41,15 +41,17 @@ def running(request: Request) -> Training[Outcome]:
     """
     with contextlib.ExitStack() as until_ended:
         plan, resume, legs = request.plan, request.resume, Legs()
+        architecture = None
         if resume is not None:
             until_ended.enter_context(resume.lock)
             metadata = resume.found.metadata
             legs = legs_until(resume.found.step, metadata, read_summary(resume.folder.path))
             # First of all: it may come from anyone.
             check_network(plan, metadata, resume.found.tensors)
+            architecture = metadata.get("architecture", {})
         else:
             check_parent(plan)
-        rehearse(plan)
+        rehearse(plan, architecture)
         loggers = connect_loggers(plan.loggers)
         assembly = _assembled(request)
         clock = assembly.state.clock

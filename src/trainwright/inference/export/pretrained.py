@@ -57,10 +57,12 @@ def _write(made: Pretrained, folder: Path) -> None:
     save_file(dict(made.tensors), folder / "model.safetensors", metadata={"format": "pt"})
     of_tokenizer = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": made.config.get("max_position_embeddings"),
         "clean_up_tokenization_spaces": False,
         "eos_token": made.end,
     }
+    longest = made.config.get("max_position_embeddings") or made.config.get("n_positions")
+    if longest is not None:
+        of_tokenizer["model_max_length"] = longest
     config = {**made.config, "trainwright": __version__}
     for name, content in (("config", config), ("tokenizer_config", of_tokenizer)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
@@ -77,7 +79,7 @@ def _difference(made: Pretrained, folder: Path) -> float:
     )
     theirs.eval()
     network = made.network.float().cpu().eval()
-    length = min(TRIED[1], int(made.config["max_position_embeddings"]))
+    length = min(TRIED[1], getattr(theirs.config, "max_position_embeddings", TRIED[1]))
     drawn = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, theirs.config.vocab_size, (TRIED[0], length), generator=drawn)
     expected = network(tokens)
