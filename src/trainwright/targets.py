@@ -38,6 +38,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.gpt.text_encoder.TextEncoder",
         "trainwright.nn.mlp_gan.mlp_gan",
         "trainwright.nn.mlp.MLP",
+        "trainwright.nn.pretrained.causal.CausalLM",
         "trainwright.nn.resnet.ResNet",
         "trainwright.nn.tables.ft_transformer.FTTransformer",
         "trainwright.nn.tables.resnet_mlp.ResNetMLP",

@@ -10,7 +10,7 @@ from trainwright.errors import ConfigError
 
 def test_a_model_is_given_what_the_plan_says():
     facts = load_digits_dataset().info.facts
-    assert {*facts, "train_inputs"} == set(GIVEN["model"])
+    assert {*facts, "train_inputs", "architecture"} == set(GIVEN["model"])
 
 
 @pytest.mark.parametrize("wrong", [1, 0.5, "mine", {"mine": 3}])

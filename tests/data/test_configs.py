@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from trainwright.config.plan import GIVEN
 from trainwright.data.dataset import Dataset
@@ -18,7 +19,8 @@ FILES = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
 def test_a_data_config_names_every_parameter_of_its_loader_and_no_other(path):
     text = path.read_text()
     assert text.startswith("# ")
-    settings = yaml.safe_load(text)
+    # As it is beside a model that is not pretrained.
+    settings = OmegaConf.to_container(OmegaConf.create(yaml.safe_load(text)), resolve=True)
     module, name = settings.pop("_target_").rsplit(".", 1)
     loader = getattr(importlib.import_module(module), name)
     parameters = inspect.signature(loader).parameters

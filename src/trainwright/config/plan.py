@@ -30,6 +30,7 @@ _OF_DATA = (
     "columns",
     "inputs",
     "train_inputs",
+    "architecture",
 )
 GIVEN: Mapping[str, Sequence[str]] = {
     "data": ("learned", "whole", "known"),

@@ -68,6 +68,21 @@ def parameters(target: str) -> Mapping[str, Parameter]:
     return taken
 
 
+def method_parameters(target: str, method: str) -> Mapping[str, Parameter]:
+    """The arguments of a method of a class, its own or that of a class it is derived from."""
+    found = _find(target)
+    if found is None:
+        return {}
+    module, node = found
+    if not isinstance(node, ast.ClassDef):
+        return {}
+    for own in node.body:
+        if isinstance(own, ast.FunctionDef) and own.name == method:
+            return _arguments(module, own)
+    bases = (method_parameters(f"{module.name}.{ast.unparse(b)}", method) for b in node.bases)
+    return next((taken for taken in bases if taken), {})
+
+
 def parameter_at(target: str, path: Sequence[str]) -> Parameter | None:
     """The parameter at the end of a path through settings that are dataclasses themselves."""
     found = parameters(target).get(path[0])

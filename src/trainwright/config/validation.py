@@ -1,5 +1,6 @@
 """Values checked against their annotations, and what a person reads when one does not fit."""
 
+import dataclasses
 import re
 import typing
 from collections.abc import Collection
@@ -34,15 +35,23 @@ def checked(value: Any, annotation: Any, adapter: TypeAdapter[Any] | None, key: 
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise explained(error, key, ()) from None
+        raise explained(error, key, _names(annotation)) from None
 
 
 def adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
     """What checks values against an annotation; None for one that pydantic knows nothing of."""
+    if dataclasses.is_dataclass(annotation):
+        return TypeAdapter(annotation)  # whose config is its own
     try:
         return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticSchemaGenerationError:
         return None
+
+
+def _names(annotation: Any) -> list[str]:
+    """The fields of a dataclass; of anything else none."""
+    is_one = dataclasses.is_dataclass(annotation)
+    return [field.name for field in dataclasses.fields(annotation)] if is_one else []
 
 
 def takes_bool(annotation: Any) -> bool:

@@ -1,15 +1,18 @@
 """What a trained task makes up: from a seed, of a class, or on the way between two examples."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained, ability
-from trainwright.tasks.show import MadeUp, Samples, Table, Text
+from trainwright.tasks.show import MadeUp, Piece, Samples, Table, Text, Writing
 from trainwright.wording import nearest
 
 WHAT = "generate"
+NUM = 64  # examples, where neither the user nor the task says how many
 
 
 def require_generator(trained: Trained) -> None:
@@ -40,20 +43,44 @@ def class_indices(names: Sequence[str], trained: Trained) -> list[int]:
 
 @torch.no_grad()
 def make_up(
-    trained: Trained, num: int, *, frames: int | None, seed: int, classes: Sequence[int]
+    trained: Trained,
+    num: int | None,
+    *,
+    frames: int | None,
+    seed: int,
+    classes: Sequence[int],
+    options: Mapping[str, Any] | None = None,
 ) -> MadeUp:
     """`num` examples of these classes in turn, or as the task likes.
 
-    `frames`: instead, so many strips of `frames` examples, from one to another. Raises ConfigError
-    for a task that cannot, or returns nothing that can be written.
+    None: as many as the task makes by itself, or 64. `frames`: instead, so many strips of `frames`
+    examples, from one to another. `options`: more that the task's `generate` takes. Raises
+    ConfigError for a task that cannot, or returns nothing that can be written.
     """
-    does, options = (WHAT, {}) if frames is None else ("interpolate", {"frames": frames})
+    does = WHAT if frames is None else "interpolate"
     make = ability(trained, does, does)
-    with trained.placement.autocast():
-        made = make(num, seed=seed, classes=classes, **options)
+    how = {**(options or {}), "seed": seed, **({} if frames is None else {"frames": frames})}
+    taken = inspect.signature(make).parameters
+    if "classes" in taken or frames is not None:
+        how["classes"] = classes
+    if num is None:
+        default = next((p.default for p in taken.values()), None)
+        num = default if isinstance(default, int) else NUM
+    try:
+        with trained.placement.autocast():
+            made = make(num, **how)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if isinstance(made, Writing):
+        return Writing(_computed(trained, made.pieces), made.num)
     if not isinstance(made, Samples | Text | Table):
         raise ConfigError(
             f"{type(trained.task).__name__}.{does} returned a {type(made).__name__}\n"
-            "  it must be Samples, Text or a Table, of trainwright.tasks.show"
+            "  it must be Samples, Text, a Table or Writing, of trainwright.tasks.show"
         )
     return made
+
+
+def _computed(trained: Trained, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    with torch.no_grad(), trained.placement.autocast():
+        yield from pieces

@@ -58,7 +58,7 @@ def load_trained(
     plan = replace(plan, settings=here)
     check_network(plan, metadata, tensors)
     try:
-        task = build_task(plan, info)
+        task = build_task(plan, info, architecture=metadata.get("architecture", {}))
         task.load_state_dict(checkpoint.under("task", tensors))
         for name in task.averaged_players:
             averaged = checkpoint.under(f"averaged.{name}", tensors)

@@ -14,6 +14,7 @@ from trainwright.engine.device.environment import environment
 from trainwright.engine.state import Evaluation
 from trainwright.run.announce import parameter_counts
 from trainwright.run.assemble.assemble import Assembly
+from trainwright.tasks.task import Task
 
 Summary = dict[str, Any]
 
@@ -26,11 +27,18 @@ def facts(plan: Plan, assembly: Assembly) -> dict[str, Any]:
         "name": plan.name,
         "config": OmegaConf.to_container(plan.kept),
         "data": assembly.dataset.info.plain(),
+        **_architecture(state.task),
         "total_steps": state.clock.total_steps,
         "versions": _versions(),
         "environment": environment(state.placement, assembly.dataset),
         "placement": state.placement.describe(),
     }
+
+
+def _architecture(task: Task) -> dict[str, Any]:
+    """What a network says of itself that its config does not, as plain JSON types."""
+    said = (getattr(module, "architecture", None) for module in task.players.values())
+    return next(({"architecture": dict(one)} for one in said if isinstance(one, dict)), {})
 
 
 def first_summary(name: str, assembly: Assembly) -> Summary:

@@ -41,6 +41,7 @@ def running(request: Request) -> Training[Outcome]:
     """
     with contextlib.ExitStack() as until_ended:
         plan, resume, legs = request.plan, request.resume, Legs()
+        architecture = None
         _check_ranks(request)
         if resume is not None:
             until_ended.enter_context(resume.lock)
@@ -48,9 +49,10 @@ def running(request: Request) -> Training[Outcome]:
             legs = legs_until(resume.found.step, metadata, read_summary(resume.folder.path))
             # First of all: it may come from anyone.
             check_network(plan, metadata, resume.found.tensors)
+            architecture = metadata.get("architecture", {})
         else:
             check_parent(plan)
-        rehearse(plan)
+        rehearse(plan, architecture)
         loggers = connect_loggers(plan.loggers)
         assembly = _assembled(request)
         call_together(plan, assembly, None if resume is None else resume.found.metadata)

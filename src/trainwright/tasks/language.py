@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.data.columns import PADDING, BadInputError, Tokens
+from trainwright.data.columns import PADDING, Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.tasks.metrics.language import LanguageMetrics
 from trainwright.tasks.metrics.metric import Answers
 from trainwright.tasks.ports import Port, Predictor
 from trainwright.tasks.show import Text
-from trainwright.tasks.task import Carry, Objective, Task
-from trainwright.wording import printable
+from trainwright.tasks.task import Carry, Objective
+from trainwright.tasks.writing.writer import Writer
 
 MOST_LOGITS = 2**24  # that an evaluation computes at a time
 
 
-class Language(Task):
+class Language(Writer):
     """Learns what comes next, by cross-entropy, and writes.
 
     The network maps tokens (B, T) to logits (B, T, vocabulary); it may see T - 1 tokens of a window
@@ -153,47 +153,7 @@ class Language(Task):
             facts={},
         )
 
-    def tokens_of(self, prompt: str) -> Tensor:
-        """A prompt (T,), which begins as a text does where it is empty. Raises ValueError."""
-        try:
-            tokens = self.column.encode(prompt)
-        except BadInputError as error:
-            raise ValueError(f"prompt {printable(prompt)[:40]!r}: {error}") from None
-        return tokens if len(tokens) else torch.tensor([self._beginning])
-
-    @property
-    def _beginning(self) -> int:
-        """What a text comes after: the end of a document, or of a line."""
-        if self.column.end is not None:
-            return self.column.end
-        try:
-            return int(self.column.encode("\n")[0])
-        except BadInputError:
-            return 0
-
     def showcase(self) -> Text:
         """A continuation of each prompt, always from the same draws."""
-        written = [
-            self.column.text(
-                self.write(self.tokens_of(prompt)[None], self.sample_tokens, seed=0)[0]
-            )
-            for prompt in self.prompts
-        ]
-        return Text("\n\n----\n".join(text.strip("\n") for text in written))
-
-    def generate(self, num: int, *, seed: int, classes: Sequence[int] = ()) -> Text:
-        """So many texts, each from its beginning."""
-        prompt = self.tokens_of("").expand(num, 1)
-        texts = [self.column.text(row) for row in self.write(prompt, self.sample_tokens, seed=seed)]
+        texts = [self.continuation(prompt, self.sample_tokens) for prompt in self.prompts]
         return Text("\n\n----\n".join(text.strip("\n") for text in texts))
-
-    @torch.no_grad()
-    def write(self, tokens: Tensor, num: int, *, seed: int) -> Tensor:
-        """Continue tokens (B, T) by `num` tokens, drawn one by one: (B, T + num), on the CPU."""
-        device = next(self.model.parameters()).device
-        generator = torch.Generator().manual_seed(seed)
-        for _ in range(num):
-            seen = tokens[:, -self.column.length + 1 :].to(device)
-            shares = self.model(seen)[:, -1].float().softmax(dim=-1).cpu()
-            tokens = torch.cat([tokens, shares.multinomial(1, generator=generator)], dim=1)
-        return tokens

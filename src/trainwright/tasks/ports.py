@@ -32,6 +32,21 @@ class Port:
         }
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """A language model as a folder for the library transformers.
+
+    `config`: what config.json says; `tensors`: by the names there; `tokenizer`: what tokenizer.json
+    says; `end`: the token that ends a text.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    tokenizer: str
+    end: str | None
+    network: nn.Module  # tokens (B, T) to logits, to compare with
+
+
 class Portable(nn.Module, ABC):
     """A trained network with its preprocessing inside, in float32.
 

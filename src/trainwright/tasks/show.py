@@ -2,9 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -57,5 +57,22 @@ class Samples:
     columns: int = 8  # that suit a grid of them
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Some more of the text of that number. With its last piece come facts, as plain JSON types."""
+
+    number: int
+    text: str
+    facts: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Texts that are made while they are read, in pieces; `num`: how many texts."""
+
+    pieces: Iterator[Piece]
+    num: int
+
+
 Shown = Images | Text | Table
-MadeUp = Samples | Text | Table
+MadeUp = Samples | Text | Table | Writing

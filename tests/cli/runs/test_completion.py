@@ -72,7 +72,7 @@ def test_another_root_counts_and_hostile_names_are_harmless(here, capfd, write_r
         ("runs show 0304", ["030405-mlp-mnist"]),
         ("runs show best:acc", ["accuracy"]),  # bash has split at the colon
         ("runs sample last progress=", ["gif", "webp"]),
-        ("runs export last format=onnx,", ["onnx,safetensors", "onnx,pt2"]),
+        ("runs export last format=onnx,", ["onnx,safetensors", "onnx,pt2", "onnx,hf"]),
         ("runs fork mlp data='km", ["kmnist"]),
         ("runs fork mlp 'data=km", ["data=kmnist"]),  # and at none within quotes
         ("runs li", ["list"]),

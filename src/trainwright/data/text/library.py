@@ -28,7 +28,7 @@ class LibraryTokenizer(Tokenizer):
 
     def __init__(self, plain: str) -> None:
         """Raises ValueError for JSON that is none."""
-        library = _library()
+        library = the_library()
         try:
             self._made: Library = library.Tokenizer.from_str(plain)
         except Exception as error:
@@ -88,7 +88,7 @@ def trained_bpe(texts: Iterable[str], vocab_size: int) -> LibraryTokenizer:
     """
     if vocab_size < 257:
         raise ConfigError(f"data.vocab_size={vocab_size}: bpe needs 257, the bytes and an end")
-    library = _library()
+    library = the_library()
     made = library.Tokenizer(library.models.BPE())
     made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = library.decoders.ByteLevel()
@@ -126,7 +126,8 @@ def tokenizer_at(path: str) -> LibraryTokenizer:
         raise DataError(f"{file}: {error}") from None
 
 
-def _library() -> Any:
+def the_library() -> Any:
+    """The module tokenizers. Raises ConfigError where it is not installed."""
     # A process that is forked later would warn on every use of the library's threads.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:

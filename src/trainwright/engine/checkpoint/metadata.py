@@ -121,6 +121,7 @@ class _Metadata(TypedDict, total=False):
     name: str
     config: dict[str, Any]
     data: Annotated[dict[str, Any], AfterValidator(_are_facts)]
+    architecture: dict[str, Any]
     placement: str
     versions: dict[str, str]
     environment: dict[str, str]

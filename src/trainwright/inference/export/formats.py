@@ -41,6 +41,8 @@ def write(network: Portable, form: str, folder: Path) -> float:
 
 def check_installed(form: str) -> None:
     """Raise ConfigError where a format needs a package that is not there; before any work."""
+    if form == "hf":
+        require_extra("format=hf", "transformers", extra="hf")
     if form == "onnx":
         require_extra("format=onnx", "onnx", "onnxruntime", "onnxscript", extra="export")
 

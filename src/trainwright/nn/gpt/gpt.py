@@ -1,7 +1,7 @@
 """A decoder of tokens: what may come next, at every place of a window."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 from trainwright.nn.gpt.attention import LayerCache, rotary_angles
 from trainwright.nn.gpt.block import Activation
+from trainwright.nn.gpt.cache import Memory
 from trainwright.nn.gpt.pointwise import RMSNorm
+from trainwright.nn.gpt.pretrained import pretrained
 from trainwright.nn.gpt.shape import blocks, initialise, shape_of, slowed
 
 
@@ -107,6 +109,30 @@ class GPT(nn.Module):
             return nn.functional.linear(features, self.embedding.weight)
         logits: Tensor = self.output(features)
         return logits
+
+    def memory(self) -> Memory:
+        """A `cache` that holds nothing yet."""
+        return Memory(len(self.blocks))
+
+    def as_pretrained(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Its config and weights as transformers has them. Raises ValueError."""
+        sizes = {
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.width,
+            "intermediate_size": self.hidden,
+            "num_hidden_layers": len(self.blocks),
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.width // self.heads,
+            "max_position_embeddings": self.context,
+        }
+        return pretrained(
+            self.state_dict(),
+            sizes,
+            activation=self.activation,
+            qk_norm=self.qk_norm,
+            rotary_base=self.rotary_base,
+        )
 
     def hidden_weights(self) -> list[nn.Parameter]:
         """The matrices within the blocks, which Muon moves."""

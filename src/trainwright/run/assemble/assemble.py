@@ -89,7 +89,9 @@ def assemble(
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
     train_inputs = None if again is not None else partial(train_examples, dataset)
-    task = build_task(plan, dataset.info, train_inputs, partial(train_targets, dataset))
+    architecture = None if again is None else again.get("architecture", {})
+    targets = partial(train_targets, dataset)
+    task = build_task(plan, dataset.info, train_inputs, targets, architecture)
     if fork is not None:
         fork.begin(task, dataset.info, lambda info: build_task(plan, info))
     if not plan.task.is_ours:
@@ -203,15 +205,17 @@ def build_task(
     info: DataInfo,
     train_inputs: Callable[..., Tensor] | None = None,
     train_targets: Callable[[], Tensor] | None = None,
+    architecture: Mapping[str, Any] | None = None,
 ) -> Task:
     """The network, initialised from the seed, inside its task.
 
     `train_inputs`: for a network that also begins with something of the training examples; None
     where a checkpoint brings that. `train_targets`: for a loss that depends on them; None where
-    nothing is trained.
+    nothing is trained. `architecture`: what a checkpoint remembers of a network that has an
+    attribute of that name.
     """
     torch.manual_seed(derive_seed(plan.seed, "initialisation"))
-    facts = {**info.facts, "train_inputs": train_inputs}
+    facts = {**info.facts, "train_inputs": train_inputs, "architecture": architecture}
     model = plan.model.build(nn.Module, facts)
     if isinstance(info.input, Tokens) and plan.model.is_ours and not can_read(model):
         raise ConfigError(

@@ -49,8 +49,11 @@ MANY = 10**12  # examples, more than any dataset has; the fewest are a batch
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (8,), (128, 3))
 
 
-def rehearse(plan: Plan) -> None:
-    """Raise ConfigError for what no dataset could mend."""
+def rehearse(plan: Plan, architecture: Mapping[str, Any] | None = None) -> None:
+    """Raise ConfigError for what no dataset could mend.
+
+    `architecture`: what a checkpoint remembers of the network, where a run goes on.
+    """
     settings = plan.settings
     try:
         place(
@@ -75,7 +78,7 @@ def rehearse(plan: Plan) -> None:
         metric.check(Metric)
     for hook in plan.hooks.values():
         hook.check(Hook)
-    task = _any_task(plan)
+    task = _any_task(plan, architecture)
     objective = Objective("loss", False) if task is None else task.objective
     if task is not None:  # of one's own task the objective is not known yet
         early_stop(settings, objective, settings.clock(MANY, 1))
@@ -97,7 +100,9 @@ def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Te
     try:
         found = under("task", tensors)
         with torch.device("meta"), _Undrawn(), Room(found):
-            task = build_task(plan, data_info(metadata))
+            task = build_task(
+                plan, data_info(metadata), architecture=metadata.get("architecture", {})
+            )
         check_fit(task.state_dict(), found)
     except RuntimeError as error:  # all of ours can be built there
         raise CheckpointError(
@@ -146,7 +151,7 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _any_task(plan: Plan) -> Task | None:
+def _any_task(plan: Plan, architecture: Mapping[str, Any] | None) -> Task | None:
     """The task for the first stand-in dataset that suits it; None where that cannot be made.
 
     Raises what most stand-ins are refused with.
@@ -160,7 +165,7 @@ def _any_task(plan: Plan) -> Task | None:
     for info in (_TEXT,) if is_text else _stand_ins():
         try:
             with torch.device("meta"), _Undrawn():
-                return build_task(plan, info)
+                return build_task(plan, info, architecture=architecture)
         except ConfigError as error:
             refusals[str(error)] += 1
         except (RuntimeError, NotImplementedError):  # something that the meta device can't do

@@ -15,6 +15,8 @@ from trainwright.cli.opening import (
     open_run,
 )
 from trainwright.cli.terminal.keys import Key, OneOf, SeveralOf, listed, parse_keys, text, whole
+from trainwright.cli.terminal.method_keys import method_keys, shipped_keys
+from trainwright.cli.terminal.writing import whole_text, write_down
 from trainwright.errors import ConfigError, DiskError
 from trainwright.files import replacing, typed_path, write_text
 from trainwright.runs.find import find_run
@@ -28,10 +30,10 @@ MOST_IN_A_GRID = 10_000
 ONE_FILE = {".png", ".npy", ".gif", ".webp", ".txt", ".csv"}
 OTHER_PICTURES = {".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".mp4"}
 
-KEYS = (
-    Key("n", whole(1, 1_000_000), None, "how many images (64), or strips of an interpolation (8)"),
+_KEYS = (
+    Key("n", whole(1, 1_000_000), None, "how many images (64), strips (8) or texts (1 a prompt)"),
     Key("class", listed, (), "of which classes, by name or number: class=3, class=cat,dog (all)"),
-    Key("seed", whole(0), 0, "another seed, other images (0)"),
+    Key("seed", whole(0), 0, "another seed, other samples (0)"),
     Key("interpolate", whole(2, 1000), None, "strips of so many images from one latent to another"),
     Key(
         "format",
@@ -51,13 +53,19 @@ KEYS = (
     PRECISION,
     TRUST,
 )
+_KNOWN = frozenset({"seed", "classes", *(key.name for key in _KEYS)})
+_SHIPPED = shipped_keys("generate", besides=_KNOWN)
+KEYS = (*_KEYS, *_SHIPPED)
 EXAMPLES = """\
   runs sample last
   runs sample gan-mnist n=100 class=3 seed=1
   runs sample best:frechet interpolate=8 out=strips.png
   runs sample last n=5000 format=npy,images
   runs sample last progress=gif
+  runs sample last prompt="ROMEO:" n=5 temperature=0.8 top_p=0.95 max_tokens=300
+  runs sample last prompts=questions.txt stop='["\\n\\n"]' --jsonl > answers.jsonl
 
+A text appears as it is written; with out= it goes to a file.
 Needs no dataset. The weights are the averaged ones if the run has them. Files of the same name hold
 the same images: the name says step, count, seed and class."""
 
@@ -66,13 +74,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and keys."""
     add_run(parser)
     add_settings(parser)
+    parser.add_argument("--jsonl", action="store_true", help="of texts: one object a line")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Write the pictures and say where they are."""
-    values = parse_keys(arguments.settings, KEYS)
+    """Write the pictures and say where they are, or print the text."""
     record = find_run(arguments.run, arguments.root)
-    paths = _progress(record, values) if values["progress"] else _sample(record, values)
+    target = record.setting("task._target_")
+    own = _SHIPPED if target is None else method_keys(target, "generate", besides=_KNOWN)
+    values = parse_keys(arguments.settings, (*_KEYS, *own))
+    options = {key.name: values[key.name] for key in own if values[key.name] is not None}
+    if values["progress"]:
+        paths = _progress(record, values)
+    else:
+        paths = _sample(record, values, options, as_lines=arguments.jsonl)
     for path in paths:
         print(path)
     return 0
@@ -81,10 +96,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def _progress(record: Record, values: dict[str, Any]) -> list[Path]:
     from trainwright.report.plots.animation import animate
 
-    others = {key.name for key in KEYS} - {"progress", "out"}
-    defaults = {key.name: key.default for key in KEYS}
-    for name in sorted(others):
-        if values[name] != defaults[name]:
+    defaults = {key.name: key.default for key in KEYS if key.name not in ("progress", "out")}
+    for name in sorted(defaults):
+        if values.get(name, defaults[name]) != defaults[name]:
             raise ConfigError(
                 f"{name}=... has no effect with progress={values['progress']}, which shows the\n"
                 "  grids that were drawn while training; leave one of them out"
@@ -97,7 +111,9 @@ def _progress(record: Record, values: dict[str, Any]) -> list[Path]:
     return [path]
 
 
-def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
+def _sample(
+    record: Record, values: dict[str, Any], options: dict[str, Any], *, as_lines: bool
+) -> list[Path]:
     place = _Place(record, values["out"])
     if place.is_file and values["format"] not in ((), ("png",), ("npy",)):
         raise ConfigError(
@@ -114,11 +130,20 @@ def _sample(record: Record, values: dict[str, Any]) -> list[Path]:
         )
     trained = open_run(record, values)
     from trainwright.inference.generate import class_indices, make_up, require_generator
+    from trainwright.tasks.show import Writing
 
     require_generator(trained)
     classes = class_indices(values["class"], trained) if values["class"] else []
     frames, seed = values["interpolate"], values["seed"]
-    samples = make_up(trained, num, frames=frames, seed=seed, classes=classes)
+    how_many = num if strips else values["n"]
+    samples = make_up(trained, how_many, frames=frames, seed=seed, classes=classes, options=options)
+    if isinstance(samples, Writing) and values["out"] is None:
+        if values["format"]:
+            raise _is_for_images(values["format"], "a text")
+        write_down(samples, as_lines=as_lines)
+        return []
+    if as_lines:
+        raise ConfigError("--jsonl is for texts that are printed: leave it out, or out=...")
     stem = _stem(trained, num, values)
     try:
         return _write(samples, place, stem, values["format"])
@@ -139,8 +164,10 @@ def _stem(trained: "Trained", num: int, values: dict[str, Any]) -> str:
 
 def _write(samples: "MadeUp", place: "_Place", stem: str, formats: tuple[str, ...]) -> list[Path]:
     from trainwright.report.plots.grid import image_grid, save_image, tiles
-    from trainwright.tasks.show import Samples
+    from trainwright.tasks.show import Samples, Text, Writing
 
+    if isinstance(samples, Writing):
+        samples = Text(whole_text(samples))
     if not isinstance(samples, Samples):
         return [_write_text(samples, place, stem, formats)]
     written = []
@@ -165,14 +192,17 @@ def _write(samples: "MadeUp", place: "_Place", stem: str, formats: tuple[str, ..
 
 def _write_text(made: "Text | Table", place: "_Place", stem: str, formats: tuple[str, ...]) -> Path:
     if formats:
-        raise ConfigError(
-            f"format={','.join(formats)} is for images, and this run makes up a "
-            f"{type(made).__name__.lower()}\n  leave it out: a .{made.suffix} file is written"
-        )
+        raise _is_for_images(formats, f"a {type(made).__name__.lower()}")
     path = place.file(f"{stem}.{made.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, made.written)
     return path
+
+
+def _is_for_images(formats: tuple[str, ...], made: str) -> ConfigError:
+    return ConfigError(
+        f"format={','.join(formats)} is for images, and this run makes up {made}\n  leave it out"
+    )
 
 
 def _save_array(path: Path, array: Any) -> None:

@@ -1,0 +1,1 @@
+"""Language models that others have trained, of the library transformers."""

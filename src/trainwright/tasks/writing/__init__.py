@@ -1,0 +1,1 @@
+"""How a text is written: token by token, drawn from what a network says may come next."""
