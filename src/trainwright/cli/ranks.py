@@ -20,7 +20,7 @@ def number_of_ranks(config: DictConfig, plan: Plan | None) -> int:
 
     `plan`: None where a run goes on, which has as many as before unless something else is typed.
     """
-    devices: Any = config.trainer.devices
+    devices: Any = config.trainer.get("devices")  # 0.1 had none
     place = place_among_others()
     if place is not None:
         if devices not in (None, "auto", place[1]):

@@ -88,7 +88,7 @@ class Table:
             reader = csv.reader(_lines(text), delimiter=found, strict=True)
             try:
                 for cells in reader:
-                    if cells and (cells[0] or any(cell.strip() for cell in cells)):
+                    if cells and (cells[0].strip() or any(cell.strip() for cell in cells)):
                         yield Record(reader.line_num, cells)
             except csv.Error as error:
                 raise BadTableError(f"no CSV file (line {reader.line_num}: {error})") from error
