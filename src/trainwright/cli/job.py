@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +23,9 @@ from trainwright.cores import num_cores
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
 
+if TYPE_CHECKING:
+    from trainwright.run.request import Request
+
 log = logging.getLogger(__name__)
 
 
@@ -36,11 +40,36 @@ def run_job(config: DictConfig) -> float:
     assert isinstance(overrides, list)
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
-    _refuse_sweep(config, overrides)
-    plan = None if config.trainer.resume is not None else _new_plan(config, overrides, hydra)
+    plan = planned(config, overrides, hydra)
     # What can be refused without torch has been: that takes seconds to import.
     with _artist_for(config, hydra) as artist:
         return _train(config, overrides, plan, artist)
+
+
+def planned(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> Plan | None:
+    """The plan of a new run; None where one goes on, whose plan is its own. Raises ConfigError."""
+    _refuse_sweep(config, overrides)
+    return None if config.trainer.resume is not None else _new_plan(config, overrides, hydra)
+
+
+def requested(config: DictConfig, overrides: Sequence[str], plan: Plan | None) -> "Request | None":
+    """The request for a new run, or for the one that goes on; None where that has no more to do.
+
+    Why that is so is logged. Raises as `resume_request` does.
+    """
+    from trainwright.run.request import Request
+    from trainwright.run.resume.resume import finished, resume_request
+
+    if plan is not None:
+        return Request(plan)
+    request = resume_request(config, overrides)
+    message = finished(request)
+    if message is None:
+        return request
+    assert request.resume is not None
+    request.resume.lock.release()
+    log.info(message)
+    return None
 
 
 def _train(
@@ -48,20 +77,11 @@ def _train(
 ) -> float:
     """Run, or go on with a run where there is no plan yet. Returns and exits as `run_job` does."""
     with imports_of_torch():
-        from trainwright.run.request import Request
-        from trainwright.run.resume.resume import finished, resume_request
         from trainwright.run.run import run
 
-    if plan is not None:
-        request = Request(plan)
-    else:
-        request = resume_request(config, overrides)
-        message = finished(request)
-        if message is not None:
-            assert request.resume is not None
-            request.resume.lock.release()
-            log.info(message)
-            return math.nan
+    request = requested(config, overrides, plan)
+    if request is None:
+        return math.nan
     outcome = run(replace(request, artist=artist))
     if outcome.signal is not None:
         sys.exit(128 + outcome.signal)

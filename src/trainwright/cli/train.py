@@ -126,7 +126,7 @@ class _Jobs:
         from trainwright.cli.terminal.failure import explain, was_interrupted
 
         outlive_readers()
-        _log_to_console()
+        log_to_console()
         try:
             return run_job(config)
         except Exception as error:
@@ -137,7 +137,7 @@ class _Jobs:
             return float("nan")
 
 
-def _log_to_console() -> None:
+def log_to_console() -> None:
     """Lines of ours go to standard output, above the progress bar where there is one."""
     logger = logging.getLogger("trainwright")
     if not logger.handlers:
