@@ -11,6 +11,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+SHOWN_WITH_DEBUG = "  with --debug the whole traceback is shown"
 OWN_CODE = "code of your own fails"
 _NOT_THEIRS = (str(Path(__file__).parent), sysconfig.get_paths()["stdlib"], "<")
 _CALLED_WRONGLY = re.compile(r"(?:\w+\.<locals>\.)?([\w.]+)\(\) (?:missing|takes|got)\b")
@@ -74,7 +75,7 @@ def own_code_failed(what: str, error: BaseException) -> ConfigError:
         what,
         *(f"  {line}" for line in [own_line(error)] if line),
         f"  {type(error).__name__}: {first}",
-        "  with --debug the whole traceback is shown",
+        SHOWN_WITH_DEBUG,
     ]
     return ConfigError("\n".join(lines))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -41,8 +42,14 @@ def register_schema() -> None:
 @contextmanager
 def hydra_ready() -> Iterator[None]:
     """Hydra, ready to compose from our configs: in one thread at a time, for a process has one."""
-    with _AT_WORK, initialize_config_dir(str(config_folder()), version_base="1.3"):
-        yield
+    with _AT_WORK:
+        shared = GlobalHydra.instance()
+        before, shared.hydra = shared.hydra, None  # a program may have an app of its own
+        try:
+            with initialize_config_dir(str(config_folder()), version_base="1.3"):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = before
 
 
 def check_sections(config: Mapping[str, Any]) -> None:
