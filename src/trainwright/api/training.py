@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from trainwright.api.failures import as_told, refuse_flags
+from trainwright.errors import ConfigError
 from trainwright.files import typed_path
 from trainwright.runs.record import Record
 
@@ -87,6 +88,7 @@ def compose_job(words: Sequence[str], config_name: str = "train") -> "Composed":
     refuse_flags(words)
     find_own_modules()
     register_schema()
+    words = [*words, *_of_a_fork(words)]
     with hydra_ready():
         config = compose(config_name, overrides=in_order(words), return_hydra_config=True)
         HydraConfig.instance().set_config(config)  # for ${hydra:...} in configs
@@ -94,6 +96,20 @@ def compose_job(words: Sequence[str], config_name: str = "train") -> "Composed":
     with open_dict(config):
         del config["hydra"]
     return config, hydra
+
+
+def _of_a_fork(words: Sequence[str]) -> list[str]:
+    """What is to be typed too in a process that was forked. Raises ConfigError."""
+    turns = sys.modules.get("trainwright.api.turns")
+    if turns is None or not turns.forked_at:
+        return []
+    typed = [word for word in words if word.startswith("trainer.threads=")]
+    if typed and typed[-1] != "trainer.threads=1":
+        raise ConfigError(
+            f"{typed[-1]}: a process that was forked computes with one thread\n"
+            "  leave it out, or let multiprocessing spawn it"
+        )
+    return ["trainer.threads=1"]
 
 
 def find_own_modules() -> None:

@@ -52,26 +52,44 @@ class _Turn:
             torch.set_num_threads(threads)
 
     def forget(self) -> None:
-        """In a forked process, which has none of the other threads."""
-        self.__init__()  # type: ignore[misc]
+        """Nobody is at work."""
+        self._waiting.clear()
+        self._lock = threading.Lock()
 
 
 _turn = _Turn()
+_found: dict[object, torch.Tensor] = {}  # the state of torch's generator, by who is to leave it so
+forked_at: list[int] = []  # the process, where it was forked from one that knew torch
+
+
+def _begin_anew() -> None:
+    """A forked process has none of the other threads: those of OpenMP would be waited for."""
+    forked_at[:] = [os.getpid()]
+    _turn.forget()
+    _found.clear()
+    torch.set_num_threads(1)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_turn.forget)
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """While this context is open no training makes a step, and torch is left as it was found."""
     _turn.begin()
-    threads = torch.get_num_threads()
+    threads, me = torch.get_num_threads(), object()
+    if not _found:  # else it was found so before another thread began to draw
+        _found[None] = torch.random.get_rng_state()
+    _found[me] = _found[None]
     try:
-        with torch.random.fork_rng(devices=[]):
-            yield
+        yield
     finally:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+        del _found[me]
+        if _found.keys() == {None}:
+            torch.random.set_rng_state(_found.pop(None))
         _turn.end()
 
 
