@@ -25,6 +25,11 @@ class TrainwrightError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """The lines that a notebook shows: the way through trainwright is nothing to a user."""
+        cause = [] if self.__cause__ is None else traceback.format_exception(self.__cause__)
+        return [*cause, f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(TrainwrightError):
     """A wrong key, option, type, value or combination in the config."""
