@@ -191,3 +191,34 @@ def test_what_it_makes_up_is_an_array_that_shows_itself(program):
         gan.sample(classes="cat")
     with pytest.raises(tw.ConfigError, match="does not predict"):
         gan.predict(made.images)
+
+
+def test_a_hook_may_use_another_run(run, program):
+    (program / "looking.py").write_text(
+        "import trainwright as tw\n"
+        "from trainwright.engine.hook import Hook\n"
+        "class Look(Hook):\n"
+        "    def due(self, step, total):\n"
+        "        return step == total\n"
+        "    def __call__(self, state, metrics):\n"
+        f"        self.found = tw.load({str(run.path.resolve())!r}).evaluate(resamples=0)\n"
+        "        return {'other': self.found.metrics['accuracy']}\n"
+    )
+    looks = tw.train(*FEW, "trainer.steps=2", "+hooks.look={_target_: looking.Look}")
+    assert looks.history["look/other"][-1] == run.metrics["test/accuracy"]
+
+
+def test_a_hydra_app_keeps_its_own_config(program):
+    from hydra import compose, initialize
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    HydraConfig.instance().cfg = None
+    with initialize(version_base="1.3", config_path=None):
+        theirs = compose(overrides=["+mine=1"], return_hydra_config=True)
+        HydraConfig.instance().set_config(theirs)
+        cfg, hydra = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
+        assert tw.train(*FEW, "trainer.steps=1").status == "finished"
+        assert HydraConfig.instance().cfg is cfg
+        assert GlobalHydra.instance().hydra is hydra
+    HydraConfig.instance().cfg = None

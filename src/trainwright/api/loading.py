@@ -46,5 +46,5 @@ def load(
     return Run(
         record.path,
         typed_path(str(root)) if is_below else None,
-        Opened(checkpoint, device, precision, trust, given),
+        Opened(checkpoint, device, precision, tuple(trust), given),
     )

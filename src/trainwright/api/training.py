@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Composed: TypeAlias = tuple[DictConfig, HydraConf]
 
 
+_known: list[Any] = []  # what we have last told Hydra that its config is
+
+
 class Ended(NamedTuple):
     """Where a run is that has ended, and the folder of runs that it lies in, if it does."""
 
@@ -91,7 +94,12 @@ def compose_job(words: Sequence[str], config_name: str = "train") -> "Composed":
     words = [*words, *_of_a_fork(words)]
     with hydra_ready():
         config = compose(config_name, overrides=in_order(words), return_hydra_config=True)
-        HydraConfig.instance().set_config(config)  # for ${hydra:...} in configs
+        known = HydraConfig.instance()
+        if known.cfg is None or any(
+            known.cfg is ours for ours in _known
+        ):  # and no program's that is an app of Hydra's
+            known.set_config(config)  # for ${hydra:...} in configs
+            _known[:] = [known.cfg]
     hydra = config.hydra
     with open_dict(config):
         del config["hydra"]

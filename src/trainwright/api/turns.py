@@ -21,11 +21,11 @@ MOMENT = 1e-4  # seconds, in which one who waits is sure to begin
 
 
 class _Turn:
-    """A lock that its holder can let others have for a moment."""
+    """A lock that its holder can let others have for a moment. A hook may train or predict, too."""
 
     def __init__(self) -> None:
         self._waiting: set[int] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def begin(self) -> None:
         """Wait until nobody else is at work."""
@@ -54,7 +54,7 @@ class _Turn:
     def forget(self) -> None:
         """Nobody is at work."""
         self._waiting.clear()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 _turn = _Turn()
