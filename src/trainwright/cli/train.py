@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[:1] in ([INSTALL], ["-sc"]):  # Hydra's short name for it
         # Without Hydra, because shells evaluate it whenever they start.
         sys.exit(_print(partial(completion_script, "train"), arguments[1:]))
+    if arguments[:1] == ["init"]:
+        from trainwright.cli.init import init
+
+        sys.exit(_print(init, arguments[1:]))
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
