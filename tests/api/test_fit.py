@@ -63,6 +63,8 @@ def test_another_program_gives_its_objects_again(fitted, digits):
 def test_a_network_of_another_shape_is_refused(program, digits):
     with pytest.raises(tw.ConfigError, match=r"it must be a tensor of shape \(2, 10\)"):
         tw.fit(*FEW, model=nn.Sequential(nn.Linear(64, 3)), data=digits, epochs=1)
+    with pytest.raises(tw.ConfigError, match=r"model: the class Linear; right would be a torch"):
+        tw.fit(*FEW, model=nn.Linear, data=digits)
     with pytest.raises(tw.ConfigError, match=r"right would be inputs and targets"):
         tw.fit(*FEW, model=network(), data=digits[0])
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from trainwright.cli.terminal.failure import was_interrupted
-from trainwright.cli.train import _log_to_console
+from trainwright.cli.train import log_to_console
 from trainwright.engine import trainer
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import TrainwrightError
@@ -97,7 +97,7 @@ def start(function: Callable[[], Any], output: Path) -> Child:
         own_progress_lock()
         torch.set_num_threads(1)
         logging.getLogger("trainwright").handlers.clear()
-        _log_to_console()
+        log_to_console()
         code = _code_of(function)
     except KeyboardInterrupt:
         code = 130  # before it had begun

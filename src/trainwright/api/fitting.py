@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from trainwright.api.failures import as_told
 from trainwright.api.run import Opened, Run
 from trainwright.api.training import compose_job, trained
+from trainwright.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +47,7 @@ def fit(
 
     with as_told(words):
         module = None if isinstance(model, str) else model
+        _check_module(module)
         dataset = None
         if data is not None and not isinstance(data, str):
             dataset = as_dataset(data, validation=validation, test=test, class_names=class_names)
@@ -63,6 +65,18 @@ def fit(
         words = (*(word for word in typed if word.split("=")[0] not in keys), *words)
         composed = compose_job(words)
     return Run(*trained(words, composed=composed, given=given), Opened(given=given))
+
+
+def _check_module(module: object) -> None:
+    """Raise ConfigError for what is no network."""
+    from torch import nn
+
+    if module is not None and not isinstance(module, nn.Module):
+        is_class = isinstance(module, type) and issubclass(module, nn.Module)
+        told = f"the class {module.__name__}" if is_class else f"a {type(module).__name__}"  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"model: {told}; right would be a torch.nn.Module that is made, or an option's name"
+        )
 
 
 def _choice(group: str, what: Any, target: str, keys: Mapping[str, Any]) -> list[str]:
