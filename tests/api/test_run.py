@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import signal
 import threading
 import time
@@ -222,3 +223,13 @@ def test_a_hydra_app_keeps_its_own_config(program):
         assert HydraConfig.instance().cfg is cfg
         assert GlobalHydra.instance().hydra is hydra
     HydraConfig.instance().cfg = None
+
+
+def test_a_handler_of_the_programs_own_takes_what_is_printed(program, capsys):
+    logger = logging.getLogger("trainwright")
+    before, logger.handlers, level = logger.handlers, [logging.NullHandler()], logger.level
+    logger.level = logging.NOTSET
+    quiet = tw.train(*FEW, "trainer.steps=1")
+    logger.handlers, logger.level = before, level
+    assert capsys.readouterr().out == ""
+    assert "test (best weights)" in (quiet.path / "train.log").read_text()

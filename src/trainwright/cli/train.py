@@ -142,12 +142,16 @@ class _Jobs:
 
 
 def log_to_console() -> None:
-    """Lines of ours go to standard output, above the progress bar where there is one."""
+    """Lines of ours go to standard output, above the progress bar where there is one.
+
+    A program that has given the logger a handler has them go where it likes.
+    """
     logger = logging.getLogger("trainwright")
     if not logger.handlers:
         logger.addHandler(_Console())
-        logger.setLevel(logging.INFO)
         logger.propagate = False
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)  # train.log is to have them
 
 
 class _Console(logging.Handler):
