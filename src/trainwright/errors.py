@@ -12,6 +12,7 @@ import traceback
 from itertools import dropwhile
 from pathlib import Path
 
+SHOWN_WITH_DEBUG = "  with --debug the whole traceback is shown"
 OWN_CODE = "code of your own fails"
 _OURS = str(Path(__file__).parent)
 _NOT_THEIRS = (
@@ -30,6 +31,11 @@ class TrainwrightError(Exception):
     """
 
     exit_code = 1
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that a notebook shows: the way through trainwright is nothing to a user."""
+        cause = [] if self.__cause__ is None else traceback.format_exception(self.__cause__)
+        return [*cause, f"{type(self).__name__}: {self}"]
 
 
 class ConfigError(TrainwrightError):
@@ -80,7 +86,7 @@ def own_code_failed(what: str, error: BaseException) -> ConfigError:
     lines = [
         f"{what}: {type(error).__name__}: {first}",
         *(f"  {line}" for line in [own_line(error)] if line),
-        "  with --debug the whole traceback is shown",
+        SHOWN_WITH_DEBUG,
     ]
     return ConfigError("\n".join(lines))
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -42,7 +42,8 @@ class Activity:
         self.text, self.total, self.unit = text, total, f" {unit}" if unit else ""
         self.done = self.before = done
         self.began = time.time()
-        self.is_drawn = sys.stderr is not None and sys.stderr.isatty() and _screen.is_ours
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.is_drawn = _screen.is_ours and (is_terminal or _is_notebook())
         self._say = say or _to_standard_error
         self._pause = FIRST_LINE
         self._next_line = time.monotonic() + FIRST_LINE
@@ -90,6 +91,45 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         lock: AbstractContextManager[object] = cls.get_lock()  # type: ignore[no-untyped-call]
         return lock
 
+    def fit(self) -> None:
+        """Take the width that there is: a terminal that nobody has sized says it has no columns."""
+        self.ncols = max(1, (os.get_terminal_size(2).columns or 80) - 1)
+
+
+class _CellBar(_Bar):
+    """A bar below the cell of a notebook, in the place of the bar before it."""
+
+    shown: Any = None  # by which IPython knows it
+
+    def display(self, msg: str | None = None, pos: int | None = None, **other: Any) -> None:
+        """Show it, or another text."""
+        from IPython.display import display  # type: ignore[import-not-found, unused-ignore]
+
+        text = {"text/plain": str(self) if msg is None else msg}
+        if self.shown is None:
+            self.shown = display(text, raw=True, display_id=True)
+        else:
+            self.shown.update(text, raw=True)
+
+    def clear(self, nolock: bool = False) -> None:
+        """Lines that are printed do not come in its way."""
+
+    def fit(self) -> None:
+        """A cell is as wide as most terminals."""
+        self.ncols = 80
+
+    def close(self) -> None:
+        """Show nothing any more."""
+        if self.shown is not None:
+            self.display("")
+        self.disable = True
+
+
+def _is_notebook() -> bool:
+    """Whether this process executes cells of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
 
 class _Screen:
     """The last line of a terminal, and who is shown on it."""
@@ -136,10 +176,10 @@ class _Screen:
 
     def _turn_to(self, activity: Activity) -> None:
         if self._bar is None:
-            self._bar = _Bar(leave=False, bar_format=FORMAT, delay=1e9, ncols=80, nrows=24)
+            kind = _CellBar if _is_notebook() else _Bar
+            self._bar = kind(leave=False, bar_format=FORMAT, delay=1e9, ncols=80, nrows=24)
         bar = self._bar
-        # A terminal whose size nobody has set says that it has no columns.
-        bar.ncols = max(1, (os.get_terminal_size(2).columns or 80) - 1)
+        bar.fit()
         bar.total, bar.n = activity.total, activity.done
         bar.initial = min(activity.before, activity.done)
         bar.start_t, bar.desc = activity.began, activity.text

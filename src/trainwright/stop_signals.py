@@ -1,6 +1,7 @@
 """The signals that ask a command to save and stop; the exit code is then 128 + the number."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,7 +17,8 @@ STOP_SIGNALS = tuple(
 def taken_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """While this context is open these signals call `handler`, but not one that nohup ignores."""
     before: dict[int, Any] = {}
-    for number in STOP_SIGNALS:
+    may_take = threading.current_thread() is threading.main_thread()  # no other, says Python
+    for number in STOP_SIGNALS if may_take else ():
         if signal.getsignal(number) != signal.SIG_IGN:
             before[number] = signal.signal(number, handler)
     try:

@@ -51,8 +51,7 @@ def run_job(config: DictConfig) -> float:
         _go_on_after_restart(config, overrides)
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
-    _refuse_sweep(config, overrides)
-    plan = None if config.trainer.resume is not None else _new_plan(config, overrides, hydra)
+    plan = planned(config, overrides, hydra)
     num_ranks = number_of_ranks(config, plan)
     if num_ranks > 1:
         return _train_on_ranks(config, overrides, plan, num_ranks)
@@ -61,25 +60,42 @@ def run_job(config: DictConfig) -> float:
         return _train(config, overrides, plan, artist)
 
 
+def planned(config: DictConfig, overrides: Sequence[str], hydra: HydraConf) -> Plan | None:
+    """The plan of a new run; None where one goes on, whose plan is its own. Raises ConfigError."""
+    _refuse_sweep(config, overrides)
+    return None if config.trainer.resume is not None else _new_plan(config, overrides, hydra)
+
+
+def requested(config: DictConfig, overrides: Sequence[str], plan: Plan | None) -> "Request | None":
+    """The request for a new run, or for the one that goes on; None where that has no more to do.
+
+    Why that is so is logged. Raises as `resume_request` does.
+    """
+    from trainwright.run.request import Request
+    from trainwright.run.resume.resume import finished, resume_request
+
+    if plan is not None:
+        return Request(plan)
+    request = resume_request(config, overrides)
+    message = finished(request)
+    if message is None:
+        return request
+    assert request.resume is not None
+    request.resume.lock.release()
+    log.info(message)
+    return None
+
+
 def _train(
     config: DictConfig, overrides: list[str], plan: Plan | None, artist: Artist | None
 ) -> float:
     """Run, or go on with a run where there is no plan yet. Returns and exits as `run_job` does."""
     with imports_of_torch():
-        from trainwright.run.request import Request
-        from trainwright.run.resume.resume import finished, resume_request
         from trainwright.run.run import run
 
-    if plan is not None:
-        request = Request(plan)
-    else:
-        request = resume_request(config, overrides)
-        message = finished(request)
-        if message is not None:
-            assert request.resume is not None
-            request.resume.lock.release()
-            log.info(message)
-            return math.nan
+    request = requested(config, overrides, plan)
+    if request is None:
+        return math.nan
     place = place_among_others()
     if place is not None:
         request = _led(request, place)

@@ -38,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[:1] in ([INSTALL], ["-sc"]):  # Hydra's short name for it
         # Without Hydra, because shells evaluate it whenever they start.
         sys.exit(_print(partial(completion_script, "train"), arguments[1:]))
+    if arguments[:1] == ["init"]:
+        from trainwright.cli.init import init
+
+        sys.exit(_print(init, arguments[1:]))
     debug = _FLAG_FOR_TRACEBACKS in arguments
     if debug:
         arguments.remove(_FLAG_FOR_TRACEBACKS)
@@ -146,12 +150,16 @@ class _Jobs:
 
 
 def log_to_console() -> None:
-    """Lines of ours go to standard output, above the progress bar where there is one."""
+    """Lines of ours go to standard output, above the progress bar where there is one.
+
+    A program that has given the logger a handler has them go where it likes.
+    """
     logger = logging.getLogger("trainwright")
     if not logger.handlers:
         logger.addHandler(_Console())
-        logger.setLevel(logging.INFO)
         logger.propagate = False
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)  # train.log is to have them
 
 
 class _Console(logging.Handler):

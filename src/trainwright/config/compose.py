@@ -1,10 +1,14 @@
 """What composing a config needs besides Hydra: the user's own configs, and checks of the whole."""
 
+import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -19,6 +23,10 @@ SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
 KEYS = ("seed", "run", "logger", "hooks", "trust", "sweep")
 MADE = ("fork",)  # by a command; nobody types it
 
+_AT_WORK = threading.RLock()
+if hasattr(os, "register_at_fork"):  # another thread, which the child lacks, may hold it
+    os.register_at_fork(after_in_child=_AT_WORK._at_fork_reinit)  # type: ignore[attr-defined]
+
 
 def register_schema() -> None:
     """Tell Hydra of the user's own configs, and of the sections that are open to new keys.
@@ -30,6 +38,19 @@ def register_schema() -> None:
     for name in ("players", "metrics", "hooks"):
         node = OmegaConf.create({name: OmegaConf.create({}, flags={"struct": False})})
         ConfigStore.instance().store(name=name, node=node)
+
+
+@contextmanager
+def hydra_ready() -> Iterator[None]:
+    """Hydra, ready to compose from our configs: in one thread at a time, for a process has one."""
+    with _AT_WORK:
+        shared = GlobalHydra.instance()
+        before, shared.hydra = shared.hydra, None  # a program may have an app of its own
+        try:
+            with initialize_config_dir(str(config_folder()), version_base="1.3"):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = before
 
 
 def check_sections(config: Mapping[str, Any]) -> None:
@@ -84,7 +105,7 @@ def keys_of(arguments: Sequence[str]) -> dict[str, list[str]]:
 def composed(arguments: Sequence[str]) -> DictConfig:
     """The config with the groups that are chosen by `arguments`; for messages and completion."""
     chosen = [a for a in arguments if group_options(a.split("=")[0]) and "," not in a]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with hydra_ready():
         try:
             return compose("train", overrides=chosen)
         except Exception:  # one of those is wrong as well, and will be told next time

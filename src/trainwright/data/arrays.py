@@ -17,7 +17,7 @@ MOST_CHANNELS = 4  # of what is taken to be channels last: grey, colour, with tr
 def as_tensor(where: str, values: Any) -> Tensor:
     """An array as a tensor on the CPU. Raises DataError that names the argument, `where`."""
     try:
-        tensor = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values))
+        tensor = torch.as_tensor(values if isinstance(values, Tensor) else _own(values))
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{where}: {type(values).__name__} is not an array of numbers ({error})\n"
@@ -28,6 +28,12 @@ def as_tensor(where: str, values: Any) -> Tensor:
             f"{where}: complex numbers; give real ones, such as real and imaginary parts"
         )
     return tensor.detach().cpu()
+
+
+def _own(values: Any) -> np.ndarray:
+    """An array that torch may share memory with: one that cannot be written to is copied."""
+    array = np.asarray(values)
+    return array if array.flags.writeable else array.copy()
 
 
 def input_column(

@@ -5,16 +5,15 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from trainwright.config.build import plain
-from trainwright.config.compose import register_schema
+from trainwright.config.compose import hydra_ready, register_schema
 from trainwright.config.plan import data_section
 from trainwright.config.text_keys import as_meant, parse
 from trainwright.config.validation import unknown_key
-from trainwright.config_folder import config_folder
 from trainwright.data.columns import Categories, Classes, Column, Labels, Numbers, Tokens, Values
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Batch, Split
@@ -78,7 +77,7 @@ def _typed_targets(overrides: Sequence[str]) -> Iterator[str]:
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
     register_schema()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with hydra_ready():
         config = compose("train", overrides=list(overrides))
     return DictConfig({"data": OmegaConf.to_container(config.data, resolve=True)})
 

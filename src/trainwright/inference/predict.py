@@ -42,7 +42,11 @@ def predict(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
     """
     require_files(trained)
     inputs = {name: trained.info.columns[name] for name in trained.info.inputs}
-    examples = _files(inputs, files) if reads_files(trained.info) else _rows(inputs, files)
+    return answered(trained, (_files if reads_files(trained.info) else rows)(inputs, files))
+
+
+def answered(trained: Trained, examples: Iterator[Prediction]) -> Iterator[Prediction]:
+    """The examples with what is said of them, in their order, what is bad among them."""
     while window := list(islice(examples, BATCH)):
         good = [example for example in window if example.problem is None]
         answers = iter(_answers(trained, good) if good else ())
@@ -84,7 +88,8 @@ def _files(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[Predict
             yield Prediction(path, problem=str(error))
 
 
-def _rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[Prediction]:
+def rows(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[Prediction]:
+    """The rows of tables as examples."""
     wanted = {name: column.cell_names(name) for name, column in inputs.items()}
     cells = [cell for names in wanted.values() for cell in names]
     is_named = not any(isinstance(c, Numbers) and not c.names for c in inputs.values())
@@ -118,6 +123,16 @@ def _example(
 @torch.no_grad()
 def _answers(trained: Trained, examples: Sequence[Prediction]) -> Iterator[dict[str, Tensor]]:
     """What the task says of each example, by target, (...) float32."""
+    batch = batch_of(trained, examples)
+    with trained.placement.autocast():
+        answers = ability(trained, "predict", "predict")(batch)
+    answers = {name: answer.float().cpu() for name, answer in answers.items()}
+    for i in range(len(examples)):
+        yield {name: answer[i] for name, answer in answers.items()}
+
+
+def batch_of(trained: Trained, examples: Sequence[Prediction]) -> dict[str, Tensor]:
+    """What the network is given of some examples, by input, on its device."""
     task, placement = trained.task, trained.placement
     batch = {}
     for name in examples[0].columns:
@@ -126,8 +141,4 @@ def _answers(trained: Trained, examples: Sequence[Prediction]) -> Iterator[dict[
         batch[name] = column.preparation(placement.device)(stored.to(placement.device))
         if isinstance(column, Image) and column.shape[0] > 1:
             batch[name] = batch[name].contiguous(memory_format=placement.memory_format)
-    with placement.autocast():
-        answers = ability(trained, "predict", "predict")(batch)
-    answers = {name: answer.float().cpu() for name, answer in answers.items()}
-    for i in range(len(examples)):
-        yield {name: answer[i] for name, answer in answers.items()}
+    return batch

@@ -44,6 +44,7 @@ class Conductor:
         master: DictConfig,
         overrides: Sequence[str],
     ) -> None:
+        self.store: Store | None = None  # of the sweep, once it is known
         self._context = context
         self._master = master
         self._task_function = task_function
@@ -70,7 +71,7 @@ class Conductor:
                 jobs = distinct(list(_composed(composer, points, composing.advance)))
             # What all jobs of a folder share, so that they can be compared.
             about = {"typed": composer.fixed_text, "study": self._study()}
-            store = Store(self._folder(jobs, about))
+            self.store = store = Store(self._folder(jobs, about))
             _refuse_other(store, about)
             plan = self._plan(jobs, store, workers)
             ranking = wanted.ranking

@@ -41,17 +41,27 @@ def explain(
 
     `job` says which one of a sweep it was, `composing` that no job had begun.
     """
-    ours = _as_ours(error, arguments)
-    if ours is None and composing and own_config_folder() is not None and _was_reading(error):
-        ours = _broken_file(error)
+    ours = told(error, arguments, composing=composing)
     if ours is None or debug:
         traceback.print_exception(error)
     if ours is None:
         print("error: this is a bug in trainwright or in a class of your own", file=sys.stderr)
         return 1
-    lines = [_shortened(printable(line)) for line in str(ours).splitlines() if line.strip()]
-    print(f"error{job}: " + "\n".join(lines[:MAX_LINES]), file=sys.stderr)
+    print(f"error{job}: {ours}", file=sys.stderr)
     return ours.exit_code
+
+
+def told(
+    error: Exception, arguments: Sequence[str], *, composing: bool = False
+) -> TrainwrightError | None:
+    """The error as a person is told of it, in at most five lines; None where it is our bug."""
+    ours = _as_ours(error, arguments)
+    if ours is None and composing and own_config_folder() is not None and _was_reading(error):
+        ours = _broken_file(error)
+    if ours is not None:
+        lines = [_shortened(printable(line)) for line in str(ours).splitlines() if line.strip()]
+        ours.args = ("\n".join(lines[:MAX_LINES]),)
+    return ours
 
 
 def was_interrupted(error: BaseException | None) -> bool:

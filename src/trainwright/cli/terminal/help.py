@@ -21,6 +21,7 @@ Overrides people use most:
   trainer.resume=outputs/...   go on with a run, exactly
 
 Also:
+  init [FOLDER]        a starting folder: a network of your own, its config, a test
   model=gan --help     every key of an option, with its default, type and range
   --help keys          every key that there is
   --cfg job            print the composed config and stop (add: --package optimizer)

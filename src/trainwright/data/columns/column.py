@@ -1,7 +1,7 @@
 """The contract of a column, and what several kinds share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -128,6 +128,26 @@ class Column(ABC):
         """
         raise BadInputError(f"{self.kind} cannot be read from text")
 
+    def taken(self, value: Any, name: str) -> np.ndarray:
+        """An example as stored, from what a program has of it: here what its cells could hold.
+
+        That of several cells is a sequence, or a mapping by their names; `name` is the column's
+        own. None, NaN and pandas' NA are missing. Raises BadInputError.
+        """
+        names = self.cell_names(name)
+        if isinstance(value, Mapping):
+            lacking = [cell for cell in names if cell not in value]
+            if lacking:
+                near = nearest(lacking[0], [str(key) for key in value])
+                raise BadInputError(f"there is no {printable(lacking[0])}{near}")
+            value = [value[cell] for cell in names]
+        elif isinstance(value, str) or not isinstance(value, Iterable):
+            value = [value]
+        cells = [_cell(inner) for inner in value]
+        if len(cells) != len(names):
+            raise BadInputError(f"{len(cells)} values, and the run has learned from {len(names)}")
+        return self.read(cells, Path())
+
     @abstractmethod
     def text(self, value: Tensor) -> str:
         """One stored example for a line of a table."""
@@ -153,6 +173,12 @@ class Scaled(Column):
     def scaled(self, stored: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Map stored examples (B, ...) to what a network sees, as `preparation` does."""
         return stored.float() * scale + shift
+
+
+def _cell(value: Any) -> str:
+    """A value as the text of a cell; nothing where it is missing."""
+    is_missing = value is None or str(value) in ("nan", "<NA>", "NaT")
+    return "" if is_missing else str(value)
 
 
 def number_in(cell: str, name: str) -> float:

@@ -16,7 +16,7 @@ from trainwright.data.columns.column import (
     Scaled,
     Scaling,
 )
-from trainwright.data.images.decode import BadImageError, Fit, decode_image
+from trainwright.data.images.decode import BadImageError, Fit, decode_image, fitted
 from trainwright.data.statistics import image_statistics
 
 
@@ -92,6 +92,25 @@ class Image(Scaled):
             )
         except BadImageError as error:
             raise BadInputError(str(error)) from None
+
+    def taken(self, value: Any, name: str) -> np.ndarray:
+        """(C, H, W) uint8 of a file's path, a Pillow image, or an array (H, W) or (H, W, 3)."""
+        from PIL import Image as Pillow
+
+        if isinstance(value, str | Path):
+            return self.read([str(value)], Path())
+        channels, *size = self.size
+        try:
+            if not isinstance(value, Pillow.Image):
+                value = Pillow.fromarray(np.asarray(value))
+            return fitted(value, (size[0], size[1]), channels=channels, fit=self.fit)
+        except BadImageError as error:
+            raise BadInputError(str(error)) from None
+        except (TypeError, ValueError, AttributeError):
+            kind = type(value).__name__
+            raise BadInputError(
+                f"a {kind}; right would be a path, a Pillow image, or bytes (H, W) or (H, W, 3)"
+            ) from None
 
     def text(self, value: Tensor) -> str:
         """Its size: an image is not for a line."""

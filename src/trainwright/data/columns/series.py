@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -68,7 +68,13 @@ class Series(Scaled):
             raise BadInputError(error.strerror or "cannot be read") from None
         except ValueError:
             raise BadInputError("no .npy file of numbers") from None
-        values = np.asarray(found)
+        return self.taken(found, "")
+
+    def taken(self, value: Any, name: str) -> np.ndarray:
+        """(T, C) float32 of the path of a .npy file, or of an array."""
+        if isinstance(value, str | Path):
+            return self.read([str(value)], Path())
+        values = np.asarray(value)
         values = values[:, None] if values.ndim == 1 else values
         if values.shape != self.shape or values.dtype.kind not in "iufb":
             has, wanted = ("x".join(map(str, shape)) for shape in (values.shape, self.shape))

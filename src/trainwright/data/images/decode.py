@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFile
+    from PIL import Image
 
 MOST_PIXELS = 64_000_000
 LARGE_PIXELS = 8_000_000
@@ -48,7 +48,7 @@ def decode_image(
             if pixels > LARGE_PIXELS:
                 before_large()
             sides = (size, size) if isinstance(size, int) else size
-            return _to_array(image, sides, channels=channels, fit=fit)
+            return fitted(image, sides, channels=channels, fit=fit)
     except BadImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -68,9 +68,10 @@ def _too_many(found: str) -> str:
     return f"too many pixels ({found}; at most {MOST_PIXELS:,})"
 
 
-def _to_array(
-    image: "ImageFile.ImageFile", size: tuple[int, int], *, channels: int, fit: Fit
+def fitted(
+    image: "Image.Image", size: tuple[int, int], *, channels: int, fit: Fit
 ) -> NDArray[np.uint8]:
+    """A Pillow image as `decode_image` gives that of a file. Raises BadImageError."""
     from PIL import Image, ImageOps
 
     # A JPEG can be decoded at a fraction of its size: far faster, and still twice too large.
@@ -95,17 +96,18 @@ def _to_array(
     return array.transpose(2, 0, 1).copy()  # (H, W, C) -> (C, H, W), which may be written to
 
 
-def _with_alpha(image: "ImageFile.ImageFile") -> "Image.Image":
+def _with_alpha(image: "Image.Image") -> "Image.Image":
     """A PNG in which one grey or colour is transparent (tRNS), with alpha that says where it is.
 
     Pillow compares that value, which has the file's depth, with pixels that it has brought to 8
     bits: of any other depth it finds none, or wrong ones.
     """
-    from PIL import Image
+    from PIL import Image, ImageFile
 
-    clear, stored = image.info.get("transparency"), image.tile[0][3] if image.tile else ""
-    if image.format != "PNG" or clear is None:
+    clear = image.info.get("transparency")
+    if not isinstance(image, ImageFile.ImageFile) or image.format != "PNG" or clear is None:
         return image
+    stored = image.tile[0][3] if image.tile else ""
     if stored in ("L;2", "L;4"):
         largest = 3 if stored == "L;2" else 15
         is_clear = np.asarray(image) == (clear & largest) * (255 // largest)

@@ -1,7 +1,7 @@
 """Your own arrays: images, tables or time series from a file, with classes or values to predict."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from trainwright.data.arrays import as_tensor
 from trainwright.data.columns import Column, Image, Numbers, Series
 from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.sources.array_files import read_arrays
-from trainwright.data.splits import require_examples, split_arrays, split_sizes, test_or_fold
+from trainwright.data.splits import Size, require_examples, split_arrays, split_sizes, test_or_fold
 from trainwright.errors import ConfigError, DataError
 from trainwright.files import typed_path
 from trainwright.wording import nearest, printable
@@ -57,25 +57,14 @@ def load_arrays(
     aims = [] if targets == "none" else _chosen("targets", targets, TARGET_NAMES, arrays)
     if both := set(chosen) & set(aims):
         raise ConfigError(f"data.targets: {printable(both.pop())} is an input already")
-    ins, columns = {}, {}
-    for name in chosen:
-        key = INPUTS if len(chosen) == 1 else name
-        column, ins[key] = _input(f"{file.name}: {name}", arrays[name], kind)
-        if column is not None:
-            columns[key] = column
-    outs: dict[str, Tensor] = {}
-    names: Sequence[str] = class_names or ()
-    for name in aims:
-        key = TARGETS if len(aims) == 1 else name
-        where = f"{file.name}: {name}"
-        outs[key], found = _target(where, arrays[name], target_kind, bool(class_names))
-        names = names or (found if len(aims) == 1 else ())
-    dataset = split_arrays(
+    dataset = dataset_of(
         file.stem,
-        ins,
-        outs or None,
-        class_names=names,
-        columns=columns,
+        {INPUTS if len(chosen) == 1 else name: arrays[name] for name in chosen},
+        {TARGETS if len(aims) == 1 else name: arrays[name] for name in aims},
+        called={name: f"{file.name}: {array}" for name, array in _called(chosen, aims)},
+        kind=kind,
+        target_kind=target_kind,
+        class_names=class_names or (),
         validation=validation,
         test=held_out,
         split_seed=split_seed,
@@ -83,6 +72,58 @@ def load_arrays(
     )
     require_examples(file.name, dataset.splits)
     return dataset
+
+
+def _called(chosen: Sequence[str], aims: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each array by the name of its column."""
+    for alone, names in ((INPUTS, chosen), (TARGETS, aims)):
+        yield from ((alone if len(names) == 1 else name, name) for name in names)
+
+
+def dataset_of(
+    name: str,
+    inputs: Mapping[str, Any],
+    targets: Mapping[str, Any],
+    *,
+    called: Mapping[str, str] | None = None,
+    kind: Kind = "auto",
+    target_kind: Literal["auto", "classes", "values"] = "auto",
+    class_names: Sequence[str] = (),
+    feature_names: Sequence[str] = (),
+    validation: int | float = 0.1,
+    test: Size = 0.1,
+    split_seed: int = 0,
+    limit: int | None = None,
+) -> Dataset:
+    """The dataset of arrays by the names of their columns, as `load_arrays` reads them from files.
+
+    `called`: how messages call them. Raises ConfigError, DataError.
+    """
+    called = called or {}
+    ins: dict[str, Tensor] = {}
+    outs: dict[str, Tensor] = {}
+    columns: dict[str, Column] = {}
+    for key, array in inputs.items():
+        column, ins[key] = _input(called.get(key, key), array, kind)
+        if column is not None:
+            columns[key] = column
+    names: Sequence[str] = class_names
+    for key, array in targets.items():
+        where = called.get(key, key)
+        outs[key], found = _target(where, array, target_kind, bool(class_names))
+        names = names or (found if len(targets) == 1 else ())
+    return split_arrays(
+        name,
+        ins,
+        outs or None,
+        class_names=names,
+        feature_names=feature_names,
+        columns=columns,
+        validation=validation,
+        test=test,
+        split_seed=split_seed,
+        limit=limit,
+    )
 
 
 def _chosen(

@@ -29,7 +29,7 @@ def report(store: Store) -> Verdict:
     Raises DiskError where the files cannot be written, when the verdict has been printed.
     """
     verdict = judge_sweep(store)
-    lines = [*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)]
+    lines = [*table(verdict), *conclusion(verdict, store), *_failures(verdict, store)]
     try:
         write_csv(verdict, store)
         write_json(verdict, store)
@@ -80,7 +80,7 @@ def _statuses(setting: Setting) -> str:
     return ", ".join(several if len(counts) > 1 else counts)
 
 
-def _conclusion(verdict: Verdict, store: Store) -> list[str]:
+def conclusion(verdict: Verdict, store: Store) -> list[str]:
     """Which setting won, whether by more than luck, and how to run it again."""
     if not verdict.bests:
         return ["", *_without_values(verdict, store)]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,38 +69,59 @@ def execute(arguments: argparse.Namespace) -> int:
     overrides = [word for word, of_data in words if of_data]
     record = find_run(arguments.run, arguments.root)
     trained = open_run(record, values)
+    evaluated, plain = measured(
+        trained, overrides, values["split"], resamples=values["resamples"], tell=_warn
+    )
+    if values["out"] is not None:
+        _write(typed_path(values["out"]), plain, evaluated)
+    if arguments.json:
+        print(json.dumps(plain, indent=2))
+    else:
+        print("\n".join(lines_of(record.name, trained, plain, evaluated)))
+    return 0
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {printable(text)}", file=sys.stderr)
+
+
+def measured(
+    trained: "Trained",
+    overrides: list[str],
+    split: str,
+    *,
+    resamples: int,
+    tell: Callable[[str], object],
+) -> tuple["Evaluated", dict[str, Any]]:
+    """What was measured on the run's own data or those of the overrides, and all of it as JSON.
+
+    `tell` is told, before that takes its time, of what makes the numbers doubtful.
+    """
     from trainwright.inference.evaluate import as_plain, evaluate_trained
     from trainwright.inference.other_data import caution, load_data
 
     dataset = load_data(trained, overrides)
     warning = caution(trained, dataset, overrides)
     if warning:
-        print(f"warning: {printable(warning)}", file=sys.stderr)
-    evaluated = evaluate_trained(
-        trained, dataset, values["split"], num_resamples=values["resamples"]
-    )
+        tell(warning)
+    evaluated = evaluate_trained(trained, dataset, split, num_resamples=resamples)
     plain = {
-        "run": str(record.path),
+        "run": str(trained.path.parent.parent),
         "checkpoint": str(trained.path),
         "step": trained.step,
         "data": dataset.info.name if overrides else trained.info.name,
-        "split": values["split"],
+        "split": split,
         "precision": trained.placement.precision,
         **({"warning": warning} if warning else {}),
         **as_plain(evaluated),
     }
-    if values["out"] is not None:
-        _write(typed_path(values["out"]), plain, evaluated)
-    if arguments.json:
-        print(json.dumps(plain, indent=2))
-    else:
-        print("\n".join(_lines(record.name, trained, plain, evaluated)))
-    return 0
+    return evaluated, plain
 
 
-def _lines(
+def lines_of(
     name: str, trained: "Trained", plain: dict[str, Any], evaluated: "Evaluated"
 ) -> list[str]:
+    """What the command prints."""
     checkpoint = Path(plain["checkpoint"]).stem
     lines = [
         printable(f"{name}, {checkpoint} checkpoint (step {trained.step}), on the {plain['split']} "

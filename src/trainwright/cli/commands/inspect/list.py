@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the runs. Raises ConfigError for a filter that is none, or a key that no run has."""
-    conditions = [parse_condition(word) for word in arguments.filters]
-    sort_key = (arguments.sort or "").removeprefix("-")
     try:
         columns = listed(arguments.columns) if arguments.columns else ()
     except ValueError as error:
@@ -75,29 +74,54 @@ def execute(arguments: argparse.Namespace) -> int:
         limit = whole(1)(arguments.limit) if arguments.limit else None
     except ValueError as error:
         raise ConfigError(f"--limit={arguments.limit}: {error}") from None
-    runs = everything = find_runs(arguments.root)
-    require_known([*(c.key for c in conditions), *filter(None, [sort_key]), *columns], everything)
-    for condition in conditions:
-        runs = [run for run in runs if condition.holds(run)]
-    if sort_key:
-        runs = sort_runs(runs, arguments.sort)
-    runs = runs[:limit]
-    # What was asked about is worth seeing, where it is not one value for all.
-    asked = [c.key for c in conditions if c.operator != "="] + ([sort_key] if sort_key else [])
-    extra = [key for key in dict.fromkeys([*columns, *asked]) if key not in SHOWN]
+    found = choose(arguments.filters, arguments.root, sort=arguments.sort, columns=columns)
+    found = replace(found, runs=found.runs[:limit])
+    rows = [row(run, found.extra) for run in found.runs]
     if arguments.json:
-        print(json.dumps([_row(run, extra) for run in runs], indent=2, default=str))
+        print(json.dumps(rows, indent=2, default=str))
     elif arguments.csv:
-        _print_csv([_row(run, extra) for run in runs])
+        _print_csv(rows)
     else:
-        if runs:
-            _print_table(runs, extra, num_all=len(everything))
-        else:
-            print("\n".join(_why_none(everything, conditions, arguments.root)))
+        print("\n".join(lines_of(found)))
     return 0
 
 
-def _row(run: Record, extra: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Chosen:
+    """The runs that fulfil all conditions, of how many, and which keys are shown beside the usual.
+
+    `why_none`: what to say where there are none.
+    """
+
+    runs: Sequence[Record]
+    num_all: int
+    extra: Sequence[str]
+    why_none: Sequence[str] = ()
+
+
+def choose(
+    filters: Sequence[str], root: Path, *, sort: str | None = None, columns: Sequence[str] = ()
+) -> Chosen:
+    """The runs below `root` that pass the filters, the newest first, or by the key `sort`.
+
+    Raises ConfigError for a filter that is none, or a key that no run has.
+    """
+    conditions = [parse_condition(word) for word in filters]
+    sort_key = (sort or "").removeprefix("-")
+    runs = everything = find_runs(root)
+    require_known([*(c.key for c in conditions), *filter(None, [sort_key]), *columns], everything)
+    for condition in conditions:
+        runs = [run for run in runs if condition.holds(run)]
+    if sort:
+        runs = sort_runs(runs, sort)
+    # What was asked about is worth seeing, where it is not one value for all.
+    asked = [c.key for c in conditions if c.operator != "="] + ([sort_key] if sort_key else [])
+    extra = [key for key in dict.fromkeys([*columns, *asked]) if key not in SHOWN]
+    why_none = [] if runs else _why_none(everything, conditions, root)
+    return Chosen(runs, len(everything), extra, why_none)
+
+
+def row(run: Record, extra: Sequence[str]) -> dict[str, Any]:
     """What --json and --csv tell of a run. None for what is not known."""
     objective = run.objective
     best = run.summary.get("best")
@@ -151,13 +175,19 @@ def _why_none(
     return lines
 
 
-def _print_table(runs: Sequence[Record], extra: Sequence[str], *, num_all: int) -> None:
-    rows = [[*_cells(run), *(_text(value_of(run, key)) for key in extra)] for run in runs]
-    header = [*HEADER, *extra]
-    right = ("STEPS", "TIME", "AGE", *extra)
-    print("\n".join(text_table(header, rows, right=right)))
-    if len(runs) < num_all:
-        print(f"{len(runs):,} of {num_all:,} runs")
+def lines_of(found: Chosen) -> list[str]:
+    """The table, or why there is none."""
+    if not found.runs:
+        return list(found.why_none)
+    header, rows = [*HEADER, *found.extra], [cells(run, found.extra) for run in found.runs]
+    right = ("STEPS", "TIME", "AGE", *found.extra)
+    of_all = f"{len(found.runs):,} of {found.num_all:,} runs"
+    return text_table(header, rows, right=right) + [of_all] * (len(found.runs) < found.num_all)
+
+
+def cells(run: Record, extra: Sequence[str] = ()) -> list[str]:
+    """A line of the table: what stands under HEADER, and the values of more keys."""
+    return [*_cells(run), *(_text(value_of(run, key)) for key in extra)]
 
 
 def _cells(run: Record) -> list[str]:

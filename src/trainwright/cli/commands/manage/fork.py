@@ -11,6 +11,7 @@ from trainwright.command_line import listing, literal, override
 from trainwright.config_folder import GROUPS
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.runs.find import DEFAULT_ROOT, find_run
+from trainwright.runs.record import Record
 from trainwright.wording import nearest, printable
 
 KEYS = (
@@ -42,13 +43,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Train; the exit code is that of `train`."""
-    own, overrides = _parted(arguments.settings)
-    values = parse_keys(own, KEYS)
     record = find_run(arguments.run, arguments.root)
-    path = record.checkpoint(values["checkpoint"]).absolute()
+    overrides = fork_overrides(record, arguments.settings, arguments.root)
     from trainwright.cli.train import train
+    from trainwright.config.forked import NAME
+
+    flags = ["-m"] if arguments.multirun else []
+    return train([*overrides, *flags], debug=arguments.debug, config_name=NAME)
+
+
+def fork_overrides(record: Record, words: Sequence[str], root: Path) -> list[str]:
+    """What `train` is told to fork a run, whose config Hydra then knows under another name.
+
+    Raises ConfigError, CheckpointError.
+    """
+    own, overrides = _parted(words)
+    values = parse_keys(own, KEYS)
+    path = record.checkpoint(values["checkpoint"]).absolute()
     from trainwright.config.compose import register_schema
-    from trainwright.config.forked import NAME, register_fork
+    from trainwright.config.forked import register_fork
     from trainwright.config.stored import refuse_addresses, stored_config
     from trainwright.config.trust import trusted_targets
 
@@ -64,10 +77,9 @@ def execute(arguments: argparse.Namespace) -> int:
         overrides.append(listing("fork.freeze", values["freeze"]))
     if values["old_lr"] is not None:
         overrides.append(f"fork.old_lr={values['old_lr']}")
-    if arguments.root != DEFAULT_ROOT:
-        overrides.insert(0, override("run.root", arguments.root))
-    flags = ["-m"] if arguments.multirun else []
-    return train([*overrides, *flags], debug=arguments.debug, config_name=NAME)
+    if root != DEFAULT_ROOT:
+        overrides.insert(0, override("run.root", root))
+    return overrides
 
 
 def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:

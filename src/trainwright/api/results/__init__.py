@@ -1,0 +1,1 @@
+"""What is returned: arrays and tables that show themselves in a notebook."""
