@@ -28,6 +28,7 @@ def load_shakespeare(
     tokenizer: str = "chars",
     vocab_size: int = 1024,
     context: int = 128,
+    stride: int | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.02,
     limit: int | None = None,
@@ -49,7 +50,7 @@ def load_shakespeare(
         division=Division(validation, test, 0, ("train", "test", "validation")),
         learned=_tokens(known),
     )
-    return _dataset("shakespeare", found, context=context, limit=limit, known=known)
+    return _dataset("shakespeare", found, context=context, stride=stride, limit=limit, known=known)
 
 
 def load_text(
@@ -59,6 +60,7 @@ def load_text(
     tokenizer: str = "bytes",
     vocab_size: int = 4096,
     context: int = 128,
+    stride: int | None = None,
     packing: Literal["across", "within"] = "across",
     root: str | None = None,
     validation: int | float = 0.1,
@@ -66,25 +68,32 @@ def load_text(
     split_seed: int = 0,
     limit: int | None = None,
     known: DataInfo | None = None,
+    whole: bool = False,
 ) -> Dataset:
     """Text of one's own: a file, a folder, or a pattern; plain, gzipped, JSON lines, or Parquet.
 
     Each file, line or row is a document, and parts are made of whole documents; a single text is
     divided where it is, the training part first. It is tokenised once, into `<root>/text-cache`.
-    `packing`: whether attention may look across the documents in a window. `known`: the facts
-    of a trained run, whose tokens these are to be.
+    `stride`: tokens from the beginning of a training window to that of the next; with less than
+    the context they overlap, and a token is learned at several places. `packing`: whether attention
+    may look across the documents in a window. `known`: the facts of a trained run, whose tokens
+    these are to be. `whole`: all of the text is the test.
 
     Raises ConfigError, DataError, DiskError.
     """
+    if whole and known is None:
+        raise ConfigError("data.whole: it is not for training; leave it out")
     corpus = corpus_at(path, field)
     found = tokenised(
         corpus,
         caches=data_root(root) / "text-cache",
         tokenizer=tokenizer,
         vocab_size=vocab_size,
-        division=Division(validation, test, split_seed),
+        division=Division(0, 0, split_seed) if whole else Division(validation, test, split_seed),
         learned=_tokens(known),
     )
+    if whole:
+        found = _as_test(found)
     if packing == "within" and not corpus.has_documents:
         raise ConfigError(
             f"data.packing=within: {path} is one text, not several documents\n"
@@ -92,7 +101,14 @@ def load_text(
         )
     name = Path(path).name.partition(".")[0].strip("*") or "text"
     return _dataset(
-        name, found, context=context, limit=limit, known=known, is_apart=packing == "within"
+        name,
+        found,
+        context=context,
+        stride=stride,
+        limit=limit,
+        known=known,
+        is_apart=packing == "within",
+        whole=whole,
     )
 
 
@@ -101,14 +117,22 @@ def _tokens(known: DataInfo | None) -> Tokens | None:
     return column if isinstance(column, Tokens) else None
 
 
+def _as_test(found: Tokenised) -> Tokenised:
+    """What is all training text as all test."""
+    parts = {**found.parts, "train": found.parts["test"], "test": found.parts["train"]}
+    return replace(found, parts=parts, mappings={"test": found.mappings["train"]})
+
+
 def _dataset(
     name: str,
     found: Tokenised,
     *,
     context: int,
+    stride: int | None,
     limit: int | None,
     known: DataInfo | None,
     is_apart: bool = False,
+    whole: bool = False,
 ) -> Dataset:
     split_sizes(2**62, validation=0, test=0, limit=limit)
     if not 1 <= context <= LONGEST_CONTEXT:
@@ -118,10 +142,13 @@ def _dataset(
     if as_known is not None:
         column = replace(column, length=as_known.length, is_apart=as_known.is_apart)
     length = column.length
+    stride = length - 1 if stride is None else stride
+    if not 1 <= stride < length:
+        raise ConfigError(f"data.stride={stride}: it must be 1 to the context, {length - 1}")
     parts = dict(found.parts)
     if limit is not None:
-        parts["train"] = parts["train"][: limit * (length - 1) + 1]
-    if len(parts["train"]) < length:
+        parts["train"] = parts["train"][: (limit - 1) * stride + length]
+    if len(parts["train"]) < length and not whole:
         raise DataError(
             f"{name}: the training part has {len(parts['train']):,} tokens, and a context of "
             f"{length - 1} takes {length}\n  choose a shorter one with data.context, or more text"
@@ -131,6 +158,7 @@ def _dataset(
             TEXT,
             tokens,
             length=length,
+            overlap=length - stride if part == "train" else 1,
             keep_rest=part != "train",
             mapping=found.mappings.get(part),
         )
