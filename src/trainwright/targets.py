@@ -38,6 +38,8 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.gpt.text_encoder.TextEncoder",
         "trainwright.nn.mlp_gan.mlp_gan",
         "trainwright.nn.mlp.MLP",
+        "trainwright.nn.pretrained.hf_images.hf_images",
+        "trainwright.nn.pretrained.timm_images.timm_images",
         "trainwright.nn.resnet.ResNet",
         "trainwright.nn.tables.ft_transformer.FTTransformer",
         "trainwright.nn.tables.resnet_mlp.ResNetMLP",

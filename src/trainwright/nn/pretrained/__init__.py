@@ -1,0 +1,1 @@
+"""Networks of others, with the weights that they come with."""
