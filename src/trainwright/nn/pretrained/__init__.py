@@ -1,1 +1,1 @@
-"""Language models that others have trained, of the library transformers."""
+"""Networks of others, with the weights that they come with."""
