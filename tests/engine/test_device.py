@@ -17,6 +17,8 @@ SMALL_MLP, LARGE_MLP = 784 * 64 + 64 * 64 + 64 * 10, 784 * 512 + 512 * 256 + 256
         ({"batch_size": 512, "accumulate": 8}, {"num_weights": SMALL_MLP}, "fp32"),
         ({}, {"num_weights": SMALL_MLP, "has_convolutions": True}, "bf16"),
         ({}, {"num_weights": LARGE_MLP, "num_values": 64}, "fp32"),
+        ({"batch_size": 1}, {"num_weights": SMALL_MLP, "num_tokens": 1025}, "bf16"),
+        ({"batch_size": 1}, {"num_weights": SMALL_MLP, "num_tokens": 65}, "fp32"),
         ({}, {"num_weights": LARGE_MLP, "wants_fp32": True}, "fp32"),
         ({"precision": "bf16"}, {"num_weights": SMALL_MLP}, "bf16"),
     ],

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainwright.engine.optim import muon
 from trainwright.engine.optim.muon import Muon, orthogonalised
 
 pytestmark = pytest.mark.numeric
@@ -45,6 +46,52 @@ def test_matrices_move_as_torchs_muon_moves_them(shape, settings):
 
 
 @pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize("polynomials", ["fixed", "optimal"])
+def test_matrices_that_are_moved_at_once_move_as_each_by_itself(polynomials, monkeypatch):
+    drawn = torch.Generator().manual_seed(1)
+    shapes = [(8, 20), (20, 8), (8, 20), (12, 12), (8, 20)]
+    begin = [torch.randn(shape, generator=drawn) for shape in shapes]
+    settings = {"lr": 0.1, "ns_steps": 3, "polynomials": polynomials}
+
+    def moved(weights):
+        optimizer = Muon(weights, **settings)
+        for weight, value in zip(weights, begin, strict=True):
+            weight.grad = value.square()
+        optimizer.step()
+
+    together = [nn.Parameter(value.clone()) for value in begin]
+    by_itself = [nn.Parameter(value.clone()) for value in begin]
+    monkeypatch.setattr(muon, "MOST_AT_ONCE", 2 * 160)  # three of 8 x 20 are two, and one
+    moved(together)
+    monkeypatch.setattr(muon, "MOST_AT_ONCE", 1)
+    moved(by_itself)
+    torch.testing.assert_close(together, by_itself)
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize(("num_steps", "error"), [(2, 0.75), (3, 0.3), (4, 0.02), (6, 1e-5)])
+def test_optimal_polynomials_bring_singular_values_the_nearer_to_one_the_more_there_are(
+    num_steps, error
+):
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.tensor([1.0, 0.6, 0.3, 0.1, 0.05, 0.02, 0.015])
+    u, v = (torch.linalg.qr(torch.randn(7, 7, generator=generator))[0] for _ in range(2))
+    found = orthogonalised(((u * sizes) @ v)[None], num_steps=num_steps, polynomials="optimal")[0]
+    assert (torch.linalg.svdvals(found) - 1).abs().max() < error
+    torch.testing.assert_close(u.T @ found @ v.T, (u.T @ found @ v.T).diagonal().diag())
+
+
+def test_an_optimal_polynomial_errs_as_much_at_both_ends_as_between():
+    """Of all quintic ones the best does, by Chebyshev's theorem."""
+    ((a, b, c),) = muon.optimal(1)
+    x = torch.linspace(muon.LEAST / muon.SAFETY, muon.SAFETY, 100_001, dtype=torch.float64)
+    errors = a * x + b * x**3 + c * x**5 - 1
+    ends = torch.stack([errors[0], errors.max(), errors[1000:].min(), errors[-1]])
+    torch.testing.assert_close(ends.abs(), ends[0].abs().expand(4), atol=1e-4, rtol=0)
+    assert ends.sign().tolist() == [-1, 1, -1, 1]
+
+
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_filters_of_a_convolution_move_as_the_rows_of_a_matrix(layout):
     begin = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(1))
@@ -62,14 +109,19 @@ def test_the_filters_of_a_convolution_move_as_the_rows_of_a_matrix(layout):
     assert ours.is_contiguous(memory_format=layout)
 
 
+@pytest.mark.parametrize(("polynomials", "num_steps"), [("fixed", 5), ("optimal", 3)])
 @pytest.mark.parametrize("shape", [(30, 50), (50, 30)])
-def test_orthogonalising_keeps_the_directions_and_makes_the_sizes_alike(shape):
+def test_orthogonalising_keeps_the_directions_and_makes_the_sizes_alike(
+    shape, polynomials, num_steps
+):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     u, sizes, v = torch.linalg.svd(matrix, full_matrices=False)
     assert sizes.max() / sizes.min() > 5
-    result = orthogonalised(matrix, num_steps=5).float()
+    wide = matrix.T if shape[0] > shape[1] else matrix
+    result = orthogonalised(wide[None], num_steps=num_steps, polynomials=polynomials)[0].float()
+    result = result.T if shape[0] > shape[1] else result
     assert torch.linalg.svdvals(result).min() > 0.65
-    assert torch.linalg.svdvals(result).max() < 1.25
+    assert torch.linalg.svdvals(result).max() < 1.3
     inside = u.T @ result @ v.T  # diagonal where the directions are kept
     assert (inside - inside.diagonal().diag()).abs().max() < 0.05
 
@@ -90,6 +142,7 @@ def test_a_fixed_norm_is_set_before_each_move():
         ({"momentum": 1.0}, "momentum"),
         ({"weight_decay": -0.1}, "weight_decay"),
         ({"ns_steps": 0}, "ns_steps"),
+        ({"polynomials": "cubic"}, "fixed, optimal"),
         ({"fixed_norm": True}, "set weight_decay=0"),
     ],
 )

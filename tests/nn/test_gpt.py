@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from trainwright.nn.gpt.attention import rotary_angles, rotated
+from trainwright.nn.gpt.attention import rotary_angles
 from trainwright.nn.gpt.gpt import GPT
-from trainwright.nn.gpt.pointwise import EPSILON, normed, squared_relu
+from trainwright.nn.gpt.pointwise import EPSILON, normed, squared_relu, turned
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("doubles")]
 
@@ -73,18 +73,30 @@ def test_attention_is_that_written_out(settings):
     torch.testing.assert_close(found, attended_by_hand(layer, x))
 
 
-@pytest.mark.parametrize("form", ["squared relu", "norm", "norm with gains"])
+@pytest.mark.parametrize("form", ["squared relu", "norm", "turn", "norm and turn"])
 def test_what_is_written_by_hand_is_torchs_formula_with_its_gradients(form):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, 4, 6, generator=generator).requires_grad_()
     gain = torch.rand(6, generator=generator).requires_grad_()
+    heads, angles = x.detach()[None].requires_grad_(), rotary_angles(3, 6, 100.0)  # (1, 3, 4, 6)
+
+    def by_hand(x):
+        rotation = torch.complex(*angles)[:, None]  # (T, 1, D / 2)
+        spun = torch.complex(*x.chunk(2, dim=-1)) * rotation
+        return torch.cat([spun.real, spun.imag], dim=-1)
+
     ours, theirs, given = {
         "squared relu": (squared_relu, lambda x: torch.relu(x) ** 2, (x,)),
-        "norm": (normed, lambda x: torch.rms_norm(x, (6,), eps=EPSILON), (x,)),
-        "norm with gains": (normed, lambda x, g: torch.rms_norm(x, (6,), g, EPSILON), (x, gain)),
+        "norm": (normed, lambda x, g: torch.rms_norm(x, (6,), g, EPSILON), (x, gain)),
+        "turn": (lambda x: turned(x, angles, normalise=False), lambda x: by_hand(x), (heads,)),
+        "norm and turn": (
+            lambda x: turned(x, angles, normalise=True),
+            lambda x: by_hand(torch.rms_norm(x, (6,), eps=EPSILON)),
+            (heads,),
+        ),
     }[form]
     torch.testing.assert_close(ours(*given), theirs(*given))
-    slope = torch.randn(3, 4, 6, generator=generator)
+    slope = torch.randn(given[0].shape, generator=generator)
     torch.testing.assert_close(
         torch.autograd.grad(ours(*given), given, slope),
         torch.autograd.grad(theirs(*given), given, slope),
@@ -94,10 +106,11 @@ def test_what_is_written_by_hand_is_torchs_formula_with_its_gradients(form):
 def test_turned_vectors_know_only_how_far_apart_they_are():
     angles = rotary_angles(9, 8, 100.0)
     q, k = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0))
-    scores = [
-        (rotated(q, angles[:, i : i + 1]) * rotated(k, angles[:, i + 3 : i + 4])).sum()
-        for i in range(5)
-    ]
+
+    def at(x, place):
+        return turned(x, angles[:, place : place + 1], normalise=False)
+
+    scores = [(at(q, i) * at(k, i + 3)).sum() for i in range(5)]
     torch.testing.assert_close(torch.stack(scores), scores[0].expand(5))
 
 

@@ -22,6 +22,10 @@ WORTH_CASTING = 256
 # MLP 784-64-64-10, batches of 64) a step takes 1.4 times as long, with 7.6 million 1.2, with 12 to
 # 15 million as long, with 34 million (784-512-256-10) 0.8.
 WORTH_CASTING_PRODUCTS = 10_000_000
+# Weights times tokens, of a transformer, whose attention stays in fp32: with 15 million (1 layer of
+# 64, 256 tokens) a step takes 1.03 times as long, with 219 million 0.8, with 618 million (4 layers
+# of 128, 768 tokens) 0.72.
+WORTH_CASTING_TOKENS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def place(
     has_convolutions: bool,
     num_values: int,
     num_weights: int,
+    num_tokens: int = 0,
     threads_before: int | None = None,
     has_narrow_shortcut: bool = False,
 ) -> Placement:
@@ -87,7 +92,8 @@ def place(
 
     `wants_fp32`: the task's outputs need more than bf16's 8 bits (regression), so that `auto`
     means fp32. So does, on a CPU, a small `num_values` of an example, or a small `num_weights` of a
-    dense network. Raises ValueError for a device or precision that this machine does not have.
+    dense network, or few of one that computes each of an example's `num_tokens`. Raises ValueError
+    for a device or precision that this machine does not have.
     """
     device = _device(settings.device)
     if device.type == "cpu":
@@ -110,9 +116,12 @@ def place(
     precision: str = settings.precision
     if precision == "auto":
         num_products = num_weights * settings.batch_size // settings.accumulate
-        is_small = num_values < WORTH_CASTING or (
-            not has_convolutions and num_products < WORTH_CASTING_PRODUCTS
-        )
+        if num_tokens:
+            is_small = num_products * num_tokens < WORTH_CASTING_TOKENS
+        else:
+            is_small = num_values < WORTH_CASTING or (
+                not has_convolutions and num_products < WORTH_CASTING_PRODUCTS
+            )
         stays = wants_fp32 or (is_small and device.type == "cpu")
         precision = "fp32" if stays else _fast_precision(device)
     if precision == "fp16" and device.type == "cpu":

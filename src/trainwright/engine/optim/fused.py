@@ -145,10 +145,9 @@ def _muon(group: _Group) -> Kernel:
     means = group.state("momentum_buffer")
 
     def move(gradients: list[Tensor]) -> None:
-        for parameter, gradient, mean in zip(settings["params"], gradients, means, strict=True):
-            moved = moved_by_muon(parameter, gradient, mean, settings, group.lr)
-            for old, new in zip((parameter, mean), moved, strict=True):
-                old.copy_(new if found_inf is None else torch.where(found_inf != 0, old, new))
+        moved = moved_by_muon(settings["params"], gradients, means, settings, group.lr)
+        for old, new in moved:
+            old.copy_(new if found_inf is None else torch.where(found_inf != 0, old, new))
 
     return move
 

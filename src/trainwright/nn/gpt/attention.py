@@ -1,12 +1,13 @@
 """Attention over a window of tokens, with rotary positions."""
 
+from contextlib import nullcontext
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.nn.gpt.pointwise import normed
+from trainwright.nn.gpt.pointwise import turned
 
 
 class LayerCache(Protocol):
@@ -24,13 +25,6 @@ def rotary_angles(length: int, size: int, base: float) -> Tensor:
     rates = base ** (-torch.arange(0, size, 2, device="cpu").float() / size)
     angles = torch.outer(torch.arange(length, device="cpu").float(), rates)
     return torch.stack([angles.cos(), angles.sin()])
-
-
-def rotated(x: Tensor, angles: Tensor) -> Tensor:
-    """Heads (B, H, T, D) turned by the angles (2, T, D / 2) of their places."""
-    cos, sin = angles.to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 class Attention(nn.Module):
@@ -65,13 +59,16 @@ class Attention(nn.Module):
         may look at one of the S; with it, `causal` has to be in it. `cache`: what came before.
         """
         batch, length, width = x.shape
-        # (B, T, H * D) -> (B, H, T, D)
-        q = self.queries(x).view(batch, length, self.heads, self.size).transpose(1, 2)
-        k = self.keys(x).view(batch, length, self.kv_heads, self.size).transpose(1, 2)
-        v = self.values(x).view(batch, length, self.kv_heads, self.size).transpose(1, 2)
-        if self.qk_norm:
-            q, k = normed(q), normed(k)
-        q, k = rotated(q, angles), rotated(k, angles)
+        both = self.heads + self.kv_heads
+        # One product, and one turn of queries and keys: (B, T, heads of all three, D)
+        weight = torch.cat([self.queries.weight, self.keys.weight, self.values.weight])
+        made = functional.linear(x, weight).view(batch, length, both + self.kv_heads, self.size)
+        is_cast = made.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if is_cast:  # torch's kernel of attention takes four times as long in bf16
+            made = made.float()
+        qk = turned(made[:, :, :both], angles, normalise=self.qk_norm).transpose(1, 2)
+        q, k = qk[:, : self.heads], qk[:, self.heads :]  # (B, H, T, D)
+        v = made[:, :, both:].transpose(1, 2)
         if cache is not None:
             k, v = cache.extended(k, v)
         seen = k.shape[2]
@@ -79,14 +76,15 @@ class Attention(nn.Module):
             # The last of the T sees all, the one before it all but the last, and so on.
             mask = torch.ones(length, seen, dtype=torch.bool, device=x.device)
             mask = mask.tril(seen - length)
-        y = functional.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            is_causal=self.causal and mask is None and length == seen,
-            dropout_p=self.dropout if self.training else 0.0,
-            enable_gqa=self.kv_heads < self.heads,
-        )
+        with torch.autocast("cpu", enabled=False) if is_cast else nullcontext():
+            y = functional.scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=mask,
+                is_causal=self.causal and mask is None and length == seen,
+                dropout_p=self.dropout if self.training else 0.0,
+                enable_gqa=self.kv_heads < self.heads,
+            )
         outputs: Tensor = self.out(y.transpose(1, 2).reshape(batch, length, width))
         return outputs

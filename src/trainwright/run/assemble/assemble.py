@@ -282,6 +282,7 @@ def place_task(
             has_convolutions=any(isinstance(m, convolutions) for m in task.modules()),
             num_values=info.num_values,
             num_weights=sum(p.numel() for p in task.parameters()),
+            num_tokens=sum(c.length for c in info.columns.values() if isinstance(c, Tokens)),
             threads_before=threads_before,
             has_narrow_shortcut=any(map(is_narrow_shortcut, task.modules())),
         )
