@@ -95,6 +95,19 @@ def test_a_single_text_is_divided_where_it_is_and_no_letter_is_cut(tmp_path):
         assert abs(len(texts[0].encode()) - validation) < 4
 
 
+def test_with_a_stride_training_windows_overlap_and_the_others_do_not(tmp_path):
+    (tmp_path / "a.txt").write_bytes(LONG)
+    data = load_text(path=str(tmp_path / "a.txt"), context=4, stride=3)
+    (tokens,) = data.train.take(torch.arange(len(data.train))).values()
+    stream = torch.tensor(list(LONG))
+    expected = stream[: 3 * (len(tokens) - 1) + 5].unfold(0, 5, 3)
+    assert torch.equal(tokens.long(), expected)
+    assert len(tokens) == (160 - 5) // 3 + 1
+    assert len(data.validation) == 5  # of 20 tokens, 19 of which are predicted
+    few = load_text(path=str(tmp_path / "a.txt"), context=4, stride=3, limit=2)
+    assert len(few.train) == 2
+
+
 def test_documents_are_divided_whole_and_each_begins_with_its_token(tmp_path):
     texts = [f"{n:03d}." * 5 for n in range(40)]
     data = load_text(path=str(lines(tmp_path, texts)), context=7, validation=0.2, test=4)
@@ -209,6 +222,7 @@ LONG = b"good text\n" * 20
         (LONG + b"\xf0\x9f\x90", {}, "is not UTF-8: byte 200 is 0xf0"),
         (LONG, {"context": 161}, "the training part has 160 tokens, and a context of 161"),
         (LONG, {"context": 0}, "data.context=0"),
+        (LONG, {"stride": 0}, "data.stride=0: it must be 1 to the context, 3"),
         (LONG, {"packing": "within"}, "is one text, not several documents"),
         (LONG, {"validation": 1.5}, "data.validation is 1.5"),
         (LONG, {"tokenizer": "nowhere.json"}, "data.tokenizer=nowhere.json: there is no such"),

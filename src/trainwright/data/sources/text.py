@@ -28,6 +28,7 @@ def load_shakespeare(
     tokenizer: str = "chars",
     vocab_size: int = 1024,
     context: int = 128,
+    stride: int | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.02,
     limit: int | None = None,
@@ -49,7 +50,7 @@ def load_shakespeare(
         division=Division(validation, test, 0, ("train", "test", "validation")),
         learned=_tokens(known),
     )
-    return _dataset("shakespeare", found, context=context, limit=limit, known=known)
+    return _dataset("shakespeare", found, context=context, stride=stride, limit=limit, known=known)
 
 
 def load_text(
@@ -59,6 +60,7 @@ def load_text(
     tokenizer: str = "bytes",
     vocab_size: int = 4096,
     context: int = 128,
+    stride: int | None = None,
     packing: Literal["across", "within"] = "across",
     root: str | None = None,
     validation: int | float = 0.1,
@@ -71,8 +73,10 @@ def load_text(
 
     Each file, line or row is a document, and parts are made of whole documents; a single text is
     divided where it is, the training part first. It is tokenised once, into `<root>/text-cache`.
-    `packing`: whether attention may look across the documents in a window. `known`: the facts
-    of a trained run, whose tokens these are to be.
+    `stride`: tokens from the beginning of a training window to that of the next; with less than
+    the context they overlap, and a token is learned at several places. `packing`: whether attention
+    may look across the documents in a window. `known`: the facts of a trained run, whose tokens
+    these are to be.
 
     Raises ConfigError, DataError, DiskError.
     """
@@ -92,7 +96,13 @@ def load_text(
         )
     name = Path(path).name.partition(".")[0].strip("*") or "text"
     return _dataset(
-        name, found, context=context, limit=limit, known=known, is_apart=packing == "within"
+        name,
+        found,
+        context=context,
+        stride=stride,
+        limit=limit,
+        known=known,
+        is_apart=packing == "within",
     )
 
 
@@ -106,6 +116,7 @@ def _dataset(
     found: Tokenised,
     *,
     context: int,
+    stride: int | None,
     limit: int | None,
     known: DataInfo | None,
     is_apart: bool = False,
@@ -118,9 +129,12 @@ def _dataset(
     if as_known is not None:
         column = replace(column, length=as_known.length, is_apart=as_known.is_apart)
     length = column.length
+    stride = length - 1 if stride is None else stride
+    if not 1 <= stride < length:
+        raise ConfigError(f"data.stride={stride}: it must be 1 to the context, {length - 1}")
     parts = dict(found.parts)
     if limit is not None:
-        parts["train"] = parts["train"][: limit * (length - 1) + 1]
+        parts["train"] = parts["train"][: (limit - 1) * stride + length]
     if len(parts["train"]) < length:
         raise DataError(
             f"{name}: the training part has {len(parts['train']):,} tokens, and a context of "
@@ -131,6 +145,7 @@ def _dataset(
             TEXT,
             tokens,
             length=length,
+            overlap=length - stride if part == "train" else 1,
             keep_rest=part != "train",
             mapping=found.mappings.get(part),
         )
