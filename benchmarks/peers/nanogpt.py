@@ -119,7 +119,7 @@ def train(path: Path, *, steps: int, evaluate: bool) -> None:
     others = [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.99))
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps)
@@ -129,8 +129,9 @@ def train(path: Path, *, steps: int, evaluate: bool) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    seconds = time.perf_counter() - began
-    print(f"{steps * BATCH * CONTEXT / seconds:,.0f} tokens/s, {seconds:.1f} s for {steps} steps")
+    seconds, of_processor = time.perf_counter() - began, time.process_time() - used
+    speed = f"{steps * BATCH * CONTEXT / seconds:,.0f} tokens/s"
+    print(f"{speed}, {seconds:.1f} s ({of_processor:.1f} s of processors) for {steps} steps")
     if evaluate:
         print(f"validation loss {loss_of(model, held_out):.4f}")
 
