@@ -95,6 +95,17 @@ def test_a_single_text_is_divided_where_it_is_and_no_letter_is_cut(tmp_path):
         assert abs(len(texts[0].encode()) - validation) < 4
 
 
+def test_another_text_that_a_run_is_measured_on_is_the_test_as_a_whole(tmp_path):
+    (tmp_path / "a.txt").write_bytes(LONG)
+    learned = load_text(path=str(tmp_path / "a.txt"), context=9)
+    (tmp_path / "other.txt").write_text("good")
+    other = load_text(path=str(tmp_path / "other.txt"), known=learned.info, whole=True)
+    assert [len(split) for split in other.splits.values()] == [0, 0, 1]
+    assert other.test.take(torch.tensor([0]))["text"].tolist() == [[*b"good", *[-1] * 6]]
+    with pytest.raises(ConfigError, match="not for training"):
+        load_text(path=str(tmp_path / "a.txt"), whole=True)
+
+
 def test_with_a_stride_training_windows_overlap_and_the_others_do_not(tmp_path):
     (tmp_path / "a.txt").write_bytes(LONG)
     data = load_text(path=str(tmp_path / "a.txt"), context=4, stride=3)

@@ -68,6 +68,7 @@ def load_text(
     split_seed: int = 0,
     limit: int | None = None,
     known: DataInfo | None = None,
+    whole: bool = False,
 ) -> Dataset:
     """Text of one's own: a file, a folder, or a pattern; plain, gzipped, JSON lines, or Parquet.
 
@@ -76,19 +77,23 @@ def load_text(
     `stride`: tokens from the beginning of a training window to that of the next; with less than
     the context they overlap, and a token is learned at several places. `packing`: whether attention
     may look across the documents in a window. `known`: the facts of a trained run, whose tokens
-    these are to be.
+    these are to be. `whole`: all of the text is the test.
 
     Raises ConfigError, DataError, DiskError.
     """
+    if whole and known is None:
+        raise ConfigError("data.whole: it is not for training; leave it out")
     corpus = corpus_at(path, field)
     found = tokenised(
         corpus,
         caches=data_root(root) / "text-cache",
         tokenizer=tokenizer,
         vocab_size=vocab_size,
-        division=Division(validation, test, split_seed),
+        division=Division(0, 0, split_seed) if whole else Division(validation, test, split_seed),
         learned=_tokens(known),
     )
+    if whole:
+        found = _as_test(found)
     if packing == "within" and not corpus.has_documents:
         raise ConfigError(
             f"data.packing=within: {path} is one text, not several documents\n"
@@ -103,12 +108,19 @@ def load_text(
         limit=limit,
         known=known,
         is_apart=packing == "within",
+        whole=whole,
     )
 
 
 def _tokens(known: DataInfo | None) -> Tokens | None:
     column = None if known is None else known.columns.get(TEXT)
     return column if isinstance(column, Tokens) else None
+
+
+def _as_test(found: Tokenised) -> Tokenised:
+    """What is all training text as all test."""
+    parts = {**found.parts, "train": found.parts["test"], "test": found.parts["train"]}
+    return replace(found, parts=parts, mappings={"test": found.mappings["train"]})
 
 
 def _dataset(
@@ -120,6 +132,7 @@ def _dataset(
     limit: int | None,
     known: DataInfo | None,
     is_apart: bool = False,
+    whole: bool = False,
 ) -> Dataset:
     split_sizes(2**62, validation=0, test=0, limit=limit)
     if not 1 <= context <= LONGEST_CONTEXT:
@@ -135,7 +148,7 @@ def _dataset(
     parts = dict(found.parts)
     if limit is not None:
         parts["train"] = parts["train"][: (limit - 1) * stride + length]
-    if len(parts["train"]) < length:
+    if len(parts["train"]) < length and not whole:
         raise DataError(
             f"{name}: the training part has {len(parts['train']):,} tokens, and a context of "
             f"{length - 1} takes {length}\n  choose a shorter one with data.context, or more text"
