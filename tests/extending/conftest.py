@@ -1,8 +1,8 @@
 """A user with a module of their own and a few lines of YAML, at both commands.
 
 A test module says what is theirs: `CONFIGS`, the YAML by its place in ./configs, and `TRAIN`, what
-they type after `train`. Its own name less `test_` is that of the user's module beside it; `ALSO`
-names others.
+they type after `train`. Its own name less `test_` is that of the user's module beside it, where
+there is one; `ALSO` names others.
 """
 
 import contextlib
@@ -138,7 +138,9 @@ def user(request, tmp_path_factory):
     """Who has the module beside the tests, in a folder of their own, and nothing else of ours."""
     folder = tmp_path_factory.mktemp("theirs")
     tests = Path(request.module.__file__)
-    for name in (tests.name.removeprefix("test_"), *getattr(request.module, "ALSO", ())):
+    own = tests.name.removeprefix("test_")
+    names = [own] if tests.with_name(own).exists() else []
+    for name in (*names, *getattr(request.module, "ALSO", ())):
         (folder / name).write_text(tests.with_name(name).read_text())
     (folder / "stopping.py").write_text(STOPPING)
     for place, text in request.module.CONFIGS.items():

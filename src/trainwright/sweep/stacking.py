@@ -133,8 +133,11 @@ class Stacking:
 def against(config: Mapping[str, Any]) -> str | None:
     """Why a job of this config is trained alone, if it is."""
     task, trainer, model = config["task"], config["trainer"], config["model"]
-    if model.get("_target_") not in MODELS:
-        return f"only trainwright's own models are stacked, not {model.get('_target_')}"
+    network = str(model.get("_target_"))
+    if network not in MODELS:
+        if network.startswith("trainwright."):
+            return f"networks of the kind {network.rpartition('.')[2]} are not stacked"
+        return f"only trainwright's own models are stacked, not {network}"
     if not str(task.get("_target_")).startswith("trainwright.tasks."):
         return f"only trainwright's own tasks are stacked, not {task.get('_target_')}"
     refused = {
