@@ -13,7 +13,7 @@ INFO = DataInfo("bytes", {"text": COLUMN}, ("text",))
 WINDOWS = torch.randint(0, 256, (50, 20), generator=torch.Generator().manual_seed(0))
 
 
-def masked(share=0.15):
+def masked(share=0.15, **settings):
     torch.manual_seed(0)
     model = TextEncoder(
         vocab_size=256,
@@ -25,7 +25,7 @@ def masked(share=0.15):
         heads=2,
         dropout=0.0,
     )
-    return MaskedLanguage(model=model, info=INFO, share=share)
+    return MaskedLanguage(model=model, info=INFO, share=share, **settings)
 
 
 @pytest.fixture
@@ -78,3 +78,22 @@ def test_a_share_that_cannot_be_is_refused(share):
 def test_another_network_is_refused():
     with pytest.raises(ValueError, match="needs model=text_encoder"):
         MaskedLanguage(model=torch.nn.Linear(2, 2), info=INFO)
+
+
+def test_it_shows_a_prompt_with_what_is_hidden_and_what_it_takes_that_for():
+    task = masked(0.2, prompts=["to be or not"])
+    with torch.no_grad():
+        task.model.bias[ord("x")] = 1e6  # whatever is hidden, it says x
+    shown, said = task.showcase().text.splitlines()
+    assert shown.count("_") == 2  # a fifth of 12
+    assert said == shown.replace("_", "x")
+    assert shown.replace("_", "") == "".join(
+        letter for letter, sign in zip("to be or not", shown, strict=True) if sign != "_"
+    )
+    assert task.showcase().text == f"{shown}\n{said}"
+    assert masked().showcase() is None
+
+
+def test_a_prompt_without_a_token_is_refused():
+    with pytest.raises(ValueError, match="nothing to hide"):
+        masked(prompts=[""])

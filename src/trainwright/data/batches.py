@@ -19,10 +19,12 @@ from trainwright.data.examples import Batch, Split, all_of, first_of
 from trainwright.data.images.augment import Augment
 from trainwright.data.images.mixing import Mixing, with_neighbours
 from trainwright.data.read_ahead import ReadAhead
+from trainwright.data.shuffle import shuffled
 from trainwright.seeds import derive_seed
 
 STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
 ALL = slice(None)
+MOST_KEPT = 2**24  # examples whose order is kept: 134 MB for each of two passes
 MOST_VALUES = 2**24  # that `train_examples` brings
 PLACES, MIRRORED = "places", "mirrored"  # what a batch is made of besides stored columns
 
@@ -134,11 +136,10 @@ class Batches:
         """Where the examples of so many batches from that of `step` on are stored, one by one."""
         num = num_steps * self.batch_size
         epoch, start = divmod(step * self.batch_size, self.num_examples)
-        indices = self._order(epoch)[start : start + num]
+        indices = self._ordered(epoch, start, num)
         while len(indices) < num:
             epoch += 1
-            missing = num - len(indices)
-            indices = torch.cat([indices, self._order(epoch)[:missing]])
+            indices = torch.cat([indices, self._ordered(epoch, 0, num - len(indices))])
         return indices
 
     def taken(self, indices: Tensor) -> Batch:
@@ -182,6 +183,15 @@ class Batches:
         places = torch.arange(start, start + self.batch_size, device=self._coins.device)
         is_odd = (epoch + places // self.num_examples) % 2 == 1
         return self._moved(self._mine(self._coins[self.indices(step)] ^ is_odd))
+
+    def _ordered(self, epoch: int, start: int, num: int) -> Tensor:
+        """So many indices of a pass from a place on, fewer where it ends."""
+        if self.num_examples <= MOST_KEPT or self._balance is not None:
+            return self._order(epoch)[start : start + num]
+        places = torch.arange(start, min(start + num, self.num_examples))
+        seed = derive_seed(self._seed, "order", epoch)
+        order = shuffled(places, self.num_examples, seed)
+        return self._moved(order) if self._is_resident else order
 
     def _order(self, epoch: int) -> Tensor:
         """The shuffled order of one pass over the data, kept while batches come from it."""

@@ -1,18 +1,20 @@
 """Masked language modelling: the hidden tokens of a text from those around them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.data.columns import PADDING, Tokens
+from trainwright.data.columns import PADDING, BadInputError, Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.nn.gpt.text_encoder import TextEncoder
 from trainwright.tasks.metrics.language import LanguageMetrics
 from trainwright.tasks.metrics.metric import Answers
+from trainwright.tasks.show import Text
 from trainwright.tasks.task import Carry, Objective, Task
+from trainwright.wording import printable
 
 
 class MaskedLanguage(Task):
@@ -20,12 +22,14 @@ class MaskedLanguage(Task):
 
     Of those that are to be said 8 in 10 are hidden, 1 is another token, and 1 is left as it is,
     since texts that are read later have nothing hidden. The same tokens are hidden whenever a split
-    is measured.
+    is measured. `prompts` are texts of which it shows on the way what it takes hidden tokens for.
     """
 
     objective: Objective = Objective("loss", higher_is_better=False)
 
-    def __init__(self, *, model: nn.Module, info: DataInfo, share: float = 0.15) -> None:
+    def __init__(
+        self, *, model: nn.Module, info: DataInfo, share: float = 0.15, prompts: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         column = info.input
         if not isinstance(column, Tokens) or len(info.inputs) > 1 or info.targets:
@@ -40,6 +44,7 @@ class MaskedLanguage(Task):
         self.model, self.share, self.column = model, share, column
         (self.name,) = info.inputs
         self.columns = {self.name: column}
+        self.prompts = [self._read(prompt) for prompt in prompts]
 
     @property
     def players(self) -> Mapping[str, nn.Module]:
@@ -97,6 +102,38 @@ class MaskedLanguage(Task):
             logits.flatten(0, 1), truth.flatten(), ignore_index=PADDING, reduction="none"
         )
         return cost.view(truth.shape), is_there, logits.argmax(dim=-1) == truth
+
+    def _read(self, prompt: str) -> Tensor:
+        """The tokens (T,) of a text, as many as a window has. Raises ValueError."""
+        try:
+            tokens = self.column.encode(prompt)[: self.column.length]
+        except BadInputError as error:
+            raise ValueError(f"prompt {printable(prompt)[:40]!r}: {error}") from None
+        if not len(tokens):
+            raise ValueError("prompts: one of them is empty, and has nothing to hide")
+        return tokens
+
+    @torch.no_grad()
+    def showcase(self) -> Text | None:
+        """Of each prompt what it shows, with _ for what is hidden, and what it takes that for."""
+        assert isinstance(self.model, TextEncoder)
+        device = next(self.model.parameters()).device
+        told = []
+        for number, tokens in enumerate(self.prompts):
+            generator = torch.Generator().manual_seed(number)
+            num = max(1, round(self.share * len(tokens)))
+            hidden = torch.zeros(len(tokens), dtype=torch.bool)
+            hidden[torch.randperm(len(tokens), generator=generator)[:num]] = True
+            features = self.model.features(tokens[None].to(device), hidden[None].to(device))
+            said = self.model.token_logits(features)[0].argmax(dim=-1).cpu()
+            pieces = [
+                "_" if is_hidden else self.column.text(token[None])
+                for token, is_hidden in zip(tokens, hidden.tolist(), strict=True)
+            ]
+            told.append(
+                "".join(pieces) + "\n" + self.column.text(torch.where(hidden, said, tokens))
+            )
+        return Text("\n\n".join(told)) if told else None
 
     def metrics(self) -> LanguageMetrics:
         """Loss, perplexity and accuracy of the hidden tokens."""
