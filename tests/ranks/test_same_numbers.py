@@ -40,6 +40,38 @@ CASES = {
         "trainer.batch_size=10",
     ),
 }
+TEXT = ("data=texts", "model.depth=1", "model.width=16", "model.heads=2", "model.dropout=0",
+        "trainer.tokens=null")  # fmt: skip
+# Losses that are means over something else than the examples of which ranks have as many as told.
+WEIGHTS = {
+    "tokens, fewer in some texts, in uneven parts": (
+        *TEXT,
+        "model=gpt",
+        "task.z_loss=0.01",
+        "task.label_smoothing=0.1",
+        "task.sample_tokens=1",
+        "trainer.batch_size=14",
+        "trainer.accumulate=2",
+    ),
+    "hidden tokens": (
+        *TEXT,
+        "model=text_encoder",
+        "task=masked_language",
+        "task.share=0.3",
+        "trainer.batch_size=10",
+    ),
+    "class weights, mixed with neighbours, erased": (
+        *CNN,
+        "task.class_weights=balanced",
+        "task.focal=1",
+        "data.augment.mixup=0.5",
+        "data.augment.cutmix=0.5",
+        "data.augment.shift=1",
+        "data.augment.erase=0.5",
+        "trainer.batch_size=14",
+        "trainer.accumulate=2",
+    ),
+}
 MORE_CASES = {
     "regression": ("data=diabetes", "model=mlp"),
     "layer normalisation": (*DIGITS, "model=mlp", "model.norm=layer", "model.widths=[16]"),
@@ -98,6 +130,23 @@ def train_alike(composed, folder, num_steps, sizes, *overrides):
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_is_the_same_on_one_rank_and_on_several(composed, tmp_path, case):
     train_alike(composed, tmp_path, 6, (1, 3), *CASES[case])
+
+
+@pytest.mark.usefixtures("doubles", "own_rows")
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_ranks_weigh_by_what_a_loss_is_the_mean_over(composed, tmp_path, case):
+    train_alike(composed, tmp_path, 4, (1, 2, 3), *WEIGHTS[case])
+
+
+@pytest.mark.usefixtures("doubles", "own_rows")
+def test_parts_of_a_batch_come_to_the_loss_of_the_whole(composed, tmp_path):
+    typed = WEIGHTS["tokens, fewer in some texts, in uneven parts"]
+    whole = train_on(
+        1, composed, tmp_path / "whole", *SMALL, *typed, "trainer.steps=4", "trainer.accumulate=1"
+    )
+    parts = train_on(1, composed, tmp_path / "parts", *SMALL, *typed, "trainer.steps=4")
+    for one, other in zip(whole, parts, strict=True):
+        assert losses(other) == pytest.approx(losses(one), rel=CLOSE, abs=CLOSE)
 
 
 @pytest.mark.slow

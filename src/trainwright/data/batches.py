@@ -17,7 +17,7 @@ from trainwright.data.columns import Scaling as Normalisation  # noqa: F401 - im
 from trainwright.data.dataset import Dataset
 from trainwright.data.examples import Batch, Split, all_of, first_of
 from trainwright.data.images.augment import Augment
-from trainwright.data.images.mixing import Mixing
+from trainwright.data.images.mixing import Mixing, with_neighbours
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.seeds import derive_seed
 
@@ -67,6 +67,9 @@ class Batches:
         self._augment = augment
         self._mixing = mixing
         self._balance = balance
+        # A row that is mixed needs its neighbour too, which another process may compute.
+        if rows is not None and mixing is not None:
+            rows = with_neighbours(rows, batch_size)
         self._rows = rows
         self.name = name
         self._split = split.on(device)
@@ -208,14 +211,14 @@ class Batches:
     ) -> Batch:
         """As a network sees it; augmented where there is a generator, in the format of its maps."""
         batch = {name: self._prepare[name](column) for name, column in stored.items()}
+        rows_of = None if self._rows is None else (self._rows, self.batch_size)
         if self._augment is not None and generator is not None:
-            rows_of = None if self._rows is None else (self._rows, self.batch_size)
             for name in self._images:
                 batch[name] = self._augment(
                     batch[name], generator, mirrored=mirrored, rows_of=rows_of
                 )
         if self._mixing is not None and generator is not None:
-            batch = self._mixing(batch, generator)
+            batch = self._mixing(batch, generator, rows_of=rows_of)
         for name in self._channels_last:
             batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
         return batch

@@ -8,6 +8,7 @@ one program (`stack/step.py`).
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -148,55 +149,62 @@ def gradients(
     """The mean gradient over all parts, times the scale of the loss, and the mean of what was seen.
 
     More than one part is gradient accumulation. A parameter that the loss does not depend on has a
-    gradient of zeros.
+    gradient of zeros. Several ranks, each of which has some rows of every part, exchange once: the
+    last backward pass sends as it goes.
     """
-    if state.world.is_shared:
-        return _shared_gradients(state, player, parts)
-    parameters = state.optimizers[player].parameters
-    share = 1 / len(parts)
+    world, parameters = state.world, state.optimizers[player].parameters
+    exchange = world.exchange(player, parameters) if world.is_shared else None
+    shares = _shares(state, parts)
     total: list[Tensor] = []
     seen: dict[str, Tensor] = {}
-    for batch, carry in parts:
-        with state.placement.autocast():
+    for number, ((batch, carry), share) in enumerate(zip(parts, shares, strict=True)):
+        is_last = number == len(parts) - 1
+        with state.placement.autocast(), _drawing(state, player, number, parts):
             loss, metrics = state.task(player, batch, carry)
+        if len(parts) > 1 or exchange is not None:
+            seen = {k: seen.get(k, 0) + v.mean() * share for k, v in metrics.items()}
+        else:
+            seen = metrics
+        if exchange is not None and is_last:
+            exchange.begin(total, seen)
         weight = share * state.scale.value
-        weighted = loss * weight if weight != 1 else loss
+        weighted = loss * weight if isinstance(weight, Tensor) or weight != 1 else loss
         part = torch.autograd.grad(weighted, parameters, allow_unused=True, materialize_grads=True)
-        if len(parts) == 1:
-            return list(part), metrics
+        if exchange is not None and is_last:
+            return exchange.end(part)
         total = list(torch._foreach_add(total, part)) if total else list(part)
-        seen = {k: seen.get(k, 0) + v.mean() * share for k, v in metrics.items()}
     return total, seen
 
 
-def _shared_gradients(
-    state: TrainState, player: str, parts: Parts
-) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """The same of several ranks, each of which has some rows of every part: one exchange a turn.
+def _shares(state: TrainState, parts: Parts) -> Sequence[float | Tensor]:
+    """By how much the mean of each part counts in that of the batch, and there that of this rank.
 
-    A rank's mean counts as much as it has rows of all. The last backward pass sends as it goes.
+    As the task says: by the number of examples, or by another, which the ranks then add up.
     """
-    world, device = state.world, state.placement.device
-    parameters = state.optimizers[player].parameters
-    exchange = world.exchange(player, parameters)
+    world, num = state.world, len(parts)
+    if num == 1 and not world.is_shared:
+        return [1.0]
+    weights = [state.task.weight_of(batch) for batch, _ in parts]
+    known = [weight for weight in weights if weight is not None]
+    if not known:
+        if not world.is_shared:
+            return [1 / num] * num
+        num_mine = len(next(iter(parts[0][0].values())))
+        return [num_mine / (state.clock.batch_size // num) / num] * num
+    mine = torch.stack(known).to(torch.get_default_dtype())
+    return list(mine / world.total(mine.sum()).clamp(min=1))
+
+
+def _drawing(
+    state: TrainState, player: str, number: int, parts: Parts
+) -> AbstractContextManager[object]:
+    """The context in which a rank draws for its rows of a part."""
+    if not state.world.is_shared:
+        return nullcontext()
+    num_mine = len(next(iter(parts[number][0].values())))
     num_rows = state.clock.batch_size // len(parts)
-    num_mine = len(next(iter(parts[0][0].values())))
-    share = num_mine / num_rows / len(parts)
-    total: list[Tensor] = []
-    seen: dict[str, Tensor] = {}
-    for number, (batch, carry) in enumerate(parts):
-        seed = (state.seed, "step", state.step, player, number)
-        with state.placement.autocast(), world.drawing(num_rows, num_mine, seed, device):
-            loss, metrics = state.task(player, batch, carry)
-        seen = {k: seen.get(k, 0) + v.mean() * share for k, v in metrics.items()}
-        is_last = number == len(parts) - 1
-        if is_last:
-            exchange.begin(total, seen)
-        weighted = loss * (share * state.scale.value)
-        part = torch.autograd.grad(weighted, parameters, allow_unused=True, materialize_grads=True)
-        if not is_last:
-            total = list(torch._foreach_add(total, part)) if total else list(part)
-    return exchange.end(part)
+    seed = (state.seed, "step", state.step, player, number)
+    return state.world.drawing(num_rows, num_mine, seed, state.placement.device)
 
 
 def global_norm(gradients: Sequence[Tensor]) -> float:

@@ -88,14 +88,24 @@ class Language(Writer):
         """The mean over all tokens that are predicted."""
         window = batch[self.name]  # (B, T + 1)
         logits, targets = self.logits(window).flatten(0, 1).float(), window[:, 1:].flatten()
+        num = self.weight_of(batch).clamp(min=1)
         cost = functional.cross_entropy(
-            logits, targets, ignore_index=PADDING, label_smoothing=self.label_smoothing
+            logits,
+            targets,
+            ignore_index=PADDING,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
         )
+        cost = cost / num
         if not self.z_loss:
             return cost, {"loss": cost.detach()}
-        size = logits.logsumexp(dim=-1).square()[targets != PADDING].mean()
+        size = logits.logsumexp(dim=-1).square().masked_fill(targets == PADDING, 0).sum() / num
         loss = cost + self.z_loss * size
         return loss, {"loss": loss.detach(), "z": size.detach()}
+
+    def weight_of(self, batch: Batch) -> Tensor:
+        """How many tokens are predicted."""
+        return (batch[self.name][:, 1:] != PADDING).sum()
 
     def logits(self, window: Tensor) -> Tensor:
         """Of what comes after each token of windows (B, T + 1) but their last, (B, T, V)."""

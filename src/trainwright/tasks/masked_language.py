@@ -56,6 +56,14 @@ class MaskedLanguage(Task):
         loss = cost.sum() / is_asked.sum().clamp(min=1)
         return loss, {"loss": loss.detach()}
 
+    def weight_of(self, batch: Batch) -> Tensor:
+        """How many tokens are to be said: as many a text, unless that is shorter."""
+        tokens = batch[self.name]
+        return (tokens != PADDING).sum(dim=1).clamp(max=self._num_asked(tokens)).sum()
+
+    def _num_asked(self, tokens: Tensor) -> int:
+        return max(1, round(self.share * tokens.shape[1]))
+
     def evaluate(self, batch: Batch) -> Answers:
         """Of each window what the tokens that are to be said cost, and how many are right; (B,)."""
         cost, is_asked, is_right = self._asked(batch[self.name])
@@ -70,9 +78,9 @@ class MaskedLanguage(Task):
 
         Only these become logits: their number is known, so that all steps have the same shapes.
         """
+        num = self._num_asked(tokens)
         draws = torch.rand(tokens.shape, device=tokens.device)
         draws = draws.masked_fill(tokens == PADDING, 2.0)
-        num = max(1, round(self.share * tokens.shape[1]))
         asked = draws.topk(num, dim=1, largest=False).indices  # (B, n), those of the least draws
         kind = torch.rand(asked.shape, device=tokens.device)
         truth = tokens.gather(1, asked)

@@ -124,6 +124,15 @@ class Task(nn.Module, ABC):
         Pure but for `carry`: no optimizer, no logging, no read of a value.
         """
 
+    def weight_of(self, batch: Batch) -> Tensor | None:
+        """By how much the loss of these examples weighs in that of a larger batch, 0-dim.
+
+        None, as here: by how many they are, for the loss is a mean over examples. Where it is one
+        over something else, such as tokens that are there, this is how many of these there are. So
+        parts of a batch, and the ranks that share it, come to the loss of all of it.
+        """
+        return None
+
     @abstractmethod
     def evaluate(self, batch: Batch) -> Answers:
         """What is said of a batch, each (B, ...), from which metrics are made."""

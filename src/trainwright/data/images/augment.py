@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainwright.data.columns import Column, Image
 from trainwright.data.images.colours import jitter, trivial
+from trainwright.data.images.draws import Rows, uniform
 from trainwright.data.images.geometry import box, hole, offset, outside, reflect, warp
 from trainwright.errors import ConfigError
 from trainwright.wording import nearest
@@ -182,7 +183,7 @@ class Augment:
         generator: torch.Generator,
         *,
         mirrored: Tensor | None = None,
-        rows_of: tuple[Tensor, int] | None = None,
+        rows_of: Rows | None = None,
     ) -> Tensor:
         """Changed copies of `images` (B, C, H, W) float, same shape, type and device.
 
@@ -190,18 +191,12 @@ class Augment:
         which images are flipped, instead of those that a draw says. `rows_of`: which rows (B,) of
         a batch of how many they are, for all of which is drawn.
         """
-        num = len(images) if rows_of is None else rows_of[1]
-        draws = torch.rand(NUM_DRAWS, num, generator=generator, device=generator.device)
-        if rows_of is not None:
-            draws = draws[:, rows_of[0].to(draws.device)]
-        draws = draws.to(images.device, non_blocking=True)
+        draws = uniform(NUM_DRAWS, images, generator, rows_of)
         flip, turn, size, shift_y, shift_x, crop_y, crop_x, hole_y, hole_x = draws  # each (B,)
         height, width = images.shape[2:]
         fill = self.fill.to(images)
         if self._has_more:
-            more = torch.rand(
-                MORE_DRAWS, len(images), generator=generator, device=generator.device
-            ).to(images.device, non_blocking=True)
+            more = uniform(MORE_DRAWS, images, generator, rows_of)
             images = self._coloured(images, more[:6])
         down, right = offset(shift_y, self.shift), offset(shift_x, self.shift)
         if self.rotate or self.scale:

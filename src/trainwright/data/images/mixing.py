@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainwright.data.columns import Column, Image, Target
 from trainwright.data.examples import Batch
+from trainwright.data.images.draws import Rows, uniform
 from trainwright.data.images.geometry import box
 from trainwright.errors import ConfigError
 
@@ -35,11 +36,24 @@ class Mixing:
         self._images, self._targets = images, dict(targets)
         self._ways = [(alpha, _shares(alpha, device)) for alpha in (mixup, cutmix)]
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """The batch with other images and targets; `Target.mixed` says what these become."""
-        images = batch[self._images]  # (B, C, H, W)
-        draws = torch.rand(NUM_DRAWS, len(images), generator=generator, device=generator.device)
-        share, way, y, x = draws.to(images.device, non_blocking=True)
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, *, rows_of: Rows | None = None
+    ) -> Batch:
+        """The batch with other images and targets; `Target.mixed` says what these become.
+
+        `rows_of`: which rows of a batch of how many they are, and after them the rows that these
+        are mixed with (`with_neighbours`), which are no part of what is returned.
+        """
+        num = len(batch[self._images]) if rows_of is None else len(rows_of[0]) // 2
+        mixed = {name: column[:num] for name, column in batch.items()}
+        others = {
+            name: column.roll(1, 0) if rows_of is None else column[num:]
+            for name, column in batch.items()
+            if name == self._images or name in self._targets
+        }
+        images = mixed[self._images]  # (B, C, H, W)
+        mine = None if rows_of is None else (rows_of[0][:num], rows_of[1])
+        share, way, y, x = uniform(NUM_DRAWS, images, generator, mine)
         (mixup, means), (cutmix, boxes) = self._ways
         is_box = way < (0.5 if mixup and cutmix else float(cutmix > 0))
         side = (1 - _at(boxes, share)).sqrt()
@@ -47,11 +61,15 @@ class Mixing:
         whole = (~hole).to(images.dtype)
         kept = torch.where(is_box, whole.mean(dim=(1, 2)), _at(means, share))
         mask = torch.where(is_box[:, None, None], whole, kept[:, None, None])[:, None]
-        mixed = dict(batch)
-        mixed[self._images] = torch.lerp(images.roll(1, 0), images, mask.to(images.dtype))
+        mixed[self._images] = torch.lerp(others[self._images], images, mask.to(images.dtype))
         for name, target in self._targets.items():
-            mixed[name] = target.mixed(batch[name], batch[name].roll(1, 0), kept)
+            mixed[name] = target.mixed(mixed[name], others[name], kept)
         return mixed
+
+
+def with_neighbours(rows: Tensor, batch_size: int) -> Tensor:
+    """Rows of a batch (n,), and after them those that they are mixed with: (2n,)."""
+    return torch.cat([rows, (rows - 1) % batch_size])
 
 
 def _shares(alpha: float, device: torch.device) -> Tensor:

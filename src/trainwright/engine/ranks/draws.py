@@ -16,12 +16,16 @@ from torch.overrides import TorchFunctionMode
 from trainwright.seeds import derive_seed
 
 _FROM_SIZES = (torch.randn, torch.rand, torch.randint)
-_LIKE = {torch.randn_like: torch.randn, torch.rand_like: torch.rand}
+_LIKE = {
+    torch.randn_like: torch.randn,
+    torch.rand_like: torch.rand,
+    torch.randint_like: torch.randint,
+}
 _OWN = {
     functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d,
     functional.alpha_dropout, functional.feature_alpha_dropout, functional.gumbel_softmax,
     functional.rrelu, functional.scaled_dot_product_attention, torch.bernoulli, torch.normal,
-    torch.multinomial, torch.poisson, torch.randperm, torch.randint_like, torch.Tensor.bernoulli,
+    torch.multinomial, torch.poisson, torch.randperm, torch.Tensor.bernoulli,
     torch.Tensor.bernoulli_, torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.random_,
     torch.Tensor.exponential_, torch.Tensor.multinomial,
 }  # fmt: skip
@@ -55,7 +59,7 @@ class RowsOfDraws(TorchFunctionMode):
             like = args[0]
             kwargs = {"dtype": like.dtype, "device": like.device, **kwargs}
             kwargs.pop("memory_format", None)
-            return self._drawn(_LIKE[func], (), tuple(like.shape), kwargs)
+            return self._drawn(_LIKE[func], args[1:], tuple(like.shape), kwargs)
         if func in _FROM_SIZES:
             return self._from_sizes(func, args, kwargs)
         if func in _OWN:
@@ -77,11 +81,11 @@ class RowsOfDraws(TorchFunctionMode):
         self, func: Any, limits: tuple[int, ...], shape: tuple[int, ...], kwargs: dict[str, Any]
     ) -> Any:
         if self._num_mine not in shape:
-            return func(*limits, shape, **kwargs)
+            return func(*limits, size=shape, **kwargs)
         axis = shape.index(self._num_mine)
         whole = (*shape[:axis], self._num_rows, *shape[axis + 1 :])
         mine = [slice(None)] * axis + [slice(self._rank, None, self._size)]
-        return func(*limits, whole, **kwargs)[tuple(mine)].contiguous()
+        return func(*limits, size=whole, **kwargs)[tuple(mine)].contiguous()
 
     def _own(self, draw: Callable[[], Tensor]) -> Tensor:
         """What only this rank draws; what all draw alike goes on where it was."""

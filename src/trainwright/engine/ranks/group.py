@@ -81,6 +81,13 @@ class Ranks(World):
             self._exchanges[player] = GradientExchange(parameters, self._flags, self._agree)
         return self._exchanges[player]
 
+    def total(self, mine: Tensor) -> Tensor:
+        """See `World`."""
+        total = mine.clone()
+        with noticing():
+            dist.all_reduce(total)
+        return total
+
     def drawing(
         self, num_rows: int, num_mine: int, seed: Sequence[int | str], device: torch.device
     ) -> contextlib.AbstractContextManager[object]:

@@ -84,6 +84,10 @@ class World:
         """What adds up the gradients of a player."""
         raise NotImplementedError
 
+    def total(self, mine: Tensor) -> Tensor:
+        """The sum over all ranks of a number that each has."""
+        return mine
+
     def begin_step(self, *, listen: bool) -> None:
         """Say whether rank 0 will have something to say after the step that begins."""
 
