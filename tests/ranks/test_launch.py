@@ -180,6 +180,53 @@ def test_restarts_have_an_end_and_the_way_to_go_on_is_said(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_rank_that_hangs_is_named_and_all_begin_again(undisturbed, tmp_path):
+    command = Command(*TYPED, "run.dir=run", "trainer.rank_timeout=3", cwd=tmp_path)
+    command.until(r"step +20 ")
+    os.kill(command.ranks()[1], signal.SIGSTOP)
+    assert command.end() == 0, command.text
+    assert "rank 1 hangs, and does not say where (trainer.rank_timeout): restart 1" in command.text
+    assert fingerprint(tmp_path / "run") == undisturbed
+
+
+HANGING = """
+import time
+from trainwright.engine.hook import Hook
+
+class Hanging(Hook):
+    def due(self, step, total):
+        return step == 2
+
+    def __call__(self, state, metrics):
+        time.sleep(1000)
+"""
+
+
+@pytest.mark.slow
+def test_where_a_rank_hangs_is_said(tmp_path):
+    (tmp_path / "of_mine.py").write_text(HANGING)
+    typed = ("+hooks.mine={_target_:of_mine.Hanging}", "trainer.rank_timeout=3")
+    command = Command(*TYPED, *typed, "trainer.max_restarts=0", "run.dir=run", cwd=tmp_path)
+    assert command.end() == 128 + signal.SIGKILL
+    assert re.search(r'rank 0 hangs, at ".*of_mine.py", line 10 in __call__', command.text)
+    assert "go on: train trainer.resume=" in command.text
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_a_rank_that_hangs(tmp_path):
+    command = Command(*TYPED, "run.dir=run", cwd=tmp_path)
+    command.until(r"step +20 ")
+    os.kill(command.ranks()[1], signal.SIGSTOP)
+    command.process.send_signal(signal.SIGINT)
+    command.until("Ctrl-C again")
+    command.process.send_signal(signal.SIGINT)
+    assert command.end() == 128 + signal.SIGINT
+    assert "stopped at once" in command.text  # by rank 0, or where it cannot in its place
+    assert "go on: train trainer.resume=" in command.text
+    assert not command.ranks()
+
+
+@pytest.mark.slow
 def test_what_a_rank_that_follows_fails_with_is_said_once(own_rows, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK_ONE_FAILS", "1")
     typed = (own_rows, "model=mlp", "trainer.steps=5", "trainer.devices=2", "trainer.plots=false")

@@ -3,6 +3,7 @@
 It reads what to run from standard input.
 """
 
+import faulthandler
 import json
 import logging
 import signal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trainwright.cli.part import code_of, take_part
 from trainwright.cli.process import live
 from trainwright.own_process import end_with_parent
+from trainwright.run.ranks.launch import WHERE
 from trainwright.streams import outlive_readers
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ def main() -> None:
     sys.path.append(str(Path.cwd()))
     log_to_console()
     notes, meeting = Path(asked["notes"]), Meeting(*asked["meeting"])
-
+    if WHERE is not None:
+        stands = (notes / f"{meeting.rank}.stands").open("w")  # as long as the process lives
+        faulthandler.register(WHERE, file=stands, all_threads=False)
     if meeting.rank == 0:
         code = code_of(lambda: _lead(asked, meeting, notes), asked["overrides"])
     else:

@@ -72,6 +72,7 @@ class TrainerSettings:
     devices: Positive | Literal["auto"] | None = None  # processes that share the run
     sync_batchnorm: Literal["auto", "on", "off"] = "auto"
     max_restarts: Annotated[int, Field(ge=0)] = 3
+    rank_timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800  # seconds
     precision: Precision = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: Annotated[int, Field(gt=0, le=1024)] | Literal["auto"] | None = None

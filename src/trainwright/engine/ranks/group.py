@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, TCPStore
+from torch.distributed import distributed_c10d
 
 from trainwright.engine.ranks.draws import RowsOfDraws
 from trainwright.engine.ranks.exchange import GradientExchange
@@ -21,7 +22,7 @@ from trainwright.engine.ranks.world import Message, World, noticing
 from trainwright.seeds import derive_seed
 from trainwright.stop_signals import STOP_SIGNALS
 
-FOR_EVER = timedelta(days=30)  # a rank that hangs is found out otherwise
+FOR_EVER = timedelta(days=30)  # until all are there and have their data: see `wait_at_most`
 
 
 class Meeting(NamedTuple):
@@ -65,6 +66,10 @@ class Ranks(World):
                 world_size=meeting.size,
                 timeout=FOR_EVER,
             )
+
+    def wait_at_most(self, seconds: float) -> None:
+        """See `World`."""
+        distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), dist.group.WORLD)
 
     def leave(self) -> None:
         """End what runs in threads of torch's."""

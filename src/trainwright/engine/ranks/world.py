@@ -23,7 +23,8 @@ def noticing() -> Iterator[None]:
         yield
     except RuntimeError as error:
         first = str(error).splitlines()[0]
-        raise RankLostError(f"another rank has ended: {first}") from error
+        how = "does not answer" if "timed out" in first.lower() else "has ended"
+        raise RankLostError(f"another rank {how}: {first}") from error
 
 
 class Exchange(Protocol):
@@ -99,6 +100,9 @@ class World:
         `seed`: of what each rank draws for itself alone.
         """
         return nullcontext()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on a rank that does not answer for so long is a RankLostError."""
 
     def leave(self) -> None:
         """There is nothing more to be done together."""

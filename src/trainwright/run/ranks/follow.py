@@ -30,6 +30,7 @@ def follow(world: World) -> None:
         told = world.hear().plain
         assembly = assemble(plan_of(told["plan"]), again=told["again"], world=world)
         world.answer(alike(assembly))
+        world.wait_at_most(assembly.settings.rank_timeout)
         _Follower(world, assembly).work()
 
 

@@ -28,6 +28,8 @@ from trainwright.streams import tell_now
 RANK_LOST = 75  # exit code of a rank that misses another (`RankLostError`)
 LOOKS = 0.05  # seconds between two looks at the ranks
 PATIENCE = 10.0  # seconds that ranks have to end when one has ended
+AT_ONCE = 2.0  # and after a second Ctrl-C, which one that hangs does not take
+WHERE = getattr(signal, "SIGUSR2", None)  # asks a rank for the line where it stands
 Asked = dict[str, Any]  # a config and what was typed, as JSON
 
 
@@ -50,6 +52,7 @@ class Launch:
     max_restarts: int
     _ranks: list[_Rank] = field(default_factory=list)
     _received: int | None = None
+    _until: float | None = None  # when all are ended, after a second Ctrl-C
 
     def run(self) -> int:
         """Run to the end. Returns the exit code; what went wrong has been said."""
@@ -57,20 +60,20 @@ class Launch:
         with tempfile.TemporaryDirectory(prefix="trainwright-") as notes, taken_by(self._forward):
             while True:
                 self._start(Path(notes))
+                how = ""
                 try:
                     ended = self._wait()
+                    how = self._how(ended, Path(notes))
                 finally:
                     self._end_all()
                 folder = _text(Path(notes) / "folder")
-                if self._received is not None and ended.code != RANK_LOST:
-                    return _code(ended.code)
-                killed = next((r for r in self._ranks if r.code and _is_killed(r.code)), None)
-                killed = ended if ended.code is not None and ended.code < 0 else killed
-                if killed is None or self._received is not None:
+                if self._until is not None and ended.code is None:
+                    return _stopped_at_once(folder)
+                asked = self._received is not None
+                if not how or (asked and ended.code != RANK_LOST):
                     print(_text(Path(notes) / str(ended.number)), file=sys.stderr, end="")
                     return _code(ended.code)
-                how = f"rank {killed.number} was killed ({_name(killed.code)})"
-                if num_restarts == self.max_restarts:
+                if asked or num_restarts == self.max_restarts:
                     return _given_up(how, num_restarts, folder)
                 num_restarts += 1
                 note = f"{how}: restart {num_restarts} of {self.max_restarts}"
@@ -113,15 +116,29 @@ class Launch:
                     return rank
             if self._ranks[0].code == 0:
                 return self._ranks[0]
-            if ended:  # they miss one that must have ended too
+            if ended:  # they miss one that must have ended too, or hangs
                 missed_since = missed_since or time.monotonic()
                 if time.monotonic() - missed_since > PATIENCE:
                     return ended[0]
+            if self._until is not None and time.monotonic() > self._until:
+                return self._ranks[0]
             time.sleep(LOOKS)
+
+    def _how(self, ended: _Rank, notes: Path) -> str:
+        """Why the ranks have to be started again; "": they need not."""
+        killed = [rank for rank in (ended, *self._ranks) if (rank.code or 0) < 0]
+        if killed:
+            return f"rank {killed[0].number} was killed ({_name(killed[0].code)})"
+        hanging = [rank for rank in self._ranks if rank.code is None]
+        if ended.code != RANK_LOST or not hanging:
+            return ""
+        where = _where(hanging[0], notes)
+        hanging[0].process.kill()
+        return f"rank {hanging[0].number} hangs, {where} (trainer.rank_timeout)"
 
     def _end_all(self) -> None:
         """Wait a moment for those that end by themselves, and end the others."""
-        until = time.monotonic() + PATIENCE
+        until = self._until or time.monotonic() + PATIENCE
         while self._ranks[0].code is None and time.monotonic() < until:
             time.sleep(LOOKS)  # it may have something to write
         for rank in self._ranks:
@@ -129,7 +146,9 @@ class Launch:
             rank.process.wait()
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
-        """Rank 0 knows what to do, and tells the others."""
+        """Rank 0 knows what to do, and tells the others; a second Ctrl-C does not wait for it."""
+        if self._received is not None and number == signal.SIGINT:
+            self._until = time.monotonic() + AT_ONCE
         self._received = number
         if self._ranks:
             with contextlib.suppress(ProcessLookupError):
@@ -139,8 +158,23 @@ class Launch:
             raise KeyboardInterrupt
 
 
-def _is_killed(code: int) -> bool:
-    return code < 0
+def _stopped_at_once(folder: str) -> int:
+    """Say what is left of a run whose rank 0 could not say it any more."""
+    go_on = f"; go on: {command('train', override('trainer.resume', folder))}" if folder else ""
+    print(f"stopped at once{go_on}", file=sys.stderr)
+    return 128 + signal.SIGINT
+
+
+def _where(rank: _Rank, notes: Path) -> str:
+    """Where a rank stands that hangs: the line of Python, if it still says so."""
+    said = notes / f"{rank.number}.stands"
+    if WHERE is not None:
+        rank.process.send_signal(WHERE)
+        until = time.monotonic() + 1
+        while "File" not in _text(said) and time.monotonic() < until:
+            time.sleep(LOOKS)
+    lines = [line.strip() for line in _text(said).splitlines() if "File" in line]
+    return f"at {lines[0].removeprefix('File ')}" if lines else "and does not say where"
 
 
 def _code(code: int | None) -> int:
@@ -168,12 +202,10 @@ def _again(asked: Asked, folder: str, note: str) -> Asked:
 
 def _given_up(how: str, num_restarts: int, folder: str) -> int:
     go_on = command("train", override("trainer.resume", folder)) if folder else "start it anew"
-    print(
-        f"error: {how}, after {num_restarts} restarts (trainer.max_restarts)\n"
-        "  a process that is killed by SIGKILL most often has run out of memory\n"
-        f"  go on: {go_on}",
-        file=sys.stderr,
-    )
+    print(f"error: {how}, after {num_restarts} restarts (trainer.max_restarts)", file=sys.stderr)
+    if "SIGKILL" in how:
+        print("  most often a process that is killed so has run out of memory", file=sys.stderr)
+    print(f"  go on: {go_on}", file=sys.stderr)
     return 128 + signal.SIGKILL
 
 

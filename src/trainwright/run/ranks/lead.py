@@ -41,6 +41,7 @@ def call_together(plan: Plan, assembly: Assembly, again: Mapping[str, Any] | Non
                 f"rank {rank} has {name.replace('_', ' ')} {message.plain[name]}, and rank 0 "
                 f"{value}\n  all ranks must be alike"
             )
+    world.wait_at_most(assembly.settings.rank_timeout)
 
 
 def share_state(assembly: Assembly, folder: RunFolder) -> None:
