@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# Ctrl-C, a request by another program, and a terminal that was closed (Windows has no such signal).
+# Ctrl-C, a request by another program, a terminal that was closed, and what clusters send before
+# they take a machine away (Windows has neither of the last two).
 STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)
 )
 
 

@@ -61,7 +61,7 @@ def status_of(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)],
 )
 def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
     number, code, gate, empty, start_train, run_main

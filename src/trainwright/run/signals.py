@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP ask the run to stop after its step; a second Ctrl-C stops it now.
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 ask a run to stop after its step; Ctrl-C again stops it now.
 
 An evaluation is not waited for: it is made when the run goes on. When training is over and saved,
 either stops it now.

@@ -69,7 +69,7 @@ def run_jobs(
 
 
 def _signals(scheduler: Scheduler) -> AbstractContextManager[None]:
-    """Ctrl-C, SIGTERM and SIGHUP let running jobs save; a second Ctrl-C ends them at once."""
+    """Ctrl-C, SIGTERM and the like let running jobs save; a second Ctrl-C ends them at once."""
 
     def receive(number: int, frame: FrameType | None) -> None:
         tell_now("\nstopping: running jobs save first; Ctrl-C again to kill them\n")
