@@ -117,3 +117,12 @@ def test_cifar_compares_steps_and_trainings(tmp_path):
     shown = run_script("cifar.py", "train", *words)
     assert re.search(r"^ours, seed 0: [\d.]+% of the test images, [\d.]+ s of", shown, re.M)
     assert re.search(r"^by hand, seed 0: [\d.]+% of the test images, [\d.]+ s of", shown, re.M)
+
+
+@pytest.mark.slow
+def test_many_gpus_are_slower_than_one_by_what_they_wait_for():
+    shown = run_script("many_gpus.py")
+    shares = [[int(cell) for cell in re.findall(r"(\d+)%", row)[-3:]] for row in shown.split("\n")]
+    rows = [row for row in shares if len(row) == 3]
+    assert len(rows) == 8
+    assert all(100 >= eight >= sixty_four >= most > 0 for eight, sixty_four, most in rows)
