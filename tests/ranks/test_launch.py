@@ -237,6 +237,30 @@ def test_what_a_rank_that_follows_fails_with_is_said_once(own_rows, tmp_path, mo
 
 
 @pytest.mark.slow
+def test_jobs_of_a_sweep_have_ranks_of_their_own(undisturbed, tmp_path):
+    sweep = ("-m", "hydra/sweeper=trainwright", "seed=0,1", "sweep.jobs=2")
+    command = Command(*sweep, *TYPED, cwd=tmp_path)
+    assert command.end() == 0, command.text
+    assert "at once: 2, 1 thread each" in command.text
+    runs = sorted(path.parent for path in tmp_path.glob("outputs/**/summary.json"))
+    assert len(runs) == 2, command.text
+    for run in runs:
+        assert [path.name for path in (run / "ranks").iterdir()] == ["1.log"]
+        assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+    assert undisturbed in [fingerprint(run) for run in runs]  # that of the same seed
+
+
+@pytest.mark.slow
+def test_why_a_rank_of_a_job_has_failed_is_in_the_table(own_rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK_ONE_FAILS", "1")
+    sweep = ("-m", "hydra/sweeper=trainwright", "seed=0")
+    typed = (own_rows, "model=mlp", "trainer.steps=5", "trainer.devices=2", "trainer.plots=false")
+    command = Command(*sweep, *typed, "trainer.threads=1", cwd=tmp_path)
+    assert command.end() != 0
+    assert "no rows for rank 1" in command.text
+
+
+@pytest.mark.slow
 def test_torchrun_starts_ranks_that_find_each_other(tmp_path):
     module = ("torch.distributed.run", "--nproc-per-node=2", "-m", "trainwright")
     typed = [line for line in TYPED if "devices" not in line]

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from omegaconf import OmegaConf
 
+from trainwright.errors import ConfigError
 from trainwright.sweep.identity import job_id
 from trainwright.sweep.job import Job
 from trainwright.sweep.schedule.queue import Queue
@@ -123,3 +124,15 @@ def test_each_job_sees_the_gpu_of_its_slot_alone(tmp_path, monkeypatch, composed
         workers.close()
         show.close()
     assert set((tmp_path / "seen").read_text().split()) == {"0", "1"}
+
+
+def test_jobs_that_several_processes_share_take_as_many_cores_and_gpus():
+    common = {"wanted": None, "num_jobs": 100, "threads": None, "gpu_memory": 0, "devices": 2}
+    assert make_slots(memory=0, gpus=(), **common) == [Slot(1)] * 4
+    assert make_slots(memory=0, gpus=(), **{**common, "wanted": 2}) == [Slot(2)] * 2
+    assert len(make_slots(memory=2 * GB, gpus=(), **common)) == 2  # 80 % of 10 GB, 4 each
+    gpus = [Gpu(str(number), GB) for number in range(5)]
+    found = make_slots(memory=0, gpus=gpus, **common)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in found] == ["0,1", "2,3"]
+    with pytest.raises(ConfigError, match="this machine has 5 GPUs"):
+        make_slots(memory=0, gpus=gpus, **{**common, "devices": 6})

@@ -81,8 +81,8 @@ def _check_ranks(request: Request) -> None:
     wanted = request.plan.settings.devices
     if request.resume is None and not request.world.is_shared and wanted not in (None, 1, "auto"):
         raise ConfigError(
-            f"trainer.devices={wanted}: a job of a sweep trains on one device\n"
-            "  leave it out, or train each run by itself"
+            f"trainer.devices={wanted}: this run was started as one process\n"
+            "  leave it out, or start it by `train`"
         )
 
 

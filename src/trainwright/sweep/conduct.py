@@ -174,6 +174,7 @@ class Conductor:
                 memory=memory,
                 gpus=visible_gpus() if on_gpu else [],
                 gpu_memory=max((m["gpu_memory"] for m in measured), default=0),
+                devices=max((job.num_ranks for job in plan.jobs), default=1),
             )
 
         found = slots(plan.num_left)

@@ -27,6 +27,12 @@ class Job:
         """What tells this job from the others of the sweep, for a line."""
         return label(self.point) or self.name
 
+    @property
+    def num_ranks(self) -> int:
+        """How many processes share it (trainer.devices; with auto a job has one)."""
+        devices = self.config["trainer"].get("devices")
+        return devices if isinstance(devices, int) else 1
+
 
 def label(point: Mapping[str, str]) -> str:
     """What is swept in one line, for the eye."""

@@ -144,6 +144,7 @@ def against(config: Mapping[str, Any]) -> str | None:
         "trainer.deterministic": bool(trainer["deterministic"]),
         "trainer.compile compiles single runs": bool(trainer["compile"]),
         "trainer.cuda_graph=on captures the steps of single runs": trainer["cuda_graph"] == "on",
+        "trainer.devices shares a run among processes": trainer.get("devices") not in (None, 1),
         "model.spectral_norm": bool(model.get("spectral_norm")),
         "task.instance_noise": bool(task.get("instance_noise")),
     }

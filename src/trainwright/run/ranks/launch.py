@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from typing import Any
 
 from trainwright.command_line import command, override
 from trainwright.cores import CHOSEN, num_cores
+from trainwright.errors import TrainwrightError
 from trainwright.stop_signals import taken_by
 from trainwright.streams import tell_now
 
@@ -31,6 +33,7 @@ PATIENCE = 10.0  # seconds that ranks have to end when one has ended
 AT_ONCE = 2.0  # and after a second Ctrl-C, which one that hangs does not take
 WHERE = getattr(signal, "SIGUSR2", None)  # asks a rank for the line where it stands
 Asked = dict[str, Any]  # a config and what was typed, as JSON
+Meeting = tuple[int, int, int, str, int, int | None]  # as `engine/ranks/group.py` has it
 
 
 @dataclass
@@ -82,28 +85,11 @@ class Launch:
     def _start(self, notes: Path) -> None:
         """Start all ranks, which meet at a socket of ours that rank 0 takes over."""
         listener = socket.create_server(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        if not any(os.environ.get(name) for name in CHOSEN):
-            environment["OMP_NUM_THREADS"] = str(max(1, num_cores() // self.size))
-        self._ranks = []
-        for number in range(self.size):
-            own = listener.fileno() if number == 0 else None
-            meeting = [number, self.size, number, "127.0.0.1", port, own]
-            process = subprocess.Popen(  # of a module of our own
-                [sys.executable, "-P", "-m", "trainwright.cli.rank"],
-                stdin=subprocess.PIPE,
-                stdout=None if number == 0 else subprocess.DEVNULL,
-                stderr=None if number == 0 else subprocess.DEVNULL,
-                env=environment,
-                pass_fds=() if own is None else (own,),
-                start_new_session=True,  # Ctrl-C comes to this process alone, which passes it on
-            )
-            self._ranks.append(_Rank(number, process))
-            told = {**self.asked, "meeting": meeting, "notes": str(notes)}
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-                pipe.write(json.dumps(told).encode())
+        own = num_cores() // self.size
+        self._ranks = [
+            _Rank(number, _started(number, self.size, listener, notes, self.asked, threads=own))
+            for number in range(self.size)
+        ]
         listener.close()
 
     def _wait(self) -> _Rank:
@@ -156,6 +142,63 @@ class Launch:
         else:
             tell_now("stopped before anything was begun\n")
             raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def beside(size: int) -> Iterator[Meeting]:
+    """Where this process is rank 0 of a run; the other ranks are started, and end with this.
+
+    Where one of them has failed, its own message is raised.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="trainwright-") as folder:
+        notes = Path(folder)
+        others = [
+            _started(number, size, listener, notes, {"overrides": []}, threads=1)
+            for number in range(1, size)
+        ]
+        try:
+            yield 0, size, 0, "127.0.0.1", port, listener.detach()
+        except TrainwrightError as error:
+            if error.exit_code != RANK_LOST:
+                raise
+            for process in others:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE)
+            said = [_text(notes / str(number)) for number in range(1, size)]
+            message = next((text.removeprefix("error: ") for text in said if text), str(error))
+            raise TrainwrightError(message.strip()) from error
+        finally:
+            for process in others:
+                process.kill()
+                process.wait()
+
+
+def _started(
+    number: int, size: int, listener: socket.socket, notes: Path, asked: Asked, *, threads: int
+) -> "subprocess.Popen[bytes]":
+    """One rank, which is told what to run; rank 0 has the terminal, and takes over the socket."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if not any(os.environ.get(name) for name in CHOSEN):
+        environment["OMP_NUM_THREADS"] = str(max(1, threads))
+    own = listener.fileno() if number == 0 else None
+    process = subprocess.Popen(  # of a module of our own
+        [sys.executable, "-P", "-m", "trainwright.cli.rank"],
+        stdin=subprocess.PIPE,
+        stdout=None if number == 0 else subprocess.DEVNULL,
+        stderr=None if number == 0 else subprocess.DEVNULL,
+        env=environment,
+        pass_fds=() if own is None else (own,),
+        # Ctrl-C comes to the process that a person started alone, which passes it on.
+        start_new_session="config" in asked,
+    )
+    meeting: Meeting = (number, size, number, "127.0.0.1", listener.getsockname()[1], own)
+    told = {**asked, "meeting": meeting, "notes": str(notes)}
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write(json.dumps(told).encode())
+    return process
 
 
 def _stopped_at_once(folder: str) -> int:

@@ -12,7 +12,8 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from filelock import FileLock, Timeout
 from trainwright.config.plan import Plan
 from trainwright.data.dataset import Dataset
 from trainwright.engine.device.memory import is_out_of_memory
+from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.trainer import Training, drive
 from trainwright.errors import CheckpointError, TrainwrightError
 from trainwright.hooks.prune import Prune
 from trainwright.run.logfile import logged_to
+from trainwright.run.ranks.launch import beside
 from trainwright.run.request import Request
 from trainwright.run.resume.continuing import Resume
 from trainwright.run.resume.recover import newest_whole
@@ -119,7 +122,10 @@ def _attempted(task: Task, job: Job, store: Store, find_data: FindData) -> Train
     try:
         # Where its summary says so, it was killed between that and noting it here.
         if read_summary(folder).get("status") != "finished":
-            outcome = yield from running(_request(task, job, store, find_data))
+            with _ranks(job.num_ranks) as world:
+                request = replace(_request(task, job, store, find_data), world=world)
+                outcome = yield from running(request)
+                world.leave()
             if outcome.signal is not None:
                 store.note(job, status="stopped")
                 return 128 + outcome.signal
@@ -140,6 +146,18 @@ def _attempted(task: Task, job: Job, store: Store, find_data: FindData) -> Train
     assert summary["status"] in DONE
     store.note(job, **{key: summary.get(key) for key in FACTS})
     return 0
+
+
+@contextlib.contextmanager
+def _ranks(num: int) -> Iterator[World]:
+    """The world of a job that so many processes share, of which this one is the first."""
+    if num == 1:
+        yield ALONE
+        return
+    from trainwright.engine.ranks.group import Meeting, Ranks
+
+    with beside(num) as place:
+        yield Ranks(Meeting(*place))
 
 
 def _request(task: Task, job: Job, store: Store, find_data: FindData) -> Request:

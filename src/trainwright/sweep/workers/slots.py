@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainwright.cores import num_cores
+from trainwright.errors import ConfigError
 
 GPU_CONTEXT = 600 * 2**20  # bytes that CUDA itself takes in each process
 MOST_STACKED = 64  # members of a stack, where memory sets no limit
@@ -39,13 +40,18 @@ def make_slots(
     memory: int,
     gpus: Sequence[Gpu],
     gpu_memory: int,
+    devices: int = 1,
 ) -> list[Slot]:
     """The places for `num_jobs` jobs that each need so much memory, in bytes (0: unknown).
 
     `wanted` decides how many at once where it is given (sweep.jobs), else what the machine has.
-    `threads`: of each job, where the config says so; else all cores are shared out.
+    `threads`: of each job, where the config says so; else all cores are shared out. `devices`: how
+    many processes share a job, with so many threads and so much memory each, and a GPU where there
+    are any. Raises ConfigError where there are too few GPUs for one job.
     """
-    cores = num_cores()
+    cores, memory = max(1, num_cores() // devices), memory * devices
+    if gpus and devices > 1:
+        return _groups_of_gpus(gpus, devices, wanted or num_jobs, threads or cores)
     if wanted is not None:
         count = wanted
     elif gpus:
@@ -61,6 +67,15 @@ def make_slots(
         return [Slot(each)] * count
     names = _spread(gpus, gpu_memory, count)
     return [Slot(each, {"CUDA_VISIBLE_DEVICES": name}) for name in names]
+
+
+def _groups_of_gpus(gpus: Sequence[Gpu], size: int, most: int, threads: int) -> list[Slot]:
+    """A place for each group of so many GPUs."""
+    num = min(most, len(gpus) // size)
+    if num == 0:
+        raise ConfigError(f"trainer.devices={size}: this machine has {len(gpus)} GPUs to use")
+    names = [",".join(gpu.name for gpu in gpus[i * size : (i + 1) * size]) for i in range(num)]
+    return [Slot(max(1, threads // num), {"CUDA_VISIBLE_DEVICES": group}) for group in names]
 
 
 def _spread(gpus: Sequence[Gpu], gpu_memory: int, count: int) -> list[str]:
