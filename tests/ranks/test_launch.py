@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import fingerprint
 
-from trainwright.cli.places import begun_before, first_node, note_folder, place_among_others
+from trainwright.cli.ranks.places import begun_before, first_node, note_folder, place_among_others
 
 TYPED = (
     "data=digits",
@@ -65,7 +65,7 @@ class Command:
         for entry in Path("/proc").iterdir():
             try:
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self.process.pid and b"cli.rank" in (entry / "cmdline").read_bytes():
+                if parent == self.process.pid and b"ranks.rank" in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
             except (OSError, ValueError, IndexError):
                 continue

@@ -14,8 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from trainwright.cli.places import Place, begun_before, note_folder, place_among_others
-from trainwright.cli.ranks import number_of_ranks
+from trainwright.cli.ranks.number import number_of_ranks
+from trainwright.cli.ranks.places import Place, begun_before, note_folder, place_among_others
 from trainwright.cli.torch_library import imports_of_torch
 from trainwright.command_line import override
 from trainwright.config.compose import check_sections, settle_length
@@ -45,7 +45,7 @@ def run_job(config: DictConfig) -> float:
     place = place_among_others()
     if place is not None:
         if place[0] > 0:  # which a launcher of jobs has started, and not the command line
-            from trainwright.cli.part import take_part
+            from trainwright.cli.ranks.part import take_part
 
             sys.exit(take_part(place))
         _go_on_after_restart(config, overrides)

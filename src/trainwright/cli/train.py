@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
 from trainwright.cli.completion.train_completion import offered
-from trainwright.cli.places import place_among_others
+from trainwright.cli.ranks.places import place_among_others
 from trainwright.cli.terminal.help import help_text
 from trainwright.config_folder import config_folder
 from trainwright.errors import TrainwrightError
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         place = place_among_others()
         if place is not None and place[0] > 0:
             # What is typed is rank 0's to understand; of what it only prints there is no part.
-            from trainwright.cli.part import take_part
+            from trainwright.cli.ranks.part import take_part
 
             is_printed = any(argument.startswith("-") for argument in arguments)
             sys.exit(0 if is_printed else take_part(place))

@@ -48,7 +48,7 @@ class _Rank:
 
 @dataclass
 class Launch:
-    """One run on so many ranks; `asked` is what `cli/rank.py` reads."""
+    """One run on so many ranks; `asked` is what `cli/ranks/rank.py` reads."""
 
     asked: Asked
     size: int
@@ -184,7 +184,7 @@ def _started(
         environment["OMP_NUM_THREADS"] = str(max(1, threads))
     own = listener.fileno() if number == 0 else None
     process = subprocess.Popen(  # of a module of our own
-        [sys.executable, "-P", "-m", "trainwright.cli.rank"],
+        [sys.executable, "-P", "-m", "trainwright.cli.ranks.rank"],
         stdin=subprocess.PIPE,
         stdout=None if number == 0 else subprocess.DEVNULL,
         stderr=None if number == 0 else subprocess.DEVNULL,

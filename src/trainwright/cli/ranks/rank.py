@@ -1,4 +1,4 @@
-"""One rank of a run on several, started by `run/ranks/launch.py`: `python -m trainwright.cli.rank`.
+"""One rank of a run on several: what `run/ranks/launch.py` starts as a process.
 
 It reads what to run from standard input.
 """
@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.part import code_of, take_part
 from trainwright.cli.process import live
+from trainwright.cli.ranks.part import code_of, take_part
 from trainwright.own_process import end_with_parent
 from trainwright.run.ranks.launch import WHERE
 from trainwright.streams import outlive_readers

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainwright.cli.places import place_among_others
+from trainwright.cli.ranks.places import place_among_others
 from trainwright.config.plan import Plan
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.runs.folder import RunFolder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainwright.cli.places import Place
+    from trainwright.cli.ranks.places import Place
     from trainwright.engine.ranks.group import Meeting
 
 
