@@ -73,22 +73,9 @@ class _OverRanks:
             kept.copy_((1 - momentum) * kept + momentum * new.to(kept.dtype))
 
 
-class _BatchNorm1d(_OverRanks, nn.BatchNorm1d):
-    pass
-
-
-class _BatchNorm2d(_OverRanks, nn.BatchNorm2d):
-    pass
-
-
-class _BatchNorm3d(_OverRanks, nn.BatchNorm3d):
-    pass
-
-
 _OVER_RANKS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: _BatchNorm1d,
-    nn.BatchNorm2d: _BatchNorm2d,
-    nn.BatchNorm3d: _BatchNorm3d,
+    kind: type(kind.__name__, (_OverRanks, kind), {})
+    for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 }
 
 

@@ -6,12 +6,14 @@ Messages go through gloo, whatever computes; gradients on CUDA through nccl.
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load, save
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 from torch.distributed import distributed_c10d
@@ -111,48 +113,43 @@ class Ranks(World):
         self, what: str, plain: Any = None, tensors: Mapping[str, Tensor] | None = None
     ) -> None:
         """See `World`."""
-        head, values = _packed(what, plain, tensors)
-        with self._talking():
-            dist.broadcast(torch.tensor([len(head)]), 0)
-            for value in (head, *values):
-                dist.broadcast(value, 0)
+        self._put(what, plain, tensors, partial(dist.broadcast, src=0))
         self._num_told += 1
 
     def hear(self) -> Message:
         """See `World`."""
-        with self._talking():
-            length = torch.zeros(1, dtype=torch.int64)
-            dist.broadcast(length, 0)
-            head = torch.empty(int(length), dtype=torch.uint8)
-            dist.broadcast(head, 0)
-            what, plain, empty = _unpacked(head)
-            for value in (v for v in empty.values() if v.numel()):
-                dist.broadcast(_flat(value), 0)
+        message = self._taken(partial(dist.broadcast, src=0))
         self._num_told += 1
-        return Message(what, plain, empty)
+        return message
 
     def answer(self, plain: Any = None, tensors: Mapping[str, Tensor] | None = None) -> None:
         """See `World`."""
-        head, values = _packed("", plain, tensors)
-        with self._talking():
-            dist.send(torch.tensor([len(head)]), 0)
-            for value in (head, *values):
-                dist.send(value, 0)
+        self._put("", plain, tensors, partial(dist.send, dst=0))
 
     def answers(self) -> list[Message]:
         """See `World`."""
-        return [self._answer_of(rank) for rank in range(1, self.size)]
+        return [self._taken(partial(dist.recv, src=rank)) for rank in range(1, self.size)]
 
-    def _answer_of(self, rank: int) -> Message:
+    def _put(
+        self, what: str, plain: Any, tensors: Mapping[str, Tensor] | None, put: Callable[..., Any]
+    ) -> None:
+        """A message is its length, and the bytes of a safetensors file."""
+        values = {name: v.detach().cpu().contiguous() for name, v in (tensors or {}).items()}
+        data = save(values, metadata={"message": json.dumps([what, plain])})
+        with self._talking():
+            put(torch.tensor([len(data)]))
+            put(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+
+    def _taken(self, take: Callable[..., Any]) -> Message:
         with self._talking():
             length = torch.zeros(1, dtype=torch.int64)
-            dist.recv(length, rank)
-            head = torch.empty(int(length), dtype=torch.uint8)
-            dist.recv(head, rank)
-            what, plain, empty = _unpacked(head)
-            for value in (v for v in empty.values() if v.numel()):
-                dist.recv(_flat(value), rank)
-        return Message(what, plain, empty)
+            take(length)
+            values = torch.empty(int(length), dtype=torch.uint8)
+            take(values)
+        data = values.numpy().tobytes()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        what, plain = json.loads(header["__metadata__"]["message"])
+        return Message(what, plain, load(data))
 
     def look_up(self) -> bool:
         """See `World`."""
@@ -206,31 +203,3 @@ def _has_store() -> bool:
 def _attempt() -> str:
     """What tells this world from the one before, in a store that outlives it."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-
-
-def _packed(
-    what: str, plain: Any, tensors: Mapping[str, Tensor] | None
-) -> tuple[Tensor, list[Tensor]]:
-    """A message as bytes, and its tensors one after the other."""
-    values = {name: value.detach().cpu() for name, value in (tensors or {}).items()}
-    described = [
-        [name, str(value.dtype).removeprefix("torch."), list(value.shape)]
-        for name, value in values.items()
-    ]
-    text = json.dumps([what, plain, described]).encode()
-    return torch.frombuffer(bytearray(text), dtype=torch.uint8), [
-        _flat(value.contiguous()) for value in values.values() if value.numel()
-    ]
-
-
-def _unpacked(head: Tensor) -> tuple[str, Any, dict[str, Tensor]]:
-    what, plain, described = json.loads(bytes(head.tolist()))
-    empty = {
-        name: torch.empty(shape, dtype=getattr(torch, kind)) for name, kind, shape in described
-    }
-    return what, plain, empty
-
-
-def _flat(value: Tensor) -> Tensor:
-    """The bytes of a contiguous tensor: not every type can be sent."""
-    return value.reshape(-1).view(torch.uint8)
