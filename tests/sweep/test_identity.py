@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from trainwright.sweep import identity
-from trainwright.sweep.identity import IRRELEVANT, job_id
+from trainwright.sweep.identity import IRRELEVANT, job_id, without
 
 
 @pytest.fixture
@@ -85,6 +86,18 @@ def test_every_key_counts_but_those_that_cannot_change_results(config):
         name = ".".join(path)
         ignored = any(name == key or name.startswith(f"{key}.") for key in IRRELEVANT)
         assert (job_id(changed(config, path, "another")) == before) == ignored, name
+
+
+def test_what_a_trainer_and_a_task_were_not_asked_in_0_1_makes_no_other_job(composed):
+    stored = Path(__file__).parents[1] / "compatibility/0.1/outputs/cnn/config.yaml"
+    before = OmegaConf.to_container(OmegaConf.load(stored))
+    config = OmegaConf.to_container(composed("data=digits", "model=cnn"))
+    sections = ("trainer", "task", "model")
+    new = [
+        f"{name}.{key}" for name in sections for key in config[name].keys() - before[name].keys()
+    ]
+    assert "trainer.devices" in new
+    assert job_id(without(config, new)) == job_id(config)
 
 
 def test_one_gpu_is_as_good_as_the_other_but_no_cpu(config):

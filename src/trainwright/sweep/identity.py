@@ -21,12 +21,17 @@ IRRELEVANT = (
     "trainer.save_every",
     "trainer.plots",
     "trainer.threads",
+    "trainer.max_restarts",
+    "trainer.rank_timeout",
     "trainer.resume",
     "fork.checkpoint",  # fork.sha256 says which it is
 )
 # What 0.1 did not say, with the values that change nothing.
 NEUTRAL: Mapping[str, Any] = {
     "hooks": {},
+    "trainer.tokens": None,
+    "trainer.devices": None,
+    "trainer.sync_batchnorm": "auto",
     "task.metrics": {},
     "task.class_weights": None,
     "task.focal": 0.0,
