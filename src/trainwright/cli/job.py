@@ -127,7 +127,7 @@ def _train_on_ranks(
         "overrides": overrides,
         "resume": plan is None,
     }
-    code = Launch(asked, num_ranks, config.trainer.max_restarts).run()
+    code = Launch(asked, num_ranks, config.trainer.get("max_restarts", 3)).run()
     if code:
         sys.exit(code)
     return math.nan
