@@ -17,7 +17,11 @@ from trainwright.data.columns import Classes, Labels, Values
 from trainwright.data.sources import table as source
 from trainwright.data.sources.csv_rows import read_rows
 from trainwright.data.sources.table import load_table
+from trainwright.data.tables import build
 from trainwright.data.tables import rows as rows_module
+from trainwright.data.tables.cells import MISSING
+from trainwright.data.tables.kinds import Reading
+from trainwright.data.tables.reader import Table, separator_of
 from trainwright.errors import ConfigError, DataError
 
 HEADER = ["id", "age", "plan", "since", "spent", "active", "note", "country", "y"]
@@ -380,9 +384,41 @@ def test_settings_that_fit_no_table_are_refused(settings, message, tmp_path):
 
 
 def test_a_cell_of_another_kind_far_from_the_sample_is_named(tmp_path, monkeypatch):
-    from trainwright.data.tables import build
-
     monkeypatch.setattr(build, "SAMPLE", 5)
     (tmp_path / "a.csv").write_text(table(other="oops,a"))
     with pytest.raises(DataError, match="'oops' in line 32"):
+        load_table(path=str(tmp_path / "a.csv"), target="y")
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        ("last, first;y\n" + 'Doe, Ann;1\n"Roe";2\n' * 30, ";"),
+        ("x;y,z;w\n" + "1,5;2;3\n2,25;1;4\n" * 30, ";"),
+        ("a,y\n" + "1;2;3,1\n4;5;6,2\n" * 30, ","),
+    ],
+)
+def test_what_divides_cells_is_found_from_more_than_the_first_line(text, separator):
+    assert separator_of(io.StringIO(text)) == separator
+
+
+def test_a_table_that_grows_between_two_looks_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_module, "SMALL", 0)
+    path = write(tmp_path / "a.csv", customers())
+    reading = Reading(MISSING, separator=",")
+    rows = rows_module.Rows(Table(path), rows_module.Roles(("y",)), MISSING)
+
+    def store(name, shape, kind):
+        with path.open("a") as file:
+            file.write(",".join(customers(1)[0]) + "\n")
+        return np.empty(shape, dtype=kind)
+
+    wanted = build.Wanted(None, "auto", "random", 0.1, 0.1, 0, None)
+    with pytest.raises(DataError, match="changed while it was read"):
+        build.build(rows, reading, wanted, store, learned=None, whole=False)
+
+
+def test_a_line_is_named_that_blank_ones_and_quoted_ends_of_lines_come_before(tmp_path):
+    (tmp_path / "a.csv").write_text('x,y\n\n"a\nb",1\n ,\nc,2\nd,3,4\n')
+    with pytest.raises(DataError, match="line 7 has 3 cells"):
         load_table(path=str(tmp_path / "a.csv"), target="y")

@@ -26,7 +26,7 @@ from trainwright.data.tables.learn import (
     values_of,
 )
 from trainwright.data.tables.notes import SPLITS, about_columns, about_copies, about_targets
-from trainwright.data.tables.rows import Look, Rows, lines_of
+from trainwright.data.tables.rows import Look, Rows
 from trainwright.data.tables.splitting import Parts, share_of, split_rows
 from trainwright.data.tables.target import TargetKind, target_of
 from trainwright.errors import DataError
@@ -73,9 +73,10 @@ def build(
     `learned`: the facts of a run; then nothing is learned. `whole`: all rows are the test. Raises
     DataError.
     """
-    look = rows.look(hashes=wanted.split == "hash")
+    look = rows.look(hash_seed=wanted.split_seed if wanted.split == "hash" else None)
     names = rows.roles.targets
-    column, stored = target_of(look, names, reading, wanted.target_kind, learned)
+    where = {name: rows.where(cells, look.rows) for name, cells in look.cells.items()}
+    column, stored = target_of(look.cells, where, names, reading, wanted.target_kind, learned)
     if whole:
         none = torch.zeros(0, dtype=torch.long)
         parts = none, none, torch.arange(len(look.rows))
@@ -89,9 +90,9 @@ def build(
             column = values_of(stored[train], column.names, wanted.target_scale)
         chosen = np.arange(min(SAMPLE, len(train))) * len(train) // min(SAMPLE, len(train))
         chosen = look.rows[train[chosen]]
-        cells = rows.cells(chosen, len(look.lines))
+        cells = rows.cells(chosen, look.total)
         found = [
-            understand(name, column_cells, lines_of(column_cells, look.lines[chosen]), reading)
+            understand(name, column_cells, rows.where(column_cells, chosen), reading)
             for name, column_cells in cells.items()
         ]
         notes += about_columns(found)
@@ -104,7 +105,7 @@ def build(
         inputs = {name: learned.columns[name] for name in learned.inputs}
         _check_names(rows, inputs)
     notes += about_targets(names, column, stored)
-    arrays = _fill(rows, store, inputs, look.rows[order], len(look.lines))
+    arrays = _fill(rows, store, inputs, look.rows[order], look.total)
     targets = store(TARGETS, (len(order), *stored.shape[1:]), stored.dtype)
     targets[:] = stored[order]
     counts = {name: len(part) for name, part in zip(SPLITS, parts, strict=True)}
@@ -117,10 +118,11 @@ def build(
 def _split(
     rows: Rows, look: Look, reading: Reading, wanted: Wanted, classes: torch.Tensor | None
 ) -> Parts:
-    group, shares = rows.roles.group, None
+    group, shares = rows.roles.group, look.shares
     groups = None if group is None else look.cells[group]
-    if wanted.split == "hash":
-        shares = np.array([share_of(text, wanted.split_seed) for text in groups or look.hashed])
+    if shares is not None and groups is not None:
+        share = {text: share_of(text, wanted.split_seed) for text in set(groups)}
+        shares = np.array([share[text] for text in groups])
     return split_rows(
         len(look.rows),
         validation=wanted.validation,
@@ -129,14 +131,15 @@ def _split(
         limit=wanted.limit,
         classes=classes,
         groups=groups,
-        times=None if rows.roles.time is None else _times(rows.roles.time, look, reading),
+        times=None if rows.roles.time is None else _times(rows.roles.time, rows, look, reading),
         hashes=shares,
     )
 
 
-def _times(name: str, look: Look, reading: Reading) -> NDArray[np.float64]:
+def _times(name: str, rows: Rows, look: Look, reading: Reading) -> NDArray[np.float64]:
     """The moment of each row as a number. Raises DataError for cells that are none."""
-    cells, where = look.cells[name], look.where(name)
+    cells = look.cells[name]
+    where = rows.where(cells, look.rows)
     empty = next((cell for cell in cells if is_missing(cell, reading.null)), None)
     if empty is not None:
         raise DataError(f"data.time={name}: no moment stands in {where(empty)}")
@@ -168,6 +171,7 @@ def _fill(
     """Read all cells into the arrays of the inputs."""
     at = np.full(num_rows, -1)
     at[order] = np.arange(len(order))
+    names = [cell for name, column in inputs.items() for cell in column.cell_names(name)]
     arrays = []
     for name, column in inputs.items():
         kind = np.int64 if column.kind == "categories" else np.float32
@@ -175,14 +179,12 @@ def _fill(
     start = 0
     for chunk in rows.chunks():
         target = at[start : start + len(chunk)]
-        part = chunk.taken(np.flatnonzero(target >= 0))
-        cells = rows.columns(
-            part, [c for name, col in inputs.items() for c in col.cell_names(name)]
-        )
+        chosen = np.flatnonzero(target >= 0)
+        cells = rows.columns(chunk.taken(chosen), names)
         for array, column in zip(arrays, inputs.values(), strict=True):
-            array[target[target >= 0]], bad = stored_as(column, cells)
+            array[target[chosen]], bad = stored_as(column, cells)
             for name, how, cell in bad[:1]:
-                where = lines_of(cells[name], np.array(part.lines))
+                where = rows.where(cells[name], start + chosen)
                 what = "dates" if how.startswith("date") else "numbers"
                 raise DataError(mixed(name, what, "none", [cell], where))
         start += len(chunk)
@@ -193,7 +195,7 @@ def _fill(
 
 def _about_rows(rows: Rows, look: Look) -> list[str]:
     divided = f", divided at {at!r}" if (at := rows.table.divided_at) else ""
-    total = len(look.lines)
+    total = look.total
     notes = [f"{rows.name}: {total:,} rows of {len(rows.names):,} columns{divided}"]
     if lost := total - len(look.rows):
         notes.append(f"  {lost:,} rows without a target are left out")

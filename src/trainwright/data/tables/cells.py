@@ -47,7 +47,6 @@ def number_of(cell: str, how: str = "number") -> float:
     return value
 
 
-@lru_cache(maxsize=2**16)  # days come again
 def date_of(cell: str, form: str) -> datetime.datetime:
     """The moment in a cell; UTC where it says how far from that it is. Raises ValueError."""
     if form != ISO:
@@ -87,6 +86,11 @@ def hashed(text: str, size: int) -> list[float]:
     return [count / length for count in counts]
 
 
+@lru_cache(maxsize=2**16)  # days come again
+def _date_parts(cell: str, form: str) -> tuple[float, ...]:
+    return date_parts(date_of(cell, form))
+
+
 @lru_cache
 def parts(how: str) -> tuple[str, ...]:
     """What a cell that is read so becomes: a name a number, the first empty for the cell's own.
@@ -117,5 +121,5 @@ def read_cell(cell: str, how: str, null: Collection[str]) -> tuple[float, ...]:
         return (number_of(cell, how),)
     kind, _, argument = how.partition(" ")
     if kind == "date":
-        return date_parts(date_of(cell.strip(), argument))
+        return _date_parts(cell.strip(), argument)
     return tuple(hashed(cell, int(argument)))

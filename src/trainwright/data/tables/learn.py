@@ -90,9 +90,12 @@ def _plain(cells: Sequence[str], null: frozenset[str]) -> Floats | None:
     """Numbers and nothing else than what is missing, ten times as fast as cell by cell."""
     words = _spelled(null)
     try:
-        values = np.array([np.nan if cell in words else float(cell) for cell in cells])
+        values = np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
-        return None
+        try:
+            values = np.array([np.nan if cell in words else float(cell) for cell in cells])
+        except ValueError:
+            return None
     missing = np.isnan(values)
     is_right = (missing | (np.abs(values) < MOST_FLOAT)).all() and "_" not in "".join(cells)
     if not is_right or any(cells[i] not in words for i in np.flatnonzero(missing).tolist()):

@@ -4,11 +4,12 @@ import contextlib
 import csv
 import datetime
 import gzip
+import io
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeGuard
 
@@ -22,7 +23,8 @@ SEPARATORS = ",;\t|"
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 LONGEST_LINE = 2**20  # letters
 MOST_COLUMNS = 10_000
-CHUNK = 16_384  # rows in memory at once
+CHUNK = 2048  # rows in memory at once: so many cells stay in a processor's cache
+GUESSED_FROM = 50  # lines, what divides their cells
 HEAD = 2**16  # bytes that tell what a file is
 
 
@@ -38,9 +40,8 @@ class Record(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Some rows of a table, and the lines where they stand."""
+    """Some rows of a table, each with as many cells as there are columns."""
 
-    lines: Sequence[int]
     rows: Sequence[Sequence[str]]
 
     def __len__(self) -> int:
@@ -48,18 +49,18 @@ class Chunk(NamedTuple):
 
     def taken(self, places: NDArray[np.int64]) -> "Chunk":
         """Some of its rows."""
-        if len(places) == len(self):
+        if len(places) == len(self.rows):
             return self
-        chosen = places.tolist()
-        return Chunk([self.lines[i] for i in chosen], [self.rows[i] for i in chosen])
+        return Chunk([self.rows[i] for i in places.tolist()])
 
-    def column(self, place: int) -> list[str]:
-        """The cells of a column, without the blanks around them."""
-        cells = [row[place] for row in self.rows]
-        joined = "".join(cells)
-        if joined.isascii() and joined.isprintable() and " " not in joined:
-            return cells  # which is found out faster than it is done
-        return [cell.strip() for cell in cells]
+    def columns(self, places: Sequence[int]) -> list[Sequence[str]]:
+        """The cells of some columns, without the blanks around them."""
+        if not self.rows:
+            return [()] * len(places)
+        if len(places) <= 2:  # else all at once is faster
+            return [_stripped([row[place] for row in self.rows]) for place in places]
+        columns = list(zip(*self.rows, strict=True))
+        return [_stripped(columns[place]) for place in places]
 
 
 @dataclass(frozen=True)
@@ -77,42 +78,57 @@ class Table:
 
     def records(self) -> Iterator[Record]:
         """The first line, and all others that are not empty."""
+        with self._rows() as (rows, line):
+            for cells in rows:
+                if _is_filled(cells):
+                    yield Record(line(), cells)
+
+    def line(self, row: int) -> int:
+        """Where the row of this number, from 0, stands in the file: it is read up to there."""
+        return next(islice(self.records(), row + 1, None)).line
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The rows under the first line, each with as many cells as that."""
+        with self._rows() as (rows, _):
+            width = 0
+            while found := list(islice(rows, CHUNK)):
+                if not width or set(map(len, found)) != {width} or not all(map(_is_filled, found)):
+                    found = [row for row in found if _is_filled(row)]
+                    if not width and found:
+                        width = len(found.pop(0))
+                    if any(len(row) != width for row in found):
+                        found = self._of_width(found, width)
+                yield Chunk(found)
+
+    @contextlib.contextmanager
+    def _rows(self) -> Iterator[tuple[Iterator[Sequence[str]], Callable[[], int]]]:
+        """The cells of each row, and what says in which line the last one stood."""
         with self.path.open("rb") as file:
             head = file.read(HEAD)
         if head.startswith(b"PAR1"):
-            yield from _parquet(self.path, self.nothing)
+            numbered = count(1)
+            yield _parquet(self.path, self.nothing), lambda: next(numbered)
             return
         with _opened(self.path, head, self.encoding) as text:
             found = self.separator or separator_of(text)
             text.seek(0)
             reader = csv.reader(_lines(text), delimiter=found, strict=True)
             try:
-                for cells in reader:
-                    if cells and (cells[0].strip() or any(cell.strip() for cell in cells)):
-                        yield Record(reader.line_num, cells)
+                yield reader, lambda: reader.line_num
             except csv.Error as error:
                 raise BadTableError(f"no CSV file (line {reader.line_num}: {error})") from error
 
-    def chunks(self) -> Iterator[Chunk]:
-        """The rows under the first line, each with as many cells as that."""
-        records = self.records()
-        width = len(next(records).cells)
-        while found := list(islice(records, CHUNK)):
-            lines, rows = zip(*found, strict=True)
-            if set(map(len, rows)) != {width}:
-                rows = tuple(self._of_width(record, width) for record in found)
-            yield Chunk(lines, rows)
-
-    def _of_width(self, record: Record, width: int) -> Sequence[str]:
-        line, cells = record
-        if len(cells) == width:
-            return cells
-        if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
-            return cells[:width]
-        raise BadTableError(
-            f"line {line} has {len(cells)} cells, and the first line has {width}\n"
-            f"  cells were divided at {self.divided_at!r}; data.separator names another"
-        )
+    def _of_width(self, rows: Sequence[Sequence[str]], width: int) -> list[Sequence[str]]:
+        """Without what a separator at the end of a line adds."""
+        if all(len(r) >= width and not any(map(str.strip, r[width:])) for r in rows):
+            return [row[:width] for row in rows]
+        for line, cells in self.records():
+            if len(cells) < width or any(map(str.strip, cells[width:])):
+                raise BadTableError(
+                    f"line {line} has {len(cells)} cells, and the first line has {width}\n"
+                    f"  cells were divided at {self.divided_at!r}; data.separator names another"
+                )
+        raise BadTableError("changed while it was read")
 
     @property
     def divided_at(self) -> str:
@@ -146,10 +162,27 @@ class Table:
         return names
 
 
+def _stripped(cells: Sequence[str]) -> Sequence[str]:
+    joined = "".join(cells)
+    if joined.isascii() and joined.isprintable() and " " not in joined:
+        return cells  # which is found out faster than it is done
+    return [cell.strip() for cell in cells]
+
+
+def _is_filled(row: Sequence[str]) -> bool:
+    return any(map(str.strip, row))
+
+
 def separator_of(text: TextIO) -> str:
-    """What divides the cells of the first line that is not empty."""
-    first = next((line for line in _lines(text) if line.strip()), "")
-    return max(SEPARATORS, key=first.count)
+    """What divides the first lines into most rows that are as long as the first, and longest."""
+    lines = list(islice(_lines(text), GUESSED_FROM))
+
+    def fit(separator: str) -> tuple[int, int]:
+        rows = [row for row in csv.reader(lines, delimiter=separator) if any(map(str.strip, row))]
+        width = len(rows[0]) if rows else 0
+        return (sum(len(row) == width for row in rows) if width > 1 else 0), width
+
+    return max(SEPARATORS, key=fit)
 
 
 @contextlib.contextmanager
@@ -201,12 +234,14 @@ def _is_utf8(head: bytes) -> bool:
 
 
 def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            raise BadTableError(
-                f"a line has more than {LONGEST_LINE:,} letters: too many columns, or no table"
-            )
-        yield line
+    while block := file.read(LONGEST_LINE):
+        block += file.readline(LONGEST_LINE)
+        for line in io.StringIO(block, newline=""):
+            if len(line) > LONGEST_LINE:
+                raise BadTableError(
+                    f"a line has more than {LONGEST_LINE:,} letters: too many columns, or no table"
+                )
+            yield line
 
 
 def _is_number(cell: str) -> bool:
@@ -217,7 +252,7 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _parquet(path: Path, nothing: str) -> Iterator[Record]:
+def _parquet(path: Path, nothing: str) -> Iterator[Sequence[str]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -227,13 +262,10 @@ def _parquet(path: Path, nothing: str) -> Iterator[Record]:
         ) from None
     try:
         with parquet.ParquetFile(path) as file:
-            yield Record(1, file.schema_arrow.names)
-            line = 1
+            yield file.schema_arrow.names
             for batch in file.iter_batches(batch_size=CHUNK):
                 columns = [_texts(column.to_pylist(), nothing) for column in batch.columns]
-                for cells in zip(*columns, strict=True):
-                    line += 1
-                    yield Record(line, cells)
+                yield from zip(*columns, strict=True)
     except (ArrowException, OSError) as error:
         raise BadTableError(f"no Parquet file that can be read ({str(error)[:100]})") from error
 

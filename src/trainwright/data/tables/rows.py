@@ -1,7 +1,6 @@
 """The rows of a table and what their columns are for; read anew for each look, or kept if few."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from trainwright.data.tables.cells import is_missing
 from trainwright.data.tables.reader import Chunk, Table
+from trainwright.data.tables.splitting import share_of
 from trainwright.errors import DataError
 from trainwright.wording import nearest, printable
 
@@ -35,13 +35,9 @@ class Look:
     """What the first look at a table finds of the rows that have their targets."""
 
     rows: NDArray[np.int64]  # their places among all rows
-    lines: NDArray[np.int64]  # of all rows, where they stand in the file
+    total: int  # of all rows
     cells: Cells  # of targets, group and time
-    hashed: list[str]  # a hash of each row, where that is asked for
-
-    def where(self, name: str) -> Callable[[str], str]:
-        """Where a cell of one of its columns stands."""
-        return lines_of(self.cells[name], self.lines[self.rows])
+    shares: NDArray[np.float64] | None  # 0..1 by what stands in each row, where that is asked for
 
 
 class Rows:
@@ -78,33 +74,41 @@ class Rows:
         """The rows, a few thousand at a time."""
         return self.table.chunks() if self._kept is None else self._kept
 
-    def columns(self, chunk: Chunk, names: Iterable[str]) -> Cells:
+    def columns(self, chunk: Chunk, names: Iterable[str]) -> Mapping[str, Sequence[str]]:
         """The cells of a few rows."""
-        return {name: chunk.column(self._places[name]) for name in names}
+        names = tuple(dict.fromkeys(names))
+        found = chunk.columns([self._places[name] for name in names])
+        return dict(zip(names, found, strict=True))
 
-    def look(self, *, hashes: bool) -> Look:
+    def where(self, cells: Sequence[str], rows: NDArray[np.int64]) -> Callable[[str], str]:
+        """What says where a cell of a column stands first; `rows`: the number of each one's row."""
+        return lambda cell: f"line {self.table.line(int(rows[cells.index(cell)]))}"
+
+    def look(self, *, hash_seed: int | None) -> Look:
         """Read what decides where a row goes. Raises DataError where no row has its targets."""
         roles = self.roles
         names = [*roles.targets, *filter(None, (roles.group, roles.time))]
         cells: Cells = {name: [] for name in names}
-        lines: list[int] = []
-        rows: list[int] = []
-        hashed: list[str] = []
+        kept, shares, total = [], [], 0
         for chunk in self.chunks():
-            found = self.columns(chunk, cells)
-            targets = zip(*(found[name] for name in roles.targets), strict=True)
-            kept = [
-                i for i, t in enumerate(targets) if not any(is_missing(c, self.null) for c in t)
-            ]
+            found = self.columns(chunk, names)
+            is_kept = np.ones(len(chunk), dtype=bool)
+            for name in roles.targets:
+                missing = [is_missing(cell, self.null) for cell in found[name]]
+                is_kept &= ~np.array(missing, dtype=bool)
+            places = np.flatnonzero(is_kept)
             for name, column in found.items():
-                cells[name] += [column[i] for i in kept]
-            rows += [len(lines) + i for i in kept]
-            lines += chunk.lines
-            hashed += [_digest(chunk.rows[i]) for i in kept] if hashes else []
-        if not rows:
-            told = "has no row with a target" if lines else "has no rows"
+                cells[name] += column if is_kept.all() else [column[i] for i in places.tolist()]
+            if hash_seed is not None:
+                texts = map("\x1f".join, chunk.taken(places).rows)
+                shares.append(np.array([share_of(text, hash_seed) for text in texts]))
+            kept.append(places + total)
+            total += len(chunk)
+        rows = np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
+        if not len(rows):
+            told = "has no row with a target" if total else "has no rows"
             raise DataError(f"{self.name} {told}")
-        return Look(np.array(rows), np.array(lines), cells, hashed)
+        return Look(rows, total, cells, np.concatenate(shares) if shares else None)
 
     def cells(self, chosen: NDArray[np.int64], num_rows: int) -> Cells:
         """The cells of the inputs in those rows."""
@@ -118,12 +122,3 @@ class Rows:
                 cells[name] += column
             start += len(chunk)
         return cells
-
-
-def lines_of(cells: Sequence[str], lines: NDArray[np.int64]) -> Callable[[str], str]:
-    """What says where a cell stands first."""
-    return lambda cell: f"line {lines[cells.index(cell)]}"
-
-
-def _digest(cells: Sequence[str]) -> str:
-    return hashlib.blake2b("\x1f".join(cells).encode("utf-8", "surrogatepass")).hexdigest()[:16]

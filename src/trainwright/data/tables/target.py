@@ -12,7 +12,6 @@ from trainwright.data.dataset import DataInfo
 from trainwright.data.tables.cells import number_of
 from trainwright.data.tables.kinds import FEW_ROWS, Reading, is_counted, number_form
 from trainwright.data.tables.learn import read_cells
-from trainwright.data.tables.rows import Look
 from trainwright.errors import DataError
 from trainwright.wording import nearest, printable
 
@@ -25,7 +24,8 @@ Stored = NDArray[Any]
 
 
 def target_of(
-    look: Look,
+    cells: Mapping[str, list[str]],
+    where: Where,
     names: Sequence[str],
     reading: Reading,
     kind: TargetKind | None,
@@ -37,7 +37,6 @@ def target_of(
     `learned`: the facts of a run, whose target it must be. Raises DataError for what cannot be
     learned.
     """
-    cells, where = look.cells, {name: look.where(name) for name in names}
     if learned is not None:
         column = learned.columns[learned.targets[0]]
         return column, _as_learned(column, cells, where, names, reading)
