@@ -116,7 +116,7 @@ def test_of_several_metrics_count_the_values_of_one_moment(tmp_path):
 def luck(best, *others):
     """What is said of the lead of the first setting, as one text."""
     found = Best(0, ACCURACY, best, best.rows[0], compare(best, others))
-    return "\n".join(_luck(found, len(others)))
+    return "\n".join(_luck(found, len(others), "seed"))
 
 
 def named(name, *values):

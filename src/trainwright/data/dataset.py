@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import torch
+from torch import Tensor
 
 from trainwright.data.columns import (
     MOST_NUMBERS,
@@ -193,6 +194,7 @@ class Dataset:
     `further`: other splits by name, such as `validation/night`: one whose name begins so is
     measured whenever the validation split is, and `test/...` at the end of a run. `notes`: lines
     for a person, before training. `baselines`: whether other models are to be measured beside it.
+    `test_rows`: where the test examples of a fold stand among all, from 0 (N,) int64.
     """
 
     info: DataInfo
@@ -202,6 +204,7 @@ class Dataset:
     further: Mapping[str, Split] = field(default_factory=dict)
     notes: Sequence[str] = ()
     baselines: bool = False
+    test_rows: Tensor | None = None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -220,7 +223,9 @@ class Dataset:
         three = ("train", "validation", "test")
         train, validation, test = (splits[name] for name in three)
         further = {name: split for name, split in splits.items() if name not in three}
-        return Dataset(info, train, validation, test, further, self.notes, self.baselines)
+        return replace(
+            self, info=info, train=train, validation=validation, test=test, further=further
+        )
 
 
 def fingerprint(dataset: Dataset, num_examples: int = 64) -> str:

@@ -1,6 +1,7 @@
 """Examples become three disjoint splits, and splits become a dataset with the facts about it."""
 
 from collections.abc import Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -206,7 +207,7 @@ def split_arrays(
         limit=limit,
     )
     train, held_out, last = (Arrays(stored).taken(indices) for indices in parts)
-    return make_dataset(
+    made = make_dataset(
         name,
         train=train,
         validation=held_out,
@@ -215,6 +216,7 @@ def split_arrays(
         inputs=tuple(ins),
         targets=tuple(outs),
     )
+    return replace(made, test_rows=parts[2]) if isinstance(test, Fold) else made
 
 
 def _named(values: Any, name: str) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Arrays
 from trainwright.data.sources.fetch import data_root
 from trainwright.data.splits import require_examples, split_sizes, test_or_fold
-from trainwright.data.tables.build import Built, Store, Wanted, build
+from trainwright.data.tables.build import PLACES, Built, Store, Wanted, build
 from trainwright.data.tables.cells import MISSING
 from trainwright.data.tables.kinds import Reading
 from trainwright.data.tables.learn import TargetScale
@@ -30,7 +30,7 @@ from trainwright.errors import ConfigError, DataError
 from trainwright.files import typed_path
 from trainwright.wording import printable
 
-CACHE_VERSION = 1  # raise when the same file would become other numbers
+CACHE_VERSION = 2  # raise when the same file would become other numbers
 WHAT = "a table"
 
 
@@ -136,19 +136,21 @@ def load_table(
         raise DataError(f"{printable(file.name)} changed while it was read: run again")
     if not whole:
         require_examples(file.name, found.splits)
-    return replace(found, baselines=baselines)
+    rows = found.test_rows if folds else None
+    return replace(found, baselines=baselines, test_rows=rows)
 
 
 def _dataset(built: Built, rows: Mapping[str, Tensor], mapping: mmap.mmap | None = None) -> Dataset:
     """The rows cut into splits, one after the other."""
-    parts, start = {}, 0
+    parts, start, places = {}, 0, rows[PLACES]
     for name in SPLITS:
         end = start + built.counts[name]
-        columns = {key: column[start:end] for key, column in rows.items()}
+        columns = {key: column[start:end] for key, column in rows.items() if key != PLACES}
         parts[name] = Arrays(columns, mapping)
         start = end
     train, validation, test = parts.values()
-    return Dataset(built.info, train, validation, test, notes=tuple(built.notes))
+    last = places[len(places) - len(test) :]
+    return Dataset(built.info, train, validation, test, notes=tuple(built.notes), test_rows=last)
 
 
 def _write(folder: Path, built: Callable[[Store], Built]) -> None:

@@ -32,6 +32,7 @@ from trainwright.data.tables.target import TargetKind, target_of
 from trainwright.errors import DataError
 from trainwright.wording import printable
 
+PLACES = "places"  # the number of each row in the file, from 0
 SAMPLE = 20_000  # training rows by which columns are understood
 
 Store = Callable[[str, tuple[int, ...], Any], NDArray[Any]]  # an array to be filled, by its name
@@ -108,6 +109,7 @@ def build(
     arrays = _fill(rows, store, inputs, look.rows[order], look.total)
     targets = store(TARGETS, (len(order), *stored.shape[1:]), stored.dtype)
     targets[:] = stored[order]
+    store(PLACES, order.shape, np.int64)[:] = look.rows[order]
     counts = {name: len(part) for name, part in zip(SPLITS, parts, strict=True)}
     if learned is None:
         notes += about_copies([*arrays, targets], counts)

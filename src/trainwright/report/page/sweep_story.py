@@ -108,6 +108,7 @@ def told_sweep(folder: Path) -> dict[str, Any] | None:
         "metrics": metrics,
         "rows": jobs,
         "verdict": {
+            "repeated": "fold" if any("data.fold" in job["settings"] for job in jobs) else "seed",
             "command": str(told.get("command") or ""),
             "bests": [_best(one) for one in _objects(told.get("best"))],
             "settings": [

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from trainwright.sweep.job import short
 from trainwright.sweep.store import DONE, Store
+from trainwright.sweep.verdict.out_of_fold import out_of_fold
 from trainwright.sweep.verdict.ranking import PARAMETERS, logged
 from trainwright.sweep.verdict.verdict import (
     LEVEL,
@@ -20,7 +21,7 @@ from trainwright.wording import format_duration, format_number, nearest
 MAX_ROWS = 30  # of the table in the terminal; sweep.csv has all
 MAX_FAILURES = 10  # each with its log; sweep.csv has all
 TEST = "Welch's t-test, Holm's correction"
-CAUTION = "  two seeds tell little about how far seeds scatter: add some, such as seed=0,1,2,3"
+MORE = {"seed": "seed=0,1,2,3", "fold": "data.folds=5 'data.fold=range(5)'"}
 
 
 def report(store: Store) -> Verdict:
@@ -31,8 +32,10 @@ def report(store: Store) -> Verdict:
     verdict = judge_sweep(store)
     lines = [*table(verdict), *_conclusion(verdict, store), *_failures(verdict, store)]
     try:
+        found = out_of_fold(verdict, store)
+        lines += [] if found is None else [found.line()]
         write_csv(verdict, store)
-        write_json(verdict, store)
+        write_json(verdict, store, found)
     finally:
         print("\n".join(lines), flush=True)
     return verdict
@@ -41,7 +44,6 @@ def report(store: Store) -> Verdict:
 def table(verdict: Verdict) -> list[str]:
     """The settings from best to worst, with only the keys that differ."""
     keys = [key for key in verdict.keys if key not in REPEATED]
-    repeated = "folds" if "data.fold" in verdict.keys else "seeds"
     with_seeds = any(len(setting.rows) > 1 for setting in verdict.settings)
     several = len(verdict.ranking) > 1
     shown = verdict.settings[:MAX_ROWS]
@@ -52,7 +54,7 @@ def table(verdict: Verdict) -> list[str]:
         if with_seeds and not several:
             columns.append(["best", *(_number(ranked.best(s.values(index))) for s in shown)])
     if with_seeds:
-        columns.append([repeated, *(str(len(s.counted)) for s in shown)])
+        columns.append([f"{verdict.repeated}s", *(str(len(s.counted)) for s in shown)])
     if several:
         columns.append(["front", *("yes" if s in verdict.front else "-" for s in shown)])
     columns.append(["time", *(format_duration(s.seconds) for s in shown)])
@@ -93,33 +95,43 @@ def _conclusion(verdict: Verdict, store: Store) -> list[str]:
     for best in verdict.bests:
         name = f"best {best.ranked.label}" if len(verdict.ranking) > 1 else "best"
         if len(verdict.settings) > 1:
-            lines += [f"{name}: {best.setting.label}", *_luck(best, len(verdict.settings) - 1)]
+            lines += [
+                f"{name}: {best.setting.label}",
+                *_luck(best, len(verdict.settings) - 1, verdict.repeated),
+            ]
         lines.append(f"again: {command_of(best, store)}")
     return lines
 
 
-def _luck(best: Best, num_others: int) -> list[str]:
-    """What the seeds say about the winner's lead."""
+def _luck(best: Best, num_others: int, repeated: str) -> list[str]:
+    """What the seeds or folds say about the winner's lead."""
+    more = f"add {MORE[repeated]}"
     if len(best.setting.counted) < 2:
-        return ["  with one seed nobody can tell whether that is more than luck: add seed=0,1,2"]
+        return [f"  with one {repeated} nobody can tell whether that is more than luck: {more}"]
     if not best.compared:
-        return ["  nothing can be compared: it takes two settings with two finished seeds each"]
+        return [
+            f"  nothing can be compared: it takes two settings with two finished {repeated}s each"
+        ]
     untold = num_others - len(best.compared)
-    rest = f"; {untold} not compared: pruned, or fewer than two seeds finished" if untold else ""
+    rest = (
+        f"; {untold} not compared: pruned, or fewer than two {repeated}s finished" if untold else ""
+    )
     lines = []
     if best.tied:
         names = _some([setting.label for setting in best.tied])
-        lines.append(f"  within seed noise of: {names} (p ≥ {LEVEL}; {TEST}{rest})")
+        lines.append(f"  within {repeated} noise of: {names} (p ≥ {LEVEL}; {TEST}{rest})")
     if best.likely_worse:
         gaps = [f"{s.label} (by {best.gap(s):.2g} times the spread)" for s in best.likely_worse]
-        lines.append(f"  far ahead of: {_some(gaps)}; so few seeds cannot prove it")
+        lines.append(f"  far ahead of: {_some(gaps)}; so few {repeated}s cannot prove it")
     if not lines:
         p_value = max(p for _, p in best.compared)
         lines.append(
-            "  better than each other setting by more than seed noise "
+            f"  better than each other setting by more than {repeated} noise "
             f"(p ≤ {p_value:.2g}; {TEST}{rest})"
         )
-    return [*lines, *([CAUTION] if best.fewest_seeds == 2 else [])]
+    if best.fewest_seeds == 2:
+        lines.append(f"  two {repeated}s tell little about how far {repeated}s scatter: {more}")
+    return lines
 
 
 def _some(texts: Sequence[str]) -> str:

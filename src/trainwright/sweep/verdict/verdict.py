@@ -126,6 +126,11 @@ class Verdict:
     bests: list[Best]  # for each metric; empty while nothing has a value
 
     @property
+    def repeated(self) -> str:
+        """In what the jobs of one setting differ: seed or fold."""
+        return "fold" if "data.fold" in self.keys else "seed"
+
+    @property
     def rows(self) -> list[Row]:
         """Every job, from best setting to worst."""
         return [row for setting in self.settings for row in setting.rows]

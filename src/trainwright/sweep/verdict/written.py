@@ -4,10 +4,12 @@ import csv
 import io
 import json
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from trainwright.command_line import command
 from trainwright.sweep.store import Store, write_whole
+from trainwright.sweep.verdict.out_of_fold import OutOfFold
 from trainwright.sweep.verdict.verdict import Best, Row, Setting, Verdict
 
 
@@ -33,7 +35,7 @@ def write_csv(verdict: Verdict, store: Store) -> None:
     write_whole(store.path / "sweep.csv", file.getvalue())
 
 
-def write_json(verdict: Verdict, store: Store) -> None:
+def write_json(verdict: Verdict, store: Store, of_folds: OutOfFold | None = None) -> None:
     """The whole verdict. Raises DiskError."""
     found = {
         "command": store.plan()["command"],
@@ -43,6 +45,7 @@ def write_json(verdict: Verdict, store: Store) -> None:
         "counts": Counter(row.status for row in verdict.rows),
         "best": [_best(best, store) for best in verdict.bests],
         "settings": [_setting(setting, verdict, store) for setting in verdict.settings],
+        **({} if of_folds is None else {"out_of_fold": asdict(of_folds)}),
     }
     write_whole(store.path / "sweep.json", json.dumps(found, indent=2) + "\n")
 

@@ -17,7 +17,7 @@ from trainwright.cli.terminal.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
 from trainwright.files import typed_path
 from trainwright.runs.find import find_run
-from trainwright.wording import printable
+from trainwright.wording import harmless, printable
 
 if TYPE_CHECKING:
     from trainwright.data.columns import Target
@@ -189,23 +189,12 @@ def _print_csv(
         for name, target in targets.items()
         for heading in target.csv_header()
     ]
-    writer.writerow(map(_harmless, ["file", *([] if of_files else ["line"]), *told]))
+    writer.writerow(map(harmless, ["file", *([] if of_files else ["line"]), *told]))
     for prediction in found:
         cells = [c for name, t in targets.items() for c in t.csv_cells(prediction.answers[name])]
         where: list[Any] = [shown(str(prediction.path))]
         line = [*where, *([] if of_files else [prediction.line]), *cells]
-        writer.writerow(map(_harmless, line))
-
-
-def _harmless(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: a text that begins like one is quoted."""
-    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return cell
-    try:
-        float(cell)
-        return cell
-    except ValueError:
-        return f"'{cell}"
+        writer.writerow(map(harmless, line))
 
 
 def _print_lines(

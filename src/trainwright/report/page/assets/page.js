@@ -98,16 +98,16 @@ function curves() {
 
 const named = (point) => Object.entries(point).map(([key, value]) => `${key}=${shownValue(value)}`).join(" ");
 
-// What the seeds say about the lead of the best setting.
-function luck(best, setting) {
+// What the seeds, or folds, say about the lead of the best setting.
+function luck(best, setting, repeated) {
   const test = "(Welch's t-test, Holm's correction)";
-  if (setting.num < 2) return "With one seed nobody can tell whether that is more than luck.";
-  if (!best.compared.length) return "No other setting has several seeds to compare it with.";
-  const caution = setting.num === 2 ? " Two seeds tell little: add some." : "";
+  if (setting.num < 2) return `With one ${repeated} nobody can tell whether that is more than luck.`;
+  if (!best.compared.length) return `No other setting has several ${repeated}s to compare it with.`;
+  const caution = setting.num === 2 ? ` Two ${repeated}s tell little: add some.` : "";
   const others = (count) => `${count} other${count > 1 ? "s" : ""}`;
-  const ahead = best.ahead ? ` Far ahead of ${others(best.ahead)}, which so few seeds cannot prove.` : "";
-  if (best.tied) return `Within seed noise of ${others(best.tied)} ${test}.${ahead}${caution}`;
-  return (ahead.trim() || `Better than each other setting by more than seed noise ${test}.`) + caution;
+  const ahead = best.ahead ? ` Far ahead of ${others(best.ahead)}, which so few ${repeated}s cannot prove.` : "";
+  if (best.tied) return `Within ${repeated} noise of ${others(best.tied)} ${test}.${ahead}${caution}`;
+  return (ahead.trim() || `Better than each other setting by more than ${repeated} noise ${test}.`) + caution;
 }
 
 // What a sweep has come to: its settings from best to worst, and whether the best is more than luck.
@@ -117,7 +117,7 @@ function verdict(found) {
   const several = found.objectives.length > 1;
   const setting = (point) => told.settings.find((one) => named(one.point) === named(point));
   const said = told.bests.filter((best) => setting(best.point)).map((best) => el("div", {},
-    el("p", { class: "verdict" }, `Best${several ? ` ${words(best.metric)}` : ""}: ${named(best.point)}, mean ${words(best.metric)} ${number(setting(best.point).mean[best.metric])}. `, luck(best, setting(best.point))),
+    el("p", { class: "verdict" }, `Best${several ? ` ${words(best.metric)}` : ""}: ${named(best.point)}, mean ${words(best.metric)} ${number(setting(best.point).mean[best.metric])}. `, luck(best, setting(best.point), told.repeated)),
     best.again ? el("p", { class: "sub" }, "again: ", el("code", {}, best.again)) : null));
   const front = told.settings.filter((one) => one.is_on_front).length;
   const settings = found.settings.filter((key) => told.settings.some((one) => key in one.point));
