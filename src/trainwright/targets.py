@@ -39,6 +39,8 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.mlp_gan.mlp_gan",
         "trainwright.nn.mlp.MLP",
         "trainwright.nn.pretrained.causal.CausalLM",
+        "trainwright.nn.pretrained.hf_images.hf_images",
+        "trainwright.nn.pretrained.timm_images.timm_images",
         "trainwright.nn.resnet.ResNet",
         "trainwright.nn.tables.ft_transformer.FTTransformer",
         "trainwright.nn.tables.resnet_mlp.ResNetMLP",

@@ -1,1 +1,1 @@
-"""Language models that others have trained, of the library transformers."""
+"""Networks that others have trained: decoders of transformers, images by it and by timm."""
