@@ -14,6 +14,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.data.sources.cifar.load_cifar10",
         "trainwright.data.sources.digits.load_digits_dataset",
         "trainwright.data.sources.folder.load_folder",
+        "trainwright.data.sources.hf.load_hf",
         "trainwright.data.sources.idx.load_idx",
         "trainwright.data.sources.table.load_table",
         "trainwright.data.sources.tabular.load_tabular",

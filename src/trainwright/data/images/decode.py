@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class BadImageError(Exception):
 
 
 def decode_image(
-    path: Path,
+    path: Path | BinaryIO,
     *,
     size: int | tuple[int, int],
     channels: int,
