@@ -180,3 +180,17 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_named(tmp_path):
         load_arrays(path=str(tmp_path / "table.csv"))
     with pytest.raises(DataError, match=r"holds no \.npy"):
         load_arrays(path=str(tmp_path))
+
+
+def test_arrays_that_are_split_already_keep_their_test(tmp_path):
+    rows, targets = np.arange(50.0)[:, None], np.arange(50) % 2
+    split = {"x_train": rows[:40], "y_train": targets[:40], "x_test": rows[40:]}
+    dataset = saved(tmp_path, **split, y_test=targets[40:])
+    assert dataset.test.columns["inputs"][:, 0].tolist() == list(range(40, 50))
+    assert dataset.test.columns["targets"].tolist() == targets[40:].tolist()
+    assert [len(part) for part in dataset.splits.values()] == [36, 4, 10]
+    assert sorted(all_rows(dataset, "inputs")[:, 0].tolist()) == list(range(50))
+    with pytest.raises(ConfigError, match="a test split of its own"):
+        load_arrays(path=str(tmp_path / "data.npz"), folds=3)
+    with pytest.raises(DataError, match=r"differ in length: 5, 10"):
+        saved(tmp_path, **split, y_test=targets[45:])

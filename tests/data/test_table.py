@@ -13,6 +13,7 @@ import torch
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.preprocessing import OrdinalEncoder, RobustScaler
 
+from trainwright.config.plan import Plan
 from trainwright.data.columns import Classes, Labels, Values
 from trainwright.data.sources import table as source
 from trainwright.data.sources.csv_rows import read_rows
@@ -422,3 +423,20 @@ def test_a_line_is_named_that_blank_ones_and_quoted_ends_of_lines_come_before(tm
     (tmp_path / "a.csv").write_text('x,y\n\n"a\nb",1\n ,\nc,2\nd,3,4\n')
     with pytest.raises(DataError, match="line 7 has 3 cells"):
         load_table(path=str(tmp_path / "a.csv"), target="y")
+
+
+def test_rows_of_one_moment_are_not_cut_by_time(tmp_path):
+    """Ten rows a day, and a tenth of 400: the boundary falls within a day."""
+    rows = [[f"2024-01-{1 + i // 13:02d}", f"{i * 7 % 5}", "ab"[i % 3 > 0]] for i in range(400)]
+    path = write(tmp_path / "a.csv", rows, ["day", "x", "y"])
+    data = load_table(path=str(path), target="y", time="day")
+    days = [set(split.columns["numbers"][:, 0].tolist()) for split in data.splits.values()]
+    assert not days[0] & days[1]
+    assert not days[1] & days[2]
+    assert max(days[0]) < min(days[1]) <= max(days[1]) < min(days[2])
+
+
+def test_what_is_known_of_a_run_is_no_key(composed):
+    config = composed("data=table", "data.path=a", "data.target=y", "+data.learned=3")
+    with pytest.raises(ConfigError, match=r"data\.learned: it is known when a run is opened"):
+        Plan.of(config)

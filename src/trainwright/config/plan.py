@@ -163,7 +163,11 @@ def _data(
     balance = described.pop("balance", False)
     if not isinstance(balance, bool):
         raise ConfigError(f"data.balance={balance!r}: it must be true or false")
-    return Section("data", described, GIVEN["data"], allow), augment, balance
+    section = Section("data", described, GIVEN["data"], allow)
+    typed = next((name for name in GIVEN["data"] if name in described), None)
+    if typed is not None and section.is_ours:
+        raise ConfigError(f"data.{typed}: it is known when a run is opened again; leave it out")
+    return section, augment, balance
 
 
 def _optimizers(

@@ -1,6 +1,6 @@
 """Arrays of a user's own, NumPy's or torch's, as the columns that they plainly are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -132,3 +132,20 @@ def _classes(where: str, classes: Tensor, column: Classes) -> tuple[Column, Tens
             f"  classes are numbered from 0; there are {len(names)} class names"
         )
     return Classes(names), classes
+
+
+def named_arrays(values: Any, name: str) -> Mapping[str, Any]:
+    """A mapping of arrays, or one array by that name. Raises DataError for no array."""
+    if not isinstance(values, Mapping):
+        return {name: values}
+    if not values:
+        raise DataError(f"{name}: an empty mapping; give an array, or a mapping of arrays by name")
+    return values
+
+
+def check_lengths(name: str, stored: Mapping[str, Tensor]) -> None:
+    """Raise DataError where arrays differ in their number of rows."""
+    lengths = {key: len(array) for key, array in stored.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{length:,} of {key}" for key, length in lengths.items())
+        raise DataError(f"{name}: {told}\n  each needs the same number of rows, one per example")

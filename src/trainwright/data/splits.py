@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from trainwright.data.arrays import input_column, target_column
+from trainwright.data.arrays import check_lengths, input_column, named_arrays, target_column
 from trainwright.data.columns import Classes, Column, Image, Numbers, Values
 from trainwright.data.dataset import INPUTS, TARGETS, DataInfo, Dataset
 from trainwright.data.examples import Arrays, Split, all_of, first_of
@@ -170,6 +170,7 @@ def split_arrays(
     test: Size = 0.1,
     split_seed: int = 0,
     limit: int | None = None,
+    num_tests: int = 0,
 ) -> Dataset:
     """A dataset from arrays of examples and of targets: all that a small source needs.
 
@@ -178,14 +179,15 @@ def split_arrays(
     whole numbers, values to predict if they are floats, 0 and 1 in (N, C) for any number of classes
     at once; None: there is nothing to predict; or a mapping of several. `class_names` are the
     numbers themselves where none are given. `columns`: the spec of a column by its name, where its
-    array does not say which it is, such as `Tokens`. The other arguments are those of
-    `split_indices`. Raises ConfigError, DataError.
+    array does not say which it is, such as `Tokens`. `num_tests`: so many at the end are the test,
+    and not what `test` says. The other arguments are those of `split_indices`. Raises ConfigError,
+    DataError.
     """
     given = dict(columns or {})
     specs: dict[str, Column] = {}
     stored: dict[str, Tensor] = {}
-    ins = _named(inputs, INPUTS)
-    outs = {} if targets is None else _named(targets, TARGETS)
+    ins = named_arrays(inputs, INPUTS)
+    outs = {} if targets is None else named_arrays(targets, TARGETS)
     for key, values in ins.items():
         names = feature_names if key == next(iter(ins)) else ()
         spec, array = input_column(f"{name}: {key}", values, given.pop(key, None), names)
@@ -196,16 +198,19 @@ def split_arrays(
         specs[key], stored[key] = spec, array
     if given:
         raise DataError(f"{name}: columns names {sorted(given)[0]!r}, but there is no such array")
-    _check_lengths(name, stored)
+    check_lengths(name, stored)
     classes = [stored[key] for key in outs if isinstance(specs[key], Classes)]
+    num = len(next(iter(stored.values())))
     parts = split_indices(
-        len(next(iter(stored.values()))),
+        num - num_tests,
         validation=validation,
-        test=test,
+        test=0 if num_tests else test,
         seed=split_seed,
-        classes=classes[0] if classes else None,
+        classes=classes[0][: num - num_tests] if classes else None,
         limit=limit,
     )
+    if num_tests:
+        parts = parts[0], parts[1], torch.arange(num - num_tests, num)
     train, held_out, last = (Arrays(stored).taken(indices) for indices in parts)
     made = make_dataset(
         name,
@@ -217,21 +222,6 @@ def split_arrays(
         targets=tuple(outs),
     )
     return replace(made, test_rows=parts[2]) if isinstance(test, Fold) else made
-
-
-def _named(values: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(values, Mapping):
-        return {name: values}
-    if not values:
-        raise DataError(f"{name}: an empty mapping; give an array, or a mapping of arrays by name")
-    return values
-
-
-def _check_lengths(name: str, stored: Mapping[str, Tensor]) -> None:
-    lengths = {key: len(array) for key, array in stored.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{length:,} of {key}" for key, length in lengths.items())
-        raise DataError(f"{name}: {told}\n  each needs the same number of rows, one per example")
 
 
 def make_dataset(

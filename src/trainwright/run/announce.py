@@ -25,6 +25,7 @@ from trainwright.wording import (
 
 log = logging.getLogger(__name__)
 
+MOST_CLASSES = 12  # that are told one by one
 UNEVEN = 10  # times as many examples of one class as of another
 
 
@@ -42,12 +43,18 @@ def lineage_lines(assembly: Assembly) -> list[str]:
     return [] if assembly.lineage is None else assembly.lineage.lines()
 
 
-def _warn_of_imbalance(plan: Plan, data: Dataset) -> None:
-    """Warn where classes differ in size, and nothing that was typed answers that."""
-    node = plan.task.node
-    if plan.balance or node.get("class_weights") or node.get("focal") or not data.info.num_classes:
+def _say_of_classes(plan: Plan, data: Dataset) -> None:
+    """How many examples each has; and warn where these differ, and nothing typed answers that."""
+    node, names = plan.task.node, data.info.class_names
+    if not data.info.num_classes:
         return
     counts = torch.bincount(train_targets(data), minlength=data.info.num_classes)
+    pairs = zip(names[:MOST_CLASSES], counts.tolist(), strict=False)
+    told = ", ".join(f"{printable(name)[:20]}: {count:,}" for name, count in pairs)
+    more = len(names) - MOST_CLASSES
+    log.info("training examples: %s%s", told, f", and {more:,} more" if more > 0 else "")
+    if plan.balance or node.get("class_weights") or node.get("focal"):
+        return
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] > UNEVEN * counts[least]:
         log.warning(
@@ -69,7 +76,7 @@ def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[
         f"{len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test"
     )
     log.info("%s: %s examples of %s%s", data.info.name, parts, data.info.sizes, classes)
-    _warn_of_imbalance(plan, data)
+    _say_of_classes(plan, data)
     counts = parameter_counts(assembly)
     sizes = ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
     log.info("parameters: %s", sizes)

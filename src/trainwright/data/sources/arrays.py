@@ -47,12 +47,15 @@ def load_arrays(
 
     `inputs` and `targets` name arrays; null finds them by what they are usually called. Shapes tell
     kinds: (N, F) is a table, (N, T, C) time series, of bytes grey images (N, H, W), four dimensions
-    are images. Raises ConfigError for wrong names, DataError for what cannot be learned from.
+    are images. x_train, y_train, x_test and y_test bring a test split of their own. Raises
+    ConfigError for wrong names, DataError for what cannot be learned from.
     """
     held_out = test_or_fold(test, folds, fold)
     split_sizes(2**62, validation=validation, test=held_out, limit=limit)
     file = typed_path(path)
-    arrays = read_arrays(file)
+    arrays, num_tests = _joined(read_arrays(file))
+    if num_tests and folds:
+        raise ConfigError(f"data.folds: {file.name} has a test split of its own; leave it out")
     chosen = _chosen("inputs", inputs, INPUT_NAMES, arrays)
     aims = [] if targets == "none" else _chosen("targets", targets, TARGET_NAMES, arrays)
     if both := set(chosen) & set(aims):
@@ -80,9 +83,29 @@ def load_arrays(
         test=held_out,
         split_seed=split_seed,
         limit=limit,
+        num_tests=num_tests,
     )
     require_examples(file.name, dataset.splits)
     return dataset
+
+
+def _joined(arrays: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """With x for x_train and x_test one after the other, and how many of it are the test."""
+    stems = [name[:-6] for name in arrays if name.lower().endswith("_train")]
+    pairs = {stem: [arrays[f"{stem}_train"], arrays.get(f"{stem}_test")] for stem in stems}
+    if not pairs or any(test is None for _, test in pairs.values()):
+        return arrays, 0
+    joined = {}
+    for stem, both in pairs.items():
+        try:
+            joined[stem] = torch.cat(both) if torch.is_tensor(both[0]) else np.concatenate(both)
+        except (ValueError, RuntimeError, TypeError):
+            shapes = " and ".join(str(tuple(array.shape)) for array in both)
+            raise DataError(f"{stem}_train and {stem}_test: {shapes} do not go together") from None
+    lengths = {len(test) for _, test in pairs.values()}
+    if len(lengths) > 1:
+        raise DataError(f"the test arrays differ in length: {', '.join(map(str, sorted(lengths)))}")
+    return joined, lengths.pop()
 
 
 def _chosen(

@@ -97,6 +97,8 @@ def build(
             for name, column_cells in cells.items()
         ]
         notes += about_columns(found)
+        if len(train) > SAMPLE:
+            notes.append(f"  found from {SAMPLE:,} of the {len(train):,} training rows")
         inputs: Mapping[str, Column] = columns_of(found, cells, tuple(reading.null))
         if not inputs:
             raise DataError(

@@ -43,8 +43,11 @@ def split_rows(
                 "  leave one of them out"
             )
         sizes = split_sizes(num, validation=validation, test=test)
-        order = torch.from_numpy(np.argsort(times, kind="stable"))
-        first, second, third = torch.split(order, list(sizes))
+        order = np.argsort(times, kind="stable")
+        later = times[order]
+        # What happened at one moment stays together, in the later split.
+        ends = [int(np.searchsorted(later, later[end])) for end in (sizes[0], sizes[0] + sizes[1])]
+        first, second, third = (torch.from_numpy(part) for part in np.split(order, ends))
         parts = first, second, third
     else:
         found = split_indices(
