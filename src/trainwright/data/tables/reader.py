@@ -151,7 +151,7 @@ class Table:
         if len(names) > MOST_COLUMNS:
             raise BadTableError(f"{len(names):,} columns, and at most {MOST_COLUMNS:,} are read")
         names = tuple(name or f"column {place + 1}" for place, name in enumerate(names))
-        if all(map(_is_number, names)):
+        if all(map(is_number, names)):
             raise BadTableError(
                 f"without names: its first line is {printable(', '.join(names))[:60]}\n"
                 "  the first line must say what the columns are called"
@@ -244,7 +244,8 @@ def _lines(file: TextIO) -> Iterator[str]:
             yield line
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether Python reads a number in a cell."""
     try:
         float(cell)
         return True
