@@ -63,7 +63,7 @@ def make_up(
     taken = inspect.signature(make).parameters
     if "classes" in taken or frames is not None:
         how["classes"] = classes
-    for name in set(how) - set(taken):
+    for name in set(options or {}) - set(taken):
         raise ConfigError(f"{name}: this run takes {', '.join(taken)}{nearest(name, tuple(taken))}")
     if num is None:
         default = next((p.default for p in taken.values()), None)

@@ -1,5 +1,7 @@
 """The text of `train --help`, from the config folders alone: no Hydra, no torch, no waiting."""
 
+import textwrap
+
 from trainwright.config_folder import GROUPS, group_options
 
 _USAGE = """\
@@ -37,5 +39,15 @@ beside these, and modules in the working directory are importable."""
 def help_text() -> str:
     """Usage, every group with its options, and the overrides that people use most."""
     width = max(len(group) for group in GROUPS)
-    lines = [f"  {group:<{width}}  {', '.join(group_options(group))}" for group in GROUPS]
+    under = " " * (width + 4)
+    lines = [
+        textwrap.fill(
+            f"  {group:<{width}}  {', '.join(group_options(group))}",
+            100,
+            subsequent_indent=under,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for group in GROUPS
+    ]
     return _USAGE.format(groups="\n".join(lines))

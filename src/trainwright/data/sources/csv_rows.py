@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainwright.data.tables.cells import MISSING
-from trainwright.data.tables.reader import BadTableError, Record, Table
+from trainwright.data.tables.reader import BadTableError, Record, Table, is_number
 from trainwright.wording import nearest, printable
 
 MOST_COMPARED = 1000  # columns, for one that may have been meant
@@ -58,7 +58,7 @@ def _is_header(head: Sequence[str], wanted: Sequence[str], is_named: bool) -> bo
     """Whether the first line holds names: those that are wanted, or at least no numbers."""
     if is_named and set(wanted) <= set(head):
         return True
-    is_name = [not _is_number(cell) and cell.lower() not in MISSING for cell in head]
+    is_name = [not is_number(cell) and cell.lower() not in MISSING for cell in head]
     return any(is_name) if is_named else all(is_name)
 
 
@@ -88,11 +88,3 @@ def _row(line: int, cells: Sequence[str], places: Sequence[int], wanted: Sequenc
         if place >= len(cells):
             return Row(line, problem=f"{printable(name)} is missing")
     return Row(line, [cells[place].strip() for place in places])
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-        return True
-    except ValueError:
-        return False

@@ -80,7 +80,7 @@ class Table:
         """The first line, and all others that are not empty."""
         with self._rows() as (rows, line):
             for cells in rows:
-                if _is_row(cells):
+                if _is_filled(cells):
                     yield Record(line(), cells)
 
     def line(self, row: int) -> int:
@@ -92,8 +92,8 @@ class Table:
         with self._rows() as (rows, _):
             width = 0
             while found := list(islice(rows, CHUNK)):
-                if not width or set(map(len, found)) != {width} or _has_blank(found):
-                    found = [row for row in found if _is_row(row)]
+                if not width or set(map(len, found)) != {width} or not all(map(_is_filled, found)):
+                    found = [row for row in found if _is_filled(row)]
                     if not width and found:
                         width = len(found.pop(0))
                     if any(len(row) != width for row in found):
@@ -151,7 +151,7 @@ class Table:
         if len(names) > MOST_COLUMNS:
             raise BadTableError(f"{len(names):,} columns, and at most {MOST_COLUMNS:,} are read")
         names = tuple(name or f"column {place + 1}" for place, name in enumerate(names))
-        if all(map(_is_number, names)):
+        if all(map(is_number, names)):
             raise BadTableError(
                 f"without names: its first line is {printable(', '.join(names))[:60]}\n"
                 "  the first line must say what the columns are called"
@@ -169,13 +169,8 @@ def _stripped(cells: Sequence[str]) -> Sequence[str]:
     return [cell.strip() for cell in cells]
 
 
-def _is_row(cells: Sequence[str]) -> bool:
-    """Whether there is anything in a row; mostly there is in its first cell."""
-    return bool(cells) and (bool(cells[0].strip()) or any(map(str.strip, cells)))
-
-
-def _has_blank(rows: Sequence[Sequence[str]]) -> bool:
-    return not all(map(_is_row, rows))
+def _is_filled(row: Sequence[str]) -> bool:
+    return any(map(str.strip, row))
 
 
 def separator_of(text: TextIO) -> str:
@@ -184,7 +179,7 @@ def separator_of(text: TextIO) -> str:
 
     def fit(separator: str) -> tuple[int, int]:
         try:
-            rows = [row for row in csv.reader(lines, delimiter=separator) if _is_row(row)]
+            rows = [row for row in csv.reader(lines, delimiter=separator) if _is_filled(row)]
         except csv.Error:  # a cell that has no end
             return 0, 0
         width = len(rows[0]) if rows else 0
@@ -252,7 +247,8 @@ def _lines(file: TextIO) -> Iterator[str]:
             yield line
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether Python reads a number in a cell."""
     try:
         float(cell)
         return True

@@ -1,1 +1,1 @@
-"""Networks of others, with the weights that they come with."""
+"""Networks that others have trained: decoders of transformers, images by it and by timm."""
