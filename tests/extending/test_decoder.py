@@ -8,7 +8,14 @@ WHO, DOES, WHAT = ("a fox", "the dog", "a cow"), ("sees", "hears"), ("a hen", "t
 TEXT = "".join(f"{who} {does} {what}.\n" for who in WHO for does in DOES for what in WHAT) * 15
 MODEL = ("model=gpt", "model.depth=1", "model.width=32", "model.heads=2", "model.dropout=0.1")
 TRAIN = (
-    *(*MODEL, "data=text", "data.path=farm.txt", "data.context=31", "data.stride=7"),
+    *(
+        *MODEL,
+        "data=text",
+        "data.path=farm.txt",
+        "data.tokenizer=chars",
+        "data.context=31",
+        "data.stride=7",
+    ),
     *("trainer.batch_size=8", "trainer.accumulate=2", "trainer.ema=0.9", "trainer.tokens=1984"),
     *("trainer.evaluate_every=4", "trainer.sample_every=4", "trainer.log_every=1"),
     *("trainer.save_every=4", "trainer.threads=1", "task.sample_tokens=20"),
