@@ -103,7 +103,7 @@ class _CellBar(_Bar):
 
     def display(self, msg: str | None = None, pos: int | None = None, **other: Any) -> None:
         """Show it, or another text."""
-        from IPython.display import display  # type: ignore[import-not-found, unused-ignore]
+        from IPython.display import display
 
         text = {"text/plain": str(self) if msg is None else msg}
         if self.shown is None:
