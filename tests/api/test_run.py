@@ -75,6 +75,7 @@ def test_it_predicts_arrays_images_and_paths_as_the_command_does(run, images, ca
 
 
 def test_what_cannot_be_used_is_named(run, images):
+    Image.fromarray(images[0]).save("0.png")
     with pytest.raises(tw.DataError, match=r"1 of 2 examples cannot be used\n  none.png: "):
         run.predict(["0.png", "none.png"])
     with pytest.raises(tw.DataError, match="there are no examples"):
