@@ -25,7 +25,6 @@ from trainwright.config.trust import refuse_trust
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
-from trainwright.run.ranks.launch import Launch
 
 if TYPE_CHECKING:
     from trainwright.run.request import Request
@@ -117,6 +116,8 @@ def _train_on_ranks(
     config: DictConfig, overrides: list[str], plan: Plan | None, num_ranks: int
 ) -> float:
     """Start the ranks, and wait for them. Exits with their code, if that is not 0."""
+    from trainwright.run.ranks.launch import Launch
+
     plain = OmegaConf.to_container(config if plan is None else DictConfig(plan.config))
     assert isinstance(plain, dict)
     if plan is not None:

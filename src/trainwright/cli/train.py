@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
-from trainwright.cli.completion.train_completion import offered
 from trainwright.cli.ranks.places import place_among_others
 from trainwright.cli.terminal.help import help_text
 from trainwright.config_folder import config_folder
@@ -33,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"trainwright {__version__}")
         return
     if arguments[:1] == [ASK]:
+        from trainwright.cli.completion.train_completion import offered
+
         answer(arguments[1:], offered)
         return
     if arguments[:1] in ([INSTALL], ["-sc"]):  # Hydra's short name for it

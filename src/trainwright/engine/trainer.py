@@ -9,16 +9,18 @@ was asked for.
 import logging
 from collections.abc import Generator, Sequence
 from inspect import GEN_CLOSED, getgeneratorstate
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trainwright.data.batches import Batches
-from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 from trainwright.engine.hook import Hook
 from trainwright.engine.interruption import CutShort, as_metrics, to_be_done
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import Copies, TrainState
 from trainwright.engine.step import Metrics, Move, train_step
 from trainwright.errors import NonFiniteError
+
+if TYPE_CHECKING:
+    from trainwright.engine.fast.cuda_graph import OnDeviceSteps
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +38,15 @@ def fit(
 def drive(training: Training[Outcome]) -> Outcome:
     """Make each step that a training asks for, and return what it returns."""
     failure: BaseException | None = None
-    on_device = OnDeviceSteps()
+    on_device: OnDeviceSteps | None = None
     while True:
         try:
             move = next(training) if failure is None else training.throw(failure)
             while True:
-                metrics = on_device.make(move) if move.state.placement.static else None
+                metrics = None
+                if move.state.placement.static:
+                    on_device = on_device or _steps_on_device()
+                    metrics = on_device.make(move)
                 if metrics is None:
                     batch = move.batches.at(move.state.step)
                     metrics = train_step(move.state, batch, move.settings)
@@ -53,6 +58,12 @@ def drive(training: Training[Outcome]) -> Outcome:
             if getgeneratorstate(training) == GEN_CLOSED:  # its own, and it has ended with it
                 raise
             failure = error
+
+
+def _steps_on_device() -> "OnDeviceSteps":
+    from trainwright.engine.fast.cuda_graph import OnDeviceSteps
+
+    return OnDeviceSteps()
 
 
 def fitting(

@@ -12,7 +12,6 @@ from trainwright.data.dataset import Dataset
 from trainwright.engine.device.peak import matrix_product_rate
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
-from trainwright.run.baselines import told
 from trainwright.runs.folder import RunFolder
 from trainwright.tasks.health import HEALTHY
 from trainwright.wording import (
@@ -121,6 +120,8 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
             log.info("%s: step %d, validation %s", name, evaluation["step"], text)
     log.info("test (best weights): %s", metrics_text(summary["test"], wanted=wanted))
     if beside := summary["test"].get("baselines"):
+        from trainwright.run.baselines import told
+
         log.info("beside it, of scikit-learn: test %s", told(beside))
     if summary.get("health"):
         log.info("health: %s", _course(summary["health"]))

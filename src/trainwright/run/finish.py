@@ -16,8 +16,6 @@ from trainwright.engine.state import TrainState
 from trainwright.files import disk_error
 from trainwright.report.plots.drawing import Drawing
 from trainwright.run.assemble.assemble import Assembly
-from trainwright.run.baselines import baselines
-from trainwright.run.judging.attach import final_judge
 from trainwright.run.ranks.lead import share_weights
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.metrics import read_rows
@@ -42,6 +40,8 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     share_weights(state.world, tensors)
     task = state.evaluated_task
     if task.judge is not None:
+        from trainwright.run.judging.attach import final_judge
+
         task.be_judged_by(final_judge(task.judge, dataset, state.placement.device))
     found = {}
     for name, split in (("", dataset.test), *dataset.measured_with("test")):
@@ -57,8 +57,11 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     for name, measured in found.items():
         prefix = f"{name}/" if name else ""
         metrics |= {f"{prefix}{key}": value for key, value in measured.compute().items()}
-    if beside := baselines(dataset):
-        metrics["baselines"] = beside
+    if dataset.baselines:
+        from trainwright.run.baselines import baselines
+
+        if beside := baselines(dataset):
+            metrics["baselines"] = beside
     ending = Ending(
         dataset=dataset,
         metric=found[""].main,

@@ -12,7 +12,6 @@ from trainwright.config.plan import Plan
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.stored import UnreadableError, read_yaml
-from trainwright.sweep.workers.slots import visible_gpus
 
 
 def number_of_ranks(config: DictConfig, plan: Plan | None) -> int:
@@ -33,6 +32,8 @@ def number_of_ranks(config: DictConfig, plan: Plan | None) -> int:
         devices = _stored(str(config.trainer.resume))
     if devices is None:
         return 1
+    from trainwright.sweep.workers.slots import visible_gpus
+
     device = str(config.trainer.device)
     gpus = [] if device == "cpu" else visible_gpus()
     if devices == "auto":

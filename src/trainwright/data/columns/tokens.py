@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from trainwright.data.columns.column import Column, Prepare
-from trainwright.data.text.library import LibraryTokenizer
 from trainwright.data.text.tokenizer import Bytes, Letters, Tokenizer
 
 PADDING = -1  # where a text is shorter than its window
@@ -55,7 +54,11 @@ class Tokens(Column):
         """What makes tokens of text, and text of tokens."""
         if self.tokenizer == "chars":
             return Letters(self.vocabulary)
-        return Bytes() if self.tokenizer == "bytes" else LibraryTokenizer(self.tokenizer)
+        if self.tokenizer == "bytes":
+            return Bytes()
+        from trainwright.data.text.library import LibraryTokenizer
+
+        return LibraryTokenizer(self.tokenizer)
 
     @property
     def end(self) -> int | None:

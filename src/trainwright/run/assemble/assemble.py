@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig
@@ -20,13 +20,10 @@ from trainwright.data.images.augment import augment_for
 from trainwright.data.images.mixing import mixing_for
 from trainwright.data.splits import require_examples
 from trainwright.engine.checkpoint.metadata import data_info
-from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement, in_format, is_narrow_shortcut, place
 from trainwright.engine.device.environment import threads_of
-from trainwright.engine.fast.compiled import compile_networks
 from trainwright.engine.fast.layout import keep_channels_last
-from trainwright.engine.nonfinite import first_nonfinite
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
 from trainwright.engine.ranks.world import ALONE, World
@@ -35,16 +32,16 @@ from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError, DataError
 from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.run.assemble.optimization import Slower, build_optimizers, build_schedule
-from trainwright.run.assemble.own_network import check_learnable, check_outputs
+from trainwright.run.assemble.own_network import check_keepable, check_learnable, check_outputs
 from trainwright.run.assemble.own_task import check_attributes, try_task
 from trainwright.run.assemble.shares import share_among
-from trainwright.run.fork.fork import fork_of
-from trainwright.run.fork.lineage import Lineage
-from trainwright.run.judging.attach import attach_judge
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
 from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Task
+
+if TYPE_CHECKING:
+    from trainwright.run.fork.lineage import Lineage
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Assembly:
     train: Batches
     make_batches: Callable[[Split], Batches]  # for evaluation: not augmented
     judge: Judge | None  # who scores at the evaluations what the task generates
-    lineage: Lineage | None = None  # whose weights it began with
+    lineage: "Lineage | None" = None  # whose weights it began with
 
 
 def assemble(
@@ -75,7 +72,11 @@ def assemble(
     Raises ConfigError, DataError, or CheckpointError for a run to begin with that is not there.
     """
     options = plan.settings
-    fork = None if plan.fork is None else fork_of(plan.fork, again)
+    fork = None
+    if plan.fork is not None:
+        from trainwright.run.fork.fork import fork_of
+
+        fork = fork_of(plan.fork, again)
     if dataset is None:
         # What a run has learned to read text by: of its own checkpoint, or of another run.
         known = fork.facts if fork is not None else None if again is None else data_info(again)
@@ -97,7 +98,7 @@ def assemble(
     if not plan.task.is_ours:
         check_attributes(task, dataset.info)
     check_learnable(task)
-    _check_keepable(task)
+    check_keepable(task)
     _check_parts(options, task)
     shares = share_among(world, options, task)
     threads = None if again is None else threads_of(again)
@@ -149,12 +150,16 @@ def assemble(
     if not plan.task.is_ours:
         try_task(task, train, make_batches(dataset.validation), clock, placement)
     if options.compile:
+        from trainwright.engine.fast.compiled import compile_networks
+
         compile_networks(task)
     # Last of all, since it may take a minute: nothing that can be refused comes after it. It is the
     # judge of this data whoever generates: what a fork is normalised by is no concern of its.
     judged = (task, state.evaluated_task)
     judge = None
-    if world.leads:
+    if world.leads and task.score_features is not None:
+        from trainwright.run.judging.attach import attach_judge
+
         judge = attach_judge(
             judged, as_found, num_samples=options.score_samples, device=placement.device
         )
@@ -242,23 +247,6 @@ def _check_parts(options: TrainerSettings, task: Task) -> None:
             f"trainer.batch_size={options.batch_size}: batch normalisation needs at least 2 "
             "examples at a time\n"
             f"  make it at least {2 * options.accumulate}, or choose another model norm"
-        )
-
-
-def _check_keepable(task: Task) -> None:
-    """Raise ConfigError for a network that no checkpoint could hold, which holds finite numbers."""
-    state = task.state_dict()
-    problem = unfit(state, room=4)  # with averages, and what an optimizer remembers
-    if problem is not None:
-        raise ConfigError(
-            f"model: no checkpoint could hold it\n  {problem}\n"
-            "  what need not be kept: register_buffer(..., persistent=False)"
-        )
-    found = first_nonfinite(state)
-    if found is not None:
-        raise ConfigError(
-            f"model: it contains NaN or infinity before training\n  {found}\n"
-            "  for a constant mask, use register_buffer(..., persistent=False)"
         )
 
 
