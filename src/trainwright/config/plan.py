@@ -33,7 +33,7 @@ _OF_DATA = (
     "architecture",
 )
 GIVEN: Mapping[str, Sequence[str]] = {
-    "data": ("learned", "whole", "known"),
+    "data": ("learned", "whole", "known", "reads_tokens"),
     "model": _OF_DATA,
     "task": (*_OF_DATA, "model", "info", "seed", "train_targets"),
     "metrics": (*_OF_DATA, "model", "info", "seed"),

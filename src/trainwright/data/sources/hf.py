@@ -46,6 +46,10 @@ def load_hf(
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
+    text: str | None = None,
+    tokenizer: str = "bytes",
+    vocab_size: int = 4096,
+    context: int = 256,
     folds: int | None = None,
     fold: int = 0,
     limit: int | None = None,
@@ -53,6 +57,8 @@ def load_hf(
     root: str | None = None,
     learned: DataInfo | None = None,
     whole: bool = False,
+    known: DataInfo | None = None,
+    reads_tokens: bool = False,
 ) -> Dataset:
     """Images with a class or value each, or else rows, as `load_table` takes them.
 
@@ -74,7 +80,9 @@ def load_hf(
         return load_table(
             path=str(table), target=target, validation=validation, test=test,
             split_seed=split_seed, folds=folds, fold=fold, limit=limit, baselines=baselines,
-            root=root, learned=learned, whole=whole,
+            text=None if text is None else [text], tokenizer=tokenizer, vocab_size=vocab_size,
+            context=context, root=root, learned=learned, whole=whole, known=known,
+            reads_tokens=reads_tokens,
         )  # fmt: skip
     image = _named("image", image, kinds, "Image")
     names = getattr(train.features[target], "names", None)

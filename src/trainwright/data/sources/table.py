@@ -4,7 +4,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from trainwright.data.tables.notes import SPLITS
 from trainwright.data.tables.reader import BadTableError, Table
 from trainwright.data.tables.rows import SMALL, Roles, Rows
 from trainwright.data.tables.target import TargetKind
+from trainwright.data.tables.texts import Texts
 from trainwright.errors import ConfigError, DataError
 from trainwright.files import typed_path
 from trainwright.wording import printable
@@ -54,6 +55,9 @@ def load_table(
     validation: int | float = 0.1,
     test: int | float = 0.1,
     split_seed: int = 0,
+    tokenizer: str = "bytes",
+    vocab_size: int = 4096,
+    context: int = 256,
     folds: int | None = None,
     fold: int = 0,
     limit: int | None = None,
@@ -61,6 +65,8 @@ def load_table(
     root: str | None = None,
     learned: DataInfo | None = None,
     whole: bool = False,
+    known: DataInfo | None = None,
+    reads_tokens: bool = False,
 ) -> Dataset:
     """The rows of a table as `numbers` (N, F) float32 and `categories` (N, G) int64.
 
@@ -68,7 +74,8 @@ def load_table(
     table is read once, into `<root>/table-cache`, and mapped from there, and again when the file or
     a setting changes. `baselines`: measure beside the network what scikit-learn reaches. `learned`:
     the facts of a run; then its columns are read as it has learned them. `whole`: all rows are the
-    test.
+    test. `reads_tokens`: whether the network is given a text as tokens (N, T), which are the only
+    input then; `known`: the facts of a run whose tokens these are to be.
 
     Raises ConfigError for wrong settings, DataError for what is no table, or none to learn from.
     """
@@ -97,7 +104,10 @@ def load_table(
         group,
         time,
     )
-    wanted = Wanted(target_kind, target_scale, split, validation, held_out, split_seed, limit)
+    texts = Texts.of(tokenizer, vocab_size, context, known) if reads_tokens else None
+    wanted = Wanted(
+        target_kind, target_scale, split, validation, held_out, split_seed, limit, texts
+    )
     table = Table(file, separator, encoding, nothing=words[0] if words else "")
 
     def built(store: Store) -> Built:
@@ -120,7 +130,7 @@ def load_table(
             found = _dataset(facts, {name: torch.from_numpy(a) for name, a in arrays.items()})
         else:
             as_run = None if learned is None else learned.plain()
-            how = [vars(roles), vars(wanted), words, separator, decimal, encoding, as_run, whole]
+            how = [vars(roles), asdict(wanted), words, separator, decimal, encoding, as_run, whole]
             content = [CACHE_VERSION, file.name, status.st_size, status.st_mtime_ns, how]
             key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
             folder = data_root(root) / "table-cache" / key

@@ -29,6 +29,7 @@ from trainwright.data.tables.notes import SPLITS, about_columns, about_copies, a
 from trainwright.data.tables.rows import Look, Rows
 from trainwright.data.tables.splitting import Parts, share_of, split_rows
 from trainwright.data.tables.target import TargetKind, target_of
+from trainwright.data.tables.texts import Texts
 from trainwright.errors import DataError
 from trainwright.wording import printable
 
@@ -49,6 +50,7 @@ class Wanted:
     test: Size
     split_seed: int
     limit: int | None
+    texts: Texts | None = None  # for a network that reads tokens
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,14 @@ def build(
             understand(name, column_cells, rows.where(column_cells, chosen), reading)
             for name, column_cells in cells.items()
         ]
-        notes += about_columns(found)
         if len(train) > SAMPLE:
             notes.append(f"  found from {SAMPLE:,} of the {len(train):,} training rows")
-        inputs: Mapping[str, Column] = columns_of(found, cells, tuple(reading.null))
+        inputs: Mapping[str, Column]
+        if wanted.texts is None:
+            inputs = columns_of(found, cells, tuple(reading.null))
+        else:
+            inputs, found = wanted.texts.column(found, cells)
+        notes += about_columns(found)
         if not inputs:
             raise DataError(
                 f"{rows.name}: no column is left to learn from\n" + "\n".join(notes[1:4])
@@ -178,7 +184,7 @@ def _fill(
     names = [cell for name, column in inputs.items() for cell in column.cell_names(name)]
     arrays = []
     for name, column in inputs.items():
-        kind = np.int64 if column.kind == "categories" else np.float32
+        kind = {"categories": np.int64, "tokens": np.int32}.get(column.kind, np.float32)
         arrays.append(store(name, (len(order), *column.stored_shape), kind))
     start = 0
     for chunk in rows.chunks():

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainwright.data.columns import Categories, Column, Numbers, Values
+from trainwright.data.columns import Categories, Column, Numbers, Tokens, Values
 from trainwright.data.tables.cells import MOST_FLOAT, parts, read_cell
 from trainwright.data.tables.kinds import Found
 
@@ -123,6 +124,9 @@ def stored_as(
             bad += [(name, how, cell) for cell in none]
             found.append(values.astype(np.float32))
         return np.concatenate(found, axis=1), bad
+    if isinstance(column, Tokens):
+        (texts,) = cells.values()
+        return np.stack([column.read([text], Path()) for text in texts]), []
     assert isinstance(column, Categories)
     places = []
     for feature, name in enumerate(column.names):

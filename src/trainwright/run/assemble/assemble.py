@@ -80,7 +80,8 @@ def assemble(
     if dataset is None:
         # What a run has learned to read text by: of its own checkpoint, or of another run.
         known = fork.facts if fork is not None else None if again is None else data_info(again)
-        dataset = plan.data.build(Dataset, {"known": known})
+        network, _ = plan.model.check(nn.Module)
+        dataset = plan.data.build(Dataset, {"known": known, "reads_tokens": can_read(network)})
     if "data.path" in environment_keys(DictConfig(plan.config)):
         # Its last part is what the data are called by.
         dataset = replace(dataset, info=replace(dataset.info, name="data"))
@@ -233,8 +234,8 @@ def build_task(
     return task
 
 
-def can_read(model: nn.Module) -> bool:
-    """Whether a network of ours is given tokens."""
+def can_read(model: object) -> bool:
+    """Whether a network, or the class of one, is given tokens."""
     return bool(getattr(model, "reads_tokens", False))
 
 
