@@ -293,8 +293,21 @@ def test_a_target_is_a_class_or_a_value_or_what_one_says(tmp_path):
     assert isinstance(several.columns["targets"], Values)
     assert several.num_outputs == 2
     assert load_table(target=["bit", "word"], **load).info.columns["targets"] == Labels(
-        ("bit", "word")
+        ("bit", "word"), (("0", "1"), ("a", "b"))
     )
+
+
+def test_yes_and_no_stay_what_they_were_in_files_that_have_one_of_them_or_other_words(tmp_path):
+    rows = [[i, i % 2, "no" if i % 3 else "yes"] for i in range(60)]
+    path = write(tmp_path / "a.csv", rows, ["x", "bit", "word"])
+    load = {"target": ["bit", "word"], "columns": ["x"]}
+    learned = load_table(path=str(path), **load).info
+    other = write(tmp_path / "b.csv", [[i, 1, "yes"] for i in range(9)], ["x", "bit", "word"])
+    found = load_table(path=str(other), learned=learned, whole=True, **load)
+    assert found.test.columns["targets"].tolist() == [[1, 1]] * 9
+    write(other, [[1, 1, "yes"], [2, 0, "ja"]], ["x", "bit", "word"])
+    with pytest.raises(DataError, match="'ja' in line 3 is a class that this run has not learned"):
+        load_table(path=str(other), learned=learned, whole=True, **load)
 
 
 def test_a_long_tail_is_learned_as_logarithms_and_a_short_one_is_not(tmp_path):

@@ -43,6 +43,8 @@ def column_of(plain: Any) -> Column:
         raise ValueError("there are not as many means as channels")
     if isinstance(column, Numbers | Values) and len(column.names) not in (0, len(column.mean)):
         raise ValueError("there are not as many names as numbers")
+    if isinstance(column, Labels) and len(column.words) not in (0, len(column.names)):
+        raise ValueError("there are not as many words as classes")
     return column
 
 
@@ -66,7 +68,7 @@ def _checked(name: str, value: Any) -> Any:
         is_right = all(map(_is_finite, value))
     elif name in ("std", "unit"):
         is_right = all(_is_finite(v) and v > SMALLEST_DEVIATION for v in value)
-    elif name in ("options", "cells"):
+    elif name in ("options", "cells", "words"):
         is_right = all(isinstance(v, list) and all(isinstance(w, str) for w in v) for v in value)
         is_right = is_right and (name == "options" or all(len(v) == 2 for v in value))
     else:

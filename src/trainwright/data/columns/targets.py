@@ -111,11 +111,15 @@ class Classes(Target):
 
 @dataclass(frozen=True)
 class Labels(Target):
-    """Any number of classes at once for each example, stored as (N, C) uint8 of 0 and 1."""
+    """Any number of classes at once for each example, stored as (N, C) uint8 of 0 and 1.
+
+    `words`: what stood in a table for 0 and for 1 of each class.
+    """
 
     kind: ClassVar[str] = "labels"
 
     names: tuple[str, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

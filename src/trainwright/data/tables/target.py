@@ -50,9 +50,9 @@ def target_of(
             stored if len(names) > 1 else stored[:, 0]
         )
     if set(kinds.values()) == {"class"}:
-        return Labels(tuple(names)), np.stack(
-            [_label(n, cells[n], where[n]) for n in names], axis=1
-        )
+        words = tuple(_yes_or_no(name, cells[name]) for name in names)
+        bits = [_numbered(cells[n], pair) for n, pair in zip(names, words, strict=True)]
+        return Labels(tuple(names), words), np.stack(bits, axis=1).astype(np.uint8)
     told = ", ".join(f"{printable(name)} is a {kind}" for name, kind in kinds.items())
     raise DataError(
         f"data.target: {told}\n  several targets are learned together where all are values, or "
@@ -131,15 +131,15 @@ def _values(
     return values[:, 0]
 
 
-def _label(name: str, cells: Sequence[str], where: Callable[[str], str]) -> Stored:
-    """Yes or no as 1 or 0."""
+def _yes_or_no(name: str, cells: Sequence[str]) -> tuple[str, ...]:
+    """The two words of a target, that for no first."""
     found = sorted(set(cells), key=_in_order)
     if len(found) != 2:
         raise DataError(
             f"data.target: {printable(name)} has {len(found)} classes\n"
             "  of several targets each is yes or no; name one alone for more classes"
         )
-    return _numbered(cells, found).astype(np.uint8)
+    return tuple(found)
 
 
 def _as_learned(
@@ -155,14 +155,23 @@ def _as_learned(
         stored = np.stack(columns, axis=1).astype(np.float32)
         return stored if column.names else stored[:, 0]
     if isinstance(column, Labels):
-        return np.stack([_label(name, cells[name], where[name]) for name in names], axis=1)
+        words = column.words or [_yes_or_no(name, cells[name]) for name in names]
+        bits = [_known(n, cells[n], w, where[n]) for n, w in zip(names, words, strict=True)]
+        return np.stack(bits, axis=1).astype(np.uint8)
     assert isinstance(column, Classes)
     (name,) = names
-    new = next((cell for cell in cells[name] if cell not in column.names), None)
+    return _known(name, cells[name], column.names, where[name])
+
+
+def _known(
+    name: str, cells: Sequence[str], words: Sequence[str], where: Callable[[str], str]
+) -> Stored:
+    """The number of each cell among the words that a run has learned. Raises DataError."""
+    new = next((cell for cell in cells if cell not in words), None)
     if new is not None:
         raise DataError(
-            f"data.target={name}: {printable(new)[:30]!r} in {where[name](new)} is a class that "
-            f"this run has not learned{nearest(new, column.names)}\n"
-            f"  it knows {printable(', '.join(column.names[:12]))}"
+            f"data.target={name}: {printable(new)[:30]!r} in {where(new)} is a class that "
+            f"this run has not learned{nearest(new, words)}\n"
+            f"  it knows {printable(', '.join(words[:12]))}"
         )
-    return _numbered(cells[name], column.names)
+    return _numbered(cells, words)
