@@ -182,6 +182,19 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_named(tmp_path):
         load_arrays(path=str(tmp_path))
 
 
+def test_arrays_that_are_split_in_three_already_stay_so(tmp_path):
+    parts = np.split(np.arange(60.0)[:, None], [40, 55])
+    split = dict(zip(("X_train", "X_valid", "X_test"), parts, strict=True))
+    split |= {name.replace("X", "y"): (part[:, 0] % 2).astype(int) for name, part in split.items()}
+    dataset = saved(tmp_path, **split)
+    for part, wanted in zip((dataset.validation, dataset.test), parts[1:], strict=True):
+        assert part.columns["inputs"].tolist() == wanted.tolist()
+        assert part.columns["targets"].tolist() == (wanted[:, 0] % 2).tolist()
+    assert sorted(dataset.train.columns["inputs"][:, 0].tolist()) == parts[0][:, 0].tolist()
+    del split["X_test"], split["y_test"]
+    assert [len(part) for part in saved(tmp_path, **split).splits.values()] == [36, 15, 4]
+
+
 def test_arrays_that_are_split_already_keep_their_test(tmp_path):
     rows, targets = np.arange(50.0)[:, None], np.arange(50) % 2
     split = {"x_train": rows[:40], "y_train": targets[:40], "x_test": rows[40:]}

@@ -170,7 +170,7 @@ def split_arrays(
     test: Size = 0.1,
     split_seed: int = 0,
     limit: int | None = None,
-    num_tests: int = 0,
+    own: tuple[int, int] = (0, 0),
 ) -> Dataset:
     """A dataset from arrays of examples and of targets: all that a small source needs.
 
@@ -179,9 +179,9 @@ def split_arrays(
     whole numbers, values to predict if they are floats, 0 and 1 in (N, C) for any number of classes
     at once; None: there is nothing to predict; or a mapping of several. `class_names` are the
     numbers themselves where none are given. `columns`: the spec of a column by its name, where its
-    array does not say which it is, such as `Tokens`. `num_tests`: so many at the end are the test,
-    and not what `test` says. The other arguments are those of `split_indices`. Raises ConfigError,
-    DataError.
+    array does not say which it is, such as `Tokens`. `own`: the last examples are
+    splits of their own, so many for validation (0: taken from the rest) and then so many the test.
+    The other arguments are those of `split_indices`. Raises ConfigError, DataError.
     """
     given = dict(columns or {})
     specs: dict[str, Column] = {}
@@ -200,23 +200,24 @@ def split_arrays(
         raise DataError(f"{name}: columns names {sorted(given)[0]!r}, but there is no such array")
     check_lengths(name, stored)
     classes = [stored[key] for key in outs if isinstance(specs[key], Classes)]
-    num = len(next(iter(stored.values())))
+    num = len(next(iter(stored.values()))) - sum(own)
     parts = split_indices(
-        num - num_tests,
-        validation=validation,
-        test=0 if num_tests else test,
+        num,
+        validation=0 if own[0] else validation,
+        test=0 if own[1] else test,
         seed=split_seed,
-        classes=classes[0][: num - num_tests] if classes else None,
+        classes=classes[0][:num] if classes else None,
         limit=limit,
     )
-    if num_tests:
-        parts = parts[0], parts[1], torch.arange(num - num_tests, num)
-    train, held_out, last = (Arrays(stored).taken(indices) for indices in parts)
+    middle = num + own[0]
+    held_out = torch.arange(num, middle) if own[0] else parts[1]
+    last = torch.arange(middle, middle + own[1]) if own[1] else parts[2]
+    rows = Arrays(stored)
     made = make_dataset(
         name,
-        train=train,
-        validation=held_out,
-        test=last,
+        train=rows.taken(parts[0]),
+        validation=rows.taken(held_out),
+        test=rows.taken(last),
         columns=specs,
         inputs=tuple(ins),
         targets=tuple(outs),

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 # What inputs and targets are called, the likeliest first; in any case.
 INPUT_NAMES = ("x", "inputs", "input", "data", "features", "images", "signals", "series")
 TARGET_NAMES = ("y", "targets", "target", "labels", "label", "classes", "values")
+# What splits of their own are called, after the name of the array.
+OWN_SPLITS = (("_val", "_valid", "_validation", "_dev"), ("_test",))
 MOST_NAMED = 8
 FEW = 20  # examples, of which classes may well have one each
 
@@ -47,14 +49,15 @@ def load_arrays(
 
     `inputs` and `targets` name arrays; null finds them by what they are usually called. Shapes tell
     kinds: (N, F) is a table, (N, T, C) time series, of bytes grey images (N, H, W), four dimensions
-    are images. x_train, y_train, x_test and y_test bring a test split of their own. Raises
-    ConfigError for wrong names, DataError for what cannot be learned from.
+    are images. Beside x_train and y_train, x_test and y_test are the test split, x_val and y_val
+    (or _valid, _validation) that for validation. Raises ConfigError for wrong names, DataError for
+    what cannot be learned from.
     """
     held_out = test_or_fold(test, folds, fold)
     split_sizes(2**62, validation=validation, test=held_out, limit=limit)
     file = typed_path(path)
-    arrays, num_tests = _joined(read_arrays(file))
-    if num_tests and folds:
+    arrays, own = _joined(read_arrays(file))
+    if own[1] and folds:
         raise ConfigError(f"data.folds: {file.name} has a test split of its own; leave it out")
     chosen = _chosen("inputs", inputs, INPUT_NAMES, arrays)
     aims = [] if targets == "none" else _chosen("targets", targets, TARGET_NAMES, arrays)
@@ -72,7 +75,7 @@ def load_arrays(
         test=held_out,
         split_seed=split_seed,
         limit=limit,
-        num_tests=num_tests,
+        own=own,
     )
     require_examples(file.name, dataset.splits)
     return dataset
@@ -98,11 +101,11 @@ def dataset_of(
     test: Size = 0.1,
     split_seed: int = 0,
     limit: int | None = None,
-    num_tests: int = 0,
+    own: tuple[int, int] = (0, 0),
 ) -> Dataset:
     """The dataset of arrays by the names of their columns, as `load_arrays` reads them from files.
 
-    `called`: how messages call them; `num_tests`: the last so many are the test split.
+    `called`: how messages call them; `own`: the last so many are validation and test.
     Raises ConfigError, DataError.
     """
     called = called or {}
@@ -129,27 +132,37 @@ def dataset_of(
         test=test,
         split_seed=split_seed,
         limit=limit,
-        num_tests=num_tests,
+        own=own,
     )
 
 
-def _joined(arrays: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
-    """With x for x_train and x_test one after the other, and how many of it are the test."""
+def _joined(arrays: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[int, int]]:
+    """With x for x_train, x_val and x_test one after the other, and how many the last two are."""
     stems = [name[:-6] for name in arrays if name.lower().endswith("_train")]
-    pairs = {stem: [arrays[f"{stem}_train"], arrays.get(f"{stem}_test")] for stem in stems}
-    if not pairs or any(test is None for _, test in pairs.values()):
-        return arrays, 0
+    parts = {stem: [arrays[f"{stem}_train"]] for stem in stems}
+    own = [0, 0]
+    for place, endings in enumerate(OWN_SPLITS):
+        there = {s: arrays[s + e] for s in stems for e in endings if s + e in arrays}
+        if not there or len(there) < len(stems):
+            continue
+        lengths = {len(array) for array in there.values()}
+        if len(lengths) > 1:
+            told = ", ".join(map(str, sorted(lengths)))
+            raise DataError(f"the arrays ...{endings[0]} differ in length: {told}")
+        own[place] = lengths.pop()
+        for stem, array in there.items():
+            parts[stem].append(array)
+    if not any(own):
+        return arrays, (0, 0)
     joined = {}
-    for stem, both in pairs.items():
+    for stem, several in parts.items():
+        is_tensor = torch.is_tensor(several[0])
         try:
-            joined[stem] = torch.cat(both) if torch.is_tensor(both[0]) else np.concatenate(both)
+            joined[stem] = torch.cat(several) if is_tensor else np.concatenate(several)
         except (ValueError, RuntimeError, TypeError):
-            shapes = " and ".join(str(tuple(array.shape)) for array in both)
-            raise DataError(f"{stem}_train and {stem}_test: {shapes} do not go together") from None
-    lengths = {len(test) for _, test in pairs.values()}
-    if len(lengths) > 1:
-        raise DataError(f"the test arrays differ in length: {', '.join(map(str, sorted(lengths)))}")
-    return joined, lengths.pop()
+            shapes = " and ".join(str(tuple(array.shape)) for array in several)
+            raise DataError(f"{stem}_train and the others: {shapes} do not go together") from None
+    return joined, (own[0], own[1])
 
 
 def _chosen(
