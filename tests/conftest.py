@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import hashlib
 import os
+import pickle
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -62,12 +64,26 @@ def _composed_by_hydra(*overrides: str) -> DictConfig:
 
 @functools.cache
 def _chosen(options: tuple[str, ...], own: Path | None) -> DictConfig:
-    """The config with these options of groups, some of which may lie in the user's `own` folder."""
-    return _composed_by_hydra(*options)
+    """The config with these options of groups, some of which may lie in the user's `own` folder.
+
+    Where it is not the user's, the other worker may have composed it already.
+    """
+    if own is not None:
+        return _composed_by_hydra(*options)
+    name = hashlib.sha256(" ".join(options).encode()).hexdigest()
+    kept = Path(os.environ["XDG_CACHE_HOME"]) / "composed" / name
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_bytes(pickle.dumps(_composed_by_hydra(*options)))
+        part.replace(kept)
+    config = pickle.loads(kept.read_bytes())
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def _composed(*overrides: str) -> DictConfig:
-    # Hydra takes 60 ms, nearly all of them for the files; and only options choose among these.
+    # Hydra takes 100 ms, nearly all of them for the files; and only options choose among these.
     options = [line for line in overrides if line.lstrip("+~").split("=")[0] in GROUPS]
     # To draw the plots takes longer than most of these runs: tests of plots ask for them.
     values = ["trainer.plots=false", *(line for line in overrides if line not in options)]
