@@ -201,10 +201,16 @@ class Run:
     @property
     def _trained(self) -> "Trained":
         """What it has learned, read once for each state of the checkpoint."""
+        import warnings
+
+        from trainwright.engine.checkpoint.calibration import calibration_file
+
         with as_told():
             how = self._opened
             file = self._record.checkpoint(how.checkpoint)
-            known = (file, file.stat().st_mtime_ns, how.given)
+            beside = calibration_file(file)
+            times = [p.stat().st_mtime_ns for p in (file, beside) if p.exists()]
+            known = (file, *times, how.given)
             if known not in self._cache:
                 from trainwright.api.turns import alone
                 from trainwright.inference.trained import load_trained
@@ -214,6 +220,8 @@ class Run:
                     found = load_trained(
                         file, trust=how.trust, device=how.device, precision=how.precision
                     )
+                for note in found.notes:
+                    warnings.warn(note, stacklevel=3)
                 self._cache.clear()
                 self._cache[known] = found
             return self._cache[known]

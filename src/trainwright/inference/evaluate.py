@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from trainwright.data.batches import Batches
 from trainwright.data.dataset import Dataset
 from trainwright.engine.evaluate import evaluate
 from trainwright.errors import ConfigError, DataError
 from trainwright.inference.intervals import NUM_RESAMPLES, Interval, bootstrap, wilson
-from trainwright.inference.trained import Trained
+from trainwright.inference.trained import Trained, batches_of
 from trainwright.run.judging.attach import attach_judge, final_judge
 from trainwright.tasks.metrics.calibration import Bin, expected_calibration_error
 from trainwright.tasks.metrics.formulas import per_class_metrics
@@ -68,14 +67,6 @@ def evaluate_trained(
     if len(split) == 0:
         raise DataError(f"the {split_name} split of {dataset.info.name} is empty")
     task, placement, seed = trained.task, trained.placement, trained.plan.seed
-    batches = Batches(
-        split,
-        task.columns,
-        batch_size=trained.plan.settings.batch_size,
-        seed=seed,
-        device=placement.device,
-        memory_format=placement.memory_format,
-    )
     judge = attach_judge(
         [task],
         dataset,
@@ -86,7 +77,7 @@ def evaluate_trained(
         task.be_judged_by(final_judge(judge, dataset, placement.device))
     measured = evaluate(
         task,
-        batches,
+        batches_of(trained, split),
         batch_size=trained.plan.settings.evaluate_batch_size,
         placement=placement,
         seed=seed,

@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright.cli.opening import (
+    CALIBRATION,
     CHECKPOINT,
     DEVICE,
     PRECISION,
@@ -37,6 +38,7 @@ KEYS = (
     Key("resamples", whole(0, 100_000), 1000, "number of bootstrap resamples (1000); 0: none"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
     TTA,
+    CALIBRATION,
     CHECKPOINT,
     DEVICE,
     PRECISION,
@@ -63,14 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Measure, and print or write what was found."""
-    is_data = [word.startswith(("data=", "data.")) for word in arguments.settings]
-    words = list(zip(arguments.settings, is_data, strict=True))
-    values = parse_keys([word for word, of_data in words if not of_data], KEYS)
-    overrides = [word for word, of_data in words if of_data]
+    values, overrides = parted(arguments.settings, KEYS)
     record = find_run(arguments.run, arguments.root)
     trained = open_run(record, values)
     evaluated, plain = measured(
-        trained, overrides, values["split"], resamples=values["resamples"], tell=_warn
+        trained, overrides, values["split"], resamples=values["resamples"], tell=warn
     )
     if values["out"] is not None:
         _write(typed_path(values["out"]), plain, evaluated)
@@ -81,7 +80,14 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _warn(text: str) -> None:
+def parted(words: Sequence[str], keys: Sequence[Key]) -> tuple[dict[str, Any], list[str]]:
+    """The values of a command's keys, and the words that describe data. Raises ConfigError."""
+    data = [word for word in words if word.startswith(("data=", "data."))]
+    return parse_keys([word for word in words if word not in data], keys), data
+
+
+def warn(text: str) -> None:
+    """Say on standard error what makes numbers doubtful."""
     print(f"warning: {printable(text)}", file=sys.stderr)
 
 
