@@ -149,10 +149,17 @@ class Run:
             )
         return Samples(made)
 
-    def evaluate(self, *overrides: str, split: str = "test", resamples: int = 1000) -> "Evaluation":
+    def evaluate(
+        self,
+        *overrides: str,
+        split: str = "test",
+        resamples: int = 1000,
+        group: str | None = None,
+    ) -> "Evaluation":
         """The metrics on a split of the run's own data, or of those that `data=...` describes.
 
-        `resamples`: of the bootstrap for the 95 % intervals; 0: none. Raises DataError and others.
+        `resamples`: of the bootstrap for the 95 % intervals; 0: none. `group`: also group by group,
+        as `runs evaluate group=` does. Raises DataError and others.
         """
         import warnings
 
@@ -171,6 +178,7 @@ class Run:
                     list(overrides),
                     split,
                     resamples=resamples,
+                    group=group,
                     tell=lambda text: warnings.warn(text, stacklevel=2),
                 )
             return Evaluation(evaluated, plain, lines_of(self.name, trained, plain, evaluated))
