@@ -90,7 +90,7 @@ def places(part):
 
 def of_hydra(path):
     """What a file may import of Hydra and what comes with it."""
-    checked = ("settings.py", "checkpoint/metadata.py")
+    checked = ("settings.py", "checkpoint/metadata.py", "checkpoint/calibration.py")
     if path in [PACKAGE / "engine" / name for name in checked]:
         return {"pydantic"}
     if path == PACKAGE / "runs" / "stored.py":

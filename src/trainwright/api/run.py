@@ -149,10 +149,17 @@ class Run:
             )
         return Samples(made)
 
-    def evaluate(self, *overrides: str, split: str = "test", resamples: int = 1000) -> "Evaluation":
+    def evaluate(
+        self,
+        *overrides: str,
+        split: str = "test",
+        resamples: int = 1000,
+        group: str | None = None,
+    ) -> "Evaluation":
         """The metrics on a split of the run's own data, or of those that `data=...` describes.
 
-        `resamples`: of the bootstrap for the 95 % intervals; 0: none. Raises DataError and others.
+        `resamples`: of the bootstrap for the 95 % intervals; 0: none. `group`: also group by group,
+        as `runs evaluate group=` does. Raises DataError and others.
         """
         import warnings
 
@@ -171,6 +178,7 @@ class Run:
                     list(overrides),
                     split,
                     resamples=resamples,
+                    group=group,
                     tell=lambda text: warnings.warn(text, stacklevel=2),
                 )
             return Evaluation(evaluated, plain, lines_of(self.name, trained, plain, evaluated))
@@ -201,10 +209,16 @@ class Run:
     @property
     def _trained(self) -> "Trained":
         """What it has learned, read once for each state of the checkpoint."""
+        import warnings
+
+        from trainwright.engine.checkpoint.calibration import calibration_file
+
         with as_told():
             how = self._opened
             file = self._record.checkpoint(how.checkpoint)
-            known = (file, file.stat().st_mtime_ns, how.given)
+            beside = calibration_file(file)
+            times = [p.stat().st_mtime_ns for p in (file, beside) if p.exists()]
+            known = (file, *times, how.given)
             if known not in self._cache:
                 from trainwright.api.turns import alone
                 from trainwright.inference.trained import load_trained
@@ -214,6 +228,8 @@ class Run:
                     found = load_trained(
                         file, trust=how.trust, device=how.device, precision=how.precision
                     )
+                for note in found.notes:
+                    warnings.warn(note, stacklevel=3)
                 self._cache.clear()
                 self._cache[known] = found
             return self._cache[known]

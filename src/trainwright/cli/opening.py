@@ -1,12 +1,14 @@
 """RUN on a command line, and the run that it names, opened. No torch until one is."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainwright.cli.terminal.keys import Key, OneOf, listed, text
 from trainwright.cli.torch_library import imports_of_torch
 from trainwright.runs.record import Record
+from trainwright.wording import printable
 
 if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
@@ -30,6 +32,12 @@ TTA = Key(
     OneOf("none", "mirror", "mirror_shift"),
     None,
     "views of an image that are averaged (as trained): none, mirror, mirror_shift",
+)
+CALIBRATION = Key(
+    "calibration",
+    OneOf("use", "ignore"),
+    "use",
+    "what `runs calibrate` has found: use (default) or ignore",
 )
 TRUST = Key("trust", listed, (), "classes of your own that the run may build: trust=mine.Net")
 
@@ -60,7 +68,15 @@ def open_run(record: Record, values: Mapping[str, Any]) -> "Trained":
         trust=values["trust"],
         device=values.get("device", "cpu"),
         precision=values.get("precision"),
+        calibrated=values.get("calibration", "use") == "use",
     )
+    for note in trained.notes:
+        print(f"warning: {printable(note)}", file=sys.stderr)
+    if trained.calibration is not None:
+        print(f"calibrated: {trained.calibration}", file=sys.stderr)
     if values.get("tta") is not None:
         take_views(trained, values["tta"])
+        if trained.calibration is not None:
+            told = "the temperature was found for the views that the run was trained with"
+            print(f"warning: tta={values['tta']}: {told}", file=sys.stderr)
     return trained

@@ -23,6 +23,7 @@ from trainwright.data.columns import (
     column_of,
 )
 from trainwright.data.examples import Split
+from trainwright.data.origins import Origins
 
 Target = Literal["classes", "values", "labels", "tokens", "none", "several"]
 
@@ -194,7 +195,8 @@ class Dataset:
     `further`: other splits by name, such as `validation/night`: one whose name begins so is
     measured whenever the validation split is, and `test/...` at the end of a run. `notes`: lines
     for a person, before training. `baselines`: whether other models are to be measured beside it.
-    `test_rows`: where the test examples of a fold stand among all, from 0 (N,) int64.
+    `test_rows`: where the test examples of a fold stand among all, from 0 (N,) int64. `origins`:
+    the files or rows that the examples of each split come from, where a source knows.
     """
 
     info: DataInfo
@@ -205,6 +207,7 @@ class Dataset:
     notes: Sequence[str] = ()
     baselines: bool = False
     test_rows: Tensor | None = None
+    origins: Origins | None = None
 
     @property
     def splits(self) -> dict[str, Split]:

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from trainwright.data.batches import Batches
 from trainwright.data.dataset import Dataset
 from trainwright.engine.evaluate import evaluate
 from trainwright.errors import ConfigError, DataError
+from trainwright.inference.fairness import by_group
+from trainwright.inference.groups import groups_of
 from trainwright.inference.intervals import NUM_RESAMPLES, Interval, bootstrap, wilson
-from trainwright.inference.trained import Trained
+from trainwright.inference.trained import Trained, batches_of
 from trainwright.run.judging.attach import attach_judge, final_judge
 from trainwright.tasks.metrics.calibration import Bin, expected_calibration_error
 from trainwright.tasks.metrics.formulas import per_class_metrics
@@ -49,13 +50,20 @@ class Evaluated:
     metrics: dict[str, Measured]
     classes: Classes | None
     score: dict[str, Any] | None = None  # of a GAN, as summary.json has it
+    groups: dict[str, Any] | None = None  # what was measured in each, as `by_group` gives it
 
 
 def evaluate_trained(
-    trained: Trained, dataset: Dataset, split_name: str, *, num_resamples: int = NUM_RESAMPLES
+    trained: Trained,
+    dataset: Dataset,
+    split_name: str,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    group: str | None = None,
 ) -> Evaluated:
     """Measure the task on a split by its name, as a run does at its end.
 
+    `group`: what its examples are also told apart by, as `groups_of` takes it.
     Raises ConfigError for a split that there is not, DataError for an empty one.
     """
     splits = dataset.splits
@@ -67,15 +75,8 @@ def evaluate_trained(
     split = splits[split_name]
     if len(split) == 0:
         raise DataError(f"the {split_name} split of {dataset.info.name} is empty")
+    groups = None if group is None else groups_of(dataset, split_name, group)
     task, placement, seed = trained.task, trained.placement, trained.plan.seed
-    batches = Batches(
-        split,
-        task.columns,
-        batch_size=trained.plan.settings.batch_size,
-        seed=seed,
-        device=placement.device,
-        memory_format=placement.memory_format,
-    )
     judge = attach_judge(
         [task],
         dataset,
@@ -86,7 +87,7 @@ def evaluate_trained(
         task.be_judged_by(final_judge(judge, dataset, placement.device))
     measured = evaluate(
         task,
-        batches,
+        batches_of(trained, split),
         batch_size=trained.plan.settings.evaluate_batch_size,
         placement=placement,
         seed=seed,
@@ -114,7 +115,11 @@ def evaluate_trained(
                 interval = wilson(round(value * num_examples), num_examples)
                 metrics[name] = Measured(value, interval, WILSON)
     classes = None if by_class is None else _classes(by_class)
-    return Evaluated(num_examples, metrics, classes, details.get("score"))
+    grouped = None
+    if groups is not None:
+        grouped = by_group(metric, groups, seed=seed, num_resamples=num_resamples)
+        grouped = {"by": group, "headline": task.objective.metric, **grouped}
+    return Evaluated(num_examples, metrics, classes, details.get("score"), grouped)
 
 
 def _classes(found: ByClass) -> Classes:
@@ -139,6 +144,8 @@ def as_plain(evaluated: Evaluated) -> dict[str, Any]:
     }
     if evaluated.score is not None:
         plain["score"] = evaluated.score
+    if evaluated.groups is not None:
+        plain["by_group"] = evaluated.groups
     classes = evaluated.classes
     if classes is not None:
         plain |= {

@@ -1,14 +1,21 @@
 """What a run has learned, rebuilt from a checkpoint alone: no dataset, no folder, no optimizer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trainwright.config.plan import Plan
 from trainwright.config.stored import stored_plan
+from trainwright.data.batches import Batches
 from trainwright.data.dataset import DataInfo
+from trainwright.data.examples import Batch, Split
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.calibration import (
+    Calibration,
+    calibration_file,
+    read_calibration,
+)
 from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.engine.device.device import Placement
 from trainwright.engine.settings import Precision
@@ -31,6 +38,8 @@ class Trained:
     task: Task
     placement: Placement
     metadata: Mapping[str, Any]  # of the checkpoint
+    calibration: Calibration | None = None  # what the task divides its logits by
+    notes: tuple[str, ...] = ()  # what a person should know of how it was opened
 
 
 def load_trained(
@@ -39,13 +48,14 @@ def load_trained(
     trust: Iterable[str] = (),
     device: str = "auto",
     precision: Precision | None = None,
+    calibrated: bool = True,
 ) -> Trained:
     """Read a checkpoint and build what it was made by.
 
     `trust`: classes of the user's own that it may build; `precision`: another than the run's own
-    setting. Raises CheckpointError for a file that is
-    damaged or not of a run, ConfigError for a class that is not trusted or a device that is not
-    there.
+    setting; `calibrated`: with the temperature that `runs calibrate` has kept beside it. Raises
+    CheckpointError for a file that is damaged or not of a run, ConfigError for a class that is not
+    trusted or a device that is not there.
     """
     found = read(path)
     tensors, metadata = found.tensors, found.metadata
@@ -73,7 +83,33 @@ def load_trained(
     placement = place_task(plan.settings, task, info, group="")
     move_task(task, placement)
     task.eval()
-    return Trained(path, step, plan, info, task, placement, metadata)
+    calibration, note = read_calibration(path) if calibrated else (None, "")
+    if calibration is not None:
+        if not can(task, "take_temperature"):
+            raise CheckpointError(
+                f"{calibration_file(path)}: a {kind_of(task)} has no temperature; delete the file"
+            )
+        task.take_temperature(calibration.temperature)  # type: ignore[operator]
+    notes = (note,) if note else ()
+    return Trained(path, step, plan, info, task, placement, metadata, calibration, notes)
+
+
+def batches_of(trained: Trained, split: Split) -> Batches:
+    """The batches of a split as the trained network sees them."""
+    placement = trained.placement
+    return Batches(
+        split,
+        trained.task.columns,
+        batch_size=trained.plan.settings.batch_size,
+        seed=trained.plan.seed,
+        device=placement.device,
+        memory_format=placement.memory_format,
+    )
+
+
+def in_order(trained: Trained, split: Split) -> Iterator[Batch]:
+    """Every example of a split once, in its order, in batches for evaluation."""
+    return batches_of(trained, split).in_order(trained.plan.settings.evaluate_batch_size)
 
 
 def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:

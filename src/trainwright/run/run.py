@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 
 from trainwright.config.trust import remember
+from trainwright.engine.checkpoint.calibration import kept_until
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.trainer import Training, drive
 from trainwright.errors import ConfigError, DiskError, OutOfMemoryError
@@ -112,10 +113,12 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
     resume = request.resume
     if resume is None:
         until_ended.enter_context(RunLock(folder.path).acquire())
-        notes: Sequence[str] = lineage_lines(assembly)
+        notes = lineage_lines(assembly)
+        if request.plan.fork is not None:
+            notes += kept_until([typed_path(request.plan.fork.checkpoint)])
     else:
         going_on = put_back(resume, assembly, course.stopping)
-        notes = going_on.lines()
+        notes = [*going_on.lines(), *kept_until([folder.best, folder.last])]
         before = read_summary(folder.path)
         resumed = before.get("resumed")
         course.summary["started"] = before.get("started")

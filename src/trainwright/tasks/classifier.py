@@ -28,6 +28,10 @@ WHERE = (
     "inside model.pt2 and model.onnx, whose logits are the mean over the views; "
     "for model.safetensors views.py has them"
 )
+WHERE_DIVIDED = (
+    "logits are divided by it inside model.pt2 and model.onnx, and have yet to be after "
+    "model.safetensors"
+)
 
 
 class Classifier(OneNetwork):
@@ -78,6 +82,11 @@ class Classifier(OneNetwork):
         self.is_one_loss = weights is None and focal == 0
         self.top_k = top_k
         self.take_views(tta)
+        self.temperature = 1.0
+
+    def take_temperature(self, temperature: float) -> None:
+        """Divide what is said by it from now on; training does not know it."""
+        self.temperature = temperature
 
     def take_views(self, tta: TestTimeAugmentation) -> None:
         """Say the mean over these views of each image from now on. Raises ValueError."""
@@ -118,10 +127,12 @@ class Classifier(OneNetwork):
         return "" if self.class_weights is None else shown(self.class_weights, self._names)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Logits (B, classes) float32, over the views that `tta` names."""
+        """Logits (B, classes) float32, over the views that `tta` names, calibrated if it is."""
         if self.tta == "none":
-            return self.answer(batch)
-        return mean_over_views(self.model, batch[self.inputs[0]], self.tta)
+            logits = self.answer(batch)
+        else:
+            logits = mean_over_views(self.model, batch[self.inputs[0]], self.tta)
+        return logits if self.temperature == 1 else logits / self.temperature
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """The probabilities of the classes (B, classes)."""
@@ -146,7 +157,11 @@ class Classifier(OneNetwork):
     def portable(self) -> Predictor:
         """Raw inputs in, logits out."""
         output = Port("logits", (len(self._names),), torch.float32, "softmax of it: probabilities")
-        facts = {} if self.tta == "none" else {"tta": {"views": self.tta, "where": WHERE}}
+        facts: dict[str, Any] = (
+            {} if self.tta == "none" else {"tta": {"views": self.tta, "where": WHERE}}
+        )
+        if self.temperature != 1:
+            facts["calibration"] = {"temperature": self.temperature, "where": WHERE_DIVIDED}
         return self.predictor(output, does="classifier", answer=self.logits, facts=facts)
 
     def finish(self, ending: Ending) -> dict[str, Any]:

@@ -357,3 +357,23 @@ def test_prints_tables_writes_pictures_where_asked_and_never_into_the_run(
     names = sorted(p.name for p in (tmp_path / "found").iterdir())
     assert names == ["confusion.png", "evaluation.json", "reliability.png"]
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+def test_groups_stand_in_the_table_and_add_up_to_the_split(call, tmp_path, train):
+    rows = [f"{i % 7},{'ab'[i % 2]},{'yes' if i % 7 > 3 else 'no'}" for i in range(200)]
+    (tmp_path / "rows.csv").write_text("\n".join(["x,site,y", *rows, ""]))
+    data = ("data=table", f"data.path={tmp_path}/rows.csv", "data.target=y", "data.ignore=[site]")
+    train(tmp_path / "run", *data, "data.baselines=false", "model=mlp", "trainer=smoke")
+    code, out, err = call("evaluate", tmp_path / "run", "group=site", "resamples=20")
+    assert code == 0, err
+    assert "few examples (under 30) of a, b" in err
+    assert "DEMOGRAPHIC PARITY" in out
+    words = ("evaluate", tmp_path / "run", "group=site", "resamples=0", "--json")
+    found = json.loads(call(*words)[1])
+    told = found["by_group"]["groups"]
+    assert sum(row["num_examples"] for row in told.values()) == found["num_examples"]
+    total = sum(r["num_examples"] * r["metrics"]["accuracy"]["value"] for r in told.values())
+    assert total / found["num_examples"] == pytest.approx(found["metrics"]["accuracy"]["value"])
+    code, _, err = call("evaluate", tmp_path / "run", "group=sit")
+    assert code == 3
+    assert "no column sit" in err

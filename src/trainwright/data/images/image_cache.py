@@ -40,6 +40,7 @@ class CachedImages:
     mapping: mmap.mmap
     labels: Tensor
     counts: dict[str, int]
+    skipped: frozenset[str] | None  # files that are left out; None where that is not known
 
 
 def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
@@ -59,7 +60,9 @@ def open_images(folder: Path, *, channels: int, size: int) -> CachedImages:
         log.warning("skipped %d unreadable files", index["num_skipped"])
     if index.get("copies"):
         log.warning("%s", index["copies"])
-    return CachedImages(images, mapping, labels, counts)
+    skipped = index.get("skipped", None if index.get("num_skipped") else [])
+    left_out = None if skipped is None else frozenset(map(str, skipped))
+    return CachedImages(images, mapping, labels, counts, left_out)
 
 
 def write_images(
@@ -115,6 +118,7 @@ def write_images(
             raise DataError(f"{root}: no readable image is left for {where}")
         np.save(part / "labels.npy", np.array(labels, dtype=np.int64))
         index = {"counts": counts, "num_skipped": len(bad), "source": str(root)}
+        index["skipped"] = sorted(bad)
         index["copies"] = _copies(kept, np.array(digests), counts)
         sign(part, index, FILES)
 

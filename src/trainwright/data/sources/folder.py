@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from trainwright.data.columns import Classes, Image
 from trainwright.data.dataset import INPUTS, TARGETS, Dataset
 from trainwright.data.images.image_cache import open_images, write_images
 from trainwright.data.images.listing import ImageFile, Listing, list_images
+from trainwright.data.origins import ImageFiles
 from trainwright.data.sources.fetch import data_root
 from trainwright.data.splits import (
     Fold,
@@ -104,7 +106,7 @@ def load_folder(
         labels = None if targets is None else targets[window]
         parts[split] = split_of(cached.images[window], labels, cached.mapping)
         start += count
-    return make_dataset(
+    found = make_dataset(
         folder.name,
         train=parts["train"],
         validation=parts["validation"],
@@ -112,6 +114,13 @@ def load_folder(
         columns={INPUTS: Image(fit=fit), **named},
         targets=tuple(named),
     )
+    if cached.skipped is None:
+        return found
+    names = {
+        split: [file.name for file in files if file.name not in cached.skipped][: len(parts[split])]
+        for split, files in splits.items()
+    }
+    return replace(found, origins=ImageFiles(names))
 
 
 def _divide(

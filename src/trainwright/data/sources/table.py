@@ -16,6 +16,7 @@ from torch import Tensor
 from trainwright.data.cache import damaged, mapped, new_cache, read_index, sign
 from trainwright.data.dataset import DataInfo, Dataset
 from trainwright.data.examples import Arrays
+from trainwright.data.origins import TableRows
 from trainwright.data.sources.fetch import data_root
 from trainwright.data.splits import require_examples, split_sizes, test_or_fold
 from trainwright.data.tables.build import PLACES, Built, Store, Wanted, build
@@ -127,7 +128,8 @@ def load_table(
                 return arrays[name]
 
             facts = built(store)
-            found = _dataset(facts, {name: torch.from_numpy(a) for name, a in arrays.items()})
+            tensors = {name: torch.from_numpy(a) for name, a in arrays.items()}
+            found = _dataset(table, facts, tensors)
         else:
             as_run = None if learned is None else learned.plain()
             how = [vars(roles), asdict(wanted), words, separator, decimal, encoding, as_run, whole]
@@ -136,7 +138,7 @@ def load_table(
             folder = data_root(root) / "table-cache" / key
             if not folder.exists():
                 _write(folder, built)
-            found = _open(folder)
+            found = _open(table, folder)
     except BadTableError as error:
         raise DataError(f"{printable(file.name)}: {error}") from error
     except OSError as error:
@@ -150,17 +152,26 @@ def load_table(
     return replace(found, baselines=baselines, test_rows=rows)
 
 
-def _dataset(built: Built, rows: Mapping[str, Tensor], mapping: mmap.mmap | None = None) -> Dataset:
+def _dataset(
+    table: Table, built: Built, rows: Mapping[str, Tensor], mapping: mmap.mmap | None = None
+) -> Dataset:
     """The rows cut into splits, one after the other."""
-    parts, start, places = {}, 0, rows[PLACES]
+    parts, places, start = {}, {}, 0
     for name in SPLITS:
         end = start + built.counts[name]
         columns = {key: column[start:end] for key, column in rows.items() if key != PLACES}
-        parts[name] = Arrays(columns, mapping)
+        parts[name], places[name] = Arrays(columns, mapping), rows[PLACES][start:end]
         start = end
     train, validation, test = parts.values()
-    last = places[len(places) - len(test) :]
-    return Dataset(built.info, train, validation, test, notes=tuple(built.notes), test_rows=last)
+    return Dataset(
+        built.info,
+        train,
+        validation,
+        test,
+        notes=tuple(built.notes),
+        test_rows=places["test"],
+        origins=TableRows(table, places),
+    )
 
 
 def _write(folder: Path, built: Callable[[Store], Built]) -> None:
@@ -182,7 +193,7 @@ def _files(names: Iterable[str]) -> list[str]:
     return [f"{name}.bin" for name in sorted(names)]
 
 
-def _open(folder: Path) -> Dataset:
+def _open(table: Table, folder: Path) -> Dataset:
     """Map a finished cache. Raises DataError where it is damaged."""
     try:
         index = read_index(folder, _files(json.loads((folder / "names.json").read_text())))
@@ -195,4 +206,4 @@ def _open(folder: Path) -> Dataset:
             tensors[name] = flat.view(shape)
     except Exception as error:  # damaged JSON and arrays raise all sorts
         raise damaged(folder, WHAT, "read the table afresh") from error
-    return _dataset(Built(info, counts, index["notes"]), tensors, mapping)
+    return _dataset(table, Built(info, counts, index["notes"]), tensors, mapping)

@@ -140,6 +140,8 @@ def _inputs(facts: dict[str, Any]) -> str:
 def _classified(facts: dict[str, Any], form: str) -> str:
     shares = _SHARES_OF_LOGITS if form == "onnx" else _SHARES
     normalised, outputs = _outputs(facts, form)
+    if form == "safetensors" and "calibration" in facts:
+        outputs = f"({outputs} / {facts['calibration']['temperature']!r})"
     return normalised + shares.format(outputs=outputs) + _LIKELIEST
 
 

@@ -61,9 +61,11 @@ class ClassificationMetrics(Gathered):
         """The true classes (N,)."""
         return self.values["targets"]
 
-    def by_class(self) -> ByClass:
+    def by_class(self, indices: Tensor | None = None) -> ByClass:
         """The confusion of classes, and how often it is right where it is how sure."""
         values = self.values
+        if indices is not None:
+            values = {name: value[indices] for name, value in values.items()}
         correct = values["predicted"] == values["targets"]
         return ByClass(
             names=self._names,

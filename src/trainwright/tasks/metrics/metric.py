@@ -58,8 +58,8 @@ class Metric(ABC):
         """What was seen, and its `scores`, say of the run's health."""
         return {}
 
-    def by_class(self) -> ByClass | None:
-        """What is known class by class, where there are classes."""
+    def by_class(self, indices: Tensor | None = None) -> ByClass | None:
+        """What is known class by class, where there are classes; of these examples alone, (n,)."""
         return None
 
 

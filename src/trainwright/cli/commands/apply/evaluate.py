@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright.cli.opening import (
+    CALIBRATION,
     CHECKPOINT,
     DEVICE,
     PRECISION,
@@ -21,6 +22,7 @@ from trainwright.cli.terminal.keys import Key, parse_keys, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import DiskError
 from trainwright.files import typed_path, write_text
+from trainwright.report.group_table import group_tables
 from trainwright.report.score_table import class_table, score_table
 from trainwright.runs.find import find_run
 from trainwright.wording import format_number, printable
@@ -32,11 +34,14 @@ if TYPE_CHECKING:
 MOST_CLASSES_CROSSED = 20  # a larger confusion matrix is left to the picture and the JSON
 MOST_CONFUSED = 5
 
+
 KEYS = (
     Key("split", text, "test", "test (default), validation, train, or a further one of the data"),
     Key("resamples", whole(0, 100_000), 1000, "number of bootstrap resamples (1000); 0: none"),
+    Key("group", text, None, "also by group: a column, FILE.csv by file name, a folder of folders"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
     TTA,
+    CALIBRATION,
     CHECKPOINT,
     DEVICE,
     PRECISION,
@@ -47,11 +52,15 @@ EXAMPLES = """\
   runs evaluate mlp-mnist data.root=/mnt/data split=validation
   runs evaluate last data=folder data.path=photos
   runs evaluate best:accuracy --json > evaluation.json
+  runs evaluate last group=sex
+  runs evaluate last group=sites.csv:hospital
 
 data=... is composed as for `train`; data.key=... alone changes the run's own data. Image files are
 prepared as in training. The run is not changed. Intervals are 95 %, by Wilson's score for shares of
 the examples, else by the bootstrap. They show how much depends on the examples of the split, not on
-the seed of the training."""
+the seed of the training. With group= the metrics stand group by group, with the gaps between them,
+demographic parity and equalised odds (docs/trust.md); many different numbers are cut into quarters.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,15 +72,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Measure, and print or write what was found."""
-    is_data = [word.startswith(("data=", "data.")) for word in arguments.settings]
-    words = list(zip(arguments.settings, is_data, strict=True))
-    values = parse_keys([word for word, of_data in words if not of_data], KEYS)
-    overrides = [word for word, of_data in words if of_data]
+    values, overrides = parted(arguments.settings, KEYS)
     record = find_run(arguments.run, arguments.root)
     trained = open_run(record, values)
     evaluated, plain = measured(
-        trained, overrides, values["split"], resamples=values["resamples"], tell=_warn
+        trained,
+        overrides,
+        values["split"],
+        resamples=values["resamples"],
+        group=values["group"],
+        tell=warn,
     )
+    if evaluated.groups is not None and (small := evaluated.groups["small"]):
+        told = ", ".join(small[:5]) + (", ..." if len(small) > 5 else "")
+        warn(f"few examples (under 30) of {told}: their numbers are mostly luck")
     if values["out"] is not None:
         _write(typed_path(values["out"]), plain, evaluated)
     if arguments.json:
@@ -81,7 +95,14 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _warn(text: str) -> None:
+def parted(words: Sequence[str], keys: Sequence[Key]) -> tuple[dict[str, Any], list[str]]:
+    """The values of a command's keys, and the words that describe data. Raises ConfigError."""
+    data = [word for word in words if word.startswith(("data=", "data."))]
+    return parse_keys([word for word in words if word not in data], keys), data
+
+
+def warn(text: str) -> None:
+    """Say on standard error what makes numbers doubtful."""
     print(f"warning: {printable(text)}", file=sys.stderr)
 
 
@@ -92,6 +113,7 @@ def measured(
     *,
     resamples: int,
     tell: Callable[[str], object],
+    group: str | None = None,
 ) -> tuple["Evaluated", dict[str, Any]]:
     """What was measured on the run's own data or those of the overrides, and all of it as JSON.
 
@@ -104,7 +126,7 @@ def measured(
     warning = caution(trained, dataset, overrides)
     if warning:
         tell(warning)
-    evaluated = evaluate_trained(trained, dataset, split, num_resamples=resamples)
+    evaluated = evaluate_trained(trained, dataset, split, num_resamples=resamples, group=group)
     plain = {
         "run": str(trained.path.parent.parent),
         "checkpoint": str(trained.path),
@@ -138,7 +160,9 @@ def lines_of(
         for metric, measured in evaluated.metrics.items()
     ]
     lines += text_table(["METRIC", "VALUE", "95 % INTERVAL", "METHOD"], rows, right=["VALUE"])
-    if evaluated.classes is not None:
+    if evaluated.groups is not None:
+        lines += _group_lines(evaluated.groups, evaluated.num_examples)
+    elif evaluated.classes is not None:
         lines += ["", *_class_lines(evaluated.classes)]
     score = evaluated.score
     if score is not None:
@@ -147,6 +171,15 @@ def lines_of(
         if "per_class" in score:
             lines += ["", *map(printable, class_table(score["per_class"]))]
     return lines
+
+
+def _group_lines(groups: dict[str, Any], num_examples: int) -> list[str]:
+    lines = []
+    for header, rows in group_tables(groups, groups["headline"]):
+        right = [name for name in header if name not in ("GROUP", "CLASS", "METRIC", "IN")]
+        lines += ["", *text_table(header, rows, right=right)]
+    left = num_examples - sum(row["num_examples"] for row in groups["groups"].values())
+    return [*lines, *([f"{left:,} examples are in no group."] if left else [])]
 
 
 def _class_lines(classes: "Classes") -> list[str]:

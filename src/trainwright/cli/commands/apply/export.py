@@ -2,7 +2,7 @@
 
 import argparse
 
-from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings, open_run
+from trainwright.cli.opening import CALIBRATION, CHECKPOINT, TRUST, add_run, add_settings, open_run
 from trainwright.cli.terminal.keys import Key, SeveralOf, parse_keys, text
 from trainwright.errors import ConfigError
 from trainwright.files import typed_path
@@ -17,6 +17,7 @@ KEYS = (
         "one or more of: safetensors, the weights (default); pt2, torch.export; onnx; or hf",
     ),
     Key("out", text, None, "the folder to make (export-<run>)"),
+    CALIBRATION,
     CHECKPOINT,
     TRUST,
 )

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.opening import CHECKPOINT, DEVICE, PRECISION, TRUST, TTA, add_run, open_run
+from trainwright.cli.opening import (
+    CALIBRATION,
+    CHECKPOINT,
+    DEVICE,
+    PRECISION,
+    TRUST,
+    TTA,
+    add_run,
+    open_run,
+)
 from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, whole
 from trainwright.cli.terminal.table import shown, text_table
 from trainwright.errors import ConfigError, DataError
@@ -34,6 +43,7 @@ KEYS = (
         "files or rows that cannot be used: error (code 3), or skip",
     ),
     TTA,
+    CALIBRATION,
     CHECKPOINT,
     DEVICE,
     PRECISION,
