@@ -25,7 +25,7 @@ from trainwright.wording import nearest, printable
 SPLITTING = {"data.validation", "data.test", "data.split_seed", "data.folds", "data.fold"}
 
 
-def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
+def load_data(trained: Trained, overrides: Sequence[str], *, with_targets: bool = True) -> Dataset:
     """The dataset of the run, or the one that `data=...` and `data.key=...` describe.
 
     With `data=NAME` it is composed as for training; keys alone change the run's own section. The
@@ -51,7 +51,14 @@ def load_data(trained: Trained, overrides: Sequence[str]) -> Dataset:
     learned = _looked_at(trained)
     is_other = any(word.partition("=")[0] == "data.path" for word in overrides)
     facts = {"learned": learned, "whole": is_other, "known": trained.info}
-    return as_learned(section.build(Dataset, facts), learned)
+    found = section.build(Dataset, facts)
+    if with_targets:
+        return as_learned(found, learned)
+    inputs = {name: learned.columns[name] for name in learned.inputs}
+    dataset = as_learned(found, replace(learned, columns=inputs, targets=()))
+    targets = {name: found.info.columns[name] for name in found.info.targets}
+    info = replace(dataset.info, columns={**inputs, **targets}, targets=found.info.targets)
+    return replace(dataset, info=replace(info, name=found.info.name))
 
 
 def caution(trained: Trained, dataset: Dataset, overrides: Sequence[str]) -> str:

@@ -41,8 +41,13 @@ def predict(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
     run that does not predict from files.
     """
     require_files(trained)
+    return answered(trained, examples_in(trained, files))
+
+
+def examples_in(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
+    """The images or rows in files as examples of the run, what is bad among them."""
     inputs = {name: trained.info.columns[name] for name in trained.info.inputs}
-    return answered(trained, (_files if reads_files(trained.info) else rows)(inputs, files))
+    return (_files if reads_files(trained.info) else rows)(inputs, files)
 
 
 def answered(trained: Trained, examples: Iterator[Prediction]) -> Iterator[Prediction]:

@@ -107,9 +107,13 @@ def batches_of(trained: Trained, split: Split) -> Batches:
     )
 
 
-def in_order(trained: Trained, split: Split) -> Iterator[Batch]:
-    """Every example of a split once, in its order, in batches for evaluation."""
-    return batches_of(trained, split).in_order(trained.plan.settings.evaluate_batch_size)
+def in_order(trained: Trained, split: Split, *, limit: int | None = None) -> Iterator[Batch]:
+    """The examples of a split once, in its order, in batches for evaluation.
+
+    Of more than `limit` as many, spread evenly.
+    """
+    batch_size = trained.plan.settings.evaluate_batch_size
+    return batches_of(trained, split).in_order(batch_size, limit=limit)
 
 
 def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:

@@ -128,6 +128,14 @@ class Discriminator(nn.Module):
         """Map images (B, C, H, W) and classes (B,) to logits (B,): above 0 says real."""
         return self.judge(images, classes).logits
 
+    def at_best(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to the logits (B,) of the class for which each is most real."""
+        features = self.body(images)  # (B, F)
+        logits: Tensor = self.head(features).squeeze(1)
+        if self.projection is not None:
+            logits = logits + (features @ self.projection.weight.T).amax(dim=1)
+        return logits.float()
+
 
 def num_conditions(
     conditional: Conditional, num_classes: int, conditional_norm: ConditionalNorm

@@ -67,6 +67,23 @@ class OneNetwork(Task):
             outputs = self.model(**{name: batch[name] for name in self.inputs})
         return outputs.float()
 
+    def features(self, batch: Batch) -> Tensor:
+        """What the last dense layer of the network is given, (B, F) float32.
+
+        Raises ValueError for a network without one.
+        """
+        given: list[Tensor] = []
+        dense = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
+        hooks = [m.register_forward_pre_hook(lambda _, got: given.append(got[0])) for m in dense]
+        try:
+            self.answer(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not given:
+            raise ValueError("the network has no dense layer whose inputs are features")
+        return given[-1].flatten(1).float()
+
     def predictor(
         self,
         output: Port,

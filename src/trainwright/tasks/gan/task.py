@@ -214,6 +214,10 @@ class GANTask(Task):
             "fake_logits": self.model.discriminator(fakes, classes),
         }
 
+    def anomaly_score(self, batch: Batch) -> Tensor:
+        """How little real the discriminator holds images (B,)."""
+        return -self.model.discriminator.at_best(batch[self.image])
+
     def metrics(self) -> GANMetrics:
         """Both losses, what the discriminator believes, and how far fakes are from real images."""
         judged = {} if self.judge is None else shown_to(self.judge, self.model, self._seed)

@@ -78,13 +78,13 @@ def execute(arguments: argparse.Namespace) -> int:
     is_key = ["=" in word and not Path(word).exists() for word in arguments.files]
     words = list(zip(arguments.files, is_key, strict=True))
     values = parse_keys([word for word, of_key in words if of_key], KEYS)
-    named = _named([word for word, of_key in words if not of_key])
+    named = named_paths([word for word, of_key in words if not of_key])
     trained = open_run(find_run(arguments.run, arguments.root), values)
     from trainwright.inference.predict import predict, reads_files, require_files, targets_of
 
     require_files(trained)
     of_files = reads_files(trained.info)
-    files = list(_files(named, of_files))
+    files = list(files_in(named, of_files))
     if trained.placement.precision != "fp32":
         told = f"computed in {trained.placement.precision}; precision=fp32 is what an export says"
         print(told, file=sys.stderr)
@@ -99,7 +99,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _named(words: list[str]) -> list[Path]:
+def named_paths(words: list[str]) -> list[Path]:
     """The files and folders that are named. Raises DataError where there is no such."""
     if not words:
         raise ConfigError("predict what? name image or CSV files, or folders of them")
@@ -110,7 +110,7 @@ def _named(words: list[str]) -> list[Path]:
     return paths
 
 
-def _files(named: list[Path], of_files: bool) -> Iterator[Path]:
+def files_in(named: list[Path], of_files: bool) -> Iterator[Path]:
     """The files that are named, and the images or tables in folders. Raises DataError.
 
     What of a folder is left out is counted on standard error.
