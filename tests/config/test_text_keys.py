@@ -13,7 +13,7 @@ from trainwright.errors import ConfigError
 TEXT = ["data.root", "run.dir", "run.root", "run.name", "trainer.resume", "trainer.device",
         "trainer.early_stopping.metric", "sweep.dir", "sweep.storage",
         "logger.mlflow.tracking_uri", "logger.wandb.entity", "logger.tensorboard.dir"]  # fmt: skip
-OTHER = ["optimizer.lr", "seed", "data.validation", "trainer.log_every", "sweep.metric",
+OTHER = ["optimizer.lr", "seed", "data.validation", "trainer.log_every",
          "trainer.precision", "data.name", "model.widths", "optimizer.others.lr", "data",
          "data.augment.flip", "nonsense.key", "trainer.nonsense"]  # fmt: skip
 FREE = st.text("=()[]{}'#&;~ !<*?:@^+-./_0123456789eéЖ漢", min_size=1, max_size=12)
@@ -25,6 +25,11 @@ def test_the_annotations_say_which_keys_take_text():
     assert {kind_of(k, []) for k in ("data.path", "fork.checkpoint")} == {"text that must be given"}
     assert [kind_of(key, []) for key in ("trust", "logger.wandb.tags")] == ["texts"] * 2
     assert kind_of("data.target", ["data=table"]) == "text or texts"
+    listed = ("columns", "ignore", "categories", "text", "null")
+    for key in (*(f"data.{key}" for key in listed), "sweep.metric"):
+        assert kind_of(key, ["data=table"]) == "text or texts, or none"
+    named = ["data=table", "data.columns=null", "data.ignore=id", "data.null=-9", "data.text=a,b"]
+    assert as_meant(named)[1:] == [*named[1:3], 'data.null="-9"', 'data.text="a,b"']
     assert as_meant(["data=table", "data.null=['',\"\",NA,-9]", "data.target=2024"])[1:] == [
         'data.null=[\'\',"",NA,"-9"]',
         'data.target="2024"',

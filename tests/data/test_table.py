@@ -343,6 +343,8 @@ def table(cell="{x}", head="x,y", num=60, other=None, at=30):
     ("text", "settings", "message"),
     [
         (table(), {"target": "z"}, r"data\.target: bad\.csv has no column z.*\n  it has x, y"),
+        (table(), {"target": "x,y"}, r"\n  of several write 'data\.target=\[x,y\]'"),
+        (table(), {"ignore": "xx"}, r"data\.ignore: .*no column xx; did you mean x\?"),
         (table(), {"ignore": ["xx"]}, r"data\.ignore: .*no column xx; did you mean x\?"),
         (table(num=60).replace("b\n", "a\n"), {}, "always 'a', so there is nothing to learn"),
         ("a," * 600_000 + "y\n", {}, "too many columns"),

@@ -172,6 +172,10 @@ def test_data_that_do_not_suit_it_are_refused(folders, given, why):
         ('{"model_type": "lama"}', "model_type=lama is not a decoder that is known here; did you"),
         ("[]", "model_type=None is not a decoder"),
         ('{"model_type": "../evil"}', "is not a decoder"),
+        ('{"model_type": ["gpt2"]}', "is not a decoder"),
+        ('{"model_type": "gpt2", "n_layer": 100000000000}', "n_layer: more than 1,000"),
+        ('{"model_type": "gpt_neo", "attention_types": [[["local"], 1e9]]}', "more than 1,000"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_a_folder_that_is_none_is_refused(config, why, tmp_path):

@@ -1,6 +1,8 @@
 """Networks of others: they see images as they know them, and what is frozen stays as it was."""
 
+import copy
 import json
+import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -8,11 +10,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from trainwright.config.plan import Plan
 from trainwright.data.columns import Classes, Image
 from trainwright.data.dataset import INPUTS
+from trainwright.engine.checkpoint import checkpoint
+from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.inference.trained import load_trained
+from trainwright.nn.pretrained.folder import IMAGE_NETWORKS
 from trainwright.nn.pretrained.hf_images import hf_images
 from trainwright.nn.pretrained.timm_images import timm_images
+from trainwright.run.request import Request
+from trainwright.run.resume.recover import read
+from trainwright.run.run import run as run_through
+from trainwright.runs.header import check_header
+from trainwright.runs.summary import read_summary
 
 pytestmark = pytest.mark.slow  # transformers takes seconds to import
 
@@ -37,6 +48,10 @@ def timm(operators):
 
 @pytest.fixture
 def vit(tmp_path):
+    return made_in(tmp_path)
+
+
+def made_in(folder):
     """A folder as transformers saves a network: tiny, with another number of classes than ours."""
     transformers = pytest.importorskip("transformers")
     config = transformers.ViTConfig(
@@ -44,10 +59,10 @@ def vit(tmp_path):
         image_size=16, patch_size=8, num_labels=7,
     )  # fmt: skip
     torch.manual_seed(0)
-    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    transformers.ViTForImageClassification(config).save_pretrained(folder / "vit")
     known = {"image_mean": list(MEAN), "image_std": list(STD)}
-    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(known))
-    return tmp_path / "vit"
+    (folder / "vit" / "preprocessor_config.json").write_text(json.dumps(known))
+    return folder / "vit"
 
 
 def weights_of(folder):
@@ -123,14 +138,22 @@ def test_a_folder_without_safetensors_is_refused(vit):
         hf_images(path=str(vit), **facts())
 
 
-@pytest.mark.slow
-def test_frozen_features_stay_and_a_finished_run_needs_the_folder_for_its_form_alone(
-    vit, train, tmp_path
-):
+@pytest.fixture(scope="module")
+def finished(train, tmp_path_factory):
+    """A run whose folder to begin with is gone, and what that had held."""
+    root = tmp_path_factory.mktemp("finished")
+    vit = made_in(root)
     words = ("data=digits", "model=hf_image", f"model.path={vit}", "model.freeze=features")
-    run = train(tmp_path / "run", *words, "trainer=smoke", "trainer.ema=null").folder
+    run = train(root / "run", *words, "trainer=smoke", "trainer.ema=null").folder
+    before = weights_of(vit)
+    shutil.rmtree(vit)
+    return run, before
+
+
+def test_frozen_features_stay(finished):
+    run, before = finished
     kept, num_same = load_file(run / "checkpoints" / "last.safetensors"), 0
-    for key, tensor in weights_of(vit).items():
+    for key, tensor in before.items():
         if not key.startswith("classifier."):
             (there,) = (
                 v for k, v in kept.items() if k.endswith(f"network.{key}") and "averag" not in k
@@ -138,5 +161,73 @@ def test_frozen_features_stay_and_a_finished_run_needs_the_folder_for_its_form_a
             assert torch.equal(tensor, there)
             num_same += 1
     assert num_same > 10
-    (vit / "model.safetensors").unlink()
-    assert load_trained(run / "checkpoints" / "best.safetensors").info.num_classes == 10
+
+
+def test_a_run_needs_its_folder_no_more_to_predict_go_on_and_be_forked(finished, resume, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    trained = load_trained(run / "checkpoints" / "last.safetensors")
+    network = trained.task.model
+    assert network.architecture["scaling"] == {"image_mean": list(MEAN), "image_std": list(STD)}
+    assert network.size == 16
+    (answer,) = trained.task.predict({INPUTS: torch.zeros(2, 1, 8, 8)}).values()
+    assert answer.shape == (2, 10)
+    resume(run, f"trainer.steps={trained.step + 2}", "trainer.schedule_until=100%")
+    file = run / "checkpoints" / "last.safetensors"
+    found = read(file)
+    assert found.step == trained.step + 2
+    begin = {"checkpoint": str(file), "sha256": check_header(file).labels["sha256"]}
+    config = copy.deepcopy(found.metadata["config"])
+    config["fork"] = {**begin, "freeze": [], "old_lr": 1.0}
+    config["model"]["freeze"] = "none"
+    config["run"]["dir"] = str(tmp_path / "fork")
+    fork = run_through(Request(Plan.of(config, name="fork"))).folder
+    assert read_summary(fork)["lineage"]["step"] == found.step
+    config["model"]["path"] = str(tmp_path / "other")  # which is typed: it is looked for
+    with pytest.raises(ConfigError, match="other is not the folder of a model"):
+        run_through(Request(Plan.of(config, name="fork")))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"model_type": "timm_wrapper"}, "timm_wrapper is not a network for images that is known"),
+        ({"model_type": ["vit"]}, "is not a network for images that is known"),
+        ({"num_attention_heads": "evil"}, "transformers cannot build it: Validation error"),
+        ({"scaling": {"image_std": [0, 0, 0]}}, "image_std is not three numbers"),
+        (
+            {"model_type": "dinov2", "num_hidden_layers": 10**11},
+            "num_hidden_layers: more than 1,000",
+        ),
+        (None, "model_type=None is not a network for images"),
+    ],
+)
+def test_what_a_checkpoint_says_of_another_architecture_is_refused(finished, change, why, tmp_path):
+    found = read(finished[0] / "checkpoints" / "last.safetensors")
+    told = {} if change is None else {**found.metadata["architecture"], **change}
+    file = tmp_path / "last.safetensors"
+    checkpoint.save([file], found.tensors, {**found.metadata, "architecture": told})
+    with pytest.raises(TrainwrightError, match=why):
+        load_trained(file)
+
+
+def test_every_kind_that_is_known_can_be_built_and_looked_at():
+    for kind in sorted(IMAGE_NETWORKS):
+        with torch.device("meta"):
+            made = hf_images(path="", architecture={"model_type": kind}, **facts())
+        head = [n for n, _ in made.network.named_parameters() if n.startswith("classifier.")]
+        assert head, kind
+
+
+def test_a_network_may_have_a_name_and_come_from_the_cache_of_the_hub(vit, tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    kept = tmp_path / "models--someone--vit"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(vit, kept / "snapshots" / ("0" * 40))
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    network = hf_images(path="someone/vit", **facts())
+    assert network.architecture["scaling"]["image_mean"] == list(MEAN)
+    with pytest.raises(ValueError, match="no network of that name can be fetched"):
+        hf_images(path="someone/else", **facts())

@@ -5,6 +5,7 @@ import json
 import random
 import resource
 import signal
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 from trainwright.config.plan import Plan
 from trainwright.data.columns import Numbers, Series, Tokens
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.fitting import Room
 from trainwright.engine.checkpoint.metadata import data_info
 from trainwright.errors import CheckpointError, TrainwrightError
 from trainwright.inference.trained import load_trained
@@ -171,6 +173,14 @@ def test_nor_does_one_in_the_config_of_a_run_that_is_forked(untouched, composed,
         else:
             with counted(), pytest.raises(CheckpointError, match="more than its tensors could"):
                 check_parent(Plan.of(config))
+
+
+@pytest.mark.parametrize("made", [torch.arange, partial(torch.linspace, 0, 1)])
+def test_nor_does_what_a_network_makes_on_the_cpu_wherever_it_is_built(made):
+    with torch.device("meta"), Room({}):
+        assert len(made(9, device="cpu")) == 9
+        with pytest.raises(CheckpointError, match="more than its tensors could fill"):
+            made(10**12, device="cpu")
 
 
 JUNK = (

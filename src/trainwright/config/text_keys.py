@@ -24,7 +24,9 @@ from trainwright.config.validation import empty
 from trainwright.config_folder import config_folders, group_options
 from trainwright.errors import ConfigError
 
-Kind = Literal["text", "text that must be given", "texts", "text or texts"]
+Kind = Literal[
+    "text", "text that must be given", "texts", "text or texts", "text or texts, or none"
+]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KEY = re.compile(r"[a-z_][\w.]*", re.IGNORECASE)
@@ -60,8 +62,9 @@ def _as_meant(override: str, all_of_them: Sequence[str], swept: bool) -> str:
     kind = kind_of(key, all_of_them)
     if kind is None:
         return override
-    if kind == "text or texts":
-        kind = "texts" if value.lstrip().startswith("[") else "text that must be given"
+    if kind in ("text or texts", "text or texts, or none"):
+        one: Kind = "text that must be given" if kind == "text or texts" else "text"
+        kind = "texts" if value.lstrip().startswith("[") else one
     return f"{typed}={_texts(value) if kind == 'texts' else _text(key, value, kind, swept)}"
 
 
@@ -160,6 +163,8 @@ def _kind(parameter: Parameter | None) -> Kind | None:
     types = set(_types(parameter.annotation))
     if types == {"str", "list[str]"}:
         return "text or texts"
+    if types == {"str", "list[str]", "None"}:
+        return "text or texts, or none"
     types -= {"None"}
     if types and types <= _TEXT:
         return "text" if parameter.default is not None else "text that must be given"

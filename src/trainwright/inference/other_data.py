@@ -25,13 +25,16 @@ from trainwright.wording import nearest, printable
 SPLITTING = {"data.validation", "data.test", "data.split_seed", "data.folds", "data.fold"}
 
 
-def load_data(trained: Trained, overrides: Sequence[str], *, with_targets: bool = True) -> Dataset:
+def load_data(
+    trained: Trained, overrides: Sequence[str], split: str = "test", *, with_targets: bool = True
+) -> Dataset:
     """The dataset of the run, or the one that `data=...` and `data.key=...` describe.
 
     With `data=NAME` it is composed as for training; keys alone change the run's own section. The
     classes of another dataset are numbered, and the columns of a table ordered, as the run has
     learned them, by their names; image files are prepared as it has learned them. Raises
-    ConfigError where it does not fit what was learned, DataError where it cannot be loaded.
+    ConfigError where it does not fit what was learned, or a key has no effect on that `split`,
+    DataError where it cannot be loaded.
     """
     overrides = as_meant(overrides)
     for word in overrides:
@@ -39,6 +42,11 @@ def load_data(trained: Trained, overrides: Sequence[str], *, with_targets: bool 
             raise ConfigError(
                 f"{printable(word)} has no effect: only training examples are augmented\n"
                 "  leave it out; tta=... measures views of each image"
+            )
+        if word.partition("=")[0] == "data.limit" and split != "train":
+            raise ConfigError(
+                f"{printable(word)} has no effect: it limits training examples, and split={split} "
+                "is measured\n  leave it out, or measure those: split=train"
             )
     if any(word.split("=")[0] == "data" for word in overrides):
         config = _composed(overrides)
@@ -133,7 +141,10 @@ def _prepare_alike(data: DictConfig, overrides: Sequence[str], info: DataInfo) -
 
 
 def as_learned(dataset: Dataset, info: DataInfo) -> Dataset:
-    """The dataset with the facts that the task was trained with. Raises ConfigError."""
+    """The dataset, called as it is, with the facts that the task was trained with.
+
+    Raises ConfigError.
+    """
     other = dataset.info
     _check_names("inputs", other, info)
     if any(other.columns[name].shape != info.columns[name].shape for name in info.inputs):
@@ -161,7 +172,7 @@ def as_learned(dataset: Dataset, info: DataInfo) -> Dataset:
             places[name] = found
     splits = {name: _Fitted(split, places) if places else split
               for name, split in dataset.splits.items()}  # fmt: skip
-    return dataset.changed(info, splits)
+    return dataset.changed(replace(info, name=other.name), splits)
 
 
 def _check_names(role: str, other: DataInfo, info: DataInfo) -> None:

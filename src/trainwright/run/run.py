@@ -42,7 +42,6 @@ def running(request: Request) -> Training[Outcome]:
     """
     with contextlib.ExitStack() as until_ended:
         plan, resume, legs = request.plan, request.resume, Legs()
-        architecture = None
         _check_ranks(request)
         if resume is not None:
             until_ended.enter_context(resume.lock)
@@ -52,7 +51,7 @@ def running(request: Request) -> Training[Outcome]:
             check_network(plan, metadata, resume.found.tensors)
             architecture = metadata.get("architecture", {})
         else:
-            check_parent(plan)
+            architecture = check_parent(plan)
         rehearse(plan, architecture)
         loggers = connect_loggers(plan.loggers)
         assembly = _assembled(request)

@@ -65,7 +65,7 @@ def test_another_file_is_measured_whole_as_the_run_has_learned_it(call, root, tm
     code, out, err = call("evaluate", "table", f"data.path={path}", "--json", f"--root={root}")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    assert found["num_examples"] == 80
+    assert (found["num_examples"], found["data"]) == (80, "later.csv")
     assert found["metrics"]["accuracy"]["value"] > 0.8
     path.write_text(path.read_text().replace(",no", ",maybe"))
     code, _, err = call("evaluate", "table", f"data.path={path}", f"--root={root}")

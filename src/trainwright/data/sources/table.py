@@ -42,11 +42,11 @@ def load_table(
     target: str | list[str],
     target_kind: TargetKind | None = None,
     target_scale: TargetScale = "auto",
-    columns: list[str] | None = None,
-    ignore: list[str] | None = None,
-    categories: list[str] | None = None,
-    text: list[str] | None = None,
-    null: list[str] | None = None,
+    columns: str | list[str] | None = None,
+    ignore: str | list[str] | None = None,
+    categories: str | list[str] | None = None,
+    text: str | list[str] | None = None,
+    null: str | list[str] | None = None,
     separator: str | None = None,
     decimal: Literal["point", "comma"] | None = None,
     encoding: str = "utf-8",
@@ -84,7 +84,7 @@ def load_table(
         raise ConfigError("data.whole: it is not for training; leave it out")
     held_out = test_or_fold(test, folds, fold)
     split_sizes(2**62, validation=validation, test=held_out, limit=limit)
-    targets = (target,) if isinstance(target, str) else tuple(target)
+    targets = _listed(target)
     if not targets or len(set(targets)) < len(targets):
         raise ConfigError(f"data.target={list(targets)}: name one column, or several, each once")
     if separator is not None and len(separator) != 1:
@@ -95,15 +95,11 @@ def load_table(
     if not file.is_file():
         state = "is no file" if file.exists() else "does not exist"
         raise DataError(f"the table {printable(str(file))} {state}")
-    words = tuple(dict.fromkeys(w.strip().lower() for w in (MISSING if null is None else null)))
+    words = tuple(
+        dict.fromkeys(w.strip().lower() for w in (MISSING if null is None else _listed(null)))
+    )
     roles = Roles(
-        targets,
-        tuple(columns or ()),
-        tuple(ignore or ()),
-        tuple(categories or ()),
-        tuple(text or ()),
-        group,
-        time,
+        targets, _listed(columns), _listed(ignore), _listed(categories), _listed(text), group, time
     )
     texts = Texts.of(tokenizer, vocab_size, context, known) if reads_tokens else None
     wanted = Wanted(
@@ -150,6 +146,10 @@ def load_table(
         require_examples(file.name, found.splits)
     rows = found.test_rows if folds else None
     return replace(found, baselines=baselines, test_rows=rows)
+
+
+def _listed(names: str | list[str] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
 def _dataset(

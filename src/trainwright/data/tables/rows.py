@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainwright.command_line import command, listing
 from trainwright.data.tables.cells import is_missing
 from trainwright.data.tables.reader import Chunk, Table
 from trainwright.data.tables.splitting import share_of
@@ -59,9 +60,12 @@ class Rows:
         if name not in self.names:
             some = ", ".join(map(printable, self.names[:12]))
             more = ", ..." if len(self.names) > 12 else ""
+            several = ""
+            if "," in name and key not in ("group", "time"):
+                several = f"\n  of several write {command(listing(f'data.{key}', name.split(',')))}"
             raise DataError(
                 f"data.{key}: {self.name} has no column {printable(name)}"
-                f"{nearest(name, self.names[:1000])}\n  it has {some}{more}"
+                f"{nearest(name, self.names[:1000])}\n  it has {some}{more}{several}"
             )
 
     @property

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -12,6 +13,9 @@ from trainwright.wording import printable
 # What may be made of each tensor of a file while its network is built: spectral normalisation
 # makes some fifty on the way. The rest is for a network that keeps nothing.
 MADE_OF_ONE, MADE_OF_NONE, NUMBERS_OF_NONE = 64, 1000, 2**24
+
+# What networks have allocated, wherever they are built.
+_ON_THE_CPU = (torch.arange, torch.linspace)
 
 
 class Room(TorchFunctionMode):
@@ -29,13 +33,19 @@ class Room(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, and count what it makes."""
-        made = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in _ON_THE_CPU:
+            self._count(func(*args, **{**kwargs, "device": "meta"}))
+        made = func(*args, **kwargs)
+        self._count(made)
+        return made
+
+    def _count(self, made: Any) -> None:
         if isinstance(made, Tensor):
             self._tensors -= 1
             self._numbers -= made.numel()
             if min(self._tensors, self._numbers) < 0:
                 raise CheckpointError("its config describes more than its tensors could fill")
-        return made
 
 
 def check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -5,11 +5,13 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from trainwright.errors import require_extra
+from trainwright.nn.pretrained.building import built
 from trainwright.nn.pretrained.folder import check_weights, checked, read_architecture
 
 
@@ -68,7 +70,11 @@ class CausalLM(nn.Module):
         self.architecture = known
         is_meta = torch.get_default_device().type == "meta"
         folder = check_weights(path) if architecture is None else None
-        self.net = _built(known, None if is_meta or folder is None else str(folder))
+        self.net, missing = built(
+            "AutoModelForCausalLM", known, None if is_meta else folder, attn_implementation="sdpa"
+        )
+        if missing:
+            raise ValueError(f"path={path}: its weights lack {missing[0]}")
         takes = inspect.signature(self.net.forward).parameters
         self._cache = "cache" if "cache" in takes else "past_key_values"  # newer, and older
         if not is_meta:  # where the data may be a stand-in
@@ -108,41 +114,6 @@ class CausalLM(nn.Module):
         return {**self.architecture, "dtype": "float32"}, tensors
 
 
-def _built(architecture: Mapping[str, Any], folder: str | None) -> Any:
-    """The network, with the weights in a folder if one is named."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f"it needs a package that is not installed ({error})\n  pip install 'trainwright[hf]'"
-        ) from error
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    plain, auto = dict(architecture), cast(Any, transformers.AutoModelForCausalLM)
-    try:
-        config = transformers.AutoConfig.for_model(plain.pop("model_type"), **plain)
-        config.dtype = torch.float32
-        if folder is None:
-            return auto.from_config(config, trust_remote_code=False, attn_implementation="sdpa")
-        net, told = auto.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"transformers cannot build it: {first[:200]}") from error
-    missing = sorted(told["missing_keys"])
-    if missing:
-        raise ValueError(f"path={folder}: its weights lack {missing[0]}")
-    return net
-
-
 def _check_tokens(path: str, config: Any, vocab_size: int, context: int) -> None:
     if vocab_size > config.vocab_size:
         raise ValueError(
@@ -158,12 +129,9 @@ def _check_tokens(path: str, config: Any, vocab_size: int, context: int) -> None
 
 
 def _with_lora(net: Any, lora: Lora, rank: int, *, inputs_learn: bool) -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise ValueError(
-            f"lora needs a package that is not installed ({error})\n  pip install 'trainwright[hf]'"
-        ) from error
+    require_extra("model.lora", "peft", extra="hf")
+    import peft
+
     if inputs_learn:
         net.enable_input_require_grads()  # or there is nothing to compute again
     config = peft.LoraConfig(

@@ -17,7 +17,8 @@ class PretrainedImages(nn.Module):
 
     Images come scaled as the data are, and are brought to what it knows. `head`: the names of its
     parameters that begin anew; with freeze="features" all others stay as they are, and so do
-    the statistics of its normalisation. Raises ValueError for what are no images.
+    the statistics of its normalisation. `architecture`: what a checkpoint is to keep of it.
+    Raises ValueError for what are no images.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class PretrainedImages(nn.Module):
         std: Sequence[float],
         head: Sequence[str],
         freeze: Freeze,
+        architecture: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         column = columns[next(iter(inputs))]
         if len(inputs) != 1 or not isinstance(column, Image) or column.size[0] not in (1, 3):
             raise ValueError("it takes images, grey or of three colours")
         self.network, self.size = network, size
+        self.architecture: Any = architecture
         seen = column.numbers
         scale, shift = (torch.tensor(v, dtype=torch.float64) for v in (seen.scale, seen.shift))
         theirs, centre = (torch.tensor(v, dtype=torch.float64) for v in (std, mean))

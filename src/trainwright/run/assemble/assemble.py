@@ -76,7 +76,7 @@ def assemble(
     if plan.fork is not None:
         from trainwright.run.fork.fork import fork_of
 
-        fork = fork_of(plan.fork, again)
+        fork = fork_of(plan.fork, again, plan.model.node)
     if dataset is None:
         # What a run has learned to read text by: of its own checkpoint, or of another run.
         known = fork.facts if fork is not None else None if again is None else data_info(again)
@@ -92,10 +92,11 @@ def assemble(
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
     train_inputs = None if again is not None else partial(train_examples, dataset)
     architecture = None if again is None else again.get("architecture", {})
-    targets = partial(train_targets, dataset)
-    task = build_task(plan, dataset.info, train_inputs, targets, architecture)
+    architecture = architecture if fork is None else fork.architecture
+    build = partial(build_task, plan, architecture=architecture)
+    task = build(dataset.info, train_inputs, partial(train_targets, dataset))
     if fork is not None:
-        fork.begin(task, dataset.info, lambda info: build_task(plan, info))
+        fork.begin(task, dataset.info, build)
     if not plan.task.is_ours:
         check_attributes(task, dataset.info)
     check_learnable(task)
@@ -217,8 +218,7 @@ def build_task(
 
     `train_inputs`: for a network that also begins with something of the training examples; None
     where a checkpoint brings that. `train_targets`: for a loss that depends on them; None where
-    nothing is trained. `architecture`: what a checkpoint remembers of a network that has an
-    attribute of that name.
+    nothing is trained. `architecture`: what a checkpoint remembers of the network.
     """
     torch.manual_seed(derive_seed(plan.seed, "initialisation"))
     facts = {**info.facts, "train_inputs": train_inputs, "architecture": architecture}

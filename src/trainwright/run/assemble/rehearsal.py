@@ -38,6 +38,7 @@ from trainwright.errors import CheckpointError, ConfigError
 from trainwright.hooks.early_stop import early_stop
 from trainwright.run.assemble.assemble import build_task
 from trainwright.run.assemble.optimization import build_schedule
+from trainwright.run.fork.fork import architecture_of
 from trainwright.run.resume.recover import read
 from trainwright.targets import TRUSTED_TARGETS
 from trainwright.tasks.metrics.metric import Metric
@@ -112,22 +113,26 @@ def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Te
         raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
 
 
-def check_parent(plan: Plan) -> None:
-    """Raise CheckpointError where the run that a new one begins with does not fit its own file.
+def check_parent(plan: Plan) -> Any:
+    """What the run that a new one begins with remembers of the network, where that is the same.
 
-    The new one has its config, which may come from anyone, with what the user has typed.
+    The new one has its config, which may come from anyone, with what the user has typed. Raises
+    CheckpointError where the other does not fit its own file.
     """
-    if plan.fork is not None:
-        _check_parent(Path(plan.fork.checkpoint), plan.fork.sha256)
+    if plan.fork is None:
+        return None
+    metadata = _check_parent(Path(plan.fork.checkpoint), plan.fork.sha256)
+    return architecture_of(metadata, plan.model.node)
 
 
 @cache
-def _check_parent(path: Path, sha256: str) -> None:
+def _check_parent(path: Path, sha256: str) -> Mapping[str, Any]:
     found = read(path)
     stored = stored_config(path, found.metadata)
     if targets_of(stored) <= TRUSTED_TARGETS:
         plan = Plan.of(stored, allow=TRUSTED_TARGETS)
         check_network(plan, found.metadata, found.tensors)
+    return found.metadata
 
 
 class _Undrawn(TorchFunctionMode):

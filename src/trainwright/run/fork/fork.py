@@ -34,6 +34,7 @@ class Fork:
     facts: DataInfo  # about the data, as the weights have seen it
     lineage: Lineage
     tensors: Mapping[str, Tensor] | None  # of the other run; None where this one goes on
+    architecture: Mapping[str, Any] | None = None  # of the network, where it is to be the same
 
     def normalised(self, dataset: Dataset) -> Dataset:
         """The dataset, to be normalised as that which the weights were learned on.
@@ -132,15 +133,28 @@ class Fork:
         _hold(task, lambda name: layer_of(name) in held)
 
 
-def fork_of(wanted: ForkSettings, again: Mapping[str, Any] | None) -> Fork:
-    """The other run that a run begins with.
+def architecture_of(metadata: Mapping[str, Any], model: Mapping[str, Any]) -> Any:
+    """What another run remembers of its network; None where `model` names another one."""
+    theirs = metadata["config"].get("model")
+    is_same = all(theirs.get(key) == model.get(key) for key in ("_target_", "path"))
+    return metadata.get("architecture", {}) if is_same else None
+
+
+def fork_of(
+    wanted: ForkSettings, again: Mapping[str, Any] | None, model: Mapping[str, Any]
+) -> Fork:
+    """The other run that a run begins with, whose own `model` is this section.
 
     `again`: the metadata of a checkpoint of this run, which goes on and does not need the other.
     Raises CheckpointError where the other one is not there any more, damaged, or another.
     """
     if again is not None:
         return Fork(
-            wanted, DataInfo.of_plain(again["data"]), Lineage.stored(again.get("lineage")), None
+            wanted,
+            DataInfo.of_plain(again["data"]),
+            Lineage.stored(again.get("lineage")),
+            None,
+            again.get("architecture", {}),
         )
     path = Path(wanted.checkpoint)
     if not path.is_file():
@@ -156,7 +170,8 @@ def fork_of(wanted: ForkSettings, again: Mapping[str, Any] | None) -> Fork:
     except ValueError as error:
         raise CheckpointError(f"{path} lacks the facts about its data\n  {error}") from error
     lineage = Lineage.of(found, wanted.sha256)
-    return Fork(wanted, facts, lineage, found.tensors)
+    known = architecture_of(found.metadata, model)
+    return Fork(wanted, facts, lineage, found.tensors, known)
 
 
 def _tensors(task: Task) -> Iterator[tuple[str, Tensor]]:

@@ -122,7 +122,7 @@ def measured(
     from trainwright.inference.evaluate import as_plain, evaluate_trained
     from trainwright.inference.other_data import caution, load_data
 
-    dataset = load_data(trained, overrides)
+    dataset = load_data(trained, overrides, split)
     warning = caution(trained, dataset, overrides)
     if warning:
         tell(warning)
