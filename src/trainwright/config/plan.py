@@ -250,6 +250,11 @@ def _check_trainer(options: TrainerSettings) -> None:
             f"trainer.accumulate={options.accumulate}: it must divide "
             f"trainer.batch_size={options.batch_size}, so that all parts are equal"
         )
+    if options.keep > 1 and options.evaluate_every in (0, "0"):
+        raise ConfigError(
+            f"trainer.keep={options.keep}: nothing is ever evaluated, so that none is the best\n"
+            "  leave it out, or raise trainer.evaluate_every"
+        )
     any_clock = Clock(num_examples=1, batch_size=1, total_steps=1, num_tokens=1)
     check_durations(options, any_clock)
 

@@ -91,6 +91,7 @@ class TrainerSettings:
     evaluate_every: Duration = "1 epoch"
     sample_every: Duration = "1 epoch"
     save_every: Duration = "1 epoch"
+    keep: Annotated[int, Field(gt=0, le=1000)] = 1  # of the best checkpoints
     evaluate_batch_size: Positive = 1000
     score_samples: Annotated[int, Field(ge=0)] = 2500
     plots: bool = True  # drawn at the end

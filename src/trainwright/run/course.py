@@ -175,6 +175,8 @@ class Course:
             every=clock.steps(settings.save_every),
             evaluate_every=clock.steps(settings.evaluate_every),
             step_of_last=None if request.resume is None else assembly.state.step,
+            step_of_best=None if assembly.state.best is None else assembly.state.best.step,
+            keep=settings.keep,
             crowded=crowded,
         )
 
