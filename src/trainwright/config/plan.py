@@ -136,9 +136,14 @@ class Plan:
 
     @cached_property
     def kept(self) -> DictConfig:
-        """The config to be kept, resolved. Where the run is, it need not know: it may be moved."""
+        """The config to be kept, resolved, but for where the run is, and who reads what it says.
+
+        It may be moved, and others may go on with it.
+        """
         kept = without_environment(DictConfig(self.config))
         kept.run.dir = None
+        if "events" in kept.trainer:
+            kept.trainer.events = None
         return kept
 
     def optimizers(self, players: Iterable[str]) -> dict[str, OptimizerPlan]:

@@ -102,6 +102,7 @@ class TrainerSettings:
     rollback: RollbackSettings = field(default_factory=RollbackSettings)
     on_ill: Literal["warn", "stop", "rollback"] = "warn"
 
+    events: Literal["json"] | None = None  # on standard output, for programs
     resume: str | None = None
 
     def clock(self, num_examples: int, num_tokens: int = 0) -> Clock:

@@ -15,6 +15,7 @@ from trainwright.engine.state import TrainState
 from trainwright.files import flush
 from trainwright.hooks.crowded import Crowded
 from trainwright.runs.folder import RunFolder
+from trainwright.streams import tell
 
 
 class Legs(Protocol):
@@ -95,6 +96,8 @@ class Save(Regular):
         if self._folder.metrics.exists():
             flush(self._folder.metrics)
         checkpoint.save(paths, checkpoint.state_tensors(state), metadata, kept_as=kept_as)
+        files = [str(path.relative_to(self._folder.path)) for path in paths]
+        tell("save", step=state.step, files=files)
         self._step_of_best = None if state.best is None else state.best.step
         if last:
             self._step_of_last = state.step

@@ -124,7 +124,8 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
             if place > 1:
                 text = metrics_text(one.metrics, wanted=wanted)
                 log.info("best-%d: step %d, validation %s", place, one.step, text)
-    log.info("test (best weights): %s", metrics_text(summary["test"], wanted=wanted))
+    test = metrics_text(summary["test"], wanted=wanted)
+    log.info("test (best weights): %s", test, extra={"result_of": folder.path})
     if beside := summary["test"].get("baselines"):
         log.info("beside it, of scikit-learn: test %s", told(beside))
     if summary.get("health"):
