@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
+from trainwright.streams import is_quiet
 from trainwright.wording import format_count, format_duration
 
 Item = TypeVar("Item", covariant=True)
@@ -43,7 +44,7 @@ class Activity:
         self.done = self.before = done
         self.began = time.time()
         is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self.is_drawn = _screen.is_ours and (is_terminal or _is_notebook())
+        self.is_drawn = _screen.is_ours and (is_terminal or _is_notebook()) and not is_quiet()
         self._say = say or _to_standard_error
         self._pause = FIRST_LINE
         self._next_line = time.monotonic() + FIRST_LINE
@@ -230,7 +231,8 @@ def progress_bar(label: str, total: int, unit: str) -> Iterator[Callable[[int], 
 
 
 def _to_standard_error(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if not is_quiet():
+        print(line, file=sys.stderr, flush=True)
 
 
 def own_progress_lock() -> None:

@@ -1,4 +1,4 @@
-"""Standard input, output and error of a process of ours, made safe to write to.
+"""Standard input, output and error of a process of ours: safe to write to, and who reads them.
 
 `prepare` is the first thing that every such process does. From then on a stream that was closed is
 /dev/null, and a letter that the encoding does not know has a substitute. What nobody takes (a pipe
@@ -9,10 +9,13 @@ is closed, a disk is full, a terminal is gone) ends a command whose output is wh
 import codecs
 import contextlib
 import io
+import json
 import locale
 import os
 import select
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 BROKEN_PIPE = 128 + 13  # exit code, as after SIGPIPE
@@ -21,6 +24,7 @@ DISK = 6  # exit code, as of DiskError
 # The exit code of a command whose output was lost, for what follows may not hear of its SystemExit.
 lost: list[int] = []
 
+_QUIET, _EVENTS = "TRAINWRIGHT_QUIET", "TRAINWRIGHT_EVENTS"  # inherited by who is started
 _PLAIN = {"±": "+/-", "…": "...", "≤": "<=", "≥": ">=", "µ": "u", "·": ".", "²": "^2", "★": "*"}
 _PLAIN |= dict(zip("▁▂▃▄▅▆▇█", "_.,-=+*#", strict=True))
 
@@ -48,6 +52,44 @@ def tell_now(text: str) -> None:
     """Write to standard error from a signal's handler, which may interrupt a `print`."""
     with contextlib.suppress(OSError):
         os.write(2, text.encode())
+
+
+@contextlib.contextmanager
+def spoken(*, quiet: bool = False, events: bool = False) -> Iterator[None]:
+    """Speak in short, or in events, while this context is open; so does who is started in it."""
+    before = {name: os.environ.get(name) for name in (_QUIET, _EVENTS)}
+    os.environ.update({_QUIET: "1"} if quiet else {})
+    os.environ.update({_EVENTS: "json"} if events else {})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
+
+
+def is_quiet() -> bool:
+    """Whether only errors and the line with the result are wanted."""
+    return _QUIET in os.environ
+
+
+def tells_events() -> bool:
+    """Whether standard output belongs to events; then text goes to standard error."""
+    return os.environ.get(_EVENTS) == "json"
+
+
+def say(text: str) -> None:
+    """Print what a person may like to know, where that is wanted."""
+    if not is_quiet():
+        print(text, file=sys.stderr if tells_events() else sys.stdout, flush=True)
+
+
+def tell(event: str, **facts: Any) -> None:
+    """Print an event as a line of JSON, where these are wanted. NaN and infinity are no facts."""
+    if tells_events():
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"event": event, "time": now, **facts}, allow_nan=False, default=str)
+        print(line, flush=True)
 
 
 class _Descriptor(io.FileIO):

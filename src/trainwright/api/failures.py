@@ -34,11 +34,16 @@ def as_told(words: Sequence[str] = ()) -> Iterator[None]:
 
 
 def refuse_flags(words: Sequence[object]) -> None:
-    """Raise ConfigError for what is no key=value of a command line."""
+    """Raise ConfigError for what is no key=value of a command line, or of no use to a program."""
     for word in words:
         if not isinstance(word, str):
             raise ConfigError(
                 f"{word!r}: write settings as text, as for the command: 'trainer.epochs=2'"
+            )
+        if word.startswith("trainer.events="):
+            raise ConfigError(
+                f"{word}: events are what the command prints; a program has run.history\n"
+                "  leave it out"
             )
         if word.startswith("-"):
             raise ConfigError(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from trainwright.api.failures import as_told
 from trainwright.api.results.notebook import html_picture, html_table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
     from trainwright.run.assemble.given import Given
 
-Checkpoint = Literal["best", "last"]
+Checkpoint: TypeAlias = str  # best, last; best-2 and so on of trainer.keep
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 

@@ -81,7 +81,7 @@ def requested(config: DictConfig, overrides: Sequence[str], plan: Plan | None) -
         return request
     assert request.resume is not None
     request.resume.lock.release()
-    log.info(message)
+    log.info(message, extra={"result_of": request.resume.folder.path})
     return None
 
 

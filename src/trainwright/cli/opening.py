@@ -1,6 +1,7 @@
 """RUN on a command line, and the run that it names, opened. No torch until one is."""
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,21 @@ from trainwright.wording import printable
 if TYPE_CHECKING:
     from trainwright.inference.trained import Trained
 
+
+class _Checkpoint(OneOf):
+    """Parses `best`, `last`, `best-2`."""
+
+    def __call__(self, text: str) -> str:
+        """The name. Raises ValueError with the nearest."""
+        return text if re.fullmatch(r"best-[1-9][0-9]{0,3}", text) else super().__call__(text)
+
+
 # What every command has that uses what a run has learned.
 CHECKPOINT = Key(
     "checkpoint",
-    OneOf("best", "last"),
+    _Checkpoint("best", "last"),
     "best",
-    "which checkpoint: best (default) or last",
+    "which checkpoint: best (default), last, or of trainer.keep best-2, best-3",
 )
 DEVICE = Key("device", text, "auto", "auto, cpu, cuda, cuda:1 or mps")
 PRECISION = Key(

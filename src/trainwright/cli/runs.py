@@ -13,6 +13,7 @@ from trainwright.cli.terminal.keys import Key, keys_help
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.files import typed_path
 from trainwright.runs.find import DEFAULT_ROOT
+from trainwright.streams import spoken
 from trainwright.wording import nearest, printable
 
 # Each is a module of that name in a folder of cli/commands, imported when it is called for.
@@ -52,6 +53,7 @@ name that no other run has. Runs are looked for in ./outputs, or in --root=FOLDE
 Also:
   runs COMMAND --help                   what it takes, with examples
   --shell-completion install=bash       tab completion; also zsh, fish (see the README)
+  --quiet                               no progress, and of a training only its result
   --debug                               show the traceback of an error
   --version                             print the version"""
 
@@ -96,12 +98,14 @@ def _run(arguments: list[str]) -> int:
     sys.path.append(str(Path.cwd()))
     name, *words = arguments
     debug = "--debug" in words
+    quiet = "--quiet" in words
     try:
         if name == INSTALL:
             print(completion_script("runs", words))
             return 0
         command = _load(name)
-        code = command.execute(_parse(name, command, words))
+        with spoken(quiet=quiet):
+            code = command.execute(_parse(name, command, words))
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -151,6 +155,8 @@ def _parser(name: str, command: Command) -> _Parser:
     where = "where runs are looked for (./outputs)"
     # (No shell replaces the ~ of --root=~/outputs, though that of --root ~/outputs.)
     parser.add_argument("--root", type=typed_path, default=DEFAULT_ROOT, help=where)
+    said = "no progress, and of a training only its result"
+    parser.add_argument("--quiet", action="store_true", help=said)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
 from trainwright.cli.ranks.places import place_among_others
+from trainwright.cli.terminal.colour import painted
 from trainwright.cli.terminal.help import help_text
 from trainwright.config_folder import config_folder
 from trainwright.errors import TrainwrightError
-from trainwright.streams import outlive_readers
+from trainwright.streams import is_quiet, outlive_readers, spoken, tell, tells_events
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_FLAG_FOR_TRACEBACKS = "--debug"
+_FLAG_FOR_TRACEBACKS, _FLAG_FOR_QUIET = "--debug", "--quiet"
+_WANTS_EVENTS = "trainer.events=json"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,8 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.exit(_print(init, arguments[1:]))
     debug = _FLAG_FOR_TRACEBACKS in arguments
-    if debug:
-        arguments.remove(_FLAG_FOR_TRACEBACKS)
+    quiet = _FLAG_FOR_QUIET in arguments
+    arguments = [a for a in arguments if a not in (_FLAG_FOR_TRACEBACKS, _FLAG_FOR_QUIET)]
+    with spoken(quiet=quiet):
+        sys.exit(_train(arguments, debug=debug))
+
+
+def _train(arguments: list[str], *, debug: bool) -> int:
     try:
         place = place_among_others()
         if place is not None and place[0] > 0:
@@ -53,14 +60,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             from trainwright.cli.ranks.part import take_part
 
             is_printed = any(argument.startswith("-") for argument in arguments)
-            sys.exit(0 if is_printed else take_part(place))
-        sys.exit(train(arguments, debug=debug))
+            return 0 if is_printed else take_part(place)
+        return train(arguments, debug=debug)
     except KeyboardInterrupt:  # before Hydra was there to be interrupted
-        sys.exit(_stopped_at_once())
+        return _stopped_at_once()
 
 
 def _stopped_at_once() -> int:
     print("stopped at once", file=sys.stderr)
+    tell("failure", error="stopped at once", exit_code=130)
     return 130
 
 
@@ -109,19 +117,20 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
     )
     if not any(argument.startswith("-") for argument in arguments):  # it will train, if it can
         begin_loading()
-    try:
-        sys.argv = [sys.argv[0], *in_order(arguments)]
-        app()
-    except KeyboardInterrupt:
-        return _stopped_at_once()
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    except Exception as error:
-        if was_interrupted(error):
+    with spoken(events=_WANTS_EVENTS in arguments):
+        try:
+            sys.argv = [sys.argv[0], *in_order(arguments)]
+            app()
+        except KeyboardInterrupt:
             return _stopped_at_once()
-        jobs.codes.append(explain(error, arguments, debug=debug, composing=True))
-    finally:
-        SweepFolder.remove_if_unused()
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 1
+        except Exception as error:
+            if was_interrupted(error):
+                return _stopped_at_once()
+            jobs.codes.append(explain(error, arguments, debug=debug, composing=True))
+        finally:
+            SweepFolder.remove_if_unused()
     return jobs.codes[0] if jobs.codes else 0
 
 
@@ -140,14 +149,15 @@ class _Jobs:
 
         outlive_readers()
         log_to_console()
-        try:
-            return run_job(config)
-        except Exception as error:
-            if was_interrupted(error):
-                raise KeyboardInterrupt from error
-            code = explain(error, self._arguments, debug=self._debug, job=job_label())
-            self.codes.append(code)
-            return float("nan")
+        with spoken(events=config.trainer.get("events") == "json"):
+            try:
+                return run_job(config)
+            except Exception as error:
+                if was_interrupted(error):
+                    raise KeyboardInterrupt from error
+                code = explain(error, self._arguments, debug=self._debug, job=job_label())
+                self.codes.append(code)
+                return float("nan")
 
 
 def log_to_console() -> None:
@@ -164,9 +174,18 @@ def log_to_console() -> None:
 
 
 class _Console(logging.Handler):
+    """Where a person looks; to one who wants quiet, only what a run of that name has come to."""
+
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
+        text, stream = self.format(record), sys.stderr if tells_events() else sys.stdout
+        if is_quiet():
+            if tells_events() or not hasattr(record, "result_of"):
+                return
+            text = f"{record.result_of}: {text}"
+        elif record.levelno >= logging.WARNING:
+            text = painted(text, "yellow", stream)
         with contextlib.suppress(OSError):  # of a stream that is not ours; train.log has it all
-            tqdm.write(self.format(record), file=sys.stdout)
-            sys.stdout.flush()
+            tqdm.write(text, file=stream)
+            stream.flush()

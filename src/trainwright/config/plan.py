@@ -136,9 +136,14 @@ class Plan:
 
     @cached_property
     def kept(self) -> DictConfig:
-        """The config to be kept, resolved. Where the run is, it need not know: it may be moved."""
+        """The config to be kept, resolved, but for where the run is, and who reads what it says.
+
+        It may be moved, and others may go on with it.
+        """
         kept = without_environment(DictConfig(self.config))
         kept.run.dir = None
+        if "events" in kept.trainer:
+            kept.trainer.events = None
         return kept
 
     def optimizers(self, players: Iterable[str]) -> dict[str, OptimizerPlan]:
@@ -249,6 +254,11 @@ def _check_trainer(options: TrainerSettings) -> None:
         raise ConfigError(
             f"trainer.accumulate={options.accumulate}: it must divide "
             f"trainer.batch_size={options.batch_size}, so that all parts are equal"
+        )
+    if options.keep > 1 and options.evaluate_every in (0, "0"):
+        raise ConfigError(
+            f"trainer.keep={options.keep}: nothing is ever evaluated, so that none is the best\n"
+            "  leave it out, or raise trainer.evaluate_every"
         )
     any_clock = Clock(num_examples=1, batch_size=1, total_steps=1, num_tokens=1)
     check_durations(options, any_clock)

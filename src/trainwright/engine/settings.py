@@ -91,6 +91,7 @@ class TrainerSettings:
     evaluate_every: Duration = "1 epoch"
     sample_every: Duration = "1 epoch"
     save_every: Duration = "1 epoch"
+    keep: Annotated[int, Field(gt=0, le=1000)] = 1  # of the best checkpoints
     evaluate_batch_size: Positive = 1000
     score_samples: Annotated[int, Field(ge=0)] = 2500
     plots: bool = True  # drawn at the end
@@ -101,6 +102,7 @@ class TrainerSettings:
     rollback: RollbackSettings = field(default_factory=RollbackSettings)
     on_ill: Literal["warn", "stop", "rollback"] = "warn"
 
+    events: Literal["json"] | None = None  # on standard output, for programs
     resume: str | None = None
 
     def clock(self, num_examples: int, num_tokens: int = 0) -> Clock:

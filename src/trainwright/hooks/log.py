@@ -10,6 +10,7 @@ from trainwright.engine.hook import Regular
 from trainwright.engine.state import TrainState
 from trainwright.files import append_line
 from trainwright.runs.metrics import Row
+from trainwright.streams import tell
 
 
 class Log(Regular):
@@ -31,6 +32,7 @@ class Log(Regular):
         """Append one row, and keep it as `state.row` for who sends it elsewhere."""
         state.row = metrics_row(state)
         append_line(self._path, json.dumps(state.row))
+        tell("metrics", **state.row)
         state.means.clear()
         state.noted = {}
 

@@ -9,6 +9,7 @@ import torch
 from trainwright.config.plan import Plan
 from trainwright.data.balance import train_targets
 from trainwright.data.dataset import Dataset
+from trainwright.engine.checkpoint.several import kept
 from trainwright.engine.device.peak import matrix_product_rate
 from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
@@ -118,7 +119,12 @@ def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) ->
         if evaluation is not None:
             text = metrics_text(evaluation["metrics"], wanted=wanted)
             log.info("%s: step %d, validation %s", name, evaluation["step"], text)
-    log.info("test (best weights): %s", metrics_text(summary["test"], wanted=wanted))
+        for place, one in kept(folder).items() if name == "best" else ():
+            if place > 1:
+                text = metrics_text(one.metrics, wanted=wanted)
+                log.info("best-%d: step %d, validation %s", place, one.step, text)
+    test = metrics_text(summary["test"], wanted=wanted)
+    log.info("test (best weights): %s", test, extra={"result_of": folder.path})
     if beside := summary["test"].get("baselines"):
         from trainwright.run.baselines import told
 

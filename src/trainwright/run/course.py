@@ -35,6 +35,9 @@ from trainwright.run.resume.rollback import Rollback
 from trainwright.run.signals import StopRequests
 from trainwright.run.translate import in_our_words
 from trainwright.runs.folder import RunFolder
+from trainwright.runs.record import numbers
+from trainwright.runs.summary import read_summary
+from trainwright.streams import tell
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +64,18 @@ class Course:
             self._note_time()
             if signals.received is not None:
                 folder.write_summary({**summary, "status": "stopped"})
-                log.info("saved step %d; %s", self.assembly.state.step, self._go_on)
+                saved = f"saved step {self.assembly.state.step}; {self._go_on}"
+                log.info("%s", saved, extra=self._result)
                 signals.leave_at_once()
                 self.assembly.state.world.tell("over")
                 self._draw_so_far()
+                self._tell_end()
                 return Outcome(folder.path, None, signals.received)
             if self.request.prune is not None and self.request.prune.has_stopped:
                 self.assembly.state.world.tell("over")
                 folder.write_summary({**summary, "status": "pruned"})
                 self._draw_so_far()
+                self._tell_end()
                 return Outcome(folder.path, self._objective)
             signals.leave_at_once()  # there is nothing left to save
             self._finish()
@@ -79,9 +85,10 @@ class Course:
             folder.write_summary({**summary, "status": "stopped"})
             step = newest_step(folder)
             saved = "nothing was saved" if step is None else f"step {step} is saved; {self._go_on}"
-            log.info(saved)
+            log.info(saved, extra=self._result)
             if signals.received in (None, signal.SIGINT):
                 raise
+            self._tell_end()
             return Outcome(folder.path, None, signals.received)
         except Exception as error:
             failure = self.explained(error)
@@ -160,6 +167,13 @@ class Course:
             if isinstance(hook, HealthCheck):
                 self.summary["health"] = hook.course
 
+    def _tell_end(self) -> None:
+        """As summary.json has it, without what is no number."""
+        told = read_summary(self.folder.path)
+        facts = {key: told.get(key) for key in ("status", "step", "best", "last", "seconds")}
+        test = numbers(told.get("test")) or None
+        tell("finish", folder=str(self.folder.path), **facts, test=test)
+
     def _note_time(self) -> None:
         self.summary["total_seconds"] = self.legs.total_seconds(self.assembly.state.step)
 
@@ -175,6 +189,8 @@ class Course:
             every=clock.steps(settings.save_every),
             evaluate_every=clock.steps(settings.evaluate_every),
             step_of_last=None if request.resume is None else assembly.state.step,
+            step_of_best=None if assembly.state.best is None else assembly.state.best.step,
+            keep=settings.keep,
             crowded=crowded,
         )
 
@@ -202,6 +218,7 @@ class Course:
         self.summary.update(status="finished", test=test)
         self.folder.write_summary(self.summary)
         report(self.assembly, self.folder, self.summary)
+        self._tell_end()
 
     def _draw_so_far(self) -> None:
         """Draw what there is of a run that ends before its end; that it is whole matters more."""
@@ -215,6 +232,11 @@ class Course:
         draws = self.request.draws
         wanted = self.assembly.settings.plots and (draws is None or draws())
         return Drawing(self.request.artist) if wanted else None
+
+    @property
+    def _result(self) -> dict[str, Any]:
+        """What marks the line of the log that is the result."""
+        return {"result_of": self.folder.path}
 
     @property
     def _go_on(self) -> str:

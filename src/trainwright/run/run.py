@@ -27,6 +27,7 @@ from trainwright.run.stopping import stopping_hooks
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.lock import RunLock
 from trainwright.runs.summary import read_summary
+from trainwright.streams import tell
 
 
 def run(request: Request) -> Outcome:
@@ -72,6 +73,14 @@ def running(request: Request) -> Training[Outcome]:
         share_state(assembly, folder)
         until_ended.enter_context(logged_to(folder.log))
         announce(plan, assembly, folder, notes)
+        step, begun = assembly.state.step, ("name", "objective", "higher_is_better", "parameters")
+        tell(
+            "start",
+            folder=str(folder.path),
+            step=step,
+            steps=clock.total_steps,
+            **{key: summary[key] for key in begun},
+        )
         send = until_ended.enter_context(sending(loggers, folder, plan, assembly))
         return (yield from course.run(send, signals))
 

@@ -46,6 +46,10 @@ class RunFolder:
     metrics = _Part("metrics.jsonl")  # one JSON object a line
     log = _Part("train.log")  # what the console showed
 
+    def best_of(self, place: int) -> Path:
+        """The checkpoint with the best objective, the second best, and so on, from 1."""
+        return self.best if place == 1 else self.checkpoints / f"best-{place}.safetensors"
+
     @classmethod
     def create(cls, root: Path, name: str, *, exact: Path | None = None) -> "RunFolder":
         """Make a new folder `<root>/<date>/<time>-<name>`, or just `exact`, which must be new.

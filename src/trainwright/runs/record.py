@@ -16,6 +16,7 @@ from trainwright.errors import CheckpointError
 from trainwright.runs.lock import holder
 from trainwright.runs.metrics import last_row
 from trainwright.runs.stored import UnreadableError, is_number, read_json, read_text, read_yaml
+from trainwright.wording import printable
 
 STATUSES = ("running", "finished", "stopped", "pruned", "failed", "killed")
 UNKNOWN = "unknown"
@@ -151,17 +152,23 @@ class Record:
         return self._named_checkpoint or self.path
 
     def checkpoint(self, which: str) -> Path:
-        """The file of the `best` or `last` checkpoint, or the one that was meant by RUN.
+        """The file of `best`, `last`, `best-2` and so on, or the one that was meant by RUN.
 
         Where there is no best one yet it is the last. Raises CheckpointError where there is none.
         """
         if self._named_checkpoint is not None:
             return self._named_checkpoint
         folder = self.path / "checkpoints"
-        for name in dict.fromkeys((which, "last")):
+        for name in (which, "last") if which == "best" else (which,):
             path = folder / f"{name}.safetensors"
             if path.is_file():
                 return path
+        if others := sorted(path.stem for path in folder.glob("*.safetensors")):
+            raise CheckpointError(
+                f"{printable(str(self.path))} has no checkpoint {printable(which)}\n"
+                f"  there are: {', '.join(map(printable, others))}; "
+                "trainer.keep=3 keeps best, best-2 and best-3"
+            )
         raise CheckpointError(
             f"{self.path} has no checkpoint\n"
             f"  its summary says that the run is {self.status}; nothing of it was saved"

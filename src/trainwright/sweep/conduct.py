@@ -14,6 +14,7 @@ from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.files import typed_path
 from trainwright.progress import under_way
+from trainwright.streams import say
 from trainwright.sweep.identity import digest
 from trainwright.sweep.job import Job, typed_first
 from trainwright.sweep.plan import SweepPlan, describe, distinct, mistake, objective_of, rehearse
@@ -49,6 +50,11 @@ class Conductor:
         self._master = master
         self._task_function = task_function
         self._settings = wanted = settings(SweepSettings, master.sweep, key="sweep")
+        if master.trainer.get("events") is not None:
+            raise ConfigError(
+                "trainer.events=json tells of one run, and this is a sweep\n"
+                "  leave it out; sweep.json in the sweep's folder is for programs"
+            )
         check(wanted, has_own_launcher=has_own_launcher(master))
         self._swept = take_apart(overrides, wanted.params, context.config_loader, seed=wanted.seed)
         self._searches = wanted.kind == "optuna"  # jobs are made up as the sweep goes
@@ -78,7 +84,7 @@ class Conductor:
             if ranking is None and plan.measured:
                 ranking = (objective_of(plan.measured),)
             slots = self._slots(plan)
-            print("\n".join(describe(plan, slots, folder=store.path)), flush=True)
+            say("\n".join(describe(plan, slots, folder=store.path)))
             if wanted.dry_run:
                 return 0
             if ranking is None and (self._searches or wanted.prune is not None):

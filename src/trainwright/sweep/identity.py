@@ -19,6 +19,8 @@ IRRELEVANT = (
     "trainer.log_every",
     "trainer.sample_every",
     "trainer.save_every",
+    "trainer.events",
+    "trainer.keep",
     "trainer.plots",
     "trainer.threads",
     "trainer.max_restarts",

@@ -10,6 +10,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from trainwright.cli.terminal.colour import painted
 from trainwright.command_line import command, quoted
 from trainwright.config.compose import keys_of
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
@@ -21,6 +22,7 @@ from trainwright.errors import (
     own_code_failed,
     own_line,
 )
+from trainwright.streams import tell
 from trainwright.wording import choices, closest, nearest, printable
 
 # What of Hydra is at work while config files are read.
@@ -45,9 +47,12 @@ def explain(
     if ours is None or debug:
         traceback.print_exception(error)
     if ours is None:
-        print("error: this is a bug in trainwright or in a class of your own", file=sys.stderr)
+        what = "this is a bug in trainwright or in a class of your own"
+        print(f"{painted('error:', 'red', sys.stderr)} {what}", file=sys.stderr)
+        tell("failure", error=f"{type(error).__name__}: {error}", exit_code=1)
         return 1
-    print(f"error{job}: {ours}", file=sys.stderr)
+    print(f"{painted(f'error{job}:', 'red', sys.stderr)} {ours}", file=sys.stderr)
+    tell("failure", error=str(ours), exit_code=ours.exit_code)
     return ours.exit_code
 
 

@@ -29,6 +29,7 @@ Also:
   --cfg job            print the composed config and stop (add: --package optimizer)
   -m, --multirun       comma-separated values are combined into jobs
   --shell-completion install=bash     tab completion; also zsh, fish (see the README)
+  --quiet              print errors and the line with the result, and nothing else
   --debug              show the traceback of an error
   --version            print the version
 

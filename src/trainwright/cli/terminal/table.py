@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from trainwright.cli.terminal.colour import painted
 from trainwright.wording import printable
 
 GAP = "  "
@@ -16,9 +17,15 @@ SHORTEST = 28  # what the widest column may be cut to: a name must still be told
 
 
 def text_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    colours: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The lines of a table. Columns named in `right` are set flush right.
+
+    `colours`: of the cells that are such words, on a terminal that has any.
 
     On a terminal the widest column is cut, in its middle, to what fits; elsewhere nothing is cut.
     """
@@ -32,7 +39,13 @@ def text_table(
         for row in cells:
             row[widest] = cut(row[widest], widths[widest])
     flush_right = [name in right for name in header]
-    return [GAP.join(map(_pad, row, widths, flush_right)).rstrip() for row in cells]
+    lines = []
+    for row in cells:
+        padded = map(_pad, row, widths, flush_right)
+        both = zip(row, padded, strict=True)
+        told = [painted(text, (colours or {}).get(cell), sys.stdout) for cell, text in both]
+        lines.append(GAP.join(told).rstrip())
+    return lines
 
 
 def shown(text: str) -> str:

@@ -138,9 +138,10 @@ def save(
 ) -> None:
     """Write the same checkpoint under each of `paths`, one after the other, atomically and durably.
 
-    `kept_as`: under which name to keep the file that has stood under a path so far. Raises
-    DiskError when a file cannot be written, NonFiniteError rather than write a number that is not
-    finite; what stood under its name still stands.
+    `kept_as`: under which name to keep the file that has stood under a path so far; what has stood
+    under that name may have another to move on to. Raises DiskError when a file cannot be written,
+    NonFiniteError rather than write a number that is not finite; what stood under its name still
+    stands.
     """
     refuse_nonfinite(tensors, "in what was to be saved")
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True, allow_nan=False)
@@ -149,16 +150,18 @@ def save(
         try:
             with replacing(path) as temporary:
                 write_tensors(temporary, tensors, labels)
-                if kept_as and path in kept_as and path.exists():
-                    _keep(path, kept_as[path])
+                _keep(path, kept_as or {})
         except OSError as error:
             needed = len(text) + sum(tensor.nbytes for tensor in tensors.values())
             raise disk_error(path, needed, error) from error
 
 
-def _keep(path: Path, kept: Path) -> None:
+def _keep(path: Path, kept_as: Mapping[Path, Path]) -> None:
     """Give a file a second name, in place of what has had that; it does not lose its first."""
-    with replacing(kept) as temporary:
+    if path not in kept_as or not path.exists():
+        return
+    _keep(kept_as[path], kept_as)
+    with replacing(kept_as[path]) as temporary:
         try:
             os.link(path, temporary)
         except OSError:  # a file system without hard links

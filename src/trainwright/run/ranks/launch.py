@@ -25,7 +25,7 @@ from trainwright.command_line import command, override
 from trainwright.cores import CHOSEN, num_cores
 from trainwright.errors import TrainwrightError
 from trainwright.stop_signals import taken_by
-from trainwright.streams import tell_now
+from trainwright.streams import say, tell, tell_now
 
 RANK_LOST = 75  # exit code of a rank that misses another (`RankLostError`)
 LOOKS = 0.05  # seconds between two looks at the ranks
@@ -205,6 +205,7 @@ def _stopped_at_once(folder: str) -> int:
     """Say what is left of a run whose rank 0 could not say it any more."""
     go_on = f"; go on: {command('train', override('trainer.resume', folder))}" if folder else ""
     print(f"stopped at once{go_on}", file=sys.stderr)
+    tell("failure", error="stopped at once", exit_code=128 + signal.SIGINT)
     return 128 + signal.SIGINT
 
 
@@ -234,7 +235,7 @@ def _name(code: int | None) -> str:
 
 def _again(asked: Asked, folder: str, note: str) -> Asked:
     """What to run after a restart: the run goes on, if it has begun."""
-    print(note, flush=True)
+    say(note)
     if not folder or not any(Path(folder, "checkpoints").glob("*.safetensors")):
         return {**asked, "note": note}
     typed = override("trainer.resume", folder)
@@ -245,7 +246,9 @@ def _again(asked: Asked, folder: str, note: str) -> Asked:
 
 def _given_up(how: str, num_restarts: int, folder: str) -> int:
     go_on = command("train", override("trainer.resume", folder)) if folder else "start it anew"
-    print(f"error: {how}, after {num_restarts} restarts (trainer.max_restarts)", file=sys.stderr)
+    what = f"{how}, after {num_restarts} restarts (trainer.max_restarts)"
+    print(f"error: {what}", file=sys.stderr)
+    tell("failure", error=what, exit_code=128 + signal.SIGKILL)
     if "SIGKILL" in how:
         print("  most often a process that is killed so has run out of memory", file=sys.stderr)
     print(f"  go on: {go_on}", file=sys.stderr)

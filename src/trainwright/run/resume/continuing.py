@@ -66,7 +66,7 @@ def put_back(resume: Resume, assembly: Assembly, hooks: Sequence[Hook]) -> Going
 
     is_same = not resume.changes and not inexact
     mended = mend_best(resume.folder, state, found, is_same_run=is_same)
-    removed = go_back_to(resume.folder, found)
+    removed = go_back_to(resume.folder, found, keep=assembly.settings.keep)
     found.tensors.clear()  # the run has its own by now
     notes = [*found.notes, *([mended] if mended else []), *removed]
     notes += [f"its data have changed: {REDRAWN}"] if redrawn else []

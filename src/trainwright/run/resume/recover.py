@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.several import best_paths, settle
 from trainwright.engine.state import TrainState
 from trainwright.errors import CheckpointError
 from trainwright.files import leftovers, replacing
@@ -61,7 +62,7 @@ def newest_whole(folder: RunFolder) -> Found:
     except CheckpointError as error:
         problems.append(_first_line(error))
     others = []
-    for path in (folder.previous, folder.best):
+    for path in (folder.previous, *best_paths(folder).values()):
         if path.exists():
             try:
                 others.append(read(path))
@@ -82,7 +83,7 @@ def newest_whole(folder: RunFolder) -> Found:
 
 def newest_step(folder: RunFolder) -> int | None:
     """The step that `newest_whole` would find, by what the files claim: only to be shown."""
-    paths = (folder.last, folder.previous, folder.best)
+    paths = (folder.last, folder.previous, *best_paths(folder).values())
     steps = [step for path in paths if (step := checkpoint.saved_step(path)) is not None]
     return max(steps, default=None)
 
@@ -104,7 +105,7 @@ def mend_best(folder: RunFolder, state: TrainState, found: Found, *, is_same_run
         if step == state.best.step or (step > state.step and is_same_run):
             return ""
         problem = f"{folder.best} is of step {step}, and the best so far is step {state.best.step}"
-    for path in (found.path, folder.previous):
+    for path in (found.path, folder.previous, *best_paths(folder).values()):
         with contextlib.suppress(CheckpointError):
             other = found if path == found.path else read(path)
             if other.step == state.best.step:
@@ -115,8 +116,10 @@ def mend_best(folder: RunFolder, state: TrainState, found: Found, *, is_same_run
     return f"{problem}; the search for the best begins anew"
 
 
-def go_back_to(folder: RunFolder, found: Found) -> list[str]:
+def go_back_to(folder: RunFolder, found: Found, *, keep: int = 1) -> list[str]:
     """Make a checkpoint the newest of its run, and remove what was logged and drawn after it.
+
+    `keep`: how many of the best checkpoints are kept, of those until then.
 
     In this order: whatever comes between, the log is never behind the newest checkpoint. Removes
     unfinished files too, and returns notes about those, and about what of the log is lost.
@@ -128,6 +131,7 @@ def go_back_to(folder: RunFolder, found: Found) -> list[str]:
         with contextlib.suppress(CheckpointError):
             if folder.previous.exists() and read(folder.previous).step >= found.step:
                 folder.previous.unlink()
+    settle(folder, found.step, keep)
     if folder.log.is_file() and folder.log.stat().st_nlink > 1:
         with replacing(folder.log) as temporary:  # what has another name too is not written to
             shutil.copyfile(folder.log, temporary)

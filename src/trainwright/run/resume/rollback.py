@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.several import best_paths
 from trainwright.engine.hook import Hook
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
@@ -90,7 +91,7 @@ class Rollback:
             if hook.name in remembered:  # not one that is younger than the checkpoint
                 hook.load_state_dict(remembered[hook.name])
         mend_best(self._folder, state, found, is_same_run=False)
-        go_back_to(self._folder, found)
+        go_back_to(self._folder, found, keep=self._settings.keep)
         self._save.save(state)
         self._share()
         log.warning("%s", error)
@@ -110,7 +111,7 @@ class Good(NamedTuple):
 def good_checkpoints(folder: RunFolder) -> list[Good]:
     """The checkpoints of a run that are whole, the latest step first."""
     found = []
-    for path in (folder.last, folder.previous, folder.best):
+    for path in (folder.last, folder.previous, *best_paths(folder).values()):
         try:
             found.append(Good(read(path).step, path))
         except CheckpointError:

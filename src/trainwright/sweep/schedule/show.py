@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 from trainwright.progress import Activity
+from trainwright.streams import is_quiet
 from trainwright.sweep.job import Job
 from trainwright.sweep.store import State
 from trainwright.wording import format_duration
@@ -34,8 +35,9 @@ class Show:
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        tqdm.write(text, file=sys.stdout)
-        sys.stdout.flush()
+        if not is_quiet():
+            tqdm.write(text, file=sys.stdout)
+            sys.stdout.flush()
 
     def tick(self, num_ended: int, total: int, num_running: int) -> None:
         """Move the bar."""

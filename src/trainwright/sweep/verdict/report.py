@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from trainwright.streams import is_quiet
 from trainwright.sweep.job import short
 from trainwright.sweep.store import DONE, Store
 from trainwright.sweep.verdict.out_of_fold import out_of_fold
@@ -37,7 +38,8 @@ def report(store: Store) -> Verdict:
         write_csv(verdict, store)
         write_json(verdict, store, found)
     finally:
-        print("\n".join(lines), flush=True)
+        in_short = filter(None, [*conclusion(verdict, store), *_failures(verdict, store)])
+        print("\n".join(in_short if is_quiet() else lines), flush=True)
     return verdict
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainwright.cli.terminal.colour import STATUS
 from trainwright.cli.terminal.keys import Key, listed, whole
 from trainwright.cli.terminal.table import shown, text_table
 from trainwright.errors import ConfigError
@@ -182,7 +183,8 @@ def lines_of(found: Chosen) -> list[str]:
     header, rows = [*HEADER, *found.extra], [cells(run, found.extra) for run in found.runs]
     right = ("STEPS", "TIME", "AGE", *found.extra)
     of_all = f"{len(found.runs):,} of {found.num_all:,} runs"
-    return text_table(header, rows, right=right) + [of_all] * (len(found.runs) < found.num_all)
+    lines = text_table(header, rows, right=right, colours=STATUS)
+    return lines + [of_all] * (len(found.runs) < found.num_all)
 
 
 def cells(run: Record, extra: Sequence[str] = ()) -> list[str]:

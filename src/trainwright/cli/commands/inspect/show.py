@@ -14,8 +14,10 @@ from trainwright.cli.terminal.keys import Key
 from trainwright.cli.terminal.sparkline import BLOCKS, sparkline
 from trainwright.cli.terminal.table import text_table
 from trainwright.command_line import command
+from trainwright.engine.checkpoint.several import kept
 from trainwright.report.plots.series import Series, collect
 from trainwright.runs.find import find_run
+from trainwright.runs.folder import RunFolder
 from trainwright.runs.metrics import read_rows
 from trainwright.runs.record import Record, numbers
 from trainwright.wording import (
@@ -82,6 +84,7 @@ def _head(run: Record) -> list[str]:
         "model": _model(run),
         "data": run.choices.get("data"),
         "fork of": _lineage(run),
+        "kept": _kept(run),
         "computed": run.summary.get("placement"),
         "versions": ", ".join(f"{k} {v}" for k, v in _texts(run.summary.get("versions")).items()),
         "typed": command(*run.overrides),
@@ -131,6 +134,16 @@ def _model(run: Record) -> str:
     counts = ", ".join(f"{name} {format_count(int(count))}" for name, count in players.items())
     name = run.choices.get("model", "")
     return f"{name} ({counts} parameters)" if counts else name
+
+
+def _kept(run: Record) -> str:
+    """The best checkpoints after the best, each with its step and the objective."""
+    told = [
+        f"best-{place}: step {one.step:,}, {run.objective} {format_number(value)}"
+        for place, one in kept(RunFolder(run.path)).items()
+        if place > 1 and (value := one.metrics.get(run.objective or "")) is not None
+    ]
+    return "; ".join(told)
 
 
 def _lineage(run: Record) -> str:
