@@ -16,7 +16,7 @@ awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-[a-z0-9-]*|cuda-[a-z]*)==/} kept' 
 	.venv/$(1).lock > lock/$(1).txt
 endef
 
-.PHONY: chromium shells demo test test-all test-cpus test-loggers lint bench anatomy lock clean
+.PHONY: chromium shells docs demo test test-all test-cpus test-loggers lint bench anatomy lock clean
 
 demo: .venv/installed
 	@$(BIN)/train model=gan data=digits
@@ -40,6 +40,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site, in build/site; any warning or dead link fails.
+docs: .venv/installed-dev
+	$(BIN)/python docs/site/make.py
 
 # Interrupted, it goes on where it was; `make bench ARGS=--quick` takes a few minutes.
 bench: .venv/installed-bench

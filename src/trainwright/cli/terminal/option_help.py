@@ -146,7 +146,7 @@ def _shown(title: str, option: Option) -> str:
     typed = [f"{line.key}={line.value}" if line.value else f"{line.key}." for line in option.keys]
     column = min(44, max(map(len, typed), default=0)) + 4
     for word, line in zip(typed, option.keys, strict=True):
-        kind = _kind(line)
+        kind = takes(line)
         about = " ".join(filter(None, [line.comment, kind and f"[{kind}]"]))
         told = textwrap.wrap(about, WIDTH - column, break_on_hyphens=False) or [""]
         first = f"  {word}".ljust(column)
@@ -157,7 +157,7 @@ def _shown(title: str, option: Option) -> str:
     return "\n".join(lines)
 
 
-def _kind(line: KeyLine) -> str:
+def takes(line: KeyLine) -> str:
     """What a key takes, as its annotation has it; nothing where that or its comment says so."""
     if line.parameter is None or line.parameter.annotation is None:
         return ""
