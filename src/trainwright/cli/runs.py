@@ -27,6 +27,7 @@ _FOLDERS = {
     "apply": {
         "evaluate": "measure a run on its test split or on other data, with confidence intervals",
         "predict": "classes and probabilities, or values, for image files or a table's rows",
+        "explain": "why a run says what it says: of images, texts, rows, or a whole table",
         "sample": "what a run makes up: images (grids, arrays, interpolations), a text, a table",
         "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
     },
