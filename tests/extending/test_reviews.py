@@ -25,3 +25,14 @@ def test_what_has_learned_hidden_tokens_is_forked_to_learn_classes(user):
     said = user.runs("fork", "masked", *words, "run.dir=told")
     assert said.code == 0, said.err
     assert user.summary("told")["test"]["accuracy"] > 0.9
+
+
+def test_a_text_is_explained_by_what_its_tokens_add(user, trained):
+    (user.folder / "new.csv").write_text("text\nquite awful film\n")
+    said = user.runs("explain", trained, "new.csv", "--json")
+    assert said.code == 0, said.err
+    (one,) = json.loads(said.out)["examples"]
+    assert "".join(one["parts"]) == "quite awful film"
+    assert set(one["methods"]) == {"integrated gradients", "leaving it out"}
+    values = one["methods"]["leaving it out"]["values"]
+    assert sum(map(abs, values[6:11])) > sum(map(abs, values[12:]))  # awful, film

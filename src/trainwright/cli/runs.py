@@ -30,6 +30,7 @@ _FOLDERS = {
         "calibrate": "find the temperature that makes a classifier as sure as it is right",
         "anomalies": "how strange files or examples are to a run, the strangest first",
         "predict": "classes and probabilities, or values, for image files or a table's rows",
+        "explain": "why a run says what it says: of images, texts, rows, or a whole table",
         "sample": "what a run makes up: images (grids, arrays, interpolations), a text, a table",
         "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
     },

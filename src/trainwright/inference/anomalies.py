@@ -15,7 +15,7 @@ from trainwright.data.origins import ImageFiles, TableRows
 from trainwright.errors import ConfigError, DataError
 from trainwright.inference.given import raise_unusable
 from trainwright.inference.intervals import Interval, bootstrap
-from trainwright.inference.predict import BATCH, batch_of, examples_in
+from trainwright.inference.predict import BATCH, batch_of, read
 from trainwright.inference.trained import Trained, in_order
 from trainwright.score.neighbours import squared_distances
 from trainwright.tasks.task import can, kind_of
@@ -84,7 +84,7 @@ def score_of(trained: Trained, own: Dataset, by: By | None, *, k: int, num_refer
 
 def strange_files(trained: Trained, own: Dataset, score: Score, files: Sequence[Path]) -> Strange:
     """Score image files, or the rows of tables. Raises DataError that names what cannot be used."""
-    examples = list(examples_in(trained, files))
+    examples = list(read(trained.info, files))
     raise_unusable(examples)
     parts = [examples[i : i + BATCH] for i in range(0, len(examples), BATCH)]
     scores = _scored(trained, score, (batch_of(trained, part) for part in parts))

@@ -41,13 +41,13 @@ def predict(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
     run that does not predict from files.
     """
     require_files(trained)
-    return answered(trained, examples_in(trained, files))
+    return answered(trained, read(trained.info, files))
 
 
-def examples_in(trained: Trained, files: Sequence[Path]) -> Iterator[Prediction]:
-    """The images or rows in files as examples of the run, what is bad among them."""
-    inputs = {name: trained.info.columns[name] for name in trained.info.inputs}
-    return (_files if reads_files(trained.info) else rows)(inputs, files)
+def read(info: DataInfo, files: Sequence[Path]) -> Iterator[Prediction]:
+    """The examples in image files or tables, as they are stored, what is bad among them."""
+    inputs = {name: info.columns[name] for name in info.inputs}
+    return (_files if reads_files(info) else rows)(inputs, files)
 
 
 def answered(trained: Trained, examples: Iterator[Prediction]) -> Iterator[Prediction]:

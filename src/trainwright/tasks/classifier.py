@@ -138,11 +138,14 @@ class Classifier(OneNetwork):
         """The probabilities of the classes (B, classes)."""
         return {self.target: self.logits(batch).softmax(dim=1)}
 
-    def evaluate(self, batch: Batch) -> Answers:
+    def outputs(self, batch: Batch) -> Tensor:
+        """Logits (B, classes)."""
+        return self.logits(batch)
+
+    def answers(self, outputs: Tensor, batch: Batch) -> Answers:
         """Cross-entropy without smoothing (B,), and logits (B, classes)."""
-        logits = self.logits(batch)
-        loss = functional.cross_entropy(logits, batch[self.target], reduction="none")
-        return {"loss": loss, "logits": logits}
+        loss = functional.cross_entropy(outputs, batch[self.target], reduction="none")
+        return {"loss": loss, "logits": outputs}
 
     def metrics(self) -> ClassificationMetrics:
         """Loss, accuracy, top-k accuracy, and macro precision, recall and F1."""
@@ -162,7 +165,7 @@ class Classifier(OneNetwork):
         )
         if self.temperature != 1:
             facts["calibration"] = {"temperature": self.temperature, "where": WHERE_DIVIDED}
-        return self.predictor(output, does="classifier", answer=self.logits, facts=facts)
+        return self.predictor(output, does="classifier", answer=self.outputs, facts=facts)
 
     def finish(self, ending: Ending) -> dict[str, Any]:
         """The confusion of classes, drawn too; and, of images, a grid of predictions."""

@@ -38,13 +38,16 @@ class MultiLabel(OneNetwork):
         """The probability of each class (B, classes); they need not sum to 1."""
         return {self.target: self.answer(batch).sigmoid()}
 
-    def evaluate(self, batch: Batch) -> Answers:
+    def outputs(self, batch: Batch) -> Tensor:
+        """Logits (B, classes)."""
+        return self.answer(batch)
+
+    def answers(self, outputs: Tensor, batch: Batch) -> Answers:
         """Cross-entropy of each example (B,), and probabilities (B, classes)."""
-        logits = self.answer(batch)
         loss = functional.binary_cross_entropy_with_logits(
-            logits, batch[self.target], reduction="none"
+            outputs, batch[self.target], reduction="none"
         )
-        return {"loss": loss.mean(dim=1), "probabilities": logits.sigmoid()}
+        return {"loss": loss.mean(dim=1), "probabilities": outputs.sigmoid()}
 
     def metrics(self) -> LabelMetrics:
         """Loss, shares of right answers, F1 and average precision."""
@@ -55,4 +58,4 @@ class MultiLabel(OneNetwork):
         output = Port(
             "logits", (self._num_outputs,), torch.float32, "sigmoid of each: its probability"
         )
-        return self.predictor(output, does="multilabel", answer=self.answer)
+        return self.predictor(output, does="multilabel", answer=self.outputs)

@@ -1,5 +1,6 @@
 """What tasks have in common that are one network for one target."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.nn.gan import GAN
+from trainwright.tasks.metrics.metric import Answers
 from trainwright.tasks.ports import Port, Predictor
 from trainwright.tasks.task import Task
 
@@ -83,6 +85,18 @@ class OneNetwork(Task):
         if not given:
             raise ValueError("the network has no dense layer whose inputs are features")
         return given[-1].flatten(1).float()
+
+    @abstractmethod
+    def outputs(self, batch: Batch) -> Tensor:
+        """What `portable` puts out, of a batch as the network sees it: (B, outputs), or (B,)."""
+
+    @abstractmethod
+    def answers(self, outputs: Tensor, batch: Batch) -> Answers:
+        """What is measured of outputs, wherever they were computed, and the batch's targets."""
+
+    def evaluate(self, batch: Batch) -> Answers:
+        """What is measured of the network's own outputs."""
+        return self.answers(self.outputs(batch), batch)
 
     def predictor(
         self,

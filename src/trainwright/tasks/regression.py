@@ -48,17 +48,17 @@ class Regression(OneNetwork):
         outputs = self.answer(batch)
         return outputs if self._values.names else outputs.squeeze(-1)
 
-    def values(self, batch: Batch) -> Tensor:
+    def outputs(self, batch: Batch) -> Tensor:
         """What is predicted, (B,) or (B, K), in the targets' own units."""
         return self._values.in_units(self._answer(batch))
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """The values."""
-        return {self.target: self.values(batch)}
+        return {self.target: self.outputs(batch)}
 
-    def evaluate(self, batch: Batch) -> Answers:
+    def answers(self, outputs: Tensor, batch: Batch) -> Answers:
         """Predictions, in the targets' own units."""
-        return {"predictions": self.values(batch)}
+        return {"predictions": outputs}
 
     def metrics(self) -> ValueMetrics:
         """Mean squared and absolute error and R²; the loss in the units of the training loss."""
@@ -77,4 +77,4 @@ class Regression(OneNetwork):
         if self._values.unit:
             unit["asinh of the value over"] = list(self._values.unit)
         facts = {"target_unit": unit}
-        return self.predictor(output, does="regression", answer=self.values, facts=facts)
+        return self.predictor(output, does="regression", answer=self.outputs, facts=facts)

@@ -1,5 +1,6 @@
 """The contract of a column, and what several kinds share."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -120,6 +121,13 @@ class Column(ABC):
     def cell_names(self, name: str) -> tuple[str, ...]:
         """The cells of a table's row that it is read from; `name` is its own."""
         return (name,)
+
+    def features(self, name: str) -> Sequence[tuple[str, int]]:
+        """What of a stored example can be told apart: each with its name, and how many numbers.
+
+        One after the other they are the example; `name` is the column's own.
+        """
+        return [(name, math.prod(self.stored_shape))]
 
     def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
         """An example as stored, from the text of its cells; paths in it begin in `folder`.

@@ -143,6 +143,12 @@ class Numbers(Scaled):
             return tuple(cell for cell, _ in self.cells)
         return self.names or tuple(f"column {i + 1}" for i in range(len(self.mean)))
 
+    def features(self, name: str) -> list[tuple[str, int]]:
+        """The cells, or the features."""
+        if self.cells:
+            return [(cell, len(parts(how))) for cell, how in self.cells]
+        return [(feature, 1) for feature in self.cell_names(name)]
+
     def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
         """(F,) float32."""
         names = self.cell_names("")
@@ -207,6 +213,10 @@ class Categories(Column):
     def cell_names(self, name: str) -> tuple[str, ...]:
         """The features."""
         return self.names
+
+    def features(self, name: str) -> list[tuple[str, int]]:
+        """The features."""
+        return [(feature, 1) for feature in self.names]
 
     def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
         """(F,) int64."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.commands.apply.predict import files_in, named_paths
+from trainwright.cli.commands.apply.predict import files_of, named_files
 from trainwright.cli.opening import (
     CHECKPOINT,
     DEVICE,
@@ -70,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if named and is_other:
         raise ConfigError("name files, or data=..., and not both")
     record = find_run(arguments.run, arguments.root)
-    paths = named_paths(named) if named else []
+    paths = named_files(named)
     trained = open_run(record, values)
     from trainwright.inference.anomalies import score_of, strange_examples, strange_files
     from trainwright.inference.other_data import load_data
@@ -79,7 +79,7 @@ def execute(arguments: argparse.Namespace) -> int:
     own = load_data(trained, [] if is_other else data, with_targets=False)
     score = score_of(trained, own, values["by"], k=values["k"], num_reference=values["reference"])
     if named:
-        files = list(files_in(paths, reads_files(trained.info)))
+        files = list(files_of(paths, reads_files(trained.info)))
         found, what = strange_files(trained, own, score, files), "files"
     else:
         other = load_data(trained, data, with_targets=False) if is_other else own

@@ -78,13 +78,15 @@ def execute(arguments: argparse.Namespace) -> int:
     is_key = ["=" in word and not Path(word).exists() for word in arguments.files]
     words = list(zip(arguments.files, is_key, strict=True))
     values = parse_keys([word for word, of_key in words if of_key], KEYS)
-    named = named_paths([word for word, of_key in words if not of_key])
+    named = named_files([word for word, of_key in words if not of_key])
+    if not named:
+        raise ConfigError("predict what? name image or CSV files, or folders of them")
     trained = open_run(find_run(arguments.run, arguments.root), values)
     from trainwright.inference.predict import predict, reads_files, require_files, targets_of
 
     require_files(trained)
     of_files = reads_files(trained.info)
-    files = list(files_in(named, of_files))
+    files = list(files_of(named, of_files))
     if trained.placement.precision != "fp32":
         told = f"computed in {trained.placement.precision}; precision=fp32 is what an export says"
         print(told, file=sys.stderr)
@@ -99,10 +101,8 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def named_paths(words: list[str]) -> list[Path]:
+def named_files(words: list[str]) -> list[Path]:
     """The files and folders that are named. Raises DataError where there is no such."""
-    if not words:
-        raise ConfigError("predict what? name image or CSV files, or folders of them")
     paths = [typed_path(word) for word in words]
     for word, path in zip(words, paths, strict=True):
         if not path.is_dir() and not path.is_file():
@@ -110,7 +110,7 @@ def named_paths(words: list[str]) -> list[Path]:
     return paths
 
 
-def files_in(named: list[Path], of_files: bool) -> Iterator[Path]:
+def files_of(named: Iterable[Path], of_files: bool) -> Iterator[Path]:
     """The files that are named, and the images or tables in folders. Raises DataError.
 
     What of a folder is left out is counted on standard error.
@@ -164,12 +164,12 @@ class _Seen:
         """What could not be used, and why."""
         bad = self.bad
         first = f"{len(bad):,} of {self.what} cannot be used (on_bad=skip goes without)"
-        named = [f"  {printable(_label(b))}: {b.problem}" for b in bad[:MOST_NAMED]]
+        named = [f"  {printable(label_of(b))}: {b.problem}" for b in bad[:MOST_NAMED]]
         more = [f"  and {len(bad) - MOST_NAMED:,} more"] if len(bad) > MOST_NAMED else []
         return DataError("\n".join([first, *named, *more]))
 
 
-def _label(prediction: "Prediction") -> str:
+def label_of(prediction: "Prediction") -> str:
     """The file, and the line of a row."""
     return str(prediction.path) + ("" if prediction.line is None else f":{prediction.line}")
 
@@ -183,7 +183,7 @@ def _print_table(
     rows = []
     for prediction in found:
         told = [t.line(prediction.answers[name], top) for name, t in targets.items()]
-        rows.append([_label(prediction), *itertools.chain(*told)])
+        rows.append([label_of(prediction), *itertools.chain(*told)])
     if rows:
         right = [heading for heading in header if heading == "VALUE"]
         print("\n".join(text_table(header, rows, right=right)))

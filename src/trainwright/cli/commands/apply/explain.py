@@ -1,0 +1,211 @@
+"""`runs explain`: why a run says what it says, of an image, a text, a row; and of a whole table."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainwright.cli.commands.apply.predict import files_of, label_of, named_files
+from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, open_run
+from trainwright.cli.terminal.explained import (
+    part_lines,
+    picture_lines,
+    plain_example,
+    plain_sanity,
+    sanity_lines,
+    table_lines,
+)
+from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, text, whole
+from trainwright.errors import ConfigError, DataError, DiskError
+from trainwright.files import typed_path
+from trainwright.runs.find import find_run
+
+if TYPE_CHECKING:
+    from trainwright.data.dataset import Dataset
+    from trainwright.data.examples import Batch
+    from trainwright.inference.explain.asked import Asked
+    from trainwright.inference.explain.explain import Explained
+    from trainwright.inference.trained import Trained
+
+NUM_EXAMPLES, NUM_ROWS = 8, 10_000
+# Keys that have an effect on one kind of what is explained alone.
+_ONLY_FOR = {
+    "out": ("images",),
+    "base": ("images",),
+    "top": ("texts", "rows", "tables"),
+    "samples": ("rows",),
+    "repeats": ("tables",),
+    "resamples": ("tables",),
+}
+
+KEYS = (
+    Key("output", text, None, "which class or value, by name or number (the likeliest class)"),
+    Key(
+        "n", whole(1), None, "without INPUT: so many test examples (8), or rows of a table (10000)"
+    ),
+    Key("out", text, None, "the folder for pictures of images (explain-<run>)"),
+    Key("base", OneOf("mean", "black", "white"), "mean", "of images: the colour of what is gone"),
+    Key("top", whole(1, 1000), 10, "how many features or tokens are named (10)"),
+    Key(
+        "samples", whole(2, 10**6), 512, "orders of a row's features, where there are over 10 (512)"
+    ),
+    Key("repeats", whole(1, 1000), 10, "how often each feature of a table is shuffled (10)"),
+    Key("resamples", whole(0, 100_000), 200, "bootstrap resamples of a table's rows (200)"),
+    Key("seed", whole(0), 0, "another seed, other shuffles (0)"),
+    CHECKPOINT,
+    DEVICE,
+    TRUST,
+)
+EXAMPLES = """\
+  runs explain cnn-mnist seven.png
+  runs explain cnn-mnist seven.png output=1
+  runs explain last n=16 out=why
+  runs explain mlp-breast_cancer
+  runs explain mlp-breast_cancer patients.csv --json
+
+Images: integrated gradients, occlusion and, where there are convolutions, Grad-CAM, each drawn over
+the image. Texts: what each token adds. Rows of a table: the Shapley value of each feature. Files
+are read as by `runs predict`. Without any, examples of the test split are explained; of a table,
+how much each feature counts (permutation importance) and what follows from its values (partial
+dependence). What is explained of a class is its log-odds. Every method is checked: against the same
+network with shuffled weights, and by deletion.
+data.key=... changes where the run's own data are read."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, files, keys, the form of the output."""
+    add_run(parser)
+    parser.add_argument("files", nargs="*", metavar="INPUT", help="files and folders; key=value")
+    parser.add_argument("--json", action="store_true", help="everything, as one object")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Explain, write the pictures, and print what was found."""
+    typed = [word for word in arguments.files if "=" in word and not Path(word).exists()]
+    overrides = [word for word in typed if word.startswith("data.")]
+    values = parse_keys([word for word in typed if word not in overrides], KEYS)
+    files = named_files([word for word in arguments.files if word not in typed])
+    record = find_run(arguments.run, arguments.root)
+    trained = open_run(record, {**values, "precision": "fp32"})
+    from trainwright.inference.explain.asked import asked_of
+    from trainwright.inference.explain.explain import is_table
+    from trainwright.inference.other_data import load_data
+
+    asked = asked_of(trained)
+    kind = "images" if trained.info.is_image else "texts"
+    if is_table(trained):
+        kind = "rows" if files else "tables"
+    _refuse_idle(values, kind, has_files=bool(files))
+    dataset = load_data(trained, overrides) if is_table(trained) or not files else None
+    if dataset is not None and not len(dataset.test) and not files:
+        raise DataError(f"the test split of {dataset.info.name} is empty: name files")
+    about = {"run": str(record.path), "checkpoint": str(trained.path), "step": trained.step}
+    if dataset is not None and kind == "tables":
+        plain, lines = _of_table(trained, asked, dataset, values)
+    else:
+        folder = typed_path(values["out"] or f"explain-{record.path.resolve().name}")
+        examples = _examples(trained, dataset, files, values["n"] or NUM_EXAMPLES)
+        plain, lines = _of_examples(trained, asked, dataset, examples, values, folder)
+    print(json.dumps({**about, **plain}, indent=2) if arguments.json else "\n".join(lines))
+    return 0
+
+
+def _refuse_idle(values: Mapping[str, Any], kind: str, *, has_files: bool) -> None:
+    """Raise ConfigError for a key that has no effect on what is explained."""
+    defaults = {key.name: key.default for key in KEYS}
+    for name, kinds in _ONLY_FOR.items():
+        if kind not in kinds and values[name] != defaults[name]:
+            raise ConfigError(f"{name}=... is for {', '.join(kinds)}, and has no effect on {kind}")
+    if has_files and values["n"] is not None:
+        raise ConfigError("n=... is for examples of the test split: leave it out, or the files")
+
+
+Told = tuple[dict[str, Any], list[str]]  # as JSON has it, and for a person
+
+
+def _of_table(
+    trained: "Trained", asked: "Asked", dataset: "Dataset", values: Mapping[str, Any]
+) -> Told:
+    from trainwright.inference.explain.importance import explain_table
+
+    how = {name: values[name] for name in ("output", "repeats", "resamples", "seed")}
+    table = explain_table(trained, asked, dataset, most=values["n"] or NUM_ROWS, **how)
+    plain = {**vars(table), "features": [vars(feature) for feature in table.features]}
+    return {**plain, "sane": plain_sanity(table.sane)}, table_lines(table, values["top"])
+
+
+def _of_examples(
+    trained: "Trained",
+    asked: "Asked",
+    dataset: "Dataset | None",
+    examples: Iterator[tuple[str, "Batch"]],
+    values: Mapping[str, Any],
+    folder: Path,
+) -> Told:
+    from trainwright.inference.explain.explain import Explainer, sanity
+    from trainwright.inference.explain.subjects import Picture
+
+    how = {name: values[name] for name in ("base", "samples", "seed")}
+    explainer = Explainer(trained, asked, None if dataset is None else dataset.train, **how)
+    explained = {label: explainer.explain(one, values["output"]) for label, one in examples}
+    checked = sanity(list(explained.values()))
+    plain: dict[str, Any] = {
+        "examples": [plain_example(label, one) for label, one in explained.items()],
+        "methods": {name: plain_sanity(sane) for name, sane in checked.items()},
+    }
+    if isinstance(next(iter(explained.values())).subject, Picture):
+        files = {
+            label: _drawn(label, one, folder, i)
+            for i, (label, one) in enumerate(explained.items(), 1)
+        }
+        plain["pictures"] = files
+        lines = [*picture_lines(explained, files), ""]
+    else:
+        lines = [line for one in explained.items() for line in part_lines(*one, values["top"])]
+    return plain, [*lines, *sanity_lines(checked, is_probable=asked.is_probable)]
+
+
+def _examples(
+    trained: "Trained", dataset: "Dataset | None", files: Sequence[Path], num: int
+) -> Iterator[tuple[str, "Batch"]]:
+    """Those of the files, or of the test split, each with its name. Raises DataError."""
+    import torch
+
+    from trainwright.inference.explain.explain import spread
+    from trainwright.inference.given import raise_unusable
+    from trainwright.inference.predict import read, reads_files
+
+    if files:
+        found = list(read(trained.info, list(files_of(files, reads_files(trained.info)))))
+        raise_unusable(found)
+        for one in found:
+            yield label_of(one), {n: torch.from_numpy(c) for n, c in one.columns.items()}
+        return
+    assert dataset is not None
+    num = min(num, len(dataset.test))
+    some = spread(dataset.test, num)
+    for i in range(num):
+        named = {name: some[name][i] for name in trained.info.inputs}
+        yield f"test {i * len(dataset.test) // num}", named
+
+
+def _drawn(label: str, one: "Explained", folder: Path, number: int) -> str:
+    """The picture of an image that was explained, drawn into the folder. Raises DiskError."""
+    from trainwright.inference.explain.subjects import Picture
+    from trainwright.report.explanation import draw_maps
+
+    subject = one.subject
+    assert isinstance(subject, Picture)
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(label).stem)
+    path = folder / f"{number:03d}-{stem[:60]}.png"
+    maps = {name: f.values.view(subject.shape).numpy() for name, f in one.found.items()}
+    curves = {name: f.curve.numpy() for name, f in one.found.items()}
+    curves["at random"] = next(iter(one.found.values())).at_random.numpy()
+    asked = one.asked
+    title = f"{asked.name}, {asked.unit} {asked.text(one.score)}"
+    try:
+        draw_maps(subject.seen(), maps, curves, title=title, told=asked.unit, path=path)
+    except OSError as error:
+        raise DiskError(f"could not write to {folder}\n  {error.strerror or error}") from error
+    return str(path)

@@ -1,0 +1,174 @@
+"""Examples explained: by which methods, and whether these are to be believed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwright.data.columns import Column, Image, Series, Tokens
+from trainwright.data.examples import Batch, Split
+from trainwright.errors import ConfigError
+from trainwright.inference.explain import attribution, shapley
+from trainwright.inference.explain.asked import Asked, chosen
+from trainwright.inference.explain.sanity import (
+    SHUFFLED,
+    Sane,
+    deletion,
+    orders_of,
+    rank_correlation,
+    shuffled,
+)
+from trainwright.inference.explain.subjects import Features, Picture, Row, Subject, Words
+from trainwright.inference.trained import Trained
+
+NUM_OTHERS = 128  # training rows whose values stand for a feature that is gone
+BASES = {"mean": None, "black": 0.0, "white": 1.0}
+
+Values = Tensor | tuple[Tensor, Tensor]  # (P,), perhaps with standard errors
+Method = Callable[[Any, Asked], Values]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method says of one example, and how it did."""
+
+    values: Tensor  # (P,): what each part adds to the score
+    error: Tensor | None  # (P,): standard errors, where values are sampled
+    correlation: float  # with those of networks with shuffled weights
+    curve: Tensor  # (D + 1,): what is left of the answer while parts go
+    at_random: Tensor  # the same in random orders, their mean
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One example: what is said of it, the score of that and of nothing, and why."""
+
+    subject: Subject
+    asked: Asked
+    answer: Tensor  # as `predict` says it
+    score: float
+    base: float
+    found: Mapping[str, Found]
+
+
+class Explainer:
+    """Explains examples of one run, each by all methods that there are for its kind of input.
+
+    `train`: the split whose rows stand for what is gone; None for images and texts. `base`: the
+    colour of pixels that are gone; `samples`: orders of a row's features.
+    """
+
+    def __init__(
+        self,
+        trained: Trained,
+        asked: Asked,
+        train: Split | None = None,
+        *,
+        base: str = "mean",
+        samples: int = 512,
+        seed: int = 0,
+    ) -> None:
+        self._asked, self._seed, self._device = asked, seed, trained.placement.device
+        self._base, self._samples = BASES[base], samples
+        self._shuffled = [shuffled(asked.task, seed + i) for i in range(SHUFFLED)]
+        self._others: Batch = {} if train is None else spread(train, NUM_OTHERS)
+        self.features = Features.of(inputs_of(trained))
+
+    def explain(self, stored: Batch, output: str | None = None) -> Explained:
+        """One example, each column as it is stored (...). Raises ConfigError for `output`."""
+        subject = self._subject(stored)
+        kept = torch.ones(1, subject.num_parts, dtype=torch.bool)
+        batch = {name: column[:1] for name, column in subject.without(kept).items()}
+        asked = chosen(self._asked, batch, output)
+        with torch.no_grad():
+            (answer,) = asked.task.predict(batch).values()  # type: ignore[operator]
+        score, base = (float(subject.scores(asked, some)) for some in (kept, ~kept))
+        methods = self._methods(subject).items()
+        found = {name: self._found(subject, asked, method) for name, method in methods}
+        return Explained(subject, asked, answer[0].float().cpu(), score, base, found)
+
+    def _subject(self, stored: Batch) -> Subject:
+        (name, column), *others = self.features.columns.items()
+        batch = {name: stored[name][None]}
+        if isinstance(column, Image) and not others:
+            colours = [mean if self._base is None else self._base for mean in column.mean]
+            plain = 255 * torch.tensor(colours).view(-1, 1, 1).expand(1, *column.shape)
+            batch = {name: torch.cat([batch[name].float(), plain])}
+            seen = self.features.prepared(batch, self._device)[name]
+            return Picture(name, seen[:1], seen[1:, :, :1, :1], stored[name])
+        if isinstance(column, Tokens) and not others:
+            return Words(name, self.features.prepared(batch, self._device)[name], column)
+        return Row(self.features, stored, self._others, self._device)
+
+    def _methods(self, subject: Subject) -> dict[str, Method]:
+        if isinstance(subject, Row):
+            if subject.num_parts <= shapley.MOST_EXACT:
+                return {"Shapley values": shapley.exact}
+            sampled = partial(shapley.sampled, samples=self._samples, seed=self._seed)
+            return {"Shapley values": sampled}
+        if isinstance(subject, Words):
+            one_by_one = torch.eye(subject.num_parts, dtype=torch.bool)
+            return {
+                "integrated gradients": attribution.of_tokens,
+                "leaving it out": partial(attribution.taken_away, groups=one_by_one),
+            }
+        assert isinstance(subject, Picture)
+        windows = attribution.windows(subject.shape)
+        methods: dict[str, Method] = {
+            "integrated gradients": attribution.of_pixels,
+            "occlusion": partial(attribution.taken_away, groups=windows),
+        }
+        has_maps = attribution.last_convolution(self._asked.task) is not None
+        return {**methods, **({"Grad-CAM": attribution.of_maps} if has_maps else {})}
+
+    def _found(self, subject: Subject, asked: Asked, method: Method) -> Found:
+        values, error = _apart(method(subject, asked))
+        others = [_apart(method(subject, asked.of(task)))[0] for task in self._shuffled]
+        correlation = np.mean([rank_correlation(values, other) for other in others])
+        curves = deletion(subject, asked, orders_of(values, asked, self._seed))
+        return Found(values, error, float(correlation), curves[0], curves[1:].mean(0))
+
+
+def _apart(found: Values) -> tuple[Tensor, Tensor | None]:
+    return found if isinstance(found, tuple) else (found, None)
+
+
+def sanity(explained: Sequence[Explained]) -> dict[str, Sane]:
+    """What was found of each method over some examples."""
+    every = {name: [one.found[name] for one in explained] for name in explained[0].found}
+    return {
+        name: Sane(
+            *(float(np.mean(numbers)) for numbers in zip(*map(_numbers, found), strict=True))
+        )
+        for name, found in every.items()
+    }
+
+
+def _numbers(found: Found) -> tuple[float, float, float]:
+    return found.correlation, float(found.curve.mean()), float(found.at_random.mean())
+
+
+def inputs_of(trained: Trained) -> dict[str, Column]:
+    """The columns that are explained. Raises ConfigError for a kind that has no parts to see."""
+    if len(trained.info.inputs) == 1 and isinstance(trained.info.input, Series):
+        raise ConfigError(
+            "this run has learned time series, which nothing here explains\n"
+            "  what can be explained are images, texts and the rows of tables"
+        )
+    return {name: trained.info.columns[name] for name in trained.info.inputs}
+
+
+def is_table(trained: Trained) -> bool:
+    """Whether its examples are rows of features, and no single image or text."""
+    return len(trained.info.inputs) > 1 or not isinstance(trained.info.input, Image | Tokens)
+
+
+def spread(split: Split, num: int) -> Batch:
+    """So many examples from all over a split, as stored on the CPU; fewer where there are fewer."""
+    num = min(num, len(split))
+    places = torch.arange(num, device=split.device) * len(split) // max(num, 1)
+    return {name: column.cpu() for name, column in split.take(places).items()}
