@@ -9,9 +9,7 @@ AdamW with a cosine. Without reports, saving and bar, which only cost time.
 (A folder in which there is a transformers.py is no place to start it from.)
 """
 
-import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +29,9 @@ from peers.nanogpt import (
     LR,
     WARM_UP,
     WIDTH,
+    main,
     read,
+    timed,
 )
 
 
@@ -92,22 +92,11 @@ def train(path: Path, *, steps: int, evaluate: bool) -> None:
             train_dataset=Windows(train_part),
             eval_dataset=Windows(held_out),
         )
-        began, used = time.perf_counter(), time.process_time()
-        trainer.train()
-        seconds, of_processor = time.perf_counter() - began, time.process_time() - used
-        speed = f"{steps * BATCH * CONTEXT / seconds:,.0f} tokens/s"
-        print(f"{speed}, {seconds:.1f} s ({of_processor:.1f} s of processors) for {steps} steps")
+        with timed(steps):
+            trainer.train()
         if evaluate:
             print(f"validation loss {trainer.evaluate()['eval_loss']:.4f}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--evaluate", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    train(arguments.path, steps=arguments.steps, evaluate=arguments.evaluate)
+    main(str(__doc__), train)

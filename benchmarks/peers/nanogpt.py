@@ -8,8 +8,10 @@ random places, 12 a step, 2,000 steps of AdamW at 1e-3 with a cosine and a warm-
 """
 
 import argparse
+import contextlib
 import math
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +112,16 @@ def loss_of(model: Decoder, stream: np.ndarray) -> float:
     return total / num
 
 
+@contextlib.contextmanager
+def timed(steps: int) -> Iterator[None]:
+    """Say how fast so many steps were made."""
+    began, used = time.perf_counter(), time.process_time()
+    yield
+    seconds, of_processor = time.perf_counter() - began, time.process_time() - used
+    speed = f"{steps * BATCH * CONTEXT / seconds:,.0f} tokens/s"
+    print(f"{speed}, {seconds:.1f} s ({of_processor:.1f} s of processors) for {steps} steps")
+
+
 def train(path: Path, *, steps: int, evaluate: bool) -> None:
     """Train, and say how fast, and how good."""
     torch.manual_seed(1337)
@@ -119,25 +131,23 @@ def train(path: Path, *, steps: int, evaluate: bool) -> None:
     others = [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.99))
-    began, used = time.perf_counter(), time.process_time()
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step, steps)
-        tokens, targets = drawn(train_part)
-        loss = model(tokens, targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    seconds, of_processor = time.perf_counter() - began, time.process_time() - used
-    speed = f"{steps * BATCH * CONTEXT / seconds:,.0f} tokens/s"
-    print(f"{speed}, {seconds:.1f} s ({of_processor:.1f} s of processors) for {steps} steps")
+    with timed(steps):
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate(step, steps)
+            tokens, targets = drawn(train_part)
+            loss = model(tokens, targets)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
     if evaluate:
         print(f"validation loss {loss_of(model, held_out):.4f}")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(what: str, train: Callable[..., None]) -> None:
+    """Train as the command line says."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("path", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--threads", type=int)
@@ -146,3 +156,7 @@ if __name__ == "__main__":
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     train(arguments.path, steps=arguments.steps, evaluate=arguments.evaluate)
+
+
+if __name__ == "__main__":
+    main(str(__doc__), train)

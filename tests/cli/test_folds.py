@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+import trainwright as tw
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["class", "value"])
@@ -39,4 +41,5 @@ def test_a_sweep_over_folds_gathers_what_each_says_of_rows_it_has_not_seen(
     assert told["score"] == pytest.approx(wanted, abs=1e-6)
     assert f"out of fold: {told['metric']} {told['score']:.4g} of 60 examples" in out
     assert "folds" in out
+    assert tw.load_sweep(tmp_path / "sweep").table["folds"].tolist() == [3]
     assert "seed" not in out.replace("data.split_seed", "")

@@ -26,7 +26,10 @@ class Sweep:
 
     @property
     def table(self) -> Columns:
-        """A row a setting, from best to worst: its values, the metric's mean and sd over seeds."""
+        """A row a setting, from best to worst: its values, the metric's mean and sd over seeds.
+
+        Or over folds, where these were repeated: the column that counts them says which.
+        """
         with as_told():
             found = self._judged
             rows = []
@@ -35,7 +38,7 @@ class Sweep:
                 for index, ranked in enumerate(found.ranking):
                     row[ranked.metric] = setting.mean(index)
                     row[f"{ranked.metric} sd"] = setting.sd(index)
-                row["seeds"] = len(setting.counted)
+                row[f"{found.repeated}s"] = len(setting.counted)
                 row["seconds"] = setting.seconds
                 row["status"] = ", ".join(dict.fromkeys(row.status for row in setting.rows))
                 rows.append(row)

@@ -3,7 +3,6 @@
 Those that do not go together, or would be ignored, are refused beforehand.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from trainwright.engine.clock import Clock
-from trainwright.errors import ConfigError
+from trainwright.errors import ConfigError, require_extra
 from trainwright.sweep.stacking import Wanted
 from trainwright.sweep.verdict.ranking import PARAMETERS, Ranked, Ranking, logged
 from trainwright.wording import nearest
@@ -127,12 +126,8 @@ def _refuse_without_effect(
 
 def need_optuna(sampler: str) -> None:
     """Raise ConfigError where a package of the extra is missing."""
-    for package in ("optuna", *(["cmaes"] if sampler == "cmaes" else [])):
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"sweep=optuna needs {package}, which is not installed\n"
-                "  pip install 'trainwright[sweep]'"
-            )
+    packages = ("optuna", *(["cmaes"] if sampler == "cmaes" else []))
+    require_extra("sweep=optuna", *packages, extra="sweep")
 
 
 def refuse_unlogged(ranking: Ranking, folder: Path) -> None:

@@ -4,11 +4,11 @@ import ast
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from trainwright.cli.terminal.keys import Key
 from trainwright.config.signature import Parameter, method_parameters
+from trainwright.files import typed_path
 from trainwright.targets import TRUSTED_TARGETS
 
 
@@ -72,10 +72,6 @@ def _is_true(text: str) -> bool:
     return text == "true"
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
 def _texts(text: str) -> tuple[str, ...]:
     """One, or several as a JSON list."""
     if not text.startswith("["):
@@ -93,6 +89,6 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "int": _whole,
     "float": _number,
     "bool": _is_true,
-    "Path": _path,
+    "Path": typed_path,
     "Sequence[str]": _texts,
 }

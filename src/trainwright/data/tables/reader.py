@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TextIO, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from trainwright.errors import ConfigError
+from trainwright.errors import ConfigError, require_extra
 from trainwright.wording import printable
 
 SEPARATORS = ",;\t|"
@@ -257,13 +257,9 @@ def is_number(cell: str) -> bool:
 
 
 def _parquet(path: Path, nothing: str) -> Iterator[Sequence[str]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise ConfigError(
-            f"data.path={printable(str(path))}: Parquet needs pyarrow\n"
-            "  pip install 'trainwright[table]', or save the table as CSV"
-        ) from None
+    require_extra(f"data.path={printable(str(path))}: Parquet", "pyarrow", extra="table")
+    from pyarrow import ArrowException, parquet
+
     try:
         with parquet.ParquetFile(path) as file:
             yield file.schema_arrow.names

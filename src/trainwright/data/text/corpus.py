@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from trainwright.errors import ConfigError, DataError
+from trainwright.errors import ConfigError, DataError, require_extra
+from trainwright.files import typed_path
 from trainwright.wording import nearest, printable
 
 PIECE = 2**20  # bytes that are read at a time
@@ -78,7 +79,7 @@ def corpus_at(path: str, field: str) -> Corpus:
 
     Raises ConfigError where there are none.
     """
-    place = Path(path).expanduser()
+    place = typed_path(path)
     if place.is_dir():
         inside = [p for p in sorted(place.rglob("*")) if p.is_file() and not _is_hidden(p, place)]
         files = [p for p in inside if p.with_suffix("" if p.suffix == ".gz" else p.suffix).suffix
@@ -202,14 +203,10 @@ def _field(path: Path, number: int, line: bytes, field: str) -> str:
 
 def _rows(path: Path, field: str) -> Iterator[str]:
     """That column of a Parquet file. Needs the extra `table`."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ConfigError(
-            f"data.path={path.name}: Parquet files need pyarrow, which is not installed\n"
-            "  pip install 'trainwright[table]'"
-        ) from error
+    require_extra(f"data.path={printable(str(path))}: Parquet", "pyarrow", extra="table")
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         with parquet.ParquetFile(path) as file:
             names: Sequence[str] = file.schema_arrow.names

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from trainwright.data.columns.column import BadInputError
 from trainwright.data.text.tokenizer import Tokenizer
-from trainwright.errors import ConfigError, DataError
+from trainwright.errors import ConfigError, DataError, require_extra
+from trainwright.files import typed_path
 from trainwright.wording import printable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def trained_bpe(texts: Iterable[str], vocab_size: int) -> LibraryTokenizer:
 
 def tokenizer_at(path: str) -> LibraryTokenizer:
     """Somebody's tokenizer.json, or a folder with one. Raises ConfigError, DataError."""
-    place = Path(path).expanduser()
+    place = typed_path(path)
     file = place / "tokenizer.json" if place.is_dir() else place
     try:
         if file.stat().st_size > LARGEST_FILE:
@@ -130,11 +130,7 @@ def the_library() -> Any:
     """The module tokenizers. Raises ConfigError where it is not installed."""
     # A process that is forked later would warn on every use of the library's threads.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ConfigError(
-            "data.tokenizer: bpe and tokenizer.json need tokenizers, which is not installed\n"
-            "  pip install 'trainwright[text]'"
-        ) from error
+    require_extra("data.tokenizer: bpe or a tokenizer.json", "tokenizers", extra="text")
+    import tokenizers
+
     return tokenizers
