@@ -24,6 +24,11 @@ RUNS = {
         "trainer.batch_size=16", "trainer.evaluate_every=8", "trainer.save_every=6",
         "trainer.sample_every=5", "trainer.log_every=3", "trainer.clip_norm=1.0",
     ),
+    "flow": (
+        "model=flow", "model.width=8", "trainer.ema=0.9", "trainer.steps=24", "task.steps=2",
+        "trainer.batch_size=16", "trainer.evaluate_every=8", "trainer.save_every=6",
+        "trainer.sample_every=5", "trainer.log_every=3", "task.score=none",
+    ),
     "cnn with plateau and early stopping": (
         "model=cnn", "model.channels=[4,8]", "model.norm=batch", "model.dense=[16]",
         "schedule=plateau", "schedule.patience=0", "schedule.gamma=0.5", "optimizer=muon",

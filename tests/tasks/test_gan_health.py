@@ -5,7 +5,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from trainwright.tasks.gan.health import diagnose
-from trainwright.tasks.gan.signs import class_diversity, diversity, separation
+from trainwright.tasks.gan.metrics import separation
+from trainwright.tasks.generated.signs import class_diversity, diversity
 
 pytestmark = pytest.mark.numeric
 GOOD = {

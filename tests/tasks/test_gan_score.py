@@ -6,8 +6,7 @@ import torch
 
 from trainwright.engine.evaluate import evaluate
 from trainwright.score.figure import Figure
-from trainwright.tasks.gan.draw import interpolate
-from trainwright.tasks.gan.score import draw_images
+from trainwright.tasks.generated.score import draw_images
 
 pytestmark = pytest.mark.numeric
 SMALL = ("model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9",
@@ -30,23 +29,23 @@ def measured(game, task):
 
 
 def test_images_are_those_of_the_generator_in_the_datas_format(game):
-    model = game.state.task.eval().model
+    task = game.state.task.eval()
     counts = torch.tensor([3, 1, 0, 0, 0, 0, 0, 0, 0, 0])
     with torch.no_grad():
-        images, classes = draw_images(model, 8, class_counts=counts, seed=1, purpose="a")
+        images, classes = draw_images(task, 8, class_counts=counts, seed=1, purpose="a")
     assert images.dtype == torch.uint8
     assert images.shape == (8, 1, 8, 8)
     assert torch.bincount(classes).tolist() == [6, 2]
 
 
 def test_the_latents_depend_on_seed_and_purpose_alone(game):
-    model = game.state.task.eval().model
+    task = game.state.task.eval()
     counts = torch.ones(10)
 
     def drawn(seed, purpose):
         torch.rand(3)
         with torch.no_grad():
-            return draw_images(model, 700, class_counts=counts, seed=seed, purpose=purpose)[0]
+            return draw_images(task, 700, class_counts=counts, seed=seed, purpose=purpose)[0]
 
     assert torch.equal(drawn(1, "a"), drawn(1, "a"))
     assert not torch.equal(drawn(1, "a"), drawn(2, "a"))
@@ -100,12 +99,12 @@ def test_a_judge_is_shared_by_copies_and_never_saved(game):
 def test_an_interpolation_runs_between_two_latents_at_their_length(assembled, conditional):
     """What the generator is given: halfway lies in the middle of the angle, on the circle."""
     game = assembled(*SMALL, "task.score=none", f"model.conditional={conditional}")
-    model = game.state.task.eval().model
+    task = game.state.task.eval()
     seen = []
-    model.generator.register_forward_hook(lambda _, inputs, __: seen.append(inputs))
+    task.model.generator.register_forward_hook(lambda _, inputs, __: seen.append(inputs))
     num_rows = 10 if conditional == "auto" else 8
     with torch.no_grad():
-        images = interpolate(model, num_rows, frames=5, seed=0).images
+        images = task.interpolate(num_rows, frames=5, seed=0).images
     assert images.shape == (num_rows * 5, 1, 8, 8)
     assert images.min() >= 0
     assert images.max() <= 1

@@ -42,13 +42,17 @@ GAMES = [
         "model.dropout=0",
     ),
     ("model=gpt", "data=text", "data.path=README.md", "data.context=16", "model.depth=1"),
+    ("model=flow", "data=digits", "model.width=8"),
+    ("model=diffusion", "data=digits", "model.width=8", "model.conditional=false"),
+    ("model=mlp_flow", "data=tabular", "model.widths=[16]"),
 ]
 IDS = [" ".join(game) for game in GAMES]
 
 
 def small(game):
     # A score needs a feature network, and no part of the contract looks at it.
-    unscored = ("task.score=none",) if "gan" in game[0] else ()
+    generates = any(name in game[0] for name in ("gan", "flow", "diffusion", "vae"))
+    unscored = ("task.score=none",) if generates else ()
     return *game, *SMALL, *unscored
 
 

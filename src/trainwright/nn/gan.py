@@ -24,6 +24,8 @@ ConditionalNorm = Literal["stem", "all"]
 class GAN(nn.Module):
     """The two players and what there is to know about their inputs."""
 
+    only_for = "gan"
+
     def __init__(
         self,
         *,

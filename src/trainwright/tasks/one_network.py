@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
-from trainwright.nn.gan import GAN
 from trainwright.tasks.metrics.metric import Answers
 from trainwright.tasks.ports import Port, Predictor
 from trainwright.tasks.task import Task
@@ -19,7 +18,7 @@ TASKS = {
     "classes": "use task=classifier",
     "values": "use task=regression",
     "labels": "use task=multilabel",
-    "none": "use model=gan",
+    "none": "use model=gan or flow",
 }
 
 
@@ -31,9 +30,10 @@ class OneNetwork(Task):
     def __init__(self, model: nn.Module, info: DataInfo) -> None:
         super().__init__()
         named = f"task={type(self).__name__.lower()}"
-        if isinstance(model, GAN):  # before its data are looked at: no other data would mend it
+        other = getattr(model, "only_for", None)
+        if other is not None:  # before its data are looked at: no other data would mend it
             raise ValueError(
-                f"{named} needs a model with one player, not two: use task=gan, or leave task out"
+                f"{named} cannot train {type(model).__name__}: use task={other}, or leave task out"
             )
         if info.target != self.learns:
             hint = TASKS.get(info.target, "a task of your own learns these")

@@ -55,6 +55,7 @@ class Samples:
     images: Tensor
     classes: Tensor | None = None
     columns: int = 8  # that suit a grid of them
+    note: str = ""  # what they have cost, for a person
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.report.plots.animation import animate
-from trainwright.tasks.gan.draw import slerp
+from trainwright.tasks.generated.draw import slerp
 
 pytestmark = pytest.mark.numeric
 

@@ -1,54 +1,35 @@
 """How a GAN is doing on a split: losses, beliefs, and how far fakes are from real images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from trainwright.data.examples import Batch
 from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
 from trainwright.tasks.gan.game import Game
-from trainwright.tasks.gan.score import class_shares, score_metrics
-from trainwright.tasks.gan.signs import class_diversity, diversity, separation
+from trainwright.tasks.generated.metrics import GenerativeMetrics
+from trainwright.tasks.generated.signs import class_diversity, diversity
 from trainwright.tasks.metrics.formulas import sliced_wasserstein
-from trainwright.tasks.metrics.metric import Answers, Gathered
 
 
-class GANMetrics(Gathered):
+class GANMetrics(GenerativeMetrics):
     """Without a judge the sliced Wasserstein distance ranks the checkpoints of one run.
 
     It is that between as many fakes as real images of the split, as pixels; the losses of a game
-    rank nothing. `judged`: what the judge has been shown and has seen, each (N, ...); empty
-    without one.
+    rank nothing.
     """
 
     def __init__(
         self,
         game: Game,
-        image: str,
-        classes: str | None,
-        class_names: Sequence[str],
+        columns: tuple[str, ...],
+        class_names: tuple[str, ...],
         judge: Judge | None,
         judged: Mapping[str, Tensor],
     ) -> None:
-        """`image`, `classes`: the columns of a batch; no classes where the GAN knows none."""
-        super().__init__()
-        self._game, self._image, self._classes = game, image, classes
-        self._names, self._judge, self.judged = class_names, judge, dict(judged)
-
-    def update(self, batch: Batch, answers: Answers) -> None:
-        """Keep fakes, real images, the logits of both, and classes where the GAN knows them."""
-        kept = {"real": batch[self._image], **answers}
-        if self._classes is not None:
-            kept["classes"] = batch[self._classes]
-        self.keep(kept)
-
-    def compute(self) -> dict[str, float]:
-        """The figures of the split, and what the judge says of new samples."""
-        metrics = super().compute()
-        if self._judge is None:
-            return metrics
-        return metrics | score_metrics(self._judge, self.judged)
+        super().__init__(columns, class_names, judge, judged)
+        self._game = game
 
     def of(self, values: dict[str, Tensor]) -> dict[str, float]:
         """The figures of these examples."""
@@ -68,16 +49,29 @@ class GANMetrics(Gathered):
         return {}
 
     def signs(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """How well the discriminator tells the players apart, and how varied the samples are."""
+        """How well the discriminator tells the players apart, and how varied its fakes are."""
         values = self.values
         fake, real = values["fake"], values["real"]
         signs = {
+            **super().signs(scores),
             "separation": separation(values["real_logits"], values["fake_logits"]),
             "diversity": diversity(fake, real),
         }
         if "classes" in values:
             varied = class_diversity(fake, real, values["classes"], self._names)
             signs |= {f"diversity/{name}": value for name, value in varied.items()}
-        if self._judge is not None:
-            signs |= class_shares(self._judge, self.judged, self._names)
         return signs
+
+
+def separation(real_logits: Tensor, fake_logits: Tensor) -> float:
+    """The probability that a real image gets a higher logit than a fake: 1/2 is guessing.
+
+    From logits (N,) and (M,); equal ones count half. This is the area under the ROC curve (Mann &
+    Whitney 1947), a discriminator's accuracy for all thresholds at once: losses put theirs in
+    different places, or nowhere.
+    """
+    fakes = fake_logits.double().sort().values
+    real = real_logits.double()
+    below = torch.searchsorted(fakes, real)  # (N,): so many fakes have less
+    at_most = torch.searchsorted(fakes, real, right=True)
+    return float((below + at_most).double().mean() / (2 * len(fakes)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -12,26 +12,21 @@ from trainwright.data.columns import Column, Image
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.nn.gan import GAN
-from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
-from trainwright.tasks.gan.draw import draw, interpolate
-from trainwright.tasks.gan.ending import draw_gan, score_summary
 from trainwright.tasks.gan.game import settle_game
 from trainwright.tasks.gan.health import diagnose
 from trainwright.tasks.gan.losses import GANLoss, gradient_penalty, r1_penalty
 from trainwright.tasks.gan.metrics import GANMetrics
 from trainwright.tasks.gan.portable import Sampler
-from trainwright.tasks.gan.score import shown_to
 from trainwright.tasks.gan.views import DiffAugment, View
+from trainwright.tasks.generated.task import Generative, Score
 from trainwright.tasks.health import Health, Signs
-from trainwright.tasks.metrics.metric import Answers, Metric
-from trainwright.tasks.show import Images, Samples
-from trainwright.tasks.task import Carry, Ending, Objective, Task
-
-MAX_CLASS_ROWS = 10
+from trainwright.tasks.metrics.metric import Answers
+from trainwright.tasks.show import Images
+from trainwright.tasks.task import Carry, Ending, Objective
 
 
-class GANTask(Task):
+class GANTask(Generative):
     """The two-player game of Goodfellow et al. 2014 (arXiv:1406.2661), with the loss of choice.
 
     `relativistic`: real images and fakes are judged in pairs; see `relativistic_loss`. With `auto`
@@ -46,11 +41,9 @@ class GANTask(Task):
     line over the first half of the run.
     `diff_augment`, `instance_noise`: what the discriminator is shown; see `View`.
     `auxiliary_weight`: of the classes' cross-entropy, with model.conditional=auxiliary alone.
-    `score`: the network in whose features the images are scored (see `Task.score_features`).
     """
 
     objective: Objective = Objective("sliced_wasserstein", higher_is_better=False)
-    evaluated_examples: ClassVar[int | None] = 2000
     stackable_numbers = ("penalty_weight", "auxiliary_weight", "r1")
 
     fixed_latents: Tensor
@@ -72,9 +65,8 @@ class GANTask(Task):
         diff_augment: tuple[DiffAugment, ...] = (),
         instance_noise: float = 0.0,
         auxiliary_weight: float = 1.0,
-        score: Literal["own", "none"] | nn.Module = "own",
+        score: Score = "own",
     ) -> None:
-        super().__init__()
         if not isinstance(model, GAN):
             raise ValueError("task=gan needs a generator and a discriminator: model=gan or mlp_gan")
         if critic_steps < 1:
@@ -85,28 +77,20 @@ class GANTask(Task):
                 raise ValueError(f"{name}={weight} is below 0")
         if not 0 < top_k <= 1:
             raise ValueError(f"top_k={top_k} is not a share of the fakes, above 0 and at most 1")
+        super().__init__(info, num_conditions=model.num_classes, seed=seed, score=score)
+        self.noise_shape = (model.latent_dim,)
         self.game = settle_game(loss, relativistic, r1, r1_every)
         self.r1 = self.game.r1
         self.model = model
-        self.class_names = info.class_names
-        self.image, self.classes = info.inputs[0], next(iter(info.targets), "")
         self.columns = _columns(info)
         self.critic_steps = critic_steps
         self.penalty_weight = penalty_weight
         self.top_k = top_k
         self.view = View(diff_augment, instance_noise)
         self.auxiliary_weight = auxiliary_weight
-        self._seed = seed
-        # In a tuple, since a module of its own would be saved and averaged with the players.
-        self._score = (score,)
         # The same latents at every look, so that progress shows; kept in the checkpoint.
-        num_rows = min(info.num_classes, MAX_CLASS_ROWS) if model.num_classes else 8
-        latents = torch.randn(
-            num_rows * self._columns_shown,
-            model.latent_dim,
-            generator=generator_for(seed, "showcase"),
-        )
-        classes = torch.arange(num_rows).repeat_interleave(self._columns_shown)
+        latents = self.noise(self.rows_shown * self.columns_shown, generator_for(seed, "showcase"))
+        classes = torch.arange(self.rows_shown).repeat_interleave(self.columns_shown)
         self.register_buffer("fixed_latents", latents)
         self.register_buffer("fixed_classes", classes if model.num_classes else None)
 
@@ -139,14 +123,10 @@ class GANTask(Task):
 
     def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the player's loss on real images (B, C, H, W) and as many fakes."""
-        classes = self._classes_of(batch)
+        classes = self.classes_of(batch)
         if player == "discriminator":
             return self._discriminator_turn(batch[self.image], classes, carry)
         return self._generator_turn(classes, carry)
-
-    def _classes_of(self, batch: Batch) -> Tensor | None:
-        """The classes (B,), where the GAN knows them."""
-        return batch[self.classes] if self.model.num_classes else None
 
     def _discriminator_turn(
         self, real: Tensor, classes: Tensor | None, carry: Carry
@@ -205,7 +185,7 @@ class GANTask(Task):
 
     def evaluate(self, batch: Batch) -> Answers:
         """Fakes of the classes of the batch (B, C, H, W), and the logits of both (B,)."""
-        real, classes = batch[self.image], self._classes_of(batch)
+        real, classes = batch[self.image], self.classes_of(batch)
         latents = torch.randn(len(real), self.model.latent_dim, device=real.device)
         fakes = self.model.generator(latents, classes).float()
         return {
@@ -220,59 +200,30 @@ class GANTask(Task):
 
     def metrics(self) -> GANMetrics:
         """Both losses, what the discriminator believes, and how far fakes are from real images."""
-        judged = {} if self.judge is None else shown_to(self.judge, self.model, self._seed)
-        return GANMetrics(
-            self.game,
-            self.image,
-            self.classes if self.model.num_classes else None,
-            self.class_names,
-            self.judge,
-            judged,
-        )
+        columns = (self.image, self.classes) if self.num_conditions else (self.image,)
+        return GANMetrics(self.game, columns, self.class_names, self.judge, self.judged())
 
-    @property
-    def score_features(self) -> Literal["own"] | nn.Module | None:
-        """As the config has it."""
-        (score,) = self._score
-        return None if score == "none" else score
+    def noise(self, num: int, generator: torch.Generator) -> Tensor:
+        """Latents (num, Z), drawn at once."""
+        return torch.randn(num, *self.noise_shape, generator=generator)
 
-    def be_judged_by(self, judge: Judge) -> None:
-        """From now on the objective is the Fréchet distance in the judge's features."""
-        self.judge = judge
-        self.objective = Objective("frechet", higher_is_better=False)
-
-    def generate(self, num: int, *, seed: int, classes: Sequence[int] = ()) -> Samples:
-        """`num` images; of these classes in turn, or of all, where it knows classes."""
-        return draw(self.model, num, seed=seed, classes=classes)
-
-    def interpolate(
-        self, num: int, *, frames: int, seed: int, classes: Sequence[int] = ()
-    ) -> Samples:
-        """`num` strips of `frames` images from one latent to another."""
-        return interpolate(self.model, num, frames=frames, seed=seed, classes=classes)
-
-    @property
-    def generated_classes(self) -> tuple[str, ...]:
-        """The classes that can be asked for."""
-        return self.class_names if self.model.num_classes else ()
+    def images_of(self, noise: Tensor, classes: Tensor | None) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] of latents (B, Z) and classes (B,)."""
+        images: Tensor = self.model.generator(noise, classes)
+        return ((images.float() + 1) / 2).clamp(0, 1)
 
     def portable(self) -> Sampler:
         """Latents in, images out."""
         return Sampler(self.model)
 
     def finish(self, ending: Ending) -> dict[str, Any]:
-        """The full score beside that of real test images, and the pictures that only a GAN has."""
-        metric = ending.metric
-        assert isinstance(metric, GANMetrics)
+        """The full score, the pictures of a generator, and the discriminator's logits."""
         if ending.drawing is not None:
-            draw_gan(self.model, metric, ending, ending.drawing)
-        return self.details(metric, ending.metrics)
-
-    def details(self, metric: Metric, metrics: Mapping[str, float]) -> dict[str, Any]:
-        """The judge's figures and their floors, as summary.json has them; nothing without one."""
-        if self.judge is None or not isinstance(metric, GANMetrics):
-            return {}
-        return {"score": score_summary(self.judge, metric.judged, metrics, self.class_names)}
+            assert isinstance(ending.metric, GANMetrics)
+            values = ending.metric.values
+            logits = (values[f"{which}_logits"].float().tolist() for which in ("real", "fake"))
+            ending.drawing.plot("plot_logits", *logits, str(ending.plots / "discriminator.png"))
+        return super().finish(ending)
 
     def diagnose(self, history: Sequence[Signs]) -> Health:
         """Healthy, or which player wins, whether samples grow alike, whether all is lost."""
@@ -280,13 +231,8 @@ class GANTask(Task):
 
     def showcase(self) -> Images:
         """Images of the fixed latents, a row a class where the GAN is conditional."""
-        images: Tensor = self.model.generator(self.fixed_latents, self.fixed_classes)
-        return Images(((images.float() + 1) / 2).clamp(0, 1), self._columns_shown)
-
-    @property
-    def _columns_shown(self) -> int:
-        """Ten a row for class rows, eight where there are none."""
-        return 10 if self.model.num_classes else 8
+        images = self.images_of(self.fixed_latents, self.fixed_classes)
+        return Images(images, self.columns_shown)
 
 
 def _columns(info: DataInfo) -> dict[str, Column]:

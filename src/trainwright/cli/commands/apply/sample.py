@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ _KEYS = (
     Key("n", whole(1, 1_000_000), None, "how many images (64), strips (8) or texts (1 a prompt)"),
     Key("class", listed, (), "of which classes, by name or number: class=3, class=cat,dog (all)"),
     Key("seed", whole(0), 0, "another seed, other samples (0)"),
-    Key("interpolate", whole(2, 1000), None, "strips of so many images from one latent to another"),
+    Key("interpolate", whole(2, 1000), None, "strips of so many images from one noise to another"),
     Key(
         "format",
         SeveralOf("png", "images", "npy"),
@@ -61,13 +62,15 @@ EXAMPLES = """\
   runs sample gan-mnist n=100 class=3 seed=1
   runs sample best:frechet interpolate=8 out=strips.png
   runs sample last n=5000 format=npy,images
+  runs sample last steps=5 guidance=1.5 sampler=midpoint class=3
+  runs sample last edit=photo.png strength=0.4 n=9
   runs sample last progress=gif
   runs sample last prompt="ROMEO:" n=5 temperature=0.8 top_p=0.95 max_tokens=300
   runs sample last prompts=questions.txt stop='["\\n\\n"]' --jsonl > answers.jsonl
 
 A text appears as it is written; with out= it goes to a file.
 Needs no dataset. The weights are the averaged ones if the run has them. Files of the same name hold
-the same images: the name says step, count, seed and class."""
+the same images: the name says step, count, seed, class and what else was asked."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +133,7 @@ def _sample(
         )
     trained = open_run(record, values)
     from trainwright.inference.generate import class_indices, make_up, require_generator
-    from trainwright.tasks.show import Writing
+    from trainwright.tasks.show import Samples, Writing
 
     require_generator(trained)
     classes = class_indices(values["class"], trained) if values["class"] else []
@@ -144,22 +147,28 @@ def _sample(
         return []
     if as_lines:
         raise ConfigError("--jsonl is for texts that are printed: leave it out, or out=...")
-    stem = _stem(trained, num, values)
+    if isinstance(samples, Samples) and samples.note:
+        print(samples.note, file=sys.stderr)
+    stem = _stem(trained, num, values, options if isinstance(samples, Samples) else {})
     try:
         return _write(samples, place, stem, values["format"])
     except OSError as error:
         raise DiskError(f"could not write to {place.path}\n  {error.strerror or error}") from error
 
 
-def _stem(trained: "Trained", num: int, values: dict[str, Any]) -> str:
+def _stem(trained: "Trained", num: int, values: dict[str, Any], options: dict[str, Any]) -> str:
     """What makes these images these, as a file name."""
     parts = [f"step{trained.step}", f"n{num}", f"seed{values['seed']}"]
     if values["interpolate"]:
         parts.insert(1, f"interpolate{values['interpolate']}")
     if values["class"]:
-        named = "-".join("".join(c if c.isalnum() else "_" for c in n) for n in values["class"])
-        parts.append(f"class{named}"[:60])
+        parts.append(f"class{'-'.join(map(_letters, values['class']))}"[:60])
+    parts += [f"{name}{_letters(str(value))}"[:60] for name, value in options.items()]
     return "-".join(parts)
+
+
+def _letters(text: str) -> str:
+    return "".join(c if c.isalnum() or c == "." else "_" for c in text)
 
 
 def _write(samples: "MadeUp", place: "_Place", stem: str, formats: tuple[str, ...]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The end of a GAN's run: its full score beside that of real test images, and its pictures."""
+"""The end of a generator's run: its score beside that of real test images, and its pictures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,13 @@ from torch import Tensor
 
 from trainwright.data.dataset import Dataset
 from trainwright.data.examples import all_of
-from trainwright.nn.gan import GAN
 from trainwright.report.plots.drawing import Drawing
 from trainwright.report.plots.grid import image_grid, neighbour_grid, save_image
 from trainwright.score.judge import MAX_COMPARED, Judge, Seen
 from trainwright.score.neighbours import squared_distances
-from trainwright.tasks.gan.draw import interpolate
-from trainwright.tasks.gan.metrics import GANMetrics
-from trainwright.tasks.gan.score import seen_in
+from trainwright.tasks.generated.draw import interpolate
+from trainwright.tasks.generated.metrics import GenerativeMetrics
+from trainwright.tasks.generated.score import Scored, seen_in
 from trainwright.tasks.task import Ending
 
 INTERPOLATION_STEPS = 10
@@ -35,7 +34,7 @@ def score_summary(
     images than samples, `at_floor_samples` has what can be compared with the floor. For a
     conditional GAN `per_class` has the score of each class.
     """
-    seen, asked = seen_in(dict(judged))
+    seen, asked = seen_in(judged)
     summary: dict[str, Any] = {
         "features": judge.name,
         "num_samples": len(seen.features),
@@ -62,17 +61,19 @@ def score_summary(
     return summary
 
 
-def draw_gan(model: GAN, metric: GANMetrics, ending: Ending, drawing: Drawing) -> None:
-    """Write the pictures that only a GAN has. Raises OSError."""
-    logits = (metric.values[f"{which}_logits"].float().tolist() for which in ("real", "fake"))
-    drawing.plot("plot_logits", *logits, str(ending.plots / "discriminator.png"))
-    num_rows = min(model.num_classes, 10) or 8
+def draw_generated(of: Scored, ending: Ending, drawing: Drawing) -> None:
+    """Write interpolation.png, and where there is a judge scores.png and neighbours.png.
+
+    Raises OSError.
+    """
+    num_rows = min(of.num_conditions, 10) or 8
     strips = interpolate(
-        model,
+        of,
+        of.images_of,
         num_rows,
         frames=INTERPOLATION_STEPS,
         seed=ending.seed,
-        classes=range(num_rows) if model.num_classes else (),
+        classes=range(num_rows) if of.num_conditions else (),
         purpose="interpolation",
     )
     save_image(
@@ -91,7 +92,8 @@ def draw_gan(model: GAN, metric: GANMetrics, ending: Ending, drawing: Drawing) -
         num_samples=judge.num_samples,
         num_real=judge.num_floor,
     )
-    picture = _neighbours(judge, ending.dataset, metric.judged)
+    assert isinstance(ending.metric, GenerativeMetrics)
+    picture = _neighbours(judge, ending.dataset, ending.metric.judged)
     save_image(picture, ending.plots / "neighbours.png")
 
 

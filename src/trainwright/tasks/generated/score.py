@@ -1,50 +1,53 @@
-"""What a GAN shows its judge, and what the judge says of it."""
+"""What a generator shows its judge, and what the judge says of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from trainwright.nn.gan import GAN
 from trainwright.progress import counted
 from trainwright.score.classes import in_proportion
 from trainwright.score.figure import Figure
 from trainwright.score.judge import Judge, Seen
 from trainwright.seeds import generator_for
+from trainwright.tasks.generated.draw import BATCH, Generator
 
-BATCH = 500
+
+class Scored(Generator, Protocol):
+    """A generator that says how it makes the images that are scored."""
+
+    def images_of(self, noise: Tensor, classes: Tensor | None) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] of noise (B, ...) and classes (B,)."""
 
 
 def draw_images(
-    model: GAN, num_images: int, *, class_counts: Tensor | None, seed: int, purpose: str
+    of: Scored, num_images: int, *, class_counts: Tensor | None, seed: int, purpose: str
 ) -> tuple[Tensor, Tensor | None]:
-    """Generated images (N, C, H, W) uint8, and for a conditional GAN their classes (N,).
+    """Generated images (N, C, H, W) uint8, and their classes (N,) where it knows classes.
 
-    The latents, and classes in proportion to `class_counts`, depend on `seed` and `purpose`
+    The noise, and classes in proportion to `class_counts`, depend on `seed` and `purpose`
     alone. The pixels are rounded as in a file, and as the real ones are.
     """
-    latents = torch.randn(
-        num_images, model.latent_dim, generator=generator_for(seed, "score latents", purpose)
-    )
+    generator = generator_for(seed, "score latents", purpose)
     classes = None
-    if model.num_classes:
+    if of.num_conditions:
         assert class_counts is not None
         shuffle = generator_for(seed, "score classes", purpose)
         classes = in_proportion(class_counts, num_images, shuffle)
-    device = next(model.generator.parameters()).device
     parts = []
     for start in counted(range(0, num_images, BATCH), "generating what is scored"):
-        part = slice(start, start + BATCH)
-        asked = None if classes is None else classes[part].to(device)
-        images = model.generator(latents[part].to(device), asked).float()  # (B, C, H, W) in -1..1
-        parts.append(((images.nan_to_num() + 1) * 127.5).round().clamp(0, 255).byte())
+        noise = of.noise(min(BATCH, num_images - start), generator).to(of.device)
+        asked = None if classes is None else classes[start : start + BATCH].to(of.device)
+        images = of.images_of(noise, asked).float()
+        parts.append((images.nan_to_num() * 255).round().clamp(0, 255).byte())
     return torch.cat(parts), classes
 
 
-def shown_to(judge: Judge, model: GAN, seed: int) -> dict[str, Tensor]:
+def shown_to(judge: Judge, of: Scored, seed: int) -> dict[str, Tensor]:
     """What the judge asks to be shown, and sees in it: each (N, ...)."""
     images, classes = draw_images(
-        model,
+        of,
         judge.num_samples,
         class_counts=judge.class_counts,
         seed=seed,
@@ -60,19 +63,19 @@ def shown_to(judge: Judge, model: GAN, seed: int) -> dict[str, Tensor]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def seen_in(values: dict[str, Tensor]) -> tuple[Seen, Tensor | None]:
+def seen_in(values: Mapping[str, Tensor]) -> tuple[Seen, Tensor | None]:
     """What the judge has seen in the samples among a task's values, and the classes asked for."""
     seen = Seen(values["sample_features"], values.get("sample_probabilities"))
     return seen, values.get("sample_classes")
 
 
-def score_metrics(judge: Judge, values: dict[str, Tensor]) -> dict[str, float]:
+def score_metrics(judge: Judge, values: Mapping[str, Tensor]) -> dict[str, float]:
     """The judge's figures of the samples among a task's values, as metrics."""
     return as_metrics(judge.figures(*seen_in(values)))
 
 
 def class_shares(
-    judge: Judge, values: dict[str, Tensor], class_names: Sequence[str]
+    judge: Judge, values: Mapping[str, Tensor], class_names: Sequence[str]
 ) -> dict[str, float]:
     """`class_share/<class>`: its share among the samples over its share among training images.
 

@@ -1,4 +1,4 @@
-"""What an evaluation shows of a GAN's health: can the players be told apart, do samples vary?"""
+"""What an evaluation shows of a generator's health: do its samples vary, have they contrast?"""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,6 @@ from trainwright.seeds import generator_for
 MIN_EXAMPLES = 10  # of a class, before the distances between them say anything
 
 
-def separation(real_logits: Tensor, fake_logits: Tensor) -> float:
-    """The probability that a real image gets a higher logit than a fake: 1/2 is guessing.
-
-    From logits (N,) and (M,); equal ones count half. This is the area under the ROC curve (Mann &
-    Whitney 1947), a discriminator's accuracy for all thresholds at once: losses put theirs in
-    different places, or nowhere.
-    """
-    fakes = fake_logits.double().sort().values
-    real = real_logits.double()
-    below = torch.searchsorted(fakes, real)  # (N,): so many fakes have less
-    at_most = torch.searchsorted(fakes, real, right=True)
-    return float((below + at_most).double().mean() / (2 * len(fakes)))
-
-
 def diversity(fakes: Tensor, real: Tensor) -> float:
     """The mean distance between two fakes (N, C, H, W), over that between two real images.
 
@@ -32,6 +18,12 @@ def diversity(fakes: Tensor, real: Tensor) -> float:
     order = torch.randperm(len(fakes), generator=generator_for("diversity"))
     fake_distance, real_distance = _mean_distance(fakes, order), _mean_distance(real, order)
     return fake_distance / real_distance if real_distance else 1.0
+
+
+def contrast(fakes: Tensor, real: Tensor) -> float:
+    """The mean deviation of the pixels within an image (N, C, H, W), over that of real ones."""
+    of_fakes, of_real = (float(i.flatten(1).float().std(dim=1).mean()) for i in (fakes, real))
+    return of_fakes / of_real if of_real else 1.0
 
 
 def class_diversity(

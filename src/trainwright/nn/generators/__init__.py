@@ -1,0 +1,1 @@
+"""Networks that make images or rows of noise: velocities of a flow, variational autoencoders."""

@@ -1,0 +1,100 @@
+"""How a flow is sampled: by which solver, in how many steps, how far guided by the class."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from trainwright.nn.generators.velocity import Velocity
+from trainwright.tasks.flow.paths import Weights
+from trainwright.tasks.flow.samplers import Sampler, follow
+from trainwright.wording import nearest
+
+DEFAULT_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Checked settings. Raises ValueError that names the one that cannot be."""
+
+    sampler: Sampler = "heun"
+    steps: int = DEFAULT_STEPS
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        known = get_args(Sampler)
+        if self.sampler not in known:
+            near = nearest(str(self.sampler), known)
+            raise ValueError(f"sampler={self.sampler} is not one of {', '.join(known)}{near}")
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps} is below 1")
+        if not (math.isfinite(self.guidance) and self.guidance >= 0):
+            raise ValueError(f"guidance={self.guidance} is not a number from 0 up")
+
+    def changed(
+        self, *, sampler: str | None, steps: int | None, guidance: float | None
+    ) -> "Sampling":
+        """With what a person has typed instead. Raises ValueError."""
+        typed = {"sampler": sampler, "steps": steps, "guidance": guidance}
+        found = replace(self, **{name: v for name, v in typed.items() if v is not None})  # type: ignore[arg-type]
+        if steps is not None and found.sampler == "adaptive":
+            raise ValueError(
+                f"steps={steps} has no effect with sampler=adaptive, which takes as many as it "
+                "needs; leave one of them out"
+            )
+        return found
+
+    def check_guidance(self, model: Velocity, drop_classes: float) -> None:
+        """Raise ValueError for guidance by classes where they, or none of them, are unknown."""
+        if self.guidance == 1:
+            return
+        if not model.num_classes:
+            raise ValueError(
+                f"guidance={self.guidance:g}: this flow was not told of classes; leave it out"
+            )
+        if not drop_classes:
+            raise ValueError(
+                f"guidance={self.guidance:g} also asks what a flow does without a class, which "
+                "this one has never learned: train it with task.drop_classes=0.1"
+            )
+
+    def told(self, evaluations: float) -> str:
+        """What was done, and what it cost."""
+        guided = f", guidance {self.guidance:g}" if self.guidance != 1 else ""
+        steps = "" if self.sampler == "adaptive" else f"{self.steps} steps of "
+        cost = f"{evaluations:,.1f}".removesuffix(".0")
+        return f"{cost} evaluations of the network an image ({steps}{self.sampler}{guided})"
+
+    def follow(
+        self,
+        model: Velocity,
+        points: Tensor,
+        classes: Tensor | None,
+        path: Callable[[Tensor], Weights],
+        begin: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Where points (B, ...) of classes (B,) come to from a time on, and evaluations (B,).
+
+        Guidance (Ho and Salimans 2022, arXiv:2207.12598): from the velocity without a class so many
+        times as far as to the one with it, so that 1 is the latter alone, and 0 the former.
+        """
+
+        def velocity(points: Tensor, times: Tensor, rows: Tensor) -> Tensor:
+            asked = None if classes is None else classes[rows]
+            if self.guidance == 1 or asked is None:
+                alone: Tensor = model(points, times, asked).float()
+                return alone
+            none = torch.full_like(asked, model.num_classes)
+            twice = torch.cat([points, points])
+            both: Tensor = model(twice, times.repeat(2), torch.cat([none, asked])).float()
+            without, with_class = both.chunk(2)
+            return torch.lerp(without, with_class, self.guidance)
+
+        found = follow(
+            velocity, points, sampler=self.sampler, steps=self.steps, path=path, begin=begin
+        )
+        calls = 1 if self.guidance == 1 or classes is None else 2
+        return found.points, found.evaluations * calls

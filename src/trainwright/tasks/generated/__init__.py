@@ -1,0 +1,1 @@
+"""What tasks have in common that make images up: drawn, scored, shown and diagnosed alike."""
