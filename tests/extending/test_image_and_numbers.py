@@ -110,6 +110,6 @@ def test_its_export_says_of_two_inputs_what_the_run_says(form, user, trained, ro
 def test_it_is_swept_and_not_stacked_and_the_plan_says_why(user):
     said = user.train("-m", "optimizer.lr=1e-2,1e-3", "sweep.stack=on", "sweep.dir=swept")
     assert said.code == 0, said.err
-    why = "only trainwright's own models are stacked, and not image_and_numbers.Both"
+    why = "only trainwright's own models are stacked, not image_and_numbers.Both"
     assert f"alone: 2 jobs: {why}" in said.out
     assert "best: optimizer.lr=" in said.out

@@ -107,7 +107,7 @@ def test_what_it_has_no_method_for_is_refused_by_its_name(command, said, user, t
 def test_it_is_swept_and_not_stacked_and_the_plan_says_why(user):
     said = user.train("-m", "model.width=8,16", "sweep.stack=on", "sweep.dir=swept")
     assert said.code == 0, said.err
-    why = "only trainwright's own models are stacked, and not next_token.Transformer"
+    why = "only trainwright's own models are stacked, not next_token.Transformer"
     assert f"alone: 2 jobs: {why}" in said.out
     assert "best: model.width=" in said.out
     assert user.runs("sweep", "swept").code == 0

@@ -157,6 +157,6 @@ def test_data_of_one_target_are_refused_in_words(user):
 def test_a_sweep_ranks_it_by_its_loss_and_says_why_it_is_not_stacked(user):
     said = user.train("-m", "task.value_weight=0.1,1", "sweep.stack=on")
     assert said.code == 0, said.err
-    why = "only trainwright's own tasks are stacked, and not two_targets.ClassAndValue"
+    why = "only trainwright's own tasks are stacked, not two_targets.ClassAndValue"
     assert f"alone: 2 jobs: {why}" in said.out
     assert "(validation/loss, lower is better)" in said.out

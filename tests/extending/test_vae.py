@@ -181,5 +181,5 @@ def test_data_without_images_are_refused_in_words(user):
 def test_a_sweep_ranks_it_by_its_loss_and_says_why_it_is_not_stacked(user):
     said = user.train("-m", "model.code=1,3", "sweep.stack=on")
     assert said.code == 0, said.err
-    assert "alone: 2 jobs: only trainwright's own models are stacked, and not vae.VAE" in said.out
+    assert "alone: 2 jobs: only trainwright's own models are stacked, not vae.VAE" in said.out
     assert "(validation/loss, lower is better)" in said.out

@@ -77,4 +77,4 @@ def test_another_file_is_measured_whole_as_the_run_has_learned_it(call, root, tm
 def test_an_exported_network_takes_rows_with_gaps_as_they_are(call, root, tmp_path):
     code, out, _ = call("export", "table", "format=onnx", f"out={tmp_path / 'x'}", f"--root={root}")
     assert code == 0
-    assert "of the run's own" in out
+    assert "of the run's own outputs in fp32" in out

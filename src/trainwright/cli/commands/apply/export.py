@@ -64,10 +64,10 @@ def execute(arguments: argparse.Namespace) -> int:
         print(f"{folder}: transformers says the same of every token, within {worst:.1g} in fp32")
         return 0
     differences = export(trained, record.path.resolve().name, values["format"], folder)
-    for form, difference in differences.items():
+    for form, worst in differences.items():
         told = "the weights, bit for bit"
         if form != "safetensors":
-            told = f"within {difference:.1g} of the run's own in fp32, batches of 1, 2 and 5"
+            told = f"within {worst:.1g} of the run's own outputs in fp32, batches of 1, 2 and 5"
         print(f"{folder / FILES[form]}: {told}")
     if trained.placement.precision != "fp32":
         here = f"`runs predict` in {trained.placement.precision}, but with precision=fp32"
