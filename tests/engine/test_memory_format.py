@@ -105,11 +105,25 @@ def test_a_network_that_crashes_channels_last_computes_channels_first(assembled,
     assert layout in placement.describe()
 
 
+@pytest.mark.skipif(not torch.cpu._is_avx2_supported(), reason="oneDNN on x86")
+@pytest.mark.parametrize(("width", "layout"), [(7, "contiguous (channels_last"), (8, "last")])
+def test_nor_is_it_made_to_crash_where_channels_last_is_typed(
+    assembled, width, layout, monkeypatch
+):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # no AVX-512, whatever this processor has
+    typed = ("trainer.memory_format=channels_last", "trainer.precision=fp32")
+    narrow = ("model=resnet", "trainer.device=cpu", f"model.width={width}")
+    placement = assembled(*narrow, "model.blocks_per_stage=1", *typed).state.placement
+    assert layout in placement.describe()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="oneDNN on x86")
-def test_it_trains_on_a_processor_without_avx512(tmp_path):
+@pytest.mark.parametrize("layout", ["auto", "channels_last"])
+def test_it_trains_on_a_processor_without_avx512(layout, tmp_path):
     """A child, for what it guards against is a crash: with channels_last it ends with a signal."""
     typed = ["model=resnet", "model.width=2", "data=digits", "trainer=smoke", "trainer.plots=false"]
+    typed += [f"trainer.memory_format={layout}", "trainer.precision=fp32"]
     done = subprocess.run(
         [Path(sys.executable).with_name("train"), *typed],
         cwd=tmp_path,

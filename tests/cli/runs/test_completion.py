@@ -34,6 +34,8 @@ def test_commands_runs_keys_and_flags(here, capfd):
     assert complete(capfd, "sample", "")[:4] == [*runs, "030405-mlp-mnist"]
     assert complete(capfd, "sample", "0304") == ["030405-mlp-mnist"]
     assert complete(capfd, "show", "mlp") == ["030405-mlp-mnist"]
+    listed = ["2026-01-02/030406-gan-mnist", "2026-01-02/030405-mlp-mnist"]
+    assert complete(capfd, "show", "2026-01-02/03") == listed  # as `runs list` writes them
     assert complete(capfd, "show", "best:") == ["best:sliced_wasserstein", "best:accuracy"]
     assert complete(capfd, "diff", "last", "030405") == ["030405-mlp-mnist"]
     assert complete(capfd, "show", "last", "") == []

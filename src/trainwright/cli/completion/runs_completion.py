@@ -53,7 +53,7 @@ def offered(
         return _keys({**groups, **more}, word)
     keys: dict[str, Sequence[str]] = {key.name: key.options for key in command_keys}
     if action.metavar in _RUN_ARGUMENTS:
-        return _run_names(_root(before)) + (_keys(keys, word) if earlier else [])
+        return _run_names(_root(before), word) + (_keys(keys, word) if earlier else [])
     if before[0] == "evaluate":
         run = find_run(earlier[0], _root(before))
         keys |= {
@@ -124,12 +124,13 @@ def _root(before: Sequence[str]) -> Path:
     return typed_path(root)
 
 
-def _run_names(root: Path) -> list[str]:
+def _run_names(root: Path, word: str) -> list[str]:
+    """Runs by the last part of their name, or as `runs list` has them where one was typed so."""
     runs = find_runs(root)[:MOST_NAMES]
     counts = Counter(run.path.name for run in runs)
 
     def shortest(run: Record) -> str:
-        return run.path.name if counts[run.path.name] == 1 else run.name
+        return run.path.name if counts[run.path.name] == 1 and "/" not in word else run.name
 
     objectives = dict.fromkeys(run.objective for run in runs[:NUM_LOOKED_AT] if run.objective)
     return ["last", *map(shortest, runs), *(f"best:{metric}" for metric in objectives)]

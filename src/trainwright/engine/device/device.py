@@ -27,6 +27,8 @@ WORTH_CASTING_PRODUCTS = 10_000_000
 # of 128, 768 tokens) 0.72.
 WORTH_CASTING_TOKENS = 50_000_000
 
+WOULD_CRASH = "channels_last crashes without AVX-512 where a 1x1 convolution is narrow"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -40,6 +42,7 @@ class Placement:
     static: bool = False  # steps can be captured as CUDA graphs (`engine/fast/static_step.py`)
     why_not_static: str = ""  # on CUDA, where it may interest a person
     why_threads: str = ""  # where it may interest a person
+    why_layout: str = ""  # where another was asked for
     ranks: int = 1  # processes that make a step
     why_ranks: str = ""  # where it may interest a person
     compiled: bool = False  # networks are trained as torch.compile has it, which rounds otherwise
@@ -58,6 +61,7 @@ class Placement:
     def describe(self) -> str:
         """One line, for the start of a run."""
         layout = str(self.memory_format).removeprefix("torch.").removesuffix("_format")
+        layout += f" ({self.why_layout})" if self.why_layout else ""
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         threads += f" ({self.why_threads})" if self.why_threads else ""
@@ -129,13 +133,18 @@ def place(
     if precision == "fp32" and device.type == "cuda":
         torch.set_float32_matmul_precision("high")
 
-    layout = settings.memory_format
+    layout, why_layout = settings.memory_format, ""
+    may_crash = device.type == "cpu" and has_narrow_shortcut
     if layout == "auto":
         is_faster = has_convolutions and device.type != "mps"
-        is_safe = device.type != "cpu" or not has_narrow_shortcut
-        layout = "channels_last" if is_faster and is_safe else "contiguous"
+        layout = "channels_last" if is_faster and not may_crash else "contiguous"
+    elif layout == "channels_last" and may_crash and precision == "fp32" and _onednn_takes_avx2():
+        layout, why_layout = "contiguous", WOULD_CRASH
     formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    return Placement(device, precision, formats[layout], threads, why_threads=why)
+    memory_format = formats[layout]
+    return Placement(
+        device, precision, memory_format, threads, why_threads=why, why_layout=why_layout
+    )
 
 
 def is_narrow_shortcut(module: nn.Module) -> bool:
@@ -194,6 +203,13 @@ def _fast_precision(device: torch.device) -> str:
     if device.type == "cpu" and _cpu_multiplies_bf16():
         return "bf16"
     return "fp32"
+
+
+def _onednn_takes_avx2() -> bool:
+    """Whether its kernels are those for AVX2: it has no others, or is told to take them."""
+    told = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    has_avx512 = torch.cpu._is_avx512_supported()
+    return bool(torch.cpu._is_avx2_supported() and (not has_avx512 or told.startswith("AVX2")))
 
 
 def _cpu_multiplies_bf16() -> bool:
