@@ -29,9 +29,15 @@ def own_config_folder() -> Path | None:
 
 
 def config_folders() -> list[Path]:
-    """Both, the shipped one first: where both have an option of a name, that one counts."""
-    own = own_config_folder()
-    return [config_folder()] if own is None else [config_folder(), own]
+    """Both, the user's own first: where both have an option of a name, that one counts.
+
+    So a name that ships one day never takes the place of a user's. But a folder with a train.yaml
+    is that of another program, and comes last.
+    """
+    own, shipped = own_config_folder(), config_folder()
+    if own is None:
+        return [shipped]
+    return [shipped, own] if (own / "train.yaml").exists() else [own, shipped]
 
 
 def group_options(group: str) -> list[str]:

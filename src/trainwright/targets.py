@@ -36,6 +36,8 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.cnn1d.CNN1D",
         "trainwright.nn.conv_gan.conv_gan",
         "trainwright.nn.generators.unet.UNet",
+        "trainwright.nn.generators.vae.conv_vae",
+        "trainwright.nn.generators.vae.mlp_vae",
         "trainwright.nn.generators.velocity.DenseVelocity",
         "trainwright.nn.gpt.gpt.GPT",
         "trainwright.nn.gpt.text_encoder.TextEncoder",
@@ -55,6 +57,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.tasks.multilabel.MultiLabel",
         "trainwright.tasks.regression.Regression",
         "trainwright.tasks.suited.suited",
+        "trainwright.tasks.vae.task.VariationalAutoencoder",
     }
 )
 

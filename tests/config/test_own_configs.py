@@ -60,6 +60,22 @@ def test_a_config_whose_aliases_stand_for_too_much_is_refused_at_once(own, text)
     assert len(str(caught.value).splitlines()) == 2
 
 
+def test_an_option_of_ones_own_comes_before_one_that_ships_unless_the_folder_is_of_another_program(
+    own,
+):
+    path = own("_target_: mine.Net\n")
+    path.rename(path.with_name("mlp.yaml"))
+    register_schema()
+
+    def target():
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return compose("train", overrides=["model=mlp"]).model._target_
+
+    assert target() == "mine.Net"
+    (path.parents[1] / "train.yaml").write_text("mine: 1\n")
+    assert target() == "trainwright.nn.mlp.MLP"
+
+
 @pytest.fixture
 def named(tmp_path, monkeypatch):
     """A bomb in a folder that is not `./configs`."""

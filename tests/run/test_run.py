@@ -29,6 +29,11 @@ RUNS = {
         "trainer.batch_size=16", "trainer.evaluate_every=8", "trainer.save_every=6",
         "trainer.sample_every=5", "trainer.log_every=3", "task.score=none",
     ),
+    "vae": (
+        "model=vae", "model.width=8", "model.latent_dim=4", "trainer.ema=0.9", "trainer.steps=24",
+        "trainer.batch_size=16", "trainer.evaluate_every=8", "trainer.save_every=6",
+        "trainer.sample_every=8", "trainer.log_every=3", "task.score=none",
+    ),
     "cnn with plateau and early stopping": (
         "model=cnn", "model.channels=[4,8]", "model.norm=batch", "model.dense=[16]",
         "schedule=plateau", "schedule.patience=0", "schedule.gamma=0.5", "optimizer=muon",

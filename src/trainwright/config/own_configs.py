@@ -14,7 +14,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from trainwright.config_folder import own_config_folder
+from trainwright.config_folder import config_folders, own_config_folder
 from trainwright.errors import ConfigError
 
 MOST_VALUES = 100_000  # the shipped configs have some 200 in all
@@ -24,10 +24,15 @@ class OwnConfigs(SearchPathPlugin):
     """Lets Hydra also look in `./configs` of the working directory, for completion too."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add the folder, if there is one, behind the one that ships."""
+        """Add the folder, if there is one, before or behind the one that ships."""
         own = own_config_folder()
-        if own is not None:
-            search_path.append("own", f"{FileConfigSource.scheme()}://{own}")
+        if own is None:
+            return
+        place = f"{FileConfigSource.scheme()}://{own}"
+        if config_folders()[0] == own:
+            search_path.prepend("own", place, anchor="main")
+        else:
+            search_path.append("own", place)
 
 
 class FileConfigSource(file_config_source.FileConfigSource):

@@ -18,7 +18,7 @@ TASKS = {
     "classes": "use task=classifier",
     "values": "use task=regression",
     "labels": "use task=multilabel",
-    "none": "use model=gan or flow",
+    "none": "use model=gan, flow or vae",
 }
 
 

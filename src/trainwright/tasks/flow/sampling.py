@@ -13,7 +13,7 @@ from trainwright.tasks.flow.paths import Weights
 from trainwright.tasks.flow.samplers import Sampler, follow
 from trainwright.wording import nearest
 
-DEFAULT_STEPS = 10
+DEFAULT_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,15 @@ class Sampling:
                 "this one has never learned: train it with task.drop_classes=0.1"
             )
 
-    def told(self, evaluations: float) -> str:
-        """What was done, and what it cost."""
+    def __str__(self) -> str:
         guided = f", guidance {self.guidance:g}" if self.guidance != 1 else ""
         steps = "" if self.sampler == "adaptive" else f"{self.steps} steps of "
+        return f"{steps}{self.sampler}{guided}"
+
+    def told(self, evaluations: float) -> str:
+        """What was done, and what it cost."""
         cost = f"{evaluations:,.1f}".removesuffix(".0")
-        return f"{cost} evaluations of the network an image ({steps}{self.sampler}{guided})"
+        return f"{cost} evaluations of the network an image ({self})"
 
     def follow(
         self,

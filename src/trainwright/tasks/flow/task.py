@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from trainwright.tasks.show import MadeUp, Samples, Shown, Table
 from trainwright.tasks.task import Carry, Objective
 
 ROWS_SHOWN = 10
+GUIDANCE = 1.5  # where it is told of classes
 
 
 class Flow(Generative):
@@ -39,7 +40,7 @@ class Flow(Generative):
     `times`: of the way that are learned from: mostly its middle, or all alike.
     `drop_classes`: share of the examples whose class is not told, which guidance needs.
     `sampler`, `steps`, `guidance`: how samples are made along the way and scored; `runs sample`
-    has the same keys.
+    has the same keys. `auto` guides by 1.5 where there are classes.
     """
 
     objective = Objective("loss", higher_is_better=False)
@@ -55,7 +56,7 @@ class Flow(Generative):
         drop_classes: float = 0.1,
         sampler: Sampler = "heun",
         steps: int = DEFAULT_STEPS,
-        guidance: float = 1.0,
+        guidance: float | Literal["auto"] = "auto",
         score: Score = "own",
     ) -> None:
         if not isinstance(model, Velocity):
@@ -63,6 +64,8 @@ class Flow(Generative):
         super().__init__(info, num_conditions=model.num_classes, seed=seed, score=score)
         if not 0 <= drop_classes < 1:
             raise ValueError(f"drop_classes={drop_classes} is not a share, from 0 to below 1")
+        if guidance == "auto":
+            guidance = GUIDANCE if model.num_classes and drop_classes else 1.0
         self.sampling = Sampling(sampler, steps, guidance)
         self.sampling.check_guidance(model, drop_classes)
         self.model = model
@@ -101,10 +104,7 @@ class Flow(Generative):
 
     def describe(self) -> str:
         """The path, and how it is sampled."""
-        calls = {"midpoint": 2 * self.sampling.steps, "heun": 2 * self.sampling.steps - 1}
-        num = calls.get(self.sampling.sampler, self.sampling.steps)
-        by = "" if self.sampling.sampler == "adaptive" else f", {num} evaluations an example"
-        return f"{self._path_name} path, sampled by {self.sampling.sampler}{by}"
+        return f"{self._path_name} path, sampled by {self.sampling}"
 
     def evaluate(self, batch: Batch) -> Answers:
         """The error of each example's velocity (B,)."""
@@ -218,11 +218,10 @@ class Flow(Generative):
             return _pixels(points)
 
         noise = self.noise(num, generator_for(seed, "sample"))
-        kinds = in_turn(self, num, classes)
-        if kinds is not None and not classes and self.drop_classes:
-            kinds = torch.full_like(kinds, self.model.num_classes)  # of any class
+        of_any = not classes and self.drop_classes > 0
+        kinds = None if of_any else in_turn(self, num, classes)
         images = images_of(self, render, noise, kinds)
-        return Samples(images, kinds if classes else None, math.ceil(math.sqrt(num)))
+        return Samples(images, kinds, math.ceil(math.sqrt(num)))
 
     def _rows(self, num: int, how: Sampling, seed: int, classes: Sequence[int]) -> Table:
         """Numbers as they stand in a table, and the class where it is told of these."""

@@ -1,0 +1,1 @@
+"""Variational autoencoders: images from codes that are nearly normal."""
