@@ -46,10 +46,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.exit(_print(init, arguments[1:]))
     debug = _FLAG_FOR_TRACEBACKS in arguments
+    tunes = arguments[:1] == ["tune"]
     quiet = _FLAG_FOR_QUIET in arguments
     arguments = [a for a in arguments if a not in (_FLAG_FOR_TRACEBACKS, _FLAG_FOR_QUIET)]
     with spoken(quiet=quiet):
-        sys.exit(_train(arguments, debug=debug))
+        sys.exit((_tune if tunes else _train)(arguments, debug=debug))
+
+
+def _tune(arguments: list[str], *, debug: bool) -> int:
+    """What suits a run, instead of the run."""
+    from trainwright.cli.terminal.failure import explain
+    from trainwright.cli.tune.tune import parted
+
+    try:
+        tuning, words = parted(arguments[1:])
+    except TrainwrightError as error:
+        return explain(error, arguments, debug=debug)
+    return train(words, debug=debug, work=tuning)
 
 
 def _train(arguments: list[str], *, debug: bool) -> int:
@@ -93,10 +106,16 @@ def _print(told: Callable[[Sequence[str]], str], words: Sequence[str]) -> int:
     return 0
 
 
-def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> int:
+def train(
+    arguments: list[str],
+    *,
+    debug: bool,
+    config_name: str = "train",
+    work: "Callable[[DictConfig], float] | None" = None,
+) -> int:
     """Give the command line to Hydra; turn whatever goes wrong into a message and a code.
 
-    `config_name`: of the config that is composed.
+    `config_name`: of the config that is composed; `work`: what to do with it, if not to train.
     """
     # Modules of the user's own lie in the working directory; last, so that they shadow nothing.
     sys.path.append(str(Path.cwd()))
@@ -111,7 +130,7 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
     from trainwright.config.compose import register_schema
 
     register_schema()
-    jobs = _Jobs(arguments, debug=debug)
+    jobs = _Jobs(arguments, debug=debug, work=work)
     app = hydra.main(config_path=str(config_folder()), config_name=config_name, version_base="1.3")(
         jobs.run
     )
@@ -137,10 +156,17 @@ def train(arguments: list[str], *, debug: bool, config_name: str = "train") -> i
 class _Jobs:
     """The jobs that Hydra runs: one, or those of a sweep, in which a bad one sinks no other."""
 
-    def __init__(self, arguments: Sequence[str], *, debug: bool) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        debug: bool,
+        work: "Callable[[DictConfig], float] | None" = None,
+    ) -> None:
         self.codes: list[int] = []  # of the jobs that failed
         self._arguments = arguments
         self._debug = debug
+        self._work = work
 
     def run(self, config: "DictConfig") -> float:
         """Run one job. Returns the objective for sweepers, not a number where it has failed."""
@@ -151,7 +177,7 @@ class _Jobs:
         log_to_console()
         with spoken(events=config.trainer.get("events") == "json"):
             try:
-                return run_job(config)
+                return (self._work or run_job)(config)
             except Exception as error:
                 if was_interrupted(error):
                     raise KeyboardInterrupt from error

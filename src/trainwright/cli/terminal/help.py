@@ -23,6 +23,7 @@ Overrides people use most:
   trainer.resume=outputs/...   go on with a run, exactly
 
 Also:
+  tune model=cnn       find a learning rate, with a plot, and the largest batch that fits
   init [FOLDER]        a starting folder: a network of your own, its config, a test
   model=gan --help     every key of an option, with its default, type and range
   --help keys          every key that there is

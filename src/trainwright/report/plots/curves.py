@@ -93,6 +93,24 @@ def plot_learning_rate(rows: Iterable[Mapping[str, Any]], path: str | Path) -> b
     return True
 
 
+def plot_rates(
+    rates: Sequence[float], losses: Sequence[float], marks: Mapping[str, float], path: str | Path
+) -> None:
+    """Draw a loss over the learning rate, with rates that are marked by name.
+
+    Raises OSError when the disk refuses.
+    """
+    figure = new_figure(1.4 * PANEL[0], PANEL[1])
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color=INK)
+    axes.set_xscale("log")
+    for index, (name, rate) in enumerate(marks.items()):
+        axes.axvline(rate, color=_colour(index), linestyle="--", label=f"{name} {rate:.1e}")
+    style(axes, title="smoothed loss", xlabel="learning rate")
+    key_above(axes)
+    save_figure(figure, path)
+
+
 def _draw_panel(axes: "Axes", group: Sequence[Series], owners: Sequence[str]) -> str:
     """Draw the curves of one panel, and return what its title should add about their phases.
 

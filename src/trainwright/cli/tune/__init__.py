@@ -1,0 +1,1 @@
+"""`train tune`: what to type, found out by training a little."""

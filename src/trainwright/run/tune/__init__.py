@@ -1,0 +1,1 @@
+"""What suits a plan before it is trained: a learning rate, and the largest batch that fits."""
