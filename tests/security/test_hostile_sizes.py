@@ -175,7 +175,9 @@ def test_nor_does_one_in_the_config_of_a_run_that_is_forked(untouched, composed,
                 check_parent(Plan.of(config))
 
 
-@pytest.mark.parametrize("made", [torch.arange, partial(torch.linspace, 0, 1)])
+@pytest.mark.parametrize(
+    "made", [torch.arange, partial(torch.arange, 0), partial(torch.linspace, 0, 1)]
+)
 def test_nor_does_what_a_network_makes_on_the_cpu_wherever_it_is_built(made):
     with torch.device("meta"), Room({}):
         assert len(made(9, device="cpu")) == 9

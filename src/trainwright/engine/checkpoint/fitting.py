@@ -14,9 +14,6 @@ from trainwright.wording import printable
 # makes some fifty on the way. The rest is for a network that keeps nothing.
 MADE_OF_ONE, MADE_OF_NONE, NUMBERS_OF_NONE = 64, 1000, 2**24
 
-# What networks have allocated, wherever they are built.
-_ON_THE_CPU = (torch.arange, torch.linspace)
-
 
 class Room(TorchFunctionMode):
     """Stops, with a CheckpointError, who builds more than the tensors of a file could fill.
@@ -34,18 +31,27 @@ class Room(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, and count what it makes."""
         kwargs = kwargs or {}
-        if func in _ON_THE_CPU:
-            self._count(func(*args, **{**kwargs, "device": "meta"}))
+        if func in (torch.arange, torch.linspace):  # on the CPU, wherever the network is built
+            self._spend(0, _length(func, args, kwargs))
         made = func(*args, **kwargs)
-        self._count(made)
+        if isinstance(made, Tensor):
+            self._spend(1, made.numel())
         return made
 
-    def _count(self, made: Any) -> None:
-        if isinstance(made, Tensor):
-            self._tensors -= 1
-            self._numbers -= made.numel()
-            if min(self._tensors, self._numbers) < 0:
-                raise CheckpointError("its config describes more than its tensors could fill")
+    def _spend(self, tensors: int, numbers: int) -> None:
+        self._tensors -= tensors
+        self._numbers -= numbers
+        if min(self._tensors, self._numbers) < 0:
+            raise CheckpointError("its config describes more than its tensors could fill")
+
+
+def _length(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    """How many numbers `torch.arange` or `torch.linspace` is asked for."""
+    names = ("end",) if len(args) == 1 else ("start", "end", "step")
+    asked = {"start": 0, "step": 1, **dict(zip(names, args, strict=False)), **kwargs}
+    if func is torch.linspace:
+        return asked.get("steps", asked["step"])
+    return (asked["end"] - asked["start"]) // (asked["step"] or 1)
 
 
 def check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
