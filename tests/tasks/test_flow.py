@@ -174,12 +174,6 @@ def test_guidance_leads_from_no_class_to_the_class_and_beyond_and_1_is_the_class
         assert cost.tolist() == [1 if guidance == 1 else 2] * 2
 
 
-def test_samples_are_guided_by_themselves_where_there_are_classes_and_that_was_learned():
-    assert flow().sampling.guidance == 1.5
-    assert flow(drop_classes=0.0).sampling.guidance == flow(info=PLAIN).sampling.guidance == 1
-    assert flow(guidance=1.0).sampling.guidance == 1
-
-
 @pytest.mark.parametrize("sampler", ["heun", "adaptive"])
 def test_a_seed_gives_the_same_images_however_many_are_made_at_once(monkeypatch, sampler):
     task = flow(sampler=sampler, steps=3)
@@ -310,8 +304,8 @@ GOOD = {"diversity": 1.0, "contrast": 1.0, "copying": 0.5, "copying_error": 0.02
     ("changes", "words"),
     [
         ({}, "healthy"),
-        ({"copying": 0.8}, "memorising"),
-        ({"copying": 0.64}, "healthy"),
+        ({"copying": 0.9}, "memorising"),
+        ({"copying": 0.79}, "healthy"),
         ({"contrast": 0.3}, "grey images"),
         ({"diversity": 0.2}, "collapsing"),
         ({"class_share/a": 0.0}, "collapsing"),

@@ -69,7 +69,7 @@ class Sampling:
     def told(self, evaluations: float) -> str:
         """What was done, and what it cost."""
         cost = f"{evaluations:,.1f}".removesuffix(".0")
-        return f"{cost} evaluations of the network an image ({self})"
+        return f"{cost} evaluation{'s'[: cost != '1']} of the network an image ({self})"
 
     def follow(
         self,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,6 @@ from trainwright.tasks.show import MadeUp, Samples, Shown, Table
 from trainwright.tasks.task import Carry, Objective
 
 ROWS_SHOWN = 10
-GUIDANCE = 1.5  # where it is told of classes
 
 
 class Flow(Generative):
@@ -40,7 +39,7 @@ class Flow(Generative):
     `times`: of the way that are learned from: mostly its middle, or all alike.
     `drop_classes`: share of the examples whose class is not told, which guidance needs.
     `sampler`, `steps`, `guidance`: how samples are made along the way and scored; `runs sample`
-    has the same keys. `auto` guides by 1.5 where there are classes.
+    has the same keys.
     """
 
     objective = Objective("loss", higher_is_better=False)
@@ -56,7 +55,7 @@ class Flow(Generative):
         drop_classes: float = 0.1,
         sampler: Sampler = "heun",
         steps: int = DEFAULT_STEPS,
-        guidance: float | Literal["auto"] = "auto",
+        guidance: float = 1.0,
         score: Score = "own",
     ) -> None:
         if not isinstance(model, Velocity):
@@ -64,8 +63,6 @@ class Flow(Generative):
         super().__init__(info, num_conditions=model.num_classes, seed=seed, score=score)
         if not 0 <= drop_classes < 1:
             raise ValueError(f"drop_classes={drop_classes} is not a share, from 0 to below 1")
-        if guidance == "auto":
-            guidance = GUIDANCE if model.num_classes and drop_classes else 1.0
         self.sampling = Sampling(sampler, steps, guidance)
         self.sampling.check_guidance(model, drop_classes)
         self.model = model

@@ -18,7 +18,7 @@ MISSING = 0.2  # share of a class among the samples, over its share among real i
 WORSE = 4.0  # times the best score so far, and over half of the first: all that was learnt is lost
 OVERDUE = 5  # evaluations without a class that has never come, when the others have
 PATIENCE = 2  # evaluations without one, before it counts as gone
-COPIED = 0.6  # probability that a sample is nearer to a training image than a new image is
+COPIED = 0.75  # probability that a sample is nearer to a training image than a new one; guided: 0.7
 ERRORS = 3  # standard errors above it, before that is said
 
 

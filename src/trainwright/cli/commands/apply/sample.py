@@ -163,7 +163,7 @@ def _stem(trained: "Trained", num: int, values: dict[str, Any], options: dict[st
         parts.insert(1, f"interpolate{values['interpolate']}")
     if values["class"]:
         parts.append(f"class{'-'.join(map(_letters, values['class']))}"[:60])
-    parts += [f"{name}{_letters(str(value))}"[:60] for name, value in options.items()]
+    parts += [f"{name}{_letters(str(value))[-60:]}" for name, value in options.items()]
     return "-".join(parts)
 
 

@@ -1,0 +1,78 @@
+"""`runs sample` of a flow: how it is sampled, what that costs, edits, rows; and what it refuses."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SMALL = ("trainer=smoke", "task.score=none", "task.steps=2")
+
+
+@pytest.fixture(scope="module")
+def flows(train, tmp_path_factory):
+    """A flow of images and one of rows, of two steps each."""
+    root = tmp_path_factory.mktemp("flows")
+    train(root / "images", "model=flow", "data=digits", "model.width=8", *SMALL)
+    train(root / "rows", "model=mlp_flow", "data=tabular", "data.name=iris", *SMALL)
+    return root
+
+
+@pytest.fixture
+def here(flows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return flows
+
+
+def test_it_says_what_an_image_has_cost_and_names_the_file_by_what_was_asked(call, here):
+    asked = ("steps=3", "guidance=2", "sampler=midpoint", "class=3,4", "n=4", "format=npy")
+    code, out, err = call("sample", here / "images", *asked, "out=made")
+    assert code == 0, err
+    assert "12 evaluations of the network an image (3 steps of midpoint, guidance 2)" in err
+    first, classes = out.split()
+    assert first.endswith("-class3-4-samplermidpoint-steps3-guidance2.0.npy")
+    assert np.load(classes).tolist() == [3, 4, 3, 4]
+    _, again, _ = call("sample", here / "images", *asked[:-2], "n=2", "format=npy", "out=made")
+    assert np.load(again.split()[0]) == pytest.approx(np.load(first)[:2], abs=1e-5)
+
+
+def test_strips_and_edits_are_made_as_asked(call, here):
+    Image.new("L", (20, 30), 90).save("photo.png")
+    for words, cost in (
+        (("interpolate=3", "n=2", "steps=1", "guidance=1"), "1 evaluation of"),
+        (("edit=photo.png", "strength=0.3", "n=2", "steps=2"), "3 evaluations of"),
+    ):
+        code, out, err = call("sample", here / "images", *words)
+        assert code == 0, err
+        assert cost in err
+        with Image.open(out.strip()) as picture:
+            assert picture.width == (152 if "interpolate=3" in words else 102)
+
+
+def test_rows_are_written_as_a_table(call, here):
+    code, _, err = call("sample", here / "rows", "n=6", "out=rows.csv")
+    assert code == 0, err
+    with Path("rows.csv").open() as file:
+        header, *rows = csv.reader(file)
+    assert header[-1] == "class"
+    assert [row[-1] for row in rows] == ["setosa", "versicolor", "virginica"] * 2
+    assert all(np.isfinite([float(cell) for cell in row[:-1]]).all() for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("images", "steps=0"), "steps=0 is below 1"),
+        (("images", "sampler=euller"), "did you mean euler?"),
+        (("images", "edit=photo.png"), "edit=photo.png: "),
+        (("images", "interpolate=3", "edit=photo.png"), "edit: this run takes"),
+        (("rows", "interpolate=3"), "makes rows, not images"),
+        (("rows", "format=npy"), "is for images, and this run makes up a table"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, here, words, why):
+    run, *asked = words
+    code, out, err = call("sample", here / run, *asked)
+    assert (code, out) == (2, "")
+    assert why in err
