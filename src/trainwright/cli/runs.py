@@ -28,6 +28,7 @@ _FOLDERS = {
         "evaluate": "measure a run on its test split or on other data, with confidence intervals",
         "predict": "classes and probabilities, or values, for image files or a table's rows",
         "sample": "what a run makes up: images (grids, arrays, interpolations), a text, a table",
+        "serve": "a page and an API for runs: draw, upload, fill in, write; HTTP for programs",
         "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
     },
     "manage": {
