@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import Browser
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -149,3 +150,11 @@ def _no_file_beyond(num_bytes: int) -> Iterator[None]:
 def no_file_beyond() -> Callable[[int], AbstractContextManager[None]]:
     """The kernel lets no file of this process grow beyond so many bytes, as a full disk would."""
     return _no_file_beyond
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests of a worker."""
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()

@@ -41,8 +41,14 @@ def class_indices(names: Sequence[str], trained: Trained) -> list[int]:
     return found
 
 
+def make_up(trained: Trained, num: int | None, **how: Any) -> MadeUp:
+    """As `begin`, with a text's pieces computed as they are asked for."""
+    made = begin(trained, num, **how)
+    return Writing(_computed(trained, made.pieces), made.num) if isinstance(made, Writing) else made
+
+
 @torch.no_grad()
-def make_up(
+def begin(
     trained: Trained,
     num: int | None,
     *,
@@ -52,6 +58,8 @@ def make_up(
     options: Mapping[str, Any] | None = None,
 ) -> MadeUp:
     """`num` examples of these classes in turn, or as the task likes.
+
+    The pieces of a text are to be asked for without gradients, in the placement's `autocast`.
 
     None: as many as the task makes by itself, or 64. `frames`: instead, so many strips of `frames`
     examples, from one to another. `options`: more that the task's `generate` takes. Raises
@@ -73,9 +81,7 @@ def make_up(
             made = make(num, **how)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if isinstance(made, Writing):
-        return Writing(_computed(trained, made.pieces), made.num)
-    if not isinstance(made, Samples | Text | Table):
+    if not isinstance(made, Samples | Text | Table | Writing):
         raise ConfigError(
             f"{type(trained.task).__name__}.{does} returned a {type(made).__name__}\n"
             "  it must be Samples, Text, a Table or Writing, of trainwright.tasks.show"

@@ -1,9 +1,10 @@
 """What a trained task says of files of a person's: images, texts, the rows of a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from trainwright.inference.trained import Trained, ability
 from trainwright.wording import printable
 
 BATCH = 128  # examples in memory at once
+TILE = 8  # examples: by so many at a time, or fewer, CPUs' libraries multiply matrices
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def answered(trained: Trained, examples: Iterator[Prediction]) -> Iterator[Predi
     """The examples with what is said of them, in their order, what is bad among them."""
     while window := list(islice(examples, BATCH)):
         good = [example for example in window if example.problem is None]
-        answers = iter(_answers(trained, good) if good else ())
+        answers = iter(answers_to(trained, good) if good else ())
         for example in window:
             is_good = example.problem is None
             yield replace(example, columns={}, answers=next(answers)) if is_good else example
@@ -125,14 +127,28 @@ def _example(
     return Prediction(path, line, columns)
 
 
+def told(targets: Mapping[str, Target], answers: Mapping[str, Tensor], top: int) -> dict[str, Any]:
+    """An answer as plain JSON types; of several targets each by its name."""
+    each = {name: target.told(answers[name], top) for name, target in targets.items()}
+    return next(iter(each.values())) if len(each) == 1 else each
+
+
 @torch.no_grad()
-def _answers(trained: Trained, examples: Sequence[Prediction]) -> Iterator[dict[str, Tensor]]:
-    """What the task says of each example, by target, (...) float32."""
+def answers_to(trained: Trained, examples: Sequence[Prediction]) -> Iterator[dict[str, Tensor]]:
+    """What the task says of each example, by target, (...) float32.
+
+    An example's answer does not depend on how many are asked about with it: a batch that is no
+    multiple of `TILE` is filled up with its last, for libraries round a product otherwise where
+    they compute the rows that are left over. In bf16 they do not.
+    """
+    num = len(examples)
+    if trained.placement.precision == "fp32":
+        examples = [*examples, *[examples[-1]] * (-num % TILE)]
     batch = batch_of(trained, examples)
     with trained.placement.autocast():
         answers = ability(trained, "predict", "predict")(batch)
     answers = {name: answer.float().cpu() for name, answer in answers.items()}
-    for i in range(len(examples)):
+    for i in range(num):
         yield {name: answer[i] for name, answer in answers.items()}
 
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, BinaryIO, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -135,6 +135,20 @@ class Column(ABC):
         Raises BadInputError.
         """
         raise BadInputError(f"{self.kind} cannot be read from text")
+
+    def of_file(self, file: Path | BinaryIO) -> np.ndarray:
+        """An example as stored, from a file, for a kind that is `read_from` one.
+
+        Raises BadInputError.
+        """
+        raise BadInputError(f"{self.kind} cannot be read from a file")
+
+    def schema(self, name: str) -> dict[str, dict[str, Any]]:
+        """What `taken` finds in an object of a person's, by its keys: each as JSON Schema.
+
+        A form is made of it: `default` is what training had on average, `examples` are options.
+        """
+        return {cell: {"type": "string"} for cell in self.cell_names(name)}
 
     def taken(self, value: Any, name: str) -> np.ndarray:
         """An example as stored, from what a program has of it: here what its cells could hold.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, BinaryIO, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -83,15 +83,23 @@ class Image(Scaled):
 
     def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
         """(C, H, W) uint8 of an image file, brought to the size of the training images."""
+        return self.of_file(folder / cells[0])
+
+    def of_file(self, file: Path | BinaryIO) -> np.ndarray:
+        """The same, of its bytes as well."""
         channels, *size = self.size
         if channels not in (1, 3):
             raise BadInputError(f"no image file has {channels} channels")
         try:
-            return decode_image(
-                folder / cells[0], size=(size[0], size[1]), channels=channels, fit=self.fit
-            )
+            return decode_image(file, size=(size[0], size[1]), channels=channels, fit=self.fit)
         except BadImageError as error:
             raise BadInputError(str(error)) from None
+
+    def schema(self, name: str) -> dict[str, dict[str, Any]]:
+        """The bytes of a file in base64."""
+        media = {"contentEncoding": "base64", "contentMediaType": "image/png"}
+        facts = {"size": list(self.size), "mean": [round(mean, 3) for mean in self.mean]}
+        return {name: {"type": "string", **media, **facts}}
 
     def taken(self, value: Any, name: str) -> np.ndarray:
         """(C, H, W) uint8 of a file's path, a Pillow image, or an array (H, W) or (H, W, 3)."""
@@ -101,6 +109,8 @@ class Image(Scaled):
             return self.read([str(value)], Path())
         channels, *size = self.size
         try:
+            if isinstance(value, list):
+                value = _bytes_in(value)
             if not isinstance(value, Pillow.Image):
                 value = Pillow.fromarray(np.asarray(value))
             return fitted(value, (size[0], size[1]), channels=channels, fit=self.fit)
@@ -115,3 +125,13 @@ class Image(Scaled):
     def text(self, value: Tensor) -> str:
         """Its size: an image is not for a line."""
         return "x".join(map(str, value.shape))
+
+
+def _bytes_in(rows: list[Any]) -> np.ndarray:
+    """Rows of whole numbers from 0 to 255 as bytes. Raises ValueError for other lists."""
+    values = np.asarray(rows)
+    if values.ndim not in (2, 3) or values.dtype.kind not in "iu" or not values.size:
+        raise ValueError
+    if values.min() < 0 or values.max() > 255:
+        raise BadInputError("has numbers that are no bytes: pixels are from 0 to 255")
+    return values.astype(np.uint8)

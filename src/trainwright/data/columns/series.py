@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, BinaryIO, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -62,13 +62,23 @@ class Series(Scaled):
 
     def read(self, cells: Sequence[str], folder: Path) -> np.ndarray:
         """(T, C) float32 of a .npy file; of one channel also (T,)."""
+        return self.of_file(folder / cells[0])
+
+    def of_file(self, file: Path | BinaryIO) -> np.ndarray:
+        """The same, of its bytes as well."""
         try:
-            found = np.load(folder / cells[0], allow_pickle=False, mmap_mode="r")
+            mode: Literal["r"] | None = "r" if isinstance(file, Path) else None
+            found = np.load(file, allow_pickle=False, mmap_mode=mode)
         except OSError as error:
             raise BadInputError(error.strerror or "cannot be read") from None
-        except ValueError:
+        except (ValueError, EOFError, MemoryError):
             raise BadInputError("no .npy file of numbers") from None
         return self.taken(found, "")
+
+    def schema(self, name: str) -> dict[str, dict[str, Any]]:
+        """The steps, each with its channels."""
+        step = {"type": "array", "items": {"type": "number"}}
+        return {name: {"type": "array", "items": step, "size": list(self.shape)}}
 
     def taken(self, value: Any, name: str) -> np.ndarray:
         """(T, C) float32 of the path of a .npy file, or of an array."""

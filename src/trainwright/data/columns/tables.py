@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,10 +21,11 @@ from trainwright.data.columns.column import (
     place_of,
 )
 from trainwright.data.statistics import feature_statistics
-from trainwright.data.tables.cells import NUMBER, is_missing, parts, read_cell
+from trainwright.data.tables.cells import ISO, NUMBER, is_missing, parts, read_cell
 from trainwright.wording import format_number, printable
 
 UNSEEN, MISSING = 0, 1  # the first two options of open categories
+MOST_TOLD = 1000  # options, to a form
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,23 @@ class Numbers(Scaled):
                 raise BadInputError(f"{told}, which is no {wanted}") from None
         return np.array(values, dtype=np.float32)
 
+    def schema(self, name: str) -> dict[str, dict[str, Any]]:
+        """A number or text a cell, null where it may be missing."""
+        found, place = {}, 0
+        for cell, how in self.cells or [(cell, "number") for cell in self.cell_names(name)]:
+            kind, _, form = how.partition(" ")
+            told: dict[str, Any] = {"type": "number" if kind == "number" else "string"}
+            if kind in NUMBER:
+                mean = float(f"{self.mean[place]:.4g}")
+                told["default"] = mean if kind == "number" else f"{mean:g}".replace(".", ",")
+            elif kind == "date":
+                day = datetime(1970, 1, 1) + timedelta(days=365.25 * self.mean[place])
+                told["default"] = day.date().isoformat() if form == ISO else day.strftime(form)
+                told |= {"format": "date"} if form == ISO else {"description": form}
+            found[cell] = told | ({"type": [told["type"], "null"]} if self.fill else {})
+            place += len(parts(how))
+        return found
+
     def text(self, value: Tensor) -> str:
         """The first few numbers."""
         shown = [format_number(number) for number in value.flatten()[:6].tolist()]
@@ -234,6 +253,15 @@ class Categories(Column):
     @cached_property
     def _places(self) -> list[dict[str, int]]:
         return [{word: i for i, word in enumerate(o) if i > MISSING} for o in self.options]
+
+    def schema(self, name: str) -> dict[str, dict[str, Any]]:
+        """One of the options; where it `is_open`, of what training has seen, or anything else."""
+        if not self.is_open:
+            told = zip(self.names, self.options, strict=True)
+            return {cell: {"enum": list(options)} for cell, options in told}
+        seen = [list(o[MISSING + 1 :][:MOST_TOLD]) for o in self.options]
+        kind = {"type": ["string", "null"]}
+        return {c: {**kind, "examples": o} for c, o in zip(self.names, seen, strict=True)}
 
     def text(self, value: Tensor) -> str:
         """The names of what it is."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -91,6 +91,10 @@ class Tokens(Column):
         """(T,) int64: the beginning of a longer text, a shorter one with `PADDING` at its end."""
         tokens = self.coder.encode(cells[0])[: self.length]
         return np.pad(tokens, (0, self.length - len(tokens)), constant_values=PADDING)
+
+    def schema(self, name: str) -> dict[str, dict[str, Any]]:
+        """A text."""
+        return {name: {"type": "string", "contentMediaType": "text/plain"}}
 
     def text(self, value: Tensor) -> str:
         """The text; a special token is shown by its name."""

@@ -210,9 +210,10 @@ def _print_csv(
 def _print_lines(
     found: Iterable["Prediction"], targets: Mapping[str, "Target"], of_files: bool, top: int
 ) -> None:
+    from trainwright.inference.predict import told
+
     for prediction in found:
         row: dict[str, Any] = {"file": str(prediction.path)}
         if prediction.line is not None:
             row["line"] = prediction.line
-        told = {n: target.told(prediction.answers[n], top) for n, target in targets.items()}
-        print(json.dumps(row | (next(iter(told.values())) if len(told) == 1 else told)))
+        print(json.dumps(row | told(targets, prediction.answers, top)))

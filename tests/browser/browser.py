@@ -1,4 +1,4 @@
-"""A real browser for the page, driven by the WebDriver protocol; skipped where there is none."""
+"""A real browser for pages, driven by the WebDriver protocol; skipped where there is none."""
 
 import base64
 import contextlib
@@ -66,10 +66,11 @@ class Browser:
             raise ConnectionError(str(error)) from error
 
     def open(self, path):
-        """Go to a file, by its file: address; what was logged before is forgotten."""
+        """Go to an address, or to a file by its own; what was logged before is forgotten."""
         self.log("performance")
         self.log("browser")
-        self.call("POST", "/url", {"url": path.resolve().as_uri()})
+        url = path if isinstance(path, str) else path.resolve().as_uri()
+        self.call("POST", "/url", {"url": url})
 
     def js(self, script, *arguments):
         """Run a script in the page and return what it returns."""
@@ -121,11 +122,3 @@ class Browser:
             self.call("DELETE", "")
         self.process.terminate()
         self.process.wait(timeout=30)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """One browser for all tests of a worker."""
-    started = Browser(tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
