@@ -136,13 +136,16 @@ def evaluation_line(
     validation: Mapping[str, float],
     wanted: Sequence[str],
     is_best: bool,
+    epsilon: float | None = None,
 ) -> str:
-    """One line about one evaluation; a star marks the best so far."""
+    """One line about one evaluation; a star marks the best so far. `epsilon`: of a private run."""
     losses = [f"{name} {format_number(train[name])}" for name in train if name.endswith("loss")]
     parts = [f"step {step:>6}", f"epoch {epoch:.2f}"]
     if len(losses) == 1:
         parts.append("train " + "  ".join(losses))
     parts.append("validation " + metrics_text(validation, wanted=wanted))
+    if epsilon is not None:
+        parts.append(f"epsilon {format_number(epsilon)}")
     return " | ".join(parts) + (" *" if is_best else "")
 
 

@@ -20,7 +20,7 @@ from trainwright.data.images.augment import Augment
 from trainwright.data.images.mixing import Mixing, with_neighbours
 from trainwright.data.read_ahead import ReadAhead
 from trainwright.data.shuffle import shuffled
-from trainwright.seeds import derive_seed
+from trainwright.seeds import derive_seed, generator_for
 
 STEPS_AHEAD = 2  # for which a disk is asked: time for it to answer, and little memory
 ALL = slice(None)
@@ -37,7 +37,9 @@ class Batches:
     for the batches to come. `columns`: how each is prepared; what they do not name is left out.
     `augment`: of training images; `mixing`: of training examples with each other; `balance`: the
     order of training examples, where classes are to be equally often. `rows` (n,): those of each
-    training batch that this process computes, where several share it. `name`: of the split.
+    training batch that this process computes, where several share it. `sampling_rate`: each
+    training example is in a batch with this probability, so that batches differ in size. `name`: of
+    the split.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Batches:
         mixing: Mixing | None = None,
         balance: Balance | None = None,
         rows: Tensor | None = None,
+        sampling_rate: float | None = None,
         name: str = "",
     ) -> None:
         self.num_examples = len(split)
@@ -73,6 +76,7 @@ class Batches:
         if rows is not None and mixing is not None:
             rows = with_neighbours(rows, batch_size)
         self._rows = rows
+        self._sampling_rate = sampling_rate
         self.name = name
         self._split = split.on(device)
         self._read_ahead: ReadAhead | None = None
@@ -134,6 +138,9 @@ class Batches:
 
     def indices(self, step: int, num_steps: int = 1) -> Tensor:
         """Where the examples of so many batches from that of `step` on are stored, one by one."""
+        if self._sampling_rate is not None:
+            rate, numbers = self._sampling_rate, range(step, step + num_steps)
+            return self._moved(torch.cat([self._drawn(number, rate) for number in numbers]))
         num = num_steps * self.batch_size
         epoch, start = divmod(step * self.batch_size, self.num_examples)
         indices = self._ordered(epoch, start, num)
@@ -141,6 +148,12 @@ class Batches:
             epoch += 1
             indices = torch.cat([indices, self._ordered(epoch, 0, num - len(indices))])
         return indices
+
+    def _drawn(self, step: int, rate: float) -> Tensor:
+        """The examples that are drawn for a step, each by a coin of its own (Poisson sampling)."""
+        generator = generator_for(self._seed, "sample", step)
+        drawn = torch.rand(self.num_examples, generator=generator, dtype=torch.float64)
+        return torch.nonzero(drawn < rate).flatten()
 
     def taken(self, indices: Tensor) -> Batch:
         """The examples that are stored there, (B,), prepared and not augmented."""

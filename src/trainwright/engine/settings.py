@@ -35,6 +35,17 @@ class RollbackSettings:
 
 
 @dataclass(frozen=True)
+class PrivacySettings:
+    """What may be learned of any one training example: differential privacy."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None  # null: none
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    clip: Annotated[float, Field(gt=0, le=1e6)] = 1.0  # norm of an example's gradient
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """Where a run lands."""
 
@@ -82,6 +93,7 @@ class TrainerSettings:
 
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     schedule_from: Duration = 0

@@ -14,6 +14,7 @@ from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.optim.recovery import Recovery
 from trainwright.engine.optim.scaling import LossScale
+from trainwright.engine.private import Privacy
 from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.schedule import Schedule
 from trainwright.tasks.health import Health
@@ -61,6 +62,7 @@ class TrainState:
     seed: int
     world: World = ALONE
     averaged: AveragedTask | None = None
+    privacy: Privacy | None = None
     scale: LossScale = field(default_factory=lambda: LossScale(False))
     recovery: Recovery = field(default_factory=Recovery)
     step: int = 0

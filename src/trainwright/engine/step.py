@@ -95,9 +95,9 @@ def train_step(state: TrainState, batch: Batch, settings: TrainerSettings) -> di
 def refused_turn(move: Move, turn: int) -> NonFiniteError:
     """The error for a turn of this step, by its number, computed once more: no player moves."""
     state, batch = move.state, move.batches.at(move.state.step)
-    parts = _Eager(state, batch, move.settings).parts
+    backend = _Eager(state, batch, move.settings)
     for player in state.task.turns(state.step)[: turn + 1]:
-        grads, metrics = gradients(state, player, parts)
+        grads, metrics = backend.gradients(player, backend.parts)
     return refused_move(state, player, batch, metrics["loss"], grads, global_norm(grads))
 
 
@@ -113,7 +113,17 @@ class _Eager:
         self.parts = [(part, known(state.step, state.clock)) for part in parts]
 
     def gradients(self, player: str, parts: Parts) -> tuple[list[Tensor], Metrics]:
-        return gradients(self._state, player, parts)
+        state = self._state
+        if state.privacy is None:
+            return gradients(state, player, parts)
+        return state.privacy.gradients(
+            state.task,
+            player,
+            state.optimizers[player].parameters,
+            parts,
+            step=state.step,
+            autocast=state.placement.autocast,
+        )
 
     def decide(self, player: str, loss: Tensor, grads: list[Tensor]) -> tuple[float, Tensor] | None:
         scale, norm = self._state.scale, global_norm(grads)
@@ -233,5 +243,5 @@ def in_parts(batch: Batch, num_parts: int) -> list[Batch]:
     """The batch in equal parts, for gradient accumulation."""
     if num_parts == 1:
         return [batch]
-    chunks = {name: column.chunk(num_parts) for name, column in batch.items()}
+    chunks = {name: column.tensor_split(num_parts) for name, column in batch.items()}
     return [{name: parts[i] for name, parts in chunks.items()} for i in range(num_parts)]

@@ -69,6 +69,7 @@ class Evaluate(Regular):
                 validation=scores,
                 wanted=task.headline,
                 is_best=state.best is state.last,
+                epsilon=None if state.privacy is None else state.privacy.spent(state.step),
             )
         )
 

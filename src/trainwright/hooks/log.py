@@ -18,8 +18,8 @@ class Log(Regular):
 
     A row has `step`, `epoch`, `train/<metric>`, the mean over the steps since the row before, `lr`
     (or `lr/<player>`), and on steps with an evaluation `validation/<metric>`, `health` and
-    `health/<sign>` for tasks with an opinion on it. It comes after the hooks that evaluate and
-    diagnose.
+    `health/<sign>` for tasks with an opinion on it; of a private run the `epsilon` spent. It comes
+    after the hooks that evaluate and diagnose.
     """
 
     is_rank_0s = True
@@ -50,6 +50,8 @@ def metrics_row(state: TrainState) -> Row:
         row |= {} if state.health is None else {"health": str(state.health)}
         row |= {f"health/{name}": _number(value) for name, value in state.signs.items()}
     row |= {name: _number(value) for name, value in state.noted.items()}
+    if state.privacy is not None:
+        row["epsilon"] = _number(state.privacy.spent(state.step))
     return row
 
 

@@ -1,6 +1,7 @@
 """What a run says of itself before it starts and when it has ended."""
 
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from trainwright.wording import (
 log = logging.getLogger(__name__)
 
 MOST_CLASSES = 12  # that are told one by one
+GUESSED = 2**32  # a seed below it can be found by trying
 UNEVEN = 10  # times as many examples of one class as of another
 
 
@@ -83,6 +85,12 @@ def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[
     if chosen := state.task.describe():
         log.info("task: %s", chosen)
     log.info("computing on: %s", state.placement.describe())
+    if state.privacy is not None:
+        log.info("privacy: %s", state.privacy)
+        log.info("  for who does not know the seed, or see this folder: share what is exported")
+        if plan.seed < GUESSED:
+            log.warning("seed=%d is easily guessed, and all noise follows from it", plan.seed)
+            log.warning("  one that is not: seed=%d", secrets.randbits(60) + GUESSED)
     total = state.clock.total_steps
     epochs = state.clock.epochs(total)
     num_tokens = data.info.num_tokens * settings.batch_size * total
@@ -114,6 +122,10 @@ def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[
 def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) -> None:
     """Say how it went."""
     wanted = assembly.state.task.headline
+    if assembly.state.privacy is not None:
+        spent = summary["privacy"]
+        epsilon = format_number(spent["epsilon"])
+        log.info("privacy spent: epsilon %s at delta %g", epsilon, spent["delta"])
     for name in ("best", "last"):
         evaluation = summary[name]
         if evaluation is not None:

@@ -67,6 +67,7 @@ def progress(assembly: Assembly) -> Summary:
         "last": _evaluation(state.last),
         "skipped_steps": state.recovery.num_skipped,
         "rollbacks": state.recovery.num_rollbacks,
+        **({} if state.privacy is None else {"privacy": state.privacy.summary(state.step)}),
     }
 
 

@@ -147,6 +147,11 @@ class Record:
         return {f"{part}/{name}": v for part, found in parts.items() for name, v in found.items()}
 
     @property
+    def epsilon(self) -> float | None:
+        """What a private run has spent so far; None for others."""
+        return numbers(self.summary.get("privacy")).get("epsilon")
+
+    @property
     def meant(self) -> Path:
         """The folder, or the one checkpoint in it that was named."""
         return self._named_checkpoint or self.path

@@ -33,6 +33,7 @@ NEUTRAL: Mapping[str, Any] = {
     "hooks": {},
     "trainer.tokens": None,
     "trainer.devices": None,
+    "trainer.privacy": {"epsilon": None, "delta": 1e-5, "clip": 1.0},
     "trainer.sync_batchnorm": "auto",
     "task.metrics": {},
     "task.class_weights": None,

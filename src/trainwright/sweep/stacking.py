@@ -148,6 +148,9 @@ def against(config: Mapping[str, Any]) -> str | None:
         "trainer.compile compiles single runs": bool(trainer["compile"]),
         "trainer.cuda_graph=on captures the steps of single runs": trainer["cuda_graph"] == "on",
         "trainer.devices shares a run among processes": trainer.get("devices") not in (None, 1),
+        "trainer.privacy computes gradients of single examples": bool(
+            (trainer.get("privacy") or {}).get("epsilon")
+        ),
         "model.spectral_norm": bool(model.get("spectral_norm")),
         "task.instance_noise": bool(task.get("instance_noise")),
     }

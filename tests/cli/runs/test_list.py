@@ -85,6 +85,15 @@ def test_sorts_metrics_with_the_best_first_and_runs_without_last(key, expected, 
     assert names(out)[:3] == expected or names(out) == [*expected, "030407-mlp-digits"]
 
 
+def test_what_a_private_run_has_spent_stands_beside_its_best(call, root, write_run):
+    write_run(root / "private", accuracy=0.9, privacy={"epsilon": 2.4968, "delta": 1e-5})
+    assert "accuracy 0.9, epsilon 2.497" in call("list", f"--root={root}")[1]
+    rows = list(csv.DictReader(io.StringIO(call("list", "--csv", f"--root={root}")[1])))
+    spent = {row["name"].rpartition("/")[2]: row["epsilon"] for row in rows}
+    assert spent["private"] == "2.4968"
+    assert spent["030405-mlp-mnist"] == ""
+
+
 def test_a_run_that_nobody_works_on_any_more_was_killed(call, root):
     def statuses():
         rows = json.loads(call("list", "name=*0-mlp*", "--json", f"--root={root}")[1])

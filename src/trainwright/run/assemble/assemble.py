@@ -15,7 +15,7 @@ from trainwright.data.balance import Balance, balance_for, train_targets
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.columns import Tokens
 from trainwright.data.dataset import DataInfo, Dataset
-from trainwright.data.examples import Split, first_of
+from trainwright.data.examples import Split
 from trainwright.data.images.augment import augment_for
 from trainwright.data.images.mixing import mixing_for
 from trainwright.data.splits import require_examples
@@ -26,14 +26,17 @@ from trainwright.engine.device.environment import threads_of
 from trainwright.engine.fast.layout import keep_channels_last
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
+from trainwright.engine.private import Privacy
 from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
-from trainwright.errors import ConfigError, DataError
+from trainwright.errors import ConfigError
+from trainwright.run.assemble.checks import check_columns, check_keepable, check_parts
 from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.run.assemble.optimization import Slower, build_optimizers, build_schedule
-from trainwright.run.assemble.own_network import check_keepable, check_learnable, check_outputs
+from trainwright.run.assemble.own_network import check_learnable, check_outputs
 from trainwright.run.assemble.own_task import check_attributes, try_task
+from trainwright.run.assemble.private_seed import private_seed
 from trainwright.run.assemble.shares import share_among
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
@@ -86,7 +89,7 @@ def assemble(
         # Its last part is what the data are called by.
         dataset = replace(dataset, info=replace(dataset.info, name="data"))
     require_examples(dataset.info.name, dataset.splits)
-    _check_columns(dataset)
+    check_columns(dataset)
     as_found = dataset
     dataset = dataset if fork is None else fork.normalised(dataset)
     # What goes on has its network from its checkpoint, whatever that once learned from the data.
@@ -101,12 +104,13 @@ def assemble(
         check_attributes(task, dataset.info)
     check_learnable(task)
     check_keepable(task)
-    _check_parts(options, task)
+    check_parts(options, task)
     shares = share_among(world, options, task)
     threads = None if again is None else threads_of(again)
     placement = place_task(options, task, dataset.info, threads_before=threads)
     move_task(task, placement)
     clock = _clock(options, dataset)
+    privacy = Privacy.of(options.privacy, clock, task, private_seed(plan))
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
     optimizers = build_optimizers(plan, task.players, placement, slower)
     state = TrainState(
@@ -121,19 +125,24 @@ def assemble(
         world=world,
         averaged=None if options.ema is None else AveragedTask(task, options.ema),
         scale=LossScale.for_precision(placement.precision),
+        privacy=privacy,
     )
+    if privacy is not None:
+        why = "trainer.privacy" if placement.device.type == "cuda" else ""
+        state.placement = replace(state.placement, static=False, why_not_static=why)
 
     def make_batches(
         split: Split,
         augment_node: Mapping[str, Any] | None = None,
         balance: Balance | None = None,
         rows: Tensor | None = None,
+        private: Privacy | None = None,
     ) -> Batches:
         return Batches(
             split,
             task.columns,
             batch_size=options.batch_size,
-            seed=plan.seed,
+            seed=plan.seed if private is None else private.seed,
             device=placement.device,
             memory_format=placement.memory_format,
             augment=augment_for(augment_node, task.columns, placement.device),
@@ -142,11 +151,12 @@ def assemble(
             ),
             balance=balance,
             rows=rows,
+            sampling_rate=None if private is None else private.rate,
             name=next((name for name, known in dataset.splits.items() if known is split), ""),
         )
 
     balance = balance_for(dataset, plan.seed, is_wanted=plan.balance)
-    train = make_batches(dataset.train, plan.augment, balance, shares.rows)
+    train = make_batches(dataset.train, plan.augment, balance, shares.rows, privacy)
     if not plan.model.is_ours:
         check_outputs(task, train, placement)
     if not plan.task.is_ours:
@@ -195,18 +205,6 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
     return clock
 
 
-def _check_columns(dataset: Dataset) -> None:
-    """Raise DataError where an example of a split is not as its columns say."""
-    for name, split in dataset.splits.items():
-        stored = first_of(split, 1)
-        for key, column in dataset.info.columns.items():
-            fault = column.fault(stored[key]) if key in stored else "is not there"
-            if fault:
-                raise DataError(
-                    f"{dataset.info.name}: an example of {key} in the {name} split {fault}"
-                )
-
-
 def build_task(
     plan: Plan,
     info: DataInfo,
@@ -237,18 +235,6 @@ def build_task(
 def can_read(model: object) -> bool:
     """Whether a network, or the class of one, is given tokens."""
     return bool(getattr(model, "reads_tokens", False))
-
-
-def _check_parts(options: TrainerSettings, task: Task) -> None:
-    """Batch normalisation of vectors needs two examples to have a variance at all."""
-    if options.batch_size > options.accumulate:
-        return
-    if any(isinstance(module, nn.BatchNorm1d) for module in task.modules()):
-        raise ConfigError(
-            f"trainer.batch_size={options.batch_size}: batch normalisation needs at least 2 "
-            "examples at a time\n"
-            f"  make it at least {2 * options.accumulate}, or choose another model norm"
-        )
 
 
 def place_task(

@@ -5,10 +5,8 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from trainwright.data.batches import Batches
-from trainwright.engine.checkpoint.tensor_file import unfit
 from trainwright.engine.device.device import Placement
 from trainwright.engine.device.memory import is_out_of_memory
-from trainwright.engine.nonfinite import first_nonfinite
 from trainwright.errors import ConfigError, TrainwrightError, own_code_failed
 from trainwright.tasks.task import Task
 
@@ -64,20 +62,3 @@ def check_outputs(task: Task, batches: Batches, placement: Placement) -> None:
 def name_of(thing: object) -> str:
     """The class of a user's, as a config names it."""
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
-
-
-def check_keepable(task: Task) -> None:
-    """Raise ConfigError for a network that no checkpoint could hold, which holds finite numbers."""
-    state = task.state_dict()
-    problem = unfit(state, room=4)  # with averages, and what an optimizer remembers
-    if problem is not None:
-        raise ConfigError(
-            f"model: no checkpoint could hold it\n  {problem}\n"
-            "  what need not be kept: register_buffer(..., persistent=False)"
-        )
-    found = first_nonfinite(state)
-    if found is not None:
-        raise ConfigError(
-            f"model: it contains NaN or infinity before training\n  {found}\n"
-            "  for a constant mask, use register_buffer(..., persistent=False)"
-        )

@@ -19,6 +19,10 @@ GROUPS = ("optimizer", "schedule", "logger")
 # Sections whose keys may be changed one by one, and the keys that may not.
 SECTIONS = ("trainer", "optimizer", "schedule", "data.augment", "logger")
 KEYS = ("data.root", "data.path")
+# What a private run may change, too.
+HARMLESS = tuple(
+    f"trainer.{name}" for name in ("log_every", "sample_every", "save_every", "plots", "threads")
+)
 # Why a run must keep the rest.
 KEPT = {
     "trainer.batch_size": "every count of steps would mean another number of examples",
@@ -61,6 +65,7 @@ def apply_changes(
     ConfigError for a key that does not exist, or that a run must keep.
     """
     keys = [key_of(o) for o in overrides if key_of(o) not in NOT_CHANGES]
+    _check_private(keys, stored)
     _check(keys, [key_of(o) for o in overrides if o.startswith("~")], stored)
     before = DictConfig(OmegaConf.to_container(stored))
     for group in (key for key in keys if key in GROUPS):
@@ -117,6 +122,20 @@ def _check(keys: Sequence[str], deleted: Sequence[str], stored: DictConfig) -> N
             raise unknown_key(key, options)
     if len(lengths := sorted(LENGTH_KEYS & set(keys))) > 1:
         raise ConfigError(f"{' and '.join(lengths)} are both given: a run has one length")
+
+
+def _check_private(keys: Sequence[str], stored: DictConfig) -> None:
+    """Raise ConfigError for a change of what a private run releases, as it was accounted for."""
+    is_private = OmegaConf.select(stored, "trainer.privacy.epsilon") is not None
+    harmless = (*HARMLESS, *KEYS)
+    for key in keys:
+        is_harmless = key in harmless or key.startswith("logger")
+        if key.startswith("trainer.privacy") or (is_private and not is_harmless):
+            raise ConfigError(
+                f"{key}: cannot be changed when a private run goes on: its epsilon is that of all "
+                "steps as planned\n  leave it out, or start a new run\n"
+                f"  can be changed: {', '.join(harmless)}, logger"
+            )
 
 
 def _settle_length(stored: DictConfig, keys: Sequence[str]) -> None:

@@ -139,6 +139,7 @@ def row(run: Record, extra: Sequence[str]) -> dict[str, Any]:
         "steps": run.steps,
         "seconds": run.number("seconds"),
         "started": datetime.fromtimestamp(run.started, tz=UTC).isoformat(timespec="seconds"),
+        "epsilon": run.epsilon,
         **{key: value_of(run, key) for key in extra},
     }
     return {key: _plain(value) for key, value in row.items()}
@@ -196,12 +197,14 @@ def _cells(run: Record) -> list[str]:
     objective = run.objective
     best = run.metrics.get(f"validation/{objective}")
     seconds = run.number("seconds")
+    spent = run.epsilon
+    private = "" if spent is None else f", epsilon {format_number(spent)}"
     return [
         run.name,
         run.choices.get("model", ""),
         run.choices.get("data", ""),
         run.status,
-        "" if best is None else f"{objective} {format_number(best)}",
+        "" if best is None else f"{objective} {format_number(best)}{private}",
         _steps(run),
         "" if seconds is None else format_duration(seconds),
         age_text(time.time() - run.started),

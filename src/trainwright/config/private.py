@@ -1,0 +1,42 @@
+"""Which settings do not go with differential privacy, and why; no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainwright.engine.settings import TrainerSettings
+from trainwright.errors import ConfigError
+
+
+def check_private(
+    settings: TrainerSettings, *, balance: bool, augment: Mapping[str, Any] | None
+) -> None:
+    """Raise ConfigError where a run is to be private, and a setting would break that."""
+    if settings.privacy.epsilon is None:
+        return
+    shown = augment or {}
+    rollback = "makes steps again otherwise, which costs more than was accounted for"
+    refused = {
+        "trainer.on_nonfinite=rollback": (settings.on_nonfinite == "rollback", rollback),
+        "trainer.on_ill=rollback": (settings.on_ill == "rollback", rollback),
+        "trainer.precision=fp16": (
+            settings.precision == "fp16", "scales the loss by what the last came to"
+        ),
+        "trainer.compile=true": (settings.compile, "compiles no gradients of single examples"),
+        "trainer.cuda_graph=on": (
+            settings.cuda_graph == "on", "wants batches of one size, and these are drawn"
+        ),
+        "trainer.devices": (
+            settings.devices not in (None, 1), "shares batches of one size, and these are drawn"
+        ),
+        "data.balance=true": (balance, "shows some examples more often than others"),
+        "data.augment.mixup": (bool(shown.get("mixup")), "mixes examples with each other"),
+        "data.augment.cutmix": (bool(shown.get("cutmix")), "mixes examples with each other"),
+        "data.augment.flip=alternating": (
+            shown.get("flip") == "alternating", "wants every example in every pass"
+        ),
+    }  # fmt: skip
+    for key, (is_so, why) in refused.items():
+        if is_so:
+            raise ConfigError(
+                f"{key} does not go with trainer.privacy: it {why}\n  leave one of them out"
+            )
