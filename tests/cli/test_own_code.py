@@ -1,4 +1,7 @@
-"""docs/own-model.md, word for word: what it shows is written to an empty directory and run."""
+"""docs/own-model.md, word for word: what it shows is written to an empty directory and run.
+
+tests/documents types its commands, as those of every page.
+"""
 
 import json
 import re
@@ -75,10 +78,3 @@ def test_a_task_of_ones_own_shows_samples(commands, run_main, empty):
     result = run_main("model=autoencoder", "trainer=smoke", "trainer.plots=false", "run.dir=run")
     assert result.code == 0, result.err
     assert (empty / "run" / "samples" / "000002.png").exists()
-
-
-@pytest.mark.slow
-def test_every_command_of_the_page_runs(commands, run_train):
-    for command in commands:
-        result = run_train(*command)
-        assert result.code == 0, f"{shlex.join(command)}\n{result.err}"

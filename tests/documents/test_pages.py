@@ -1,0 +1,69 @@
+"""Every page that shows a terminal is typed, in a folder of its own, as a reader would."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .page import Block, blocks, missing, pages
+
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "MPLBACKEND": "agg",
+}
+ELSEWHERE = {"api"}  # tests/api/test_page.py runs its blocks as one program
+PAGES = [page for page in pages() if page.stem not in ELSEWHERE]
+TYPED = [p for p in PAGES if any(b.language in ("console", "python") for b in blocks(p))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
+def test_what_a_page_shows_is_what_one_gets(page, tmp_path):
+    program = ""
+    for block in blocks(page):
+        if block.why_not:
+            continue
+        if block.file:
+            path = tmp_path / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(block.body)
+        elif block.language == "console":
+            type_in(tmp_path, block)
+        elif block.language == "python":  # what has no name is one program, from top to bottom
+            program += block.body
+    (tmp_path / "program_of_the_page.py").write_text(program)
+    type_in(tmp_path, Block("console", "", "$ python program_of_the_page.py", None))
+
+
+def test_a_shown_line_that_was_not_printed_is_found():
+    printed = "digits: 1,437 train\nstep     23 | loss 1.265 *\nbest: step 113, accuracy 0.9722"
+    shown = ["digits: 1,500 train", "...", "best: step 90, accuracy 1"]
+    assert missing(shown, printed) is None
+    assert missing(["step  7 | loss 3e-04", *shown[2:]], printed) is None
+    assert missing(["digits: 7 test"], printed) == "digits: 7 test"
+    assert missing(shown[::-1], printed) == shown[0], "in their order"
+
+
+def type_in(folder: Path, block: Block) -> None:
+    """Type the commands of a block, and compare what is printed with what is shown."""
+    for command, shown in block.commands():
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=folder,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        printed = done.stdout + done.stderr
+        fails = any(line.startswith("error: ") for line in shown)
+        assert (done.returncode != 0) == fails, f"{command}\n{printed}"
+        lost = missing(shown, printed)
+        assert lost is None, f"{command}\nshows {lost!r}, and prints\n{printed}"
