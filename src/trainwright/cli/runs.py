@@ -20,6 +20,7 @@ from trainwright.wording import nearest, printable
 _FOLDERS = {
     "inspect": {
         "list": "a table of runs; filter and sort by any config key or metric",
+        "watch": "a run or sweep that trains elsewhere, as it goes on: curves, time left, samples",
         "show": "one run: config, how it went, curves, files",
         "diff": "how two runs differ, and what came of it",
         "sweep": "the verdict on a sweep: which setting won, and is that more than luck?",

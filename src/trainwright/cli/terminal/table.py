@@ -53,6 +53,12 @@ def shown(text: str) -> str:
     return printable(text) if sys.stdout.isatty() else text
 
 
+def terminal_size() -> tuple[int, int]:
+    """Columns and rows of the terminal that is written to; 80 and 24 where it does not say."""
+    size = shutil.get_terminal_size()
+    return size.columns or 80, size.lines or 24
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that is written to; None where it is a file or a pipe."""
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:

@@ -20,7 +20,7 @@ _PAGE = """\
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+{refresh}<title>{title}</title>
 <style>{style}</style>
 </head>
 <body>
@@ -32,12 +32,12 @@ _PAGE = """\
 """
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render(report: Mapping[str, Any], *, refresh: int = 0) -> str:
     """The page of a report: `title`, `runs`, `sweep` or None, `version`, `made` (see story.py).
 
     Nothing in it is trusted: it goes in as JSON that cannot close its element, and the page's
     scripts make text of it, never markup. The policy lets those scripts run and no others, by
-    their hash, and forbids every request.
+    their hash, and forbids every request. `refresh`: seconds after which a browser reads it again.
     """
     style, script = (_assets(names) for names in (STYLES, SCRIPTS))
     policy = (
@@ -46,6 +46,7 @@ def render(report: Mapping[str, Any]) -> str:
     )
     return _PAGE.format(
         policy=policy,
+        refresh=f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else "",
         title=html.escape(str(report["title"])),
         style=style,
         data=_json(report),

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainwright.cli.layers import layers_of
@@ -18,7 +18,7 @@ from trainwright.engine.checkpoint.several import kept
 from trainwright.report.plots.series import Series, collect
 from trainwright.runs.find import find_run
 from trainwright.runs.folder import RunFolder
-from trainwright.runs.metrics import read_rows
+from trainwright.runs.metrics import Row, read_rows
 from trainwright.runs.record import Record, numbers
 from trainwright.wording import (
     age_text,
@@ -54,7 +54,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(run), indent=2, default=str))
         return 0
-    parts = [_head(run), _metrics(run), _curves(run), _config(run), _layers(run), _files(run)]
+    drawn = curves(read_rows(run.path))
+    parts = [_head(run), _metrics(run), drawn, _config(run), _layers(run), _files(run)]
     text = "\n\n".join("\n".join(map(printable, part)) for part in parts if part)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -179,24 +180,32 @@ def _texts(value: Any) -> dict[str, str]:
     return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
 
 
-def _curves(run: Record) -> list[str]:
-    found = collect(read_rows(run.path))
-    curves = [c for c in found if len(c.values) > 1 and not c.name.endswith("_error")]
-    if not curves:
+def curves(
+    rows: list[Row], most: int = MOST_CURVES, columns: int = 90, first: Sequence[str] = ()
+) -> list[str]:
+    """A line a curve, with its first and last value, in so many columns or a few more.
+
+    `first`: metrics that come before the others.
+    """
+    found = [c for c in collect(rows) if len(c.values) > 1 and not c.name.endswith("_error")]
+    places = {name: place for place, name in enumerate(first)}
+    found.sort(key=lambda curve: places.get(curve.name, len(first)))
+    if not found:
         return []
+    room = columns - 26 - max(len(_name(curve)) for curve in found[:most])
     cells = [
         [
             "  " + _name(curve),
             format_number(curve.values[0]),
-            sparkline(curve.values),
+            sparkline(curve.values, width=max(8, min(40, room))),
             format_number(curve.values[-1]),
         ]
-        for curve in curves[:MOST_CURVES]
+        for curve in found[:most]
     ]
     header = ["curves", "FIRST", "", "LAST"]
     lines = text_table(header, cells, right=["FIRST"])
-    if len(curves) > MOST_CURVES:
-        lines.append(f"  and {len(curves) - MOST_CURVES} more")
+    if len(found) > most:
+        lines.append(f"  and {len(found) - most} more")
     return lines
 
 
