@@ -34,7 +34,9 @@ class Room(TorchFunctionMode):
             self._tensors -= 1
             self._numbers -= made.numel()
             if min(self._tensors, self._numbers) < 0:
-                raise CheckpointError("its config describes more than its tensors could fill")
+                raise CheckpointError(
+                    "the checkpoint's config describes more than its tensors could fill"
+                )
         return made
 
 
