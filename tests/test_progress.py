@@ -1,6 +1,7 @@
 """A bar moves by itself on a terminal; elsewhere lines come ever more rarely."""
 
 import fcntl
+import gzip
 import os
 import pty
 import re
@@ -11,10 +12,20 @@ import sys
 import termios
 import time
 
+import numpy as np
 import pytest
+import torch
 
 from trainwright import progress
+from trainwright.data.columns import Classes, Numbers
+from trainwright.data.dataset import DataInfo, Dataset
+from trainwright.data.examples import Arrays
+from trainwright.data.tables.reader import Table
+from trainwright.inference.intervals import bootstrap
 from trainwright.progress import Activity, counted, under_way
+from trainwright.report.plots.drawing import Drawing
+from trainwright.run.baselines import baselines
+from trainwright.score.judge import Judge, RealImages, Seen
 
 PATIENCE = 20  # seconds, for a machine that is busy
 
@@ -141,3 +152,58 @@ def test_without_a_terminal_a_short_loop_says_nothing_and_starts_no_thread(capfd
         activity.advance()
     assert capfd.readouterr() == ("", "")
     assert progress._screen._shown == []
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What has been begun, how much of it there was, and how far it came."""
+    begun = {}
+
+    class Noted(Activity):
+        def __init__(self, text, total, unit, **more):
+            super().__init__(text, total, unit, **more)
+            begun[text] = self
+
+    monkeypatch.setattr(progress, "Activity", Noted)
+    return lambda: {text: (one.done, one.total) for text, one in begun.items()}
+
+
+@pytest.mark.parametrize("opened", [open, gzip.open])
+def test_reading_a_table_is_shown_by_the_bytes_of_its_file(opened, told, tmp_path):
+    path = tmp_path / "large.csv"
+    lines = np.random.default_rng(0).integers(10**12, size=(100_000, 2))
+    with opened(path, "wt") as file:
+        file.write("a,b\n" + "".join(f"{a},{b}\n" for a, b in lines))
+    chunks = Table(path).chunks()
+    next(chunks)
+    size = path.stat().st_size
+    assert 0 < told()["reading large.csv"][0] < size
+    for _ in chunks:
+        pass
+    assert told()["reading large.csv"] == (size, size)
+
+
+def test_intervals_comparisons_and_drawing_are_shown(told, tmp_path):
+    """Of 300,000 rows the intervals take a minute."""
+    bootstrap(lambda places: {"x": 1.0}, 5, seed=0, num_resamples=7)
+    arrays = {"inputs": torch.rand(40, 2), "targets": torch.arange(40) % 2}
+    columns = {
+        "inputs": Numbers(mean=(0.0, 0.0), std=(1.0, 1.0)),
+        "targets": Classes(names=("a", "b")),
+    }
+    info = DataInfo("x", columns, ("inputs",), ("targets",))
+    split = Arrays(arrays)
+    baselines(Dataset(info, split, split, split, baselines=True))
+    drawing = Drawing(None)
+    drawing.plot("plot_logits", [0.1], [0.2], str(tmp_path / "logits.png"))
+    drawing.finish()
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    real = RealImages(Seen(features, None), None, torch.arange(60))
+    judge = Judge(name="", look=None, reference=real, held_out=real, num_samples=60)
+    judge.figures(real.seen, None)
+    assert told() == {
+        "drawing again, for the intervals": (7, 7),
+        "training what it is compared with": (2, 2),
+        "drawing": (1, 1),
+        "comparing with real images, for the score": (5, 5),
+    }

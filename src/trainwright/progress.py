@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from tqdm import tqdm
 
 from trainwright.streams import is_quiet
-from trainwright.wording import format_count, format_duration
+from trainwright.wording import format_bytes, format_count, format_duration
 
 Item = TypeVar("Item", covariant=True)
 
@@ -76,9 +76,15 @@ class Activity:
         made = self.done - self.before
         left = (time.time() - self.began) * (self.total - self.done) / made if made > 0 else None
         share = f" ({self.done / self.total:.0%})" if self.total else ""
-        so_far = f"{format_count(self.done)} of {format_count(self.total)}{self.unit}{share}"
+        done, total = map(self._amount, (self.done, self.total))
+        so_far = f"{done} of {total}{share}"
         soon = "" if left is None else f"{format_duration(left)} left"
         return "  ".join(filter(None, [so_far, soon, self.text]))
+
+    def _amount(self, number: int) -> str:
+        if self.unit == " B":
+            return format_bytes(number)
+        return f"{format_count(number)}{self.unit if number == self.total else ''}"
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
@@ -225,7 +231,7 @@ def progress_bar(label: str, total: int, unit: str) -> Iterator[Callable[[int], 
     """
     with under_way(label, total, unit) as activity:
         if not activity.is_drawn:
-            amount = f"{total / 1e6:.1f} MB" if unit == "B" else f"{total:,} {unit}"
+            amount = format_bytes(total) if unit == "B" else f"{total:,} {unit}"
             _to_standard_error(f"{label} ({amount})")
         yield activity.advance
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from trainwright.report.letters import spelled
 from trainwright.report.plots.confusion import plot_confusion
 
 
@@ -49,3 +50,14 @@ def test_rows_are_the_truth_and_the_colour_is_the_share_of_them(tmp_path):
 def test_names_that_do_not_fit_the_matrix_are_refused(tmp_path):
     with pytest.raises(ValueError, match="for 3 names"):
         plot_confusion(torch.zeros(2, 2), ["a", "b", "c"], tmp_path / "confusion.png")
+
+
+def test_names_that_have_to_be_spelled_out_have_room(tmp_path):
+    """Where no font has them, three letters become eighteen: they printed over each other."""
+    sizes = []
+    names = ["猫头鹰", "狗", "猫", "鸟", "鱼"]
+    for drawn in (names, [spelled(name) for name in names]):
+        plot_confusion(torch.eye(5), drawn, tmp_path / "confusion.png")
+        with Image.open(tmp_path / "confusion.png") as image:
+            sizes.append(image.size)
+    assert sizes[0] == sizes[1]

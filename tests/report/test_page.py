@@ -403,6 +403,20 @@ def test_a_run_is_called_by_the_settings_that_differ(tmp_path):
     assert [run["label"] for run in story["runs"]] == [folder.name for folder in twice]
 
 
+def test_of_many_settings_the_first_are_told(tmp_path):
+    """A search of four keys called its runs mlp-digits-f4057dd316e4 again."""
+    runs = [make_run(tmp_path / f"mlp-digits-{i}f4057dd316e", lr=0.00258612 / 3**i) for i in (0, 1)]
+    for i, folder in enumerate(runs):
+        config = json.loads((folder / "config.yaml").read_text())
+        config["model"] = {
+            "dropout_of_the_inputs": 0.0106587 + i,
+            "label_smoothing": 0.00232011 + i,
+        }
+        (folder / "config.yaml").write_text(json.dumps(config))
+    labels = run_labels([Record(folder, root=tmp_path) for folder in runs])
+    assert all(label.startswith("lr=0.00") and label.endswith(" …") for label in labels)
+
+
 def test_keys_of_a_model_say_nothing_beside_its_name(tmp_path):
     runs = []
     for name, model in (("a", {"widths": [8], "_target_": "x.Net"}), ("b", {"_target_": "y.Net"})):

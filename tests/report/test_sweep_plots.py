@@ -13,8 +13,9 @@ from trainwright.report.plots.sweeps import (
     importance,
     plot_curves_of_all,
     plot_values,
+    setting_text,
 )
-from trainwright.report.scales import Scale
+from trainwright.report.scales import Scale, short_names
 
 
 @pytest.mark.slow
@@ -96,6 +97,24 @@ def test_labels_of_an_axis_do_not_print_over_each_other(name, log):
     boxes.sort(key=lambda box: box.x0)
     assert boxes
     assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("words", "degrees"),
+    [(["[8]", "[64]", "[64,32]"], 0), (["[1024,512,256]", "[512,256,128]", "[64,32,16]"], 30)],
+)
+def test_words_that_would_print_over_each_other_are_turned(words, degrees):
+    axes = new_figure(3.4, 2.8).add_subplot()
+    _label(axes, Scale.of(words))
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {degrees}
+
+
+def test_keys_are_cut_to_what_tells_them_apart():
+    """Beside a line of parallel.png they printed over each other, in a legend they were all cut."""
+    keys = ["optimizer.players.discriminator.lr", "optimizer.players.generator.lr", "model.width"]
+    assert [*short_names(keys).values()] == ["discriminator.lr", "generator.lr", "width"]
+    assert short_names(["a.lr", "lr"]) == {"a.lr": "a.lr", "lr": "lr"}
+    assert setting_text({"optimizer.lr": "0.1", "seed": "1"}) == "lr=0.1"
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,15 @@ def test_every_field_of_the_metadata_has_a_kind_and_a_range(place, untouched, tm
             checkpoint.load(path)
 
 
+def test_a_value_that_only_a_network_refuses_is_the_checkpoints_mistake(untouched, tmp_path):
+    """Its exit code was that of what is typed wrongly, and nothing named the file."""
+    tensors, metadata = untouched("mlp")
+    path = tmp_path / "last.safetensors"
+    checkpoint.save([path], tensors, changed(metadata, ("config", "model", "dropout"), 1e308))
+    with pytest.raises(CheckpointError, match=r"last\.safetensors holds a config .*\n.*dropout"):
+        load_trained(path)
+
+
 def test_there_is_no_number_in_json_that_is_none(untouched, tmp_path):
     """NaN and Infinity are not JSON, and Python reads them all the same."""
     tensors, metadata = untouched("mlp")

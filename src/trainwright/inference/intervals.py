@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainwright.progress import counted
 from trainwright.seeds import generator_for
 
 LEVEL = 0.95
@@ -47,7 +48,7 @@ def bootstrap(
     """
     generator = generator_for(seed, "bootstrap")
     drawn: dict[str, list[float]] = {}
-    for _ in range(num_resamples):
+    for _ in counted(range(num_resamples), "drawing again, for the intervals", "draws"):
         found_now = measure(torch.randint(num_examples, (num_examples,), generator=generator))
         if not found_now:
             return {}

@@ -15,6 +15,7 @@ from trainwright.data.dataset import DataInfo
 from trainwright.data.sources.csv_rows import BadTableError, read_rows
 from trainwright.errors import ConfigError
 from trainwright.inference.trained import Trained, ability
+from trainwright.progress import counted
 from trainwright.wording import printable
 
 BATCH = 128  # examples in memory at once
@@ -88,7 +89,7 @@ def require_files(trained: Trained) -> None:
 
 def _files(inputs: dict[str, Column], files: Sequence[Path]) -> Iterator[Prediction]:
     ((name, column),) = inputs.items()
-    for path in files:
+    for path in counted(files, "predicting", "files"):
         try:
             yield Prediction(path, columns={name: column.read([path.name], path.parent)})
         except BadInputError as error:

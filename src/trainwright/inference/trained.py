@@ -66,7 +66,12 @@ def load_trained(
         precision = "auto" if plan.settings.precision == "fp16" else plan.settings.precision
     here = replace(plan.settings, device=device, threads=None, precision=precision)
     plan = replace(plan, settings=here)
-    check_network(plan, metadata, tensors)
+    try:
+        check_network(plan, metadata, tensors)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path} holds a config that this version cannot run\n  {error}"
+        ) from error
     try:
         task = build_task(plan, info, architecture=metadata.get("architecture", {}))
         task.load_state_dict(checkpoint.under("task", tensors))

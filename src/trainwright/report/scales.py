@@ -8,6 +8,18 @@ LINE = 0.04  # of an axis: the room of a label across it
 MOST_LABELS = 6  # of different numbers; of more only the ends have one
 
 
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Keys by as many of their last parts as no other ends with: `lr`, `generator.lr`."""
+    found = {}
+    for key in keys:
+        parts = key.split(".")
+        ends = [".".join(parts[start:]) for start in reversed(range(len(parts)))]
+        others = [f".{other}" for other in keys if other != key]
+        alone = (end for end in ends if not any(o.endswith(f".{end}") for o in others))
+        found[key] = next(alone, key)
+    return found
+
+
 @dataclass(frozen=True)
 class Scale:
     """Where the values of a key lie: numbers at themselves, words (if any) at 0, 1, 2, ..."""

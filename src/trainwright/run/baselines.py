@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trainwright.data.columns import Categories, Classes, Numbers, Values
 from trainwright.data.dataset import Dataset
 from trainwright.data.examples import Split, all_of
+from trainwright.progress import counted
 from trainwright.wording import format_number
 
 MOST_ROWS, MOST_CELLS = 100_000, 5_000_000  # of a table that is not too large for it
@@ -44,10 +45,9 @@ def baselines(dataset: Dataset) -> dict[str, dict[str, float]]:
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a linear model that has not converged
-        for name, model, rows in (
-            ("boosted trees", trees(categorical_features=is_code, random_state=0), stored),
-            ("linear model", linear, seen),
-        ):
+        boosted = trees(categorical_features=is_code, random_state=0)
+        models = ("boosted trees", boosted, stored), ("linear model", linear, seen)
+        for name, model, rows in counted(models, "training what it is compared with", "models"):
             model.fit(rows["train"], truth["train"])
             score = float(model.score(rows["test"], truth["test"]))
             found[name] = {"accuracy" if is_class else "r2": score}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trainwright.progress import counted
 from trainwright.score.classes import class_figures
 from trainwright.score.figure import Figure, mean_of
 from trainwright.score.frechet import Gaussian, frechet
@@ -103,16 +104,17 @@ class Judge:
 
         `asked` are the classes that were asked for (N,), where a generator takes them.
         """
-        distances, _ = nearest(seen.features[:MAX_COMPARED], self.reference.seen.features)
-        figures = {
-            "frechet": frechet(seen.features, self._gaussian),
-            "kid": kid(seen.features, self._manifold.points),
-            **manifold_figures(seen.features, self._manifold),
-        }
-        if seen.probabilities is not None:
-            figures |= class_figures(seen.probabilities, asked)
-        figures["nearest"] = mean_of(distances)
-        figures["copying"] = copying(distances, self._held_out_distances)
+        features, probabilities = seen
+        parts: list[Callable[[], dict[str, Figure]]] = [
+            lambda: {"frechet": frechet(features, self._gaussian)},
+            lambda: {"kid": kid(features, self._manifold.points)},
+            lambda: manifold_figures(features, self._manifold),
+            lambda: {} if probabilities is None else class_figures(probabilities, asked),
+            lambda: self._distances_to_training(features),
+        ]
+        figures: dict[str, Figure] = {}
+        for part in counted(parts, "comparing with real images, for the score", "parts"):
+            figures |= part()
         return figures
 
     def grouped_figures(self, seen: Seen, asked: Tensor | None) -> dict[str, Figure]:
@@ -144,6 +146,11 @@ class Judge:
             if min(len(mine), len(real)) >= MIN_PER_CLASS:
                 distances[index] = frechet(mine, Gaussian.of(real))
         return distances
+
+    def _distances_to_training(self, features: Tensor) -> dict[str, Figure]:
+        distances, _ = nearest(features[:MAX_COMPARED], self.reference.seen.features)
+        copied = copying(distances, self._held_out_distances)
+        return {"nearest": mean_of(distances), "copying": copied}
 
     @cached_property
     def _gaussian(self) -> Gaussian:

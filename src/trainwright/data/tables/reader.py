@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, TypeGuard
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainwright.errors import ConfigError, require_extra
+from trainwright.progress import Activity, under_way
 from trainwright.wording import printable
 
 SEPARATORS = ",;\t|"
@@ -105,14 +106,15 @@ class Table:
         """The cells of each row, and what says in which line the last one stood."""
         with self.path.open("rb") as file:
             head = file.read(HEAD)
+        told = f"reading {printable(self.path.name)}"
         if head.startswith(b"PAR1"):
-            numbered = count(1)
-            yield _parquet(self.path, self.nothing), lambda: next(numbered)
+            yield _parquet(self.path, self.nothing, told), count(1).__next__
             return
-        with _opened(self.path, head, self.encoding) as text:
+        size = self.path.stat().st_size
+        with _opened(self.path, head, self.encoding) as text, under_way(told, size, "B") as reading:
             found = self.separator or separator_of(text)
             text.seek(0)
-            reader = csv.reader(_lines(text), delimiter=found, strict=True)
+            reader = csv.reader(_lines(text, reading), delimiter=found, strict=True)
             try:
                 yield reader, lambda: reader.line_num
             except csv.Error as error:
@@ -196,17 +198,15 @@ def _opened(path: Path, head: bytes, encoding: str) -> Iterator[TextIO]:
             yield text
     except UnicodeError as error:
         name = encoding.upper()
-        byte = f" (byte 0x{error.object[error.start]:02x})" if _has_place(error) else ""
+        byte = ""
+        if isinstance(error, UnicodeDecodeError):
+            byte = f" (byte 0x{error.object[error.start]:02x})"
         raise BadTableError(
             f"no CSV file of {name} text{byte}\n"
             "  name its encoding, such as data.encoding=cp1252, or save it as UTF-8"
         ) from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadTableError(f"damaged: {error}") from error
-
-
-def _has_place(error: UnicodeError) -> TypeGuard[UnicodeDecodeError]:
-    return isinstance(error, UnicodeDecodeError)
 
 
 def _text_of(path: Path, head: bytes, encoding: str) -> TextIO:
@@ -236,8 +236,10 @@ def _is_utf8(head: bytes) -> bool:
         return error.end >= len(head) - 8  # a letter that the end cuts through
 
 
-def _lines(file: TextIO) -> Iterator[str]:
+def _lines(file: TextIO, reading: Activity | None = None) -> Iterator[str]:
     while block := file.read(LONGEST_LINE):
+        if reading is not None:  # of a compressed file: what is compressed
+            reading.to(getattr(file.buffer, "fileobj", file.buffer).tell())
         block += file.readline(LONGEST_LINE)
         for line in io.StringIO(block, newline=""):
             if len(line) > LONGEST_LINE:
@@ -256,16 +258,20 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def _parquet(path: Path, nothing: str) -> Iterator[Sequence[str]]:
+def _parquet(path: Path, nothing: str, told: str) -> Iterator[Sequence[str]]:
     require_extra(f"data.path={printable(str(path))}: Parquet", "pyarrow", extra="table")
     from pyarrow import ArrowException, parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with (
+            parquet.ParquetFile(path) as file,
+            under_way(told, file.metadata.num_rows, "rows") as reading,
+        ):
             yield file.schema_arrow.names
             for batch in file.iter_batches(batch_size=CHUNK):
                 columns = [_texts(column.to_pylist(), nothing) for column in batch.columns]
                 yield from zip(*columns, strict=True)
+                reading.advance(len(batch))
     except (ArrowException, OSError) as error:
         raise BadTableError(f"no Parquet file that can be read ({str(error)[:100]})") from error
 

@@ -42,7 +42,9 @@ class Room(TorchFunctionMode):
         self._tensors -= tensors
         self._numbers -= numbers
         if min(self._tensors, self._numbers) < 0:
-            raise CheckpointError("its config describes more than its tensors could fill")
+            raise CheckpointError(
+                "the checkpoint's config describes more than its tensors could fill"
+            )
 
 
 def _length(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:

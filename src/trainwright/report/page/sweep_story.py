@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.report.page.story import plain
+from trainwright.report.scales import short_names
 from trainwright.runs.ranking import direction
 from trainwright.runs.record import Record
 from trainwright.runs.stored import is_number, read_json_if_any
@@ -48,22 +49,24 @@ def sweep_story(records: Sequence[Record]) -> dict[str, Any] | None:
 
 
 def run_labels(records: Sequence[Record]) -> list[str]:
-    """What to call each run beside the others: by the settings that differ, where these are few.
+    """What to call each run beside the others: by the settings that differ, or the first of them.
 
-    Else by its name. Keys are cut to their last part where that tells them apart.
+    By its name where these are too long, or do not tell all apart.
     """
     settings, differing = _differing(records)
     chosen = [key for key in differing if key in ("model", "data")]
     # What comes with another model says less than its name.
     told = [key for key in differing if key.partition(".")[0] not in chosen or key in chosen]
-    last = [key.rpartition(".")[2] for key in told]
-    short = {k: n if last.count(n) == 1 else k for k, n in zip(told, last, strict=True)}
-    labels = [
-        " ".join(f"{short[key]}={value_text(of_run[key])}" for key in told if key in of_run)
-        for of_run in settings
-    ]
-    is_told = all(label and len(label) <= MOST_LETTERS for label in labels)
-    return labels if is_told and len({*labels}) == len(records) else [r.name for r in records]
+    short = short_names(told)
+    for number in range(len(told), 0, -1):  # of keys, as many as there is room for
+        labels = [
+            " ".join(f"{short[k]}={value_text(of_run[k])}" for k in told[:number] if k in of_run)
+            for of_run in settings
+        ]
+        is_told = all(label and len(label) <= MOST_LETTERS for label in labels)
+        if is_told and len({*labels}) == len(records):
+            return [f"{label} …" for label in labels] if number < len(told) else labels
+    return [record.name for record in records]
 
 
 def _differing(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[str]]:

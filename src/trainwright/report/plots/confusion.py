@@ -1,11 +1,13 @@
 """Which classes a classifier takes for which: counts, coloured by share of the true class."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainwright.report.letters import spelled
 from trainwright.report.plots.figures import INK, new_figure, save_figure, style
 
 if TYPE_CHECKING:
@@ -32,12 +34,13 @@ def plot_confusion(confusion: "ArrayLike", class_names: Sequence[str], path: str
     support = counts.sum(axis=1, keepdims=True)  # (C, 1)
     share = counts / support.clip(min=1)  # a class without examples stays white
 
+    names = list(map(spelled, class_names))
     side = min(max(0.5 * num_classes, 2.4), 8.0)  # inches
-    names = [n if len(n) <= MAX_LETTERS else n[: MAX_LETTERS - 2] + ".." for n in class_names]
+    names = [n if len(n) <= MAX_LETTERS else n[: MAX_LETTERS - 2] + ".." for n in names]
     is_named = num_classes <= MAX_NAMED
     size = 8.0 if num_classes <= MAX_NUMBERED else 5.5  # points
     # About 13 letters of 8 points fit in an inch; in place of names there are indices.
-    label = max(map(len, names)) * size / (13 * 8) if is_named else 0.3  # inches
+    label = max(map(_width, names)) * size / (13 * 8) if is_named else 0.3  # inches
     is_turned = is_named and label > side / num_classes
     figure = new_figure(side + 1.5 + label, side + 0.9 + (0.7 * label if is_turned else 0.1))
     axes = figure.add_subplot()
@@ -78,3 +81,8 @@ def plot_confusion(confusion: "ArrayLike", class_names: Sequence[str], path: str
     bar.set_label("share of the true class", fontsize=8.5, color=INK)
     bar.outline.set_visible(False)
     save_figure(figure, path)
+
+
+def _width(name: str) -> int:
+    """In letters; Chinese ones and the like are as wide as two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in name)

@@ -6,6 +6,7 @@ import subprocess
 from typing import Any, Self
 
 from trainwright.own_process import start
+from trainwright.progress import under_way
 
 SECONDS_TO_DRAW = 60  # then the plots are drawn here
 
@@ -68,9 +69,11 @@ class Drawing:
 
     def finish(self) -> None:
         """Wait for the artist, or draw here what it has not. Raises OSError."""
-        if self._artist is not None and self._artist.has_drawn():
-            return
-        from trainwright.report.plots.artist import draw
+        with under_way("drawing", len(self._orders), "plots") as drawing:
+            if self._artist is not None and self._artist.has_drawn():
+                return
+            from trainwright.report.plots.artist import draw
 
-        for order in self._orders:
-            draw(order)
+            for order in self._orders:
+                draw(order)
+                drawing.advance()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from trainwright.report.plots.figures import (
     save_figure,
     style,
 )
-from trainwright.report.scales import Scale, apart, is_logarithmic, round_numbers
+from trainwright.report.scales import Scale, apart, is_logarithmic, round_numbers, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ MAX_COLUMNS = 3
 MAX_TICKS = 5  # of an axis that has a tick for each value
 LETTER = 0.028  # of an axis: the room of a letter along it
 MAX_LABELS = 12  # of points
+MAX_WORD, MAX_NAME, MAX_TITLE = 14, 24, 40  # letters below an axis, of a line, above a panel
 MAX_CURVES = 200  # more are a grey wall
 NUM_TREES = 200
 MAX_EXAMPLES = 2000  # of a forest; more take long, and say the same
@@ -49,7 +50,7 @@ def plot_values(
     figure, panels = new_panels(len(keys), columns=columns, size=(3.4, 2.8))
     values = [trial.value for trial in trials]
     for index, (axes, key) in enumerate(zip(panels, keys, strict=True)):
-        style(axes, title=key, ylabel=label if index % columns == 0 else "")
+        style(axes, title=_cut(key, MAX_TITLE), ylabel=label if index % columns == 0 else "")
         scale = _scale(trials, key, logs)
         _label(axes, scale)
         axes.plot(scale.places, values, "o", color=PALETTE[0], markersize=5, alpha=0.6)
@@ -68,7 +69,7 @@ def plot_curves_of_all(
     style(axes, title=label, xlabel="step")
     ordered = sorted(trials, key=lambda trial: trial.value, reverse=higher_is_better)
     ordered = [trial for trial in ordered[:MAX_CURVES] if trial.curve]
-    texts = [_setting_text(trial) for trial in ordered]
+    texts = [setting_text(trial.point) for trial in ordered]
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     for index, (trial, text) in reversed(list(enumerate(zip(ordered, texts, strict=True)))):
         place = places[text]
@@ -81,7 +82,7 @@ def plot_curves_of_all(
             markersize=4,
             color=PALETTE[place] if is_named else "#bbbbbb",
             linewidth=1.5 if is_named else 0.7,
-            label=_cut(text, 60) if is_named and is_first else "_",
+            label=_cut(text, 110) if is_named and is_first else "_",
             zorder=3 if is_named else 1,
         )
     handles, names = axes.get_legend_handles_labels()
@@ -102,9 +103,11 @@ def _scale(trials: Sequence[Trial], key: str, logs: Logs = NO_LOGS) -> Scale:
     return Scale.of([trial.point.get(key, "-") for trial in trials], logs.get(key))
 
 
-def _setting_text(trial: Trial) -> str:
-    keys = [key for key in trial.point if key != "seed"] or list(trial.point)
-    return " ".join(f"{key}={trial.point[key]}" for key in keys)
+def setting_text(point: Mapping[str, str]) -> str:
+    """A setting in a line, with short names; its seed only where nothing else is swept."""
+    keys = [key for key in point if key != "seed"] or list(point)
+    short = short_names(keys)
+    return " ".join(f"{short[key]}={point[key]}" for key in keys)
 
 
 def _cut(text: str, length: int) -> str:
@@ -143,7 +146,8 @@ def plot_parallel(
             axes.annotate(
                 text, (place, share), xytext=(4, 0), textcoords="offset points", fontsize=7
             )
-    axes.set_xticks(range(len(keys) + 1), [*keys, label], fontsize=8, color=INK)
+    names = [_cut(name, MAX_NAME) for name in (*short_names(keys).values(), label)]
+    axes.set_xticks(range(len(names)), names, fontsize=8, color=INK)
     axes.set_xlim(-0.2, len(keys) + 0.6)
     axes.set_yticks([])
     axes.grid(True, axis="x", color="#999999", linewidth=0.8)
@@ -168,11 +172,12 @@ def plot_front(
     front = sorted((*p, name) for p, name in zip(points, labels, strict=True) if name is not None)
     at = [[x for x, _, _ in front], [y for _, y, _ in front]]
     axes.plot(*at, "o-", color=PALETTE[0], markersize=6, linewidth=1)
-    for x, y, label in front[:MAX_LABELS]:
-        side, shift = ("left", 5) if 2 * x < min(xs) + max(xs) else ("right", -5)
-        axes.annotate(
-            label, (x, y), xytext=(shift, 4), textcoords="offset points", fontsize=6.5, ha=side
-        )
+    for number, (x, y, label) in enumerate(front[:MAX_LABELS], start=1):
+        form: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7}
+        axes.annotate(f"{number}", (x, y), xytext=(5, 4), **form)
+        axes.plot([], [], " ", label=f"{number}  {_cut(label, 90)}")
+    form = {"loc": "upper left", "bbox_to_anchor": (0, -0.14), "handlelength": 0}
+    axes.legend(fontsize=7, labelcolor=INK, frameon=False, **form)
     save_figure(figure, path)
 
 
@@ -216,8 +221,11 @@ def importance(
 def _label(axes: "Axes", scale: Scale) -> None:
     """Make an x axis what a scale is, with ticks that do not print over each other."""
     if scale.words:
-        axes.set_xticks(range(len(scale.words)), [_cut(word, 14) for word in scale.words])
-        axes.set_xlim(-0.5, len(scale.words) - 0.5)
+        words = [_cut(word, MAX_WORD) for word in scale.words]
+        is_turned = LETTER * (1 + max(map(len, words))) * len(words) > 1
+        turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(words)), words, **(turned if is_turned else {}))
+        axes.set_xlim(-0.5, len(words) - 0.5)
         return
     if scale.by_log:
         axes.set_xscale("log")

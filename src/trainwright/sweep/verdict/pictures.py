@@ -1,5 +1,6 @@
 """The plots in a sweep's folder, from its verdict."""
 
+from collections.abc import Mapping
 from statistics import fmean
 
 from trainwright.report.plots.sweeps import (
@@ -10,6 +11,7 @@ from trainwright.report.plots.sweeps import (
     plot_importance,
     plot_parallel,
     plot_values,
+    setting_text,
 )
 from trainwright.runs.metrics import read_rows
 from trainwright.sweep.job import short
@@ -54,14 +56,17 @@ def _trial(row: Row, metric: str, store: Store, *, with_curve: bool) -> Trial:
     curve = [
         (float(line["step"]), float(line[metric])) for line in lines if line.get(metric) is not None
     ]
-    point = {key: short(text) for key, text in row.job.point.items()}
-    return Trial(point, row.value(), curve)
+    return Trial(_short(row.job.point), row.value(), curve)
+
+
+def _short(point: Mapping[str, str]) -> dict[str, str]:
+    return {key: short(text) for key, text in point.items()}
 
 
 def _draw_front(verdict: Verdict, store: Store) -> None:
     """The means of the first two metrics, a point a setting."""
     settings = [setting for setting in verdict.settings if setting.counted]
     points = [(fmean(s.values(0)), fmean(s.values(1))) for s in settings]
-    labels = [setting.label if setting in verdict.front else None for setting in settings]
+    labels = [setting_text(_short(s.point)) if s in verdict.front else None for s in settings]
     axes = verdict.ranking[0].label, verdict.ranking[1].label
     plot_front(points, labels, axes, store.plots / "front.png")

@@ -83,6 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError("predict what? name image or CSV files, or folders of them")
     trained = open_run(find_run(arguments.run, arguments.root), values)
     from trainwright.inference.predict import predict, reads_files, require_files, targets_of
+    from trainwright.progress import plain_lines
 
     require_files(trained)
     of_files = reads_files(trained.info)
@@ -92,6 +93,8 @@ def execute(arguments: argparse.Namespace) -> int:
         print(told, file=sys.stderr)
     seen = _Seen()
     show = _print_csv if arguments.csv else _print_lines if arguments.jsonl else _print_table
+    if show is not _print_table and sys.stdout.isatty():
+        plain_lines()  # what is printed moves enough, and a bar would be in its way
     show(seen.good(predict(trained, files)), targets_of(trained), of_files, values["top"])
     sys.stdout.flush()
     if seen.bad and values["on_bad"] == "error":

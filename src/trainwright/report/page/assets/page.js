@@ -96,7 +96,7 @@ function curves() {
     el("span", {}, "against the step (training: mean since the point before): drag to zoom, double click to go back")), grid);
 }
 
-const named = (point) => Object.entries(point).map(([key, value]) => `${key}=${shownValue(value)}`).join(" ");
+const named = (point) => Object.entries(point).map(([key, value]) => `${key}=${shownSetting(value)}`).join(" ");
 
 // What the seeds, or folds, say about the lead of the best setting.
 function luck(best, setting, repeated) {
@@ -124,7 +124,7 @@ function verdict(found) {
   const p = (row) => told.bests[0].compared.find((other) => named(other.point) === named(row.point))?.p_value ?? null;
   const columns = [
     { title: "place", number: true, value: (row) => told.settings.indexOf(row) + 1 },
-    ...settings.map((key) => ({ title: key, value: (row) => (row.point[key] ?? null), number: told.settings.every((row) => typeof row.point[key] === "number"), show: (row) => (key in row.point ? shownValue(row.point[key]) : "–") })),
+    ...settings.map((key) => ({ title: key, value: (row) => (row.point[key] ?? null), number: told.settings.every((row) => typeof row.point[key] === "number"), show: (row) => (key in row.point ? shownSetting(row.point[key]) : "–") })),
     ...found.objectives.flatMap((metric) => [
       { title: `mean ${words(metric)}`, number: true, best: bestOf(metric, found.higher_is_better), value: (row) => row.mean[metric] ?? null },
       { title: "sd", number: true, value: (row) => row.sd[metric] ?? null },
@@ -166,7 +166,7 @@ function sweep() {
   const found = data.sweep;
   if (!found) return null;
   const columns = [
-    ...found.settings.map((name) => ({ title: name, value: (row) => (row.settings[name] ?? null), number: found.rows.every((row) => typeof row.settings[name] === "number"), show: (row) => (name in row.settings ? shownValue(row.settings[name]) : "–") })),
+    ...found.settings.map((name) => ({ title: name, value: (row) => (row.settings[name] ?? null), number: found.rows.every((row) => typeof row.settings[name] === "number"), show: (row) => (name in row.settings ? shownSetting(row.settings[name]) : "–") })),
     ...found.metrics.map((name) => ({ title: words(name), number: true, best: bestOf(name, { ...data.higher_is_better, ...found.higher_is_better }), value: (row) => (row.metrics[name] ?? null) })),
     { title: "status", value: (row) => row.status, show: (row) => el("span", { class: `pill ${row.status}` }, row.status) },
     { title: "run", value: (row) => row.run },

@@ -129,6 +129,11 @@ function configSection(runs) {
       runs.length > 1 ? el("thead", {}, el("tr", {}, el("th", {}, "key"), runs.map((run) => el("th", { title: run.name }, shortName(run))))) : null, body)));
 }
 
+// In a table, or a sentence: what a search has drawn has more digits than anyone reads.
+function shownSetting(value) {
+  return shownValue(typeof value === "number" ? Number(value.toPrecision(6)) : value);
+}
+
 function shownValue(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
