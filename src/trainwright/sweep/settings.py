@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from trainwright.engine.clock import Clock
-from trainwright.errors import ConfigError
+from trainwright.errors import ConfigError, install
 from trainwright.sweep.stacking import Wanted
 from trainwright.sweep.verdict.ranking import PARAMETERS, Ranked, Ranking, logged
 from trainwright.wording import nearest
@@ -130,8 +130,7 @@ def need_optuna(sampler: str) -> None:
     for package in ("optuna", *(["cmaes"] if sampler == "cmaes" else [])):
         if importlib.util.find_spec(package) is None:
             raise ConfigError(
-                f"sweep=optuna needs {package}, which is not installed\n"
-                "  pip install 'trainwright[sweep]'"
+                f"sweep=optuna needs {package}, which is not installed\n  {install('sweep')}"
             )
 
 

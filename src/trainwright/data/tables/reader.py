@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TextIO, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from trainwright.errors import ConfigError
+from trainwright.errors import ConfigError, install
 from trainwright.wording import printable
 
 SEPARATORS = ",;\t|"
@@ -262,7 +262,7 @@ def _parquet(path: Path, nothing: str) -> Iterator[Sequence[str]]:
     except ImportError:
         raise ConfigError(
             f"data.path={printable(str(path))}: Parquet needs pyarrow\n"
-            "  pip install 'trainwright[table]', or save the table as CSV"
+            f"  {install('table')}, or save the table as CSV"
         ) from None
     try:
         with parquet.ParquetFile(path) as file:

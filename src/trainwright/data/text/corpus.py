@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from trainwright.errors import ConfigError, DataError
+from trainwright.errors import ConfigError, DataError, install
 from trainwright.wording import nearest, printable
 
 PIECE = 2**20  # bytes that are read at a time
@@ -208,7 +208,7 @@ def _rows(path: Path, field: str) -> Iterator[str]:
     except ImportError as error:
         raise ConfigError(
             f"data.path={path.name}: Parquet files need pyarrow, which is not installed\n"
-            "  pip install 'trainwright[table]'"
+            f"  {install('table')}"
         ) from error
     try:
         with parquet.ParquetFile(path) as file:

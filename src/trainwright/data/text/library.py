@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainwright.data.columns.column import BadInputError
 from trainwright.data.text.tokenizer import Tokenizer
-from trainwright.errors import ConfigError, DataError
+from trainwright.errors import ConfigError, DataError, install
 from trainwright.wording import printable
 
 if TYPE_CHECKING:
@@ -135,6 +135,6 @@ def the_library() -> Any:
     except ImportError as error:
         raise ConfigError(
             "data.tokenizer: bpe and tokenizer.json need tokenizers, which is not installed\n"
-            "  pip install 'trainwright[text]'"
+            f"  {install('text')}"
         ) from error
     return tokenizers

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from trainwright.errors import install
 from trainwright.nn.pretrained.folder import check_weights, checked, read_architecture
 
 
@@ -114,7 +115,7 @@ def _built(architecture: Mapping[str, Any], folder: str | None) -> Any:
         import transformers
     except ImportError as error:
         raise ValueError(
-            f"it needs a package that is not installed ({error})\n  pip install 'trainwright[hf]'"
+            f"it needs a package that is not installed ({error})\n  {install('hf')}"
         ) from error
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -162,7 +163,7 @@ def _with_lora(net: Any, lora: Lora, rank: int, *, inputs_learn: bool) -> Any:
         import peft
     except ImportError as error:
         raise ValueError(
-            f"lora needs a package that is not installed ({error})\n  pip install 'trainwright[hf]'"
+            f"lora needs a package that is not installed ({error})\n  {install('hf')}"
         ) from error
     if inputs_learn:
         net.enable_input_require_grads()  # or there is nothing to compute again
