@@ -1,6 +1,11 @@
-"""`python -m trainwright`: the command `train`, as torchrun and srun start it."""
+"""`python -m trainwright`: the command `train`, as torchrun and srun start it; or `runs`."""
 
-from trainwright.cli.process import train
+import sys
+
+from trainwright.cli.process import runs, train
 
 if __name__ == "__main__":
-    train()
+    command = train
+    if sys.argv[1:2] in (["train"], ["runs"]):
+        command = {"train": train, "runs": runs}[sys.argv.pop(1)]
+    command()

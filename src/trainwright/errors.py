@@ -122,6 +122,15 @@ def _is_theirs(file: str) -> bool:
     return not file.startswith(_NOT_THEIRS) and "-packages" not in file
 
 
+def install(extra: str) -> str:
+    """The command that installs an extra, which is another one in a checkout."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / "pyproject.toml").is_file():
+        return f"pip install 'trainwright[{extra}]'"
+    where = "." if Path.cwd() == checkout else checkout
+    return f"pip install -e '{where}[{extra}]'"
+
+
 def require_extra(what: str, *packages: str, extra: str) -> None:
     """Import what an option such as `logger=wandb` needs. Raises ConfigError naming the extra."""
     try:
@@ -129,6 +138,5 @@ def require_extra(what: str, *packages: str, extra: str) -> None:
             importlib.import_module(package)
     except ImportError as error:
         raise ConfigError(
-            f"{what} needs a package that is not installed ({error})\n"
-            f"  pip install 'trainwright[{extra}]'"
+            f"{what} needs a package that is not installed ({error})\n  {install(extra)}"
         ) from error

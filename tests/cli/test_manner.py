@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from trainwright import errors
+
 TINY = ("trainer.epochs=1", "trainer.evaluate_every=10", "trainer.plots=false", "run.dir=run")
 RUNS = Path(sys.executable).with_name("runs")
 
@@ -84,3 +86,19 @@ def test_a_terminal_has_colour_unless_nobody_wants_it(listed):
     assert "\x1b[32mfinished\x1b[0m" in listed(NO_COLOR="")
     assert "\x1b" not in listed(NO_COLOR="1")
     assert "\x1b" not in listed(NO_COLOR="", TERM="dumb")
+
+
+def test_an_extra_is_installed_from_a_checkout_where_that_is_what_runs(monkeypatch, tmp_path):
+    (tmp_path / "src" / "trainwright").mkdir(parents=True)
+    monkeypatch.setattr(errors, "__file__", str(tmp_path / "src" / "trainwright" / "errors.py"))
+    assert errors.install("hf") == "pip install 'trainwright[hf]'"
+    (tmp_path / "pyproject.toml").touch()
+    assert errors.install("hf") == f"pip install -e '{tmp_path}[hf]'"
+    monkeypatch.chdir(tmp_path)
+    assert errors.install("hf") == "pip install -e '.[hf]'"
+
+
+def test_as_a_module_it_is_both_commands(run_program):
+    listed = run_program(sys.executable, "-m", "trainwright", "runs", "list")
+    assert (listed.code, listed.out) == (0, "no runs in outputs\n")
+    assert run_program(sys.executable, "-m", "trainwright", "--version").out.startswith("trainw")

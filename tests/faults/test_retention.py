@@ -246,6 +246,15 @@ def test_a_damaged_second_best_is_dropped_and_the_third_takes_its_place(root):
     assert kept_at_the_end(root, values, 3, harm=damaged) == [3, 1, 6]
 
 
+def test_a_folder_in_the_place_of_a_checkpoint_is_an_error_of_the_disk(root):
+    def in_the_way(folder):
+        folder.best_of(2).rename(folder.best_of(3))
+        folder.best_of(2).mkdir()
+
+    with pytest.raises(DiskError, match="best-3"):
+        kept_at_the_end(root, [0.0, 0.5, 0.9, 0.1, 0.2], 3, harm=in_the_way)
+
+
 def test_a_lower_keep_deletes_what_is_beyond_it_when_the_run_goes_on(root):
     folder = RunFolder.create(root, "run", exact=root / "run")
     run = Run(folder, [0.0, 0.3, 0.2, 0.1, 0.0], True, 1, 1, 4)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainwright.errors import CheckpointError
+from trainwright.files import disk_error
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.header import check_header, read_metadata
 from trainwright.runs.record import numbers
@@ -34,7 +35,8 @@ def place_of(path: Path) -> int:
 
 def best_paths(folder: RunFolder) -> dict[int, Path]:
     """The files by their place, in its order."""
-    found = {place_of(path): path for path in folder.checkpoints.glob("best*.safetensors")}
+    paths = filter(Path.is_file, folder.checkpoints.glob("best*.safetensors"))
+    found = {place_of(path): path for path in paths}
     return {place: found[place] for place in sorted(found) if place}
 
 
@@ -56,7 +58,7 @@ def settle(folder: RunFolder, step: int, keep: int) -> None:
     """Leave of best-2, best-3, ... what a run at this step has, each step once, without gaps.
 
     A kill may have left two names for one file; what comes after the step will come again; and
-    fewer may be wanted than before. Raises OSError.
+    fewer may be wanted than before. Raises DiskError.
     """
     found = kept(folder)
     seen = {found[1].step} if 1 in found else set()
@@ -65,9 +67,12 @@ def settle(folder: RunFolder, step: int, keep: int) -> None:
         if number == 1:
             continue
         one = found.get(number)
-        if one is None or one.step > step or one.step in seen or place > keep:
-            path.unlink()
-            continue
+        try:
+            if one is None or one.step > step or one.step in seen or place > keep:
+                path.unlink()
+                continue
+            path.replace(folder.best_of(place))
+        except OSError as error:
+            raise disk_error(path, None, error) from error
         seen.add(one.step)
-        path.replace(folder.best_of(place))
         place += 1
