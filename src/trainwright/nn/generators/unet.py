@@ -31,7 +31,7 @@ class UNet(Velocity):
         *,
         input_shape: tuple[int, ...],
         num_classes: int,
-        width: int = 48,
+        width: int = 32,
         blocks: int = 1,
         attention: int = 8,
         dropout: float = 0.0,

@@ -207,7 +207,7 @@ class VariationalAutoencoder(Generative):
         if ending.drawing is not None:
             self._draw_reconstructions(ending)
             if self.model.latent_dim == 2 and not self.num_conditions:
-                picture = image_grid(self.plane().cpu(), columns=PLANE, padding=0)
+                picture = image_grid(self.plane().cpu(), columns=PLANE)
                 save_image(picture, ending.plots / "latent_plane.png")
         return super().finish(ending)
 
