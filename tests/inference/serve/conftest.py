@@ -110,7 +110,7 @@ def folders(train, tmp_path_factory):
         "data.tokenizer=chars",
     )
     sizes = ("model=gpt", "model.depth=1", "model.width=16", "model.heads=1")
-    train(root / "gpt", *text, *sizes, "trainer.steps=4", "trainer.batch_size=4")
+    train(root / "gpt", *text, *sizes, *short, "trainer.batch_size=4", "task.sample_tokens=20")
     return {name: root / name for name in ("digits", "people", "gan", "gpt")}
 
 

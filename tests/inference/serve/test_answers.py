@@ -19,8 +19,6 @@ from trainwright.report.plots.grid import image_grid
 
 from .conftest import Client
 
-pytestmark = pytest.mark.numeric
-
 
 @pytest.fixture(scope="module")
 def trained(folders):
@@ -47,6 +45,7 @@ def said(trained, photos):
     return [told(targets_of(digits), one.answers, 3) for one in found]
 
 
+@pytest.mark.numeric  # (The others compare one thread with another, on whatever processor.)
 def test_an_answer_has_the_same_bits_whoever_asks_beside(trained, photos):
     digits = trained["digits"]
     examples = []
