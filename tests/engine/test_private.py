@@ -186,6 +186,14 @@ def test_a_private_run_goes_on_to_the_bit_and_says_what_it_has_spent(train, resu
         resume(parts, "trainer.steps=9")
 
 
+def test_a_network_whose_examples_cannot_be_told_apart_is_refused(assembled, tmp_path):
+    (tmp_path / "a.txt").write_text("to be or not to be\n" * 400)
+    words = ("data=text", f"data.path={tmp_path}/a.txt", f"data.root={tmp_path}", "data.context=16",
+             "model=gpt", "model.depth=1", "model.heads=2", "model.width=16")  # fmt: skip
+    with pytest.raises(ConfigError, match="cannot give gradients of single examples"):
+        assembled(*words, *PRIVATE)
+
+
 def test_a_run_without_privacy_cannot_be_called_private_later(train, resume, tmp_path):
     folder = train(tmp_path / "run", "data=digits", "model=mlp", "trainer=smoke").folder
     with pytest.raises(ConfigError, match=r"trainer.privacy.epsilon: cannot be changed"):

@@ -36,7 +36,7 @@ from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.run.assemble.optimization import Slower, build_optimizers, build_schedule
 from trainwright.run.assemble.own_network import check_learnable, check_outputs
 from trainwright.run.assemble.own_task import check_attributes, try_task
-from trainwright.run.assemble.private_seed import private_seed
+from trainwright.run.assemble.private import private_seed, try_single_examples
 from trainwright.run.assemble.shares import share_among
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
@@ -157,6 +157,8 @@ def assemble(
 
     balance = balance_for(dataset, plan.seed, is_wanted=plan.balance)
     train = make_batches(dataset.train, plan.augment, balance, shares.rows, privacy)
+    if privacy is not None:
+        try_single_examples(state, train)
     if not plan.model.is_ours:
         check_outputs(task, train, placement)
     if not plan.task.is_ours:
