@@ -41,7 +41,7 @@ def place(source: str) -> str | None:
     if source in OTHERS:
         return OTHERS[source]
     path = Path(source)
-    if path.suffix == ".png":
+    if path.suffix in (".png", ".css"):
         return source.removeprefix("docs/")
     if path.parts[0] == "docs" and path.suffix in (".md", ".ipynb"):
         return str(path.relative_to("docs").with_suffix(".md"))

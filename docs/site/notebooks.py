@@ -25,8 +25,8 @@ def _cell(cell: dict, path: Path) -> Iterator[str]:
         elif "image/png" in data:
             name = f"{path.stem}-{cell['id']}.png"
             path.with_name(name).write_bytes(base64.b64decode("".join(data["image/png"])))
-            yield f"![What the cell shows]({name})"
+            yield f'<img src="{name}" alt="What the cell shows">'
         elif "text/html" in data:
-            yield "".join(data["text/html"])
+            yield "".join(data["text/html"]).replace(' border="1" class="dataframe"', "")
         elif "text/plain" in data:
             yield f"```text\n{''.join(data['text/plain'])}\n```"
