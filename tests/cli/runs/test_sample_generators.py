@@ -1,4 +1,4 @@
-"""`runs sample` of a flow: how it is sampled, what that costs, edits, rows; and what it refuses."""
+"""`runs sample` of a flow and a VAE: how, at what cost, edits, rows; and what they refuse."""
 
 import csv
 from pathlib import Path
@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SMALL = ("trainer=smoke", "task.score=none", "task.steps=2")
+SMALL = ("trainer=smoke", "task.score=none")
 
 
 @pytest.fixture(scope="module")
 def flows(train, tmp_path_factory):
-    """A flow of images and one of rows, of two steps each."""
+    """A flow of images, one of rows, and a VAE, of two steps each."""
     root = tmp_path_factory.mktemp("flows")
-    train(root / "images", "model=flow", "data=digits", "model.width=8", *SMALL)
+    train(root / "images", "model=flow", "data=digits", "model.width=8", "task.steps=2", *SMALL)
     train(root / "rows", "model=mlp_flow", "data=tabular", "data.name=iris", *SMALL)
+    codes = ("model=vae", "data=digits", "model.width=8", "model.latent_dim=2")
+    train(root / "codes", *codes, "trainer.plots=true", *SMALL)
     return root
 
 
@@ -60,6 +62,22 @@ def test_rows_are_written_as_a_table(call, here):
     assert all(np.isfinite([float(cell) for cell in row[:-1]]).all() for row in rows)
 
 
+def test_a_vae_draws_what_it_has_learned_and_the_way_between_two_images(call, here):
+    sizes = {}
+    for path in (here / "codes" / "plots").glob("*.png"):
+        with Image.open(path) as picture:
+            sizes[path.stem] = picture.size
+    assert sizes["reconstructions"] == (502, 202)  # ten images a row, two rows above two
+    assert sizes["latent_plane"] == (802, 802)
+    assert "interpolation" in sizes
+    for name, grey in (("a.png", 20), ("b.png", 200)):
+        Image.new("L", (8, 8), grey).save(name)
+    code, out, err = call("sample", here / "codes", "between=a.png,b.png", "n=5")
+    assert code == 0, err
+    with Image.open(out.strip()) as picture:
+        assert picture.width == 252
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -67,6 +85,8 @@ def test_rows_are_written_as_a_table(call, here):
         (("images", "sampler=euller"), "did you mean euler?"),
         (("images", "edit=photo.png"), "edit=photo.png: "),
         (("images", "interpolate=3", "edit=photo.png"), "edit: this run takes"),
+        (("codes", "between=a.png"), "it takes two images"),
+        (("codes", "steps=3"), "steps: there is no such key"),
         (("rows", "interpolate=3"), "makes rows, not images"),
         (("rows", "format=npy"), "is for images, and this run makes up a table"),
     ],
