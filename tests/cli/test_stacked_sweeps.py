@@ -67,7 +67,7 @@ def test_a_mistake_in_what_members_may_differ_in_is_told_as_without_stacks(
     for stack in ("auto", "off"):
         result = run_main("-m", *words.split(), "trainer.steps=9", f"sweep.stack={stack}")
         assert result.code == 2
-        told.append(result.err)
+        told.append(result.err[result.err.index("error") :])  # after a line of a slow machine
     assert told[0] == told[1]
     assert says in told[0]
     assert not list(empty.iterdir())
