@@ -29,6 +29,7 @@ _FOLDERS = {
         "predict": "classes and probabilities, or values, for image files or a table's rows",
         "explain": "why a run says what it says: of images, texts, rows, or a whole table",
         "sample": "what a run makes up: images (grids, arrays, interpolations), a text, a table",
+        "compress": "a smaller, faster network: int8, bf16, fewer channels, and what that costs",
         "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
     },
     "manage": {
