@@ -34,6 +34,7 @@ _FOLDERS = {
         "explain": "why a run says what it says: of images, texts, rows, or a whole table",
         "sample": "what a run makes up: images (grids, arrays, interpolations), a text, a table",
         "serve": "a page and an API for runs: draw, upload, fill in, write; HTTP for programs",
+        "compress": "a smaller, faster network: int8, bf16, fewer channels, and what that costs",
         "export": "the network for other programs: safetensors, torch.export (pt2), ONNX",
     },
     "manage": {

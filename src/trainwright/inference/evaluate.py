@@ -1,5 +1,6 @@
 """A trained task measured on a split: metrics with intervals, and for classes what they hide."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from trainwright.inference.trained import Trained, batches_of
 from trainwright.run.judging.attach import attach_judge, final_judge
 from trainwright.tasks.metrics.calibration import Bin, expected_calibration_error
 from trainwright.tasks.metrics.formulas import per_class_metrics
-from trainwright.tasks.metrics.metric import ByClass
+from trainwright.tasks.metrics.metric import ByClass, Metric
 from trainwright.wording import nearest, printable
 
 WILSON, BOOTSTRAP = "Wilson score", "bootstrap percentile"
@@ -99,6 +100,21 @@ def evaluate_trained(
         # The figures of a score come with their own errors and floors.
         figures = {end for name in details["score"]["figures"] for end in (name, f"{name}_error")}
         scores = {name: value for name, value in scores.items() if name not in figures}
+    metrics = with_intervals(metric, scores, seed=seed, num_resamples=num_resamples)
+    by_class = metric.by_class()
+    classes = None if by_class is None else _classes(by_class)
+    grouped = None
+    if groups is not None:
+        grouped = by_group(metric, groups, seed=seed, num_resamples=num_resamples)
+        grouped = {"by": group, "headline": task.objective.metric, **grouped}
+    return Evaluated(num_examples, metrics, classes, details.get("score"), grouped)
+
+
+def with_intervals(
+    metric: Metric, scores: Mapping[str, float], *, seed: int, num_resamples: int = NUM_RESAMPLES
+) -> dict[str, Measured]:
+    """What a metric has computed of a split, with intervals where its examples tell them."""
+    num_examples = metric.num_examples
     intervals: dict[str, Interval] = {}
     if num_resamples:
         intervals = bootstrap(
@@ -108,18 +124,12 @@ def evaluate_trained(
         name: Measured(value, intervals.get(name), BOOTSTRAP if name in intervals else None)
         for name, value in scores.items()
     }
-    by_class = metric.by_class()
-    if by_class is not None:
+    if metric.by_class() is not None:
         for name, value in scores.items():
             if name == "accuracy" or name.endswith("_accuracy"):
                 interval = wilson(round(value * num_examples), num_examples)
                 metrics[name] = Measured(value, interval, WILSON)
-    classes = None if by_class is None else _classes(by_class)
-    grouped = None
-    if groups is not None:
-        grouped = by_group(metric, groups, seed=seed, num_resamples=num_resamples)
-        grouped = {"by": group, "headline": task.objective.metric, **grouped}
-    return Evaluated(num_examples, metrics, classes, details.get("score"), grouped)
+    return metrics
 
 
 def _classes(found: ByClass) -> Classes:

@@ -1,5 +1,7 @@
 """A plain convolutional classifier: stages of 3x3 convolutions with pooling between them."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from trainwright.nn.layers import (
@@ -22,6 +24,8 @@ class CNN(nn.Module):
     same channels serve 8x8 and 64x64 images. It comes before the activation, which is then
     a quarter of the work (and the same function, where the activation is monotone).
     """
+
+    prunable: ClassVar[tuple[str, ...]] = ("channels", "dense")  # widths, layer by layer
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """A convolutional network for time series (after Wang et al. 2017, arXiv:1611.06455, their FCN)."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from trainwright.nn.layers import (
@@ -19,6 +21,8 @@ class CNN1D(nn.Module):
     The mean makes it see series of other lengths alike. Pooling halves the length after each stage
     but the last for as long as 4 steps are left.
     """
+
+    prunable: ClassVar[tuple[str, ...]] = ("channels",)  # widths, layer by layer
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ class MLP(nn.Module):
     Of a table with categories, several inputs, or other `numbers` than plain ones, they begin with
     what stands for each feature (`nn/tables/features.py`); else with the numbers of the input.
     """
+
+    prunable: ClassVar[tuple[str, ...]] = ("widths",)  # widths, layer by layer
 
     def __init__(
         self,

@@ -5,7 +5,8 @@ import inspect
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +32,42 @@ def export(trained: Trained, name: str, forms: Sequence[str], folder: Path) -> d
     The example is for the first of `forms`. Returns by how much each differs from the run's own
     outputs. Raises ConfigError where the folder exists, DiskError where it can't be written.
     """
+    with new_folder(folder) as temporary:
+        network = portable(trained)
+        differences = {form: write(network, form, temporary) for form in forms}
+        write_facts(describe(trained, network, name, forms), forms, temporary)
+    return differences
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder, which takes the name when all has gone well, and else is gone.
+
+    Raises ConfigError where there is such a folder, DiskError where it can't be written.
+    """
     if folder.exists():
         raise ConfigError(f"out={folder} exists already\n  name a new folder: out=...")
-    network = portable(trained)
-    facts = describe(trained, network, name, forms)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        differences = {form: write(network, form, temporary) for form in forms}
-        (temporary / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
-        (temporary / "example.py").write_text(example_script(facts, forms[0]))
-        if "image" in facts:
-            write_module(IMAGE, temporary)
-        if "safetensors" in forms:
-            write_source(facts["network"]["target"], temporary)
-            if "tta" in facts:
-                write_module(VIEWS, temporary)
+        yield temporary
         temporary.rename(folder)
     except OSError as error:
         raise DiskError(f"could not write {folder}\n  {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return differences
+
+
+def write_facts(facts: Mapping[str, Any], forms: Sequence[str], folder: Path) -> None:
+    """Write what stands beside the models: model.json, example.py, and the code that these need."""
+    (folder / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / "example.py").write_text(example_script(dict(facts), forms[0]))
+    if "image" in facts:
+        write_module(IMAGE, folder)
+    if "safetensors" in forms:
+        write_source(facts["network"]["target"], folder)
+        if "tta" in facts:
+            write_module(VIEWS, folder)
 
 
 def portable(trained: Trained) -> Portable:

@@ -1,8 +1,6 @@
 """A language model as a folder that the library transformers loads."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from trainwright import __version__
-from trainwright.errors import ConfigError, DiskError, TrainwrightError
+from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.inference.export.folder import new_folder
 from trainwright.inference.export.formats import TOLERANCE
 from trainwright.inference.trained import Trained
 from trainwright.tasks.ports import Pretrained
@@ -25,8 +24,6 @@ def export_pretrained(trained: Trained, folder: Path) -> float:
     Returns by how much the logits differ, as a share of the largest. Raises ConfigError where the
     folder exists or the network has no such form, DiskError where it can't be written.
     """
-    if folder.exists():
-        raise ConfigError(f"out={folder} exists already\n  name a new folder: out=...")
     if not can(trained.task, "pretrained"):
         raise ConfigError(
             f"format=hf is for language models, and this run is a {kind_of(trained.task)}"
@@ -35,9 +32,7 @@ def export_pretrained(trained: Trained, folder: Path) -> float:
         made: Pretrained = trained.task.pretrained()  # type: ignore[operator]
     except ValueError as error:
         raise ConfigError(f"format=hf: {error}") from error
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder(folder) as temporary:
         _write(made, temporary)
         worst = _difference(made, temporary)
         if not worst <= TOLERANCE:
@@ -45,11 +40,6 @@ def export_pretrained(trained: Trained, folder: Path) -> float:
                 f"{folder}: transformers' logits differ from the run's own by {worst:.2g} of the "
                 "largest"
             )
-        temporary.rename(folder)
-    except OSError as error:
-        raise DiskError(f"could not write {folder}\n  {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return worst
 
 

@@ -1,0 +1,1 @@
+"""A trained network made smaller and faster, and what that costs."""
