@@ -18,7 +18,7 @@ from trainwright.config_folder import GROUPS
 
 from .page import pages
 
-_LINE = re.compile(r"^(?:    |\$ )(?:torchrun .* -m |srun .* -m )?(train|runs) (.*)$")
+_LINE = re.compile(r"^    (?:torchrun .* -m |srun .* -m )?(train|runs) (.*)$")
 # Of own-model.md, gan-scores.md and the README:
 _OWN = ("patches", "spirals", "lion", "triangle", "autoencoder", "watched", "mine", "judged")
 
