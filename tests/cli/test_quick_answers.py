@@ -117,7 +117,9 @@ def test_completes_options_keys_values_and_ones_own_configs(run_main, empty):
     keys = complete(run_main, "optimizer.")
     assert {"optimizer.lr=", "optimizer.betas=", "optimizer.weight_decay="} <= set(keys)
     assert complete(run_main, "model=gan", "data=mn") == ["data=mnist"]
-    assert complete(run_main, "-m", "model=mlp,m") == ["model=mlp,mine", "model=mlp,mlp_gan"]
+    assert complete(run_main, "-m", "model=mlp,m") == [
+        f"model=mlp,{name}" for name in ("mine", "mlp_flow", "mlp_gan", "mlp_vae")
+    ]
     assert complete(run_main, "optimizer=sgd", "optimizer.mom") == ["optimizer.momentum="]
     assert complete(run_main, "optimizer.mom") == []
     assert complete(run_main, "model=mine", "num_h") == ["model.num_heads="]

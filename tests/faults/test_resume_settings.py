@@ -53,7 +53,7 @@ def said(monkeypatch):
     """The lines that the run says at its start."""
     lines = []
 
-    def keep(message, *arguments):
+    def keep(message, *arguments, extra=None):
         lines.append(message % arguments if arguments else message)
 
     monkeypatch.setattr(announcements, "info", keep)

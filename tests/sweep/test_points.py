@@ -98,7 +98,13 @@ def test_a_union_is_the_base_and_each_value_by_itself(swept):
 def test_hydras_own_grammar_is_understood(swept):
     assert shown(grid(swept("seed=range(1,8,3)"))) == ["1", "4", "7"]
     assert shown(grid(swept("a=choice(x,[1,2])"))) == ["x", "[1,2]"]
-    assert shown(grid(swept("model=glob([mlp*,cnn])"))) == ["cnn", "mlp", "mlp_gan"]
+    assert shown(grid(swept("model=glob([mlp*,cnn])"))) == [
+        "cnn",
+        "mlp",
+        "mlp_flow",
+        "mlp_gan",
+        "mlp_vae",
+    ]
     once, again = (shown(grid(swept("a=shuffle(range(20))", seed=3))) for _ in range(2))
     assert once == again != sorted(once, key=int)
     assert swept("a=tag(log,interval(1e-4,1))").axes == (
