@@ -118,13 +118,11 @@ def disk_error(path: Path, needed: int | None, error: Exception) -> DiskError:
     """The error for a file that could not be written, of `needed` bytes where that is known."""
     full = "No space" in str(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
     reason = os.strerror(errno.ENOSPC) if full else getattr(error, "strerror", None) or str(error)
-    try:
-        space = [f"{format_bytes(shutil.disk_usage(path.parent).free)} free"]
-    except OSError:
-        space = []
-    if needed is not None:
-        space.insert(0, f"{format_bytes(needed)} needed")
-    details = f": {', '.join(space)}" if space else ""
+    space = [f"{format_bytes(needed)} needed"] if needed is not None else []
+    with contextlib.suppress(OSError):
+        space.append(f"{format_bytes(shutil.disk_usage(path.parent).free)} free")
+    is_about_space = full or getattr(error, "errno", None) in (None, errno.EDQUOT, errno.EFBIG)
+    details = f": {', '.join(space)}" if space and is_about_space else ""
     return DiskError(f"could not write {path}\n  {reason}{details}")
 
 

@@ -2,6 +2,10 @@
 
 import contextlib
 import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +62,41 @@ def test_a_folder_of_hydras_is_refused_with_our_key(typed, cure, run_main, empty
     assert result.code == 2
     assert cure in result.err
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "cures"),
+    [
+        ("model=cnn,mlp", ["train -m model=cnn,mlp"]),
+        ("model.widths=8,4", ["train -m model.widths=8,4", "as a list: 'model.widths=[8,4]'"]),
+    ],
+)
+def test_several_values_without_a_sweep_are_told_how_to_be_typed(typed, cures, run_main):
+    result = run_main(typed)
+    assert result.code == 2
+    lines = result.err.splitlines()
+    assert lines[0] == f"error: {typed}: these are several values, and one run takes one"
+    assert all(line.endswith(cure) for line, cure in zip(lines[1:], cures, strict=True))
+
+
+def test_of_a_folder_that_is_no_run_nobody_is_told_to_go_on_with_it(run_main, empty):
+    (empty / "notes").mkdir()
+    result = run_main(*SMALL, "run.dir=notes")
+    assert result.code == 2
+    assert result.err.startswith("error: run.dir=notes exists")
+    assert "resume" not in result.err
+
+
+@pytest.mark.parametrize("command", [["train"], ["runs", "list"]])
+def test_a_working_directory_that_is_gone_is_told(command, tmp_path):
+    line = f"cd {shlex.quote(str(tmp_path))} && mkdir gone && cd gone && rmdir ../gone && exec "
+    program = Path(sys.executable).with_name(command[0])
+    typed = ["bash", "-c", line + shlex.join([str(program), *command[1:]])]
+    done = subprocess.run(typed, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the working directory does not exist any more\n  cd to one that does\n"
+    )
 
 
 def test_a_file_that_ones_own_data_lack_is_an_error_of_the_data(run_main, empty, monkeypatch):

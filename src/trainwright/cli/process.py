@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from trainwright.streams import lost, prepare
 
@@ -34,6 +35,12 @@ def live(main: Callable[[], None]) -> None:
     first comes last.
     """
     prepare()
+    try:
+        Path.cwd()
+    except OSError:  # removed since the shell went there
+        told = "error: the working directory does not exist any more\n  cd to one that does"
+        print(told, file=sys.stderr)
+        sys.exit(2)
     codes: list[int] = []
     atexit.register(_leave, codes)
     try:

@@ -79,7 +79,12 @@ class RunFolder:
                     f"{typed} is in the way: a file, where a folder is to be made\n"
                     "  choose a new folder"
                 ) from error
-            go_on = command("train", override("trainer.resume", exact or root))
+            if not (exact / "config.yaml").exists():
+                raise ConfigError(
+                    f"run.dir={exact} exists, and a run makes a folder of its own\n"
+                    "  name one that does not exist yet"
+                ) from error
+            go_on = command("train", override("trainer.resume", exact))
             raise ConfigError(
                 f"run.dir={exact} exists, and a run never writes over another\n"
                 f"  choose a new folder, or go on with that run: {go_on}"

@@ -190,6 +190,13 @@ def _no_override(error: OverrideParseException) -> ConfigError:
 def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
     """Hydra says which key it could not override, or what is wrong with a value."""
     text = str(error)
+    if several := re.match(r"Ambiguous value for argument '(.*)'$", text, re.MULTILINE):
+        key, _, value = several[1].partition("=")
+        listed = "" if key in GROUPS else f"\n  as a list: {command(f'{key}=[{value}]')}"
+        return ConfigError(
+            f"{several[1]}: these are several values, and one run takes one\n"
+            f"  for a run of each: {command('train', '-m', several[1])}{listed}"
+        )
     found = re.match(r"Could not (?:override|append to config) '([^']+)'", text)
     if found is None:
         lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -220,7 +220,7 @@ def _text_of(path: Path, head: bytes, encoding: str) -> TextIO:
     if not is_utf8 and encoding != "utf-16" and not head.isascii() and _is_utf8(head):
         raise BadTableError(f"UTF-8 text, and no {encoding}\n  leave data.encoding out")
     if b"\0" in head and not encoding.lower().startswith(("utf-16", "utf-32")):
-        raise BadTableError("no CSV file")
+        raise BadTableError("no CSV file: it holds NUL bytes\n  UTF-16: data.encoding=utf-16-le")
     try:
         opened = gzip.open if is_gzip else open
         return opened(path, "rt", encoding="utf-8-sig" if is_utf8 else encoding, newline="")
