@@ -10,6 +10,7 @@ _BLOCK = re.compile(
     r"^```(?P<language>\w+) ?(?P<file>\S*)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+_TIME = re.compile(r"(?:\d[\d.,]* (?:d|h|min|s|ms)\b ?)+")
 _NUMBER = re.compile(r"[-+]?\d[\d.,:]*(?:e[-+]\d+)?(?:-\d+)*")
 
 
@@ -47,7 +48,7 @@ def pages() -> list[Path]:
 
 
 def missing(shown: list[str], printed: str) -> str | None:
-    """The first shown line that was not printed, in order; any number may stand for another.
+    """The first shown line that was not printed, in order; any number or time may be another.
 
     `...` stands for any lines.
     """
@@ -60,4 +61,5 @@ def missing(shown: list[str], printed: str) -> str | None:
 
 def _loose(line: str) -> str:
     without = re.sub(r"[█▇▆▅▄▃▂▁ ]+", " ", line)
-    return " ".join(_NUMBER.sub("#", without).replace(" *", "").split())
+    without = _NUMBER.sub("#", _TIME.sub("# ", without))
+    return " ".join(without.replace(" *", "").split())

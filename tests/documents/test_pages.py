@@ -47,6 +47,7 @@ def test_a_shown_line_that_was_not_printed_is_found():
     shown = ["digits: 1,500 train", "...", "best: step 90, accuracy 1"]
     assert missing(shown, printed) is None
     assert missing(["step  7 | loss 3e-04", *shown[2:]], printed) is None
+    assert missing(["a  accuracy 1  3 s  2 min"], "a  accuracy 0.97  1 min 01 s   5 s") is None
     assert missing(["digits: 7 test"], printed) == "digits: 7 test"
     assert missing(shown[::-1], printed) == shown[0], "in their order"
 
