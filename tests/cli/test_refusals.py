@@ -52,7 +52,7 @@ WRONG = [
     ("-p model", 2, "--package has no effect without --cfg"),
     ("--experimental-rerun config.pickle", 2, "reads a pickle; trainer.resume"),
     ("--cfg jobs", 2, "--cfg; jobs; job"),
-    ("data=mnist,cifar10", 2, "data=mnist,cifar10; --multirun"),
+    ("data=mnist,cifar10", 2, "data=mnist,cifar10; train -m data=mnist,cifar10"),
     ("-m model=mlp,cn", 2, "model=cn; did you mean cnn?"),
     # Types and values
     ("optimizer.lr=fast", 2, "optimizer.lr='fast': it must be a number"),
@@ -272,8 +272,12 @@ def test_a_run_folder_that_exists_is_never_written_over(run_main, empty):
     (empty / "run" / "precious").write_text("mine")
     result = run_main("run.dir=run", "trainer=smoke")
     assert result.code == 2
-    assert "trainer.resume=run" in result.err
+    assert "name one that does not exist yet" in result.err
     assert [path.name for path in (empty / "run").iterdir()] == ["precious"]
+    (empty / "run" / "config.yaml").write_text("seed: 0\n")  # then it is a run
+    result = run_main("run.dir=run", "trainer=smoke")
+    assert result.code == 2
+    assert "train trainer.resume=run" in result.err
 
 
 @pytest.mark.parametrize("typed", ["run.dir=file", "run.dir=file/run", "run.root=file"])

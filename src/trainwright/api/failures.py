@@ -1,6 +1,7 @@
 """What goes wrong, as exceptions with the lines that the commands print."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 
 from trainwright.errors import SHOWN_WITH_DEBUG, ConfigError
@@ -26,7 +27,7 @@ def as_told(words: Sequence[str] = ()) -> Iterator[None]:
         if ours is None:
             raise
         lines = str(ours).splitlines()
-        lines = [line.replace("add --multirun to your command line", SWEEP) for line in lines]
+        lines = [re.sub(r"(?<=for a run of each: )train -m .*", SWEEP, line) for line in lines]
         # Another of the same kind, without the way that this one has come inside of trainwright.
         anew = type(ours)("\n".join(line for line in lines if line != SHOWN_WITH_DEBUG))
         own_code = (ours.__cause__ or error) if SHOWN_WITH_DEBUG in lines else None
