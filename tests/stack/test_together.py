@@ -1,6 +1,7 @@
 """Runs that make their steps together, against the same runs one by one."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -136,7 +137,7 @@ CASES = {
 
 
 def labelled(
-    *, name: str, validation: float, test: float, split_seed: int, limit: int | None
+    *, name: str, validation: float, test: float, split_seed: int, limit: int | None, **_: Any
 ) -> Dataset:
     """Of four numbers, which are above 0."""
     rows = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
