@@ -138,9 +138,9 @@ def told(targets: Mapping[str, Target], answers: Mapping[str, Tensor], top: int)
 def answers_to(trained: Trained, examples: Sequence[Prediction]) -> Iterator[dict[str, Tensor]]:
     """What the task says of each example, by target, (...) float32.
 
-    An example's answer does not depend on how many are asked about with it: a batch that is no
-    multiple of `TILE` is filled up with its last, for libraries round a product otherwise where
-    they compute the rows that are left over. In bf16 they do not.
+    With one thread an example's answer does not depend on how many are asked about with it: a
+    batch that is no multiple of `TILE` is filled up with its last, for libraries round a product
+    otherwise where they compute the rows that are left over. In bf16 they do not.
     """
     num = len(examples)
     if trained.placement.precision == "fp32":

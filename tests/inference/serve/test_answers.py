@@ -45,8 +45,17 @@ def said(trained, photos):
     return [told(targets_of(digits), one.answers, 3) for one in found]
 
 
+@pytest.fixture
+def one_thread():
+    """Several threads share out the rows of a batch by its size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.numeric  # (The others compare one thread with another, on whatever processor.)
-def test_an_answer_has_the_same_bits_whoever_asks_beside(trained, photos):
+def test_an_answer_of_one_thread_has_the_same_bits_whoever_asks_beside(trained, photos, one_thread):
     digits = trained["digits"]
     examples = []
     for photo in photos:
