@@ -246,7 +246,7 @@ def test_the_judge_of_a_fork_is_that_of_its_data(gan, forked, composed, few_clas
     settings = (*GAN, "trainer.score_samples=500")
     judge = assemble(Plan.of(composed(*settings)), dataset=dataset).judge
     fork = assemble(Plan.of(forked(gan, *settings)), dataset=dataset)
-    assert fork.dataset.info.mean != dataset.info.mean
+    assert fork.dataset.info.input.mean != dataset.info.input.mean
     assert fork.judge.name == judge.name
     shown = dataset.validation.columns["inputs"][:20]
     assert torch.equal(fork.judge.look(shown).features, judge.look(shown).features)
