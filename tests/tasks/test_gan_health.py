@@ -5,8 +5,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from trainwright.tasks.gan.health import diagnose
-from trainwright.tasks.gan.metrics import separation
 from trainwright.tasks.generated.signs import class_diversity, diversity
+from trainwright.tasks.metrics.formulas import roc_area
 
 pytestmark = pytest.mark.numeric
 GOOD = {
@@ -107,10 +107,10 @@ def test_separation_is_the_area_under_the_roc_curve():
     fake = torch.randn(200).round(decimals=1)
     truth = [1] * 300 + [0] * 200
     expected = roc_auc_score(truth, torch.cat([real, fake]).numpy())
-    assert separation(real, fake) == pytest.approx(expected, abs=1e-12)
-    assert separation(torch.ones(4), torch.zeros(3)) == 1
-    assert separation(torch.zeros(4), torch.ones(3)) == 0
-    assert separation(torch.zeros(4), torch.zeros(3)) == 0.5
+    assert roc_area(real, fake) == pytest.approx(expected, abs=1e-12)
+    assert roc_area(torch.ones(4), torch.zeros(3)) == 1
+    assert roc_area(torch.zeros(4), torch.ones(3)) == 0
+    assert roc_area(torch.zeros(4), torch.zeros(3)) == 0.5
 
 
 @pytest.mark.usefixtures("doubles")

@@ -15,7 +15,7 @@ from trainwright.data.balance import Balance
 from trainwright.data.columns import Column, Image
 from trainwright.data.columns import Scaling as Normalisation  # noqa: F401 - imported by code of 0.1
 from trainwright.data.dataset import Dataset
-from trainwright.data.examples import Batch, Split, all_of, first_of
+from trainwright.data.examples import Batch, Split, all_of, evenly, first_of
 from trainwright.data.images.augment import Augment
 from trainwright.data.images.mixing import Mixing, with_neighbours
 from trainwright.data.read_ahead import ReadAhead
@@ -127,9 +127,7 @@ class Batches:
         num_examples = self.num_examples if limit is None else min(limit, self.num_examples)
         for start in range(0, num_examples, batch_size)[some]:
             stop = min(start + batch_size, num_examples)
-            indices = torch.arange(start, stop, device=self._split.device)
-            indices = indices * self.num_examples // num_examples
-            yield self.taken(indices)
+            yield self.taken(evenly(start, stop, num_examples, self._split))
 
     @property
     def _is_resident(self) -> bool:

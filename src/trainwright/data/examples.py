@@ -44,6 +44,11 @@ class Split(ABC):
         return None
 
 
+def evenly(start: int, stop: int, num: int, split: Split) -> Tensor:
+    """Of `num` places evenly from all over a split, which may be sorted, those from `start` on."""
+    return torch.arange(start, stop, device=split.device) * len(split) // max(num, 1)
+
+
 class Arrays(Split):
     """Examples in memory, or mapped from a file: a tensor (N, ...) a column.
 

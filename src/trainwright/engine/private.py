@@ -40,13 +40,12 @@ class Privacy:
     seed: int
 
     @classmethod
-    def of(cls, settings: PrivacySettings, clock: Clock, task: Task, seed: int) -> "Privacy | None":
-        """That of a run, with as little noise as its epsilon allows; None where none is wanted.
+    def of(cls, settings: PrivacySettings, clock: Clock, task: Task, seed: int) -> "Privacy":
+        """That of a run, with as little noise as its epsilon allows.
 
         Raises ConfigError for a task or a length that cannot be private.
         """
-        if settings.epsilon is None:
-            return None
+        assert settings.epsilon is not None
         _check(settings, clock, task)
         rate = clock.batch_size / clock.num_examples
         accountants = _opacus()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,11 +14,13 @@ from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer
 from trainwright.engine.optim.recovery import Recovery
 from trainwright.engine.optim.scaling import LossScale
-from trainwright.engine.private import Privacy
 from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.schedule import Schedule
 from trainwright.tasks.health import Health
 from trainwright.tasks.task import Task
+
+if TYPE_CHECKING:
+    from trainwright.engine.private import Privacy
 
 
 class Copies:
@@ -62,7 +64,7 @@ class TrainState:
     seed: int
     world: World = ALONE
     averaged: AveragedTask | None = None
-    privacy: Privacy | None = None
+    privacy: "Privacy | None" = None
     scale: LossScale = field(default_factory=lambda: LossScale(False))
     recovery: Recovery = field(default_factory=Recovery)
     step: int = 0

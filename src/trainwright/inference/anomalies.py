@@ -18,6 +18,7 @@ from trainwright.inference.intervals import Interval, bootstrap
 from trainwright.inference.predict import BATCH, batch_of, read
 from trainwright.inference.trained import Trained, in_order
 from trainwright.score.neighbours import squared_distances
+from trainwright.tasks.metrics.formulas import roc_area
 from trainwright.tasks.task import can, kind_of
 
 By = Literal["neighbours", "task"]
@@ -137,17 +138,9 @@ def strange_examples(
 
 
 def auroc(scores: Tensor, labels: Tensor) -> float | None:
-    """How often one of `labels` (N,) has a larger score than one of the others; equal counts half.
-
-    The area under the receiver operating characteristic (Hanley and McNeil 1982). None where all
-    are labelled alike.
-    """
-    positive, negative = scores[labels], scores[~labels].sort().values
-    if not len(positive) or not len(negative):
-        return None
-    below = torch.searchsorted(negative, positive, right=False)
-    not_above = torch.searchsorted(negative, positive, right=True)
-    return float((below + not_above).double().mean()) / (2 * len(negative))
+    """The ROC area of `labels` (N,) bool by scores (N,); None where all are labelled alike."""
+    positive, negative = scores[labels], scores[~labels]
+    return roc_area(positive, negative) if len(positive) and len(negative) else None
 
 
 def _interval(scores: Tensor, labels: Tensor, seed: int) -> Interval | None:

@@ -9,8 +9,6 @@ from torch import Tensor
 from trainwright.data.dataset import Dataset
 from trainwright.engine.evaluate import evaluate
 from trainwright.errors import ConfigError, DataError
-from trainwright.inference.fairness import by_group
-from trainwright.inference.groups import groups_of
 from trainwright.inference.intervals import NUM_RESAMPLES, Interval, bootstrap, wilson
 from trainwright.inference.trained import Trained, batches_of
 from trainwright.run.judging.attach import attach_judge, final_judge
@@ -76,7 +74,11 @@ def evaluate_trained(
     split = splits[split_name]
     if len(split) == 0:
         raise DataError(f"the {split_name} split of {dataset.info.name} is empty")
-    groups = None if group is None else groups_of(dataset, split_name, group)
+    groups = None
+    if group is not None:
+        from trainwright.inference.groups import groups_of
+
+        groups = groups_of(dataset, split_name, group)
     task, placement, seed = trained.task, trained.placement, trained.plan.seed
     judge = attach_judge(
         [task],
@@ -105,6 +107,8 @@ def evaluate_trained(
     classes = None if by_class is None else _classes(by_class)
     grouped = None
     if groups is not None:
+        from trainwright.inference.fairness import by_group
+
         grouped = by_group(metric, groups, seed=seed, num_resamples=num_resamples)
         grouped = {"by": group, "headline": task.objective.metric, **grouped}
     return Evaluated(num_examples, metrics, classes, details.get("score"), grouped)

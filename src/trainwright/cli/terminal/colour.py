@@ -14,9 +14,14 @@ STATUS = {
 }
 
 
+def has_colour(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that has some, and nobody minds."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not is_plain and stream.isatty()
+
+
 def painted(text: str, colour: str | None, stream: TextIO) -> str:
     """The text in a colour or `bold`; as it is where `stream` is no terminal that has any."""
-    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if colour is None or is_plain or not stream.isatty():
+    if colour is None or not has_colour(stream):
         return text
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trainwright.cli.terminal.colour import has_colour
 from trainwright.cli.terminal.sparkline import sparkline
 from trainwright.cli.terminal.table import text_table
 from trainwright.wording import format_figure, format_number, printable
@@ -35,7 +36,7 @@ def part_lines(label: str, one: "Explained", top: int) -> list[str]:
     lines = [printable(f"{label}: {asked.name}, {told}")]
     parts, names = subject.parts(), subject.names()
     first, *_ = one.found.values()
-    if sys.stdout.isatty() and not names:
+    if has_colour(sys.stdout) and not names:
         lines.append(_shaded(parts, first.values.tolist()))
     rows = []
     for i in first.values.abs().argsort(descending=True)[:top].tolist():

@@ -4,14 +4,15 @@ import os
 import sys
 from pathlib import Path
 
+from trainwright.cli.terminal.colour import has_colour
+
 MOST_PIXELS = 4_000_000  # of a file, which may come from anyone
 
 
 def picture(path: Path, columns: int, rows: int) -> list[str]:
     """A PNG in at most so many letters; nothing where colours are few, or it cannot be read."""
     has_all = os.environ.get("COLORTERM") in ("truecolor", "24bit")
-    is_wanted = has_all and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    if not is_wanted or rows < 4 or columns < 8 or path.suffix != ".png":
+    if not (has_all and has_colour(sys.stdout)) or rows < 4 or columns < 8 or path.suffix != ".png":
         return []
     from PIL import Image, UnidentifiedImageError
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainwright.data.columns import Classes, Labels
 from trainwright.data.dataset import Dataset
-from trainwright.data.examples import Batch, Split
+from trainwright.data.examples import Batch, Split, evenly
 from trainwright.inference.evaluate import Measured, with_intervals
 from trainwright.inference.predict import targets_of
 from trainwright.inference.trained import Trained
@@ -50,9 +50,7 @@ class Measure:
         total = len(split)
         num = total if num is None else min(num, total)
         for start in range(0, num, BATCH):
-            places = (
-                torch.arange(start, min(start + BATCH, num), device=split.device) * total // num
-            )
+            places = evenly(start, min(start + BATCH, num), num, split)
             stored = {name: column.cpu() for name, column in split.take(places).items()}
             yield {p.name: stored[p.name].to(p.dtype).numpy() for p in self._ports}, stored
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainwright.data.columns import Column, Image, Series, Tokens
-from trainwright.data.examples import Batch, Split
+from trainwright.data.examples import Batch, Split, evenly
 from trainwright.errors import ConfigError
 from trainwright.inference.explain import attribution, shapley
 from trainwright.inference.explain.asked import Asked, chosen
@@ -170,5 +170,5 @@ def is_table(trained: Trained) -> bool:
 def spread(split: Split, num: int) -> Batch:
     """So many examples from all over a split, as stored on the CPU; fewer where there are fewer."""
     num = min(num, len(split))
-    places = torch.arange(num, device=split.device) * len(split) // max(num, 1)
-    return {name: column.cpu() for name, column in split.take(places).items()}
+    taken = split.take(evenly(0, num, num, split))
+    return {name: column.cpu() for name, column in taken.items()}

@@ -50,13 +50,8 @@ class UNet(Velocity):
             raise ValueError(f"attention={attention} is below 0")
         num_context = 4 * width
         super().__init__(input_shape, conditions(conditional, num_classes), num_context)
-        self.patch = 2 if min(sides) >= PATCHED_FROM else 1
-        sides = [-(-side // self.patch) for side in sides]
-        widths, small = [width], [max(sides) <= attention]
-        while min(sides) >= 2 * MIN_SIDE:
-            sides = [-(-side // 2) for side in sides]
-            widths.append(min(2 * widths[-1], MAX_WIDENING * width))
-            small.append(max(sides) <= attention)
+        self.patch, widths, sizes = halved((sides[0], sides[1]), width)
+        small = [max(size) <= attention for size in sizes]
 
         def stage(width: int, is_small: bool) -> nn.ModuleList:
             return nn.ModuleList(
@@ -149,6 +144,16 @@ class Attention(nn.Module):
         found = functional.scaled_dot_product_attention(q, k, v)
         mixed: Tensor = self.out(found.transpose(1, 2).flatten(2))  # (B, HW, C)
         return mixed.transpose(1, 2).reshape(size)
+
+
+def halved(sides: tuple[int, int], width: int) -> tuple[int, list[int], list[tuple[int, int]]]:
+    """The side of a patch, and the widths and sizes of maps that are halved one after the other."""
+    patch = 2 if min(sides) >= PATCHED_FROM else 1
+    widths, sizes = [width], [(-(-sides[0] // patch), -(-sides[1] // patch))]
+    while min(sizes[-1]) >= 2 * MIN_SIDE:
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+        widths.append(min(2 * widths[-1], MAX_WIDENING * width))
+    return patch, widths, sizes
 
 
 def group_norm(width: int) -> nn.GroupNorm:

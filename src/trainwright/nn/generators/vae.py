@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainwright.nn.generators.unet import PATCHED_FROM, even, group_norm
+from trainwright.nn.generators.unet import even, group_norm, halved
 from trainwright.nn.generators.velocity import Conditional, conditions
 from trainwright.nn.layers import check_positive, check_widths, image_size
 
 Likelihood = Literal["bernoulli", "gaussian", "logistic"]
-MIN_SIDE = 4  # of the smallest map
-MAX_WIDENING = 4  # channels double where the map halves, up to this many times the width
 
 
 class VAE(nn.Module):
@@ -92,13 +90,8 @@ def conv_vae(
     """
     image_shape = image_size("vae", input_shape, minimum=2)
     check_positive(width=width)
-    patch = 2 if min(image_shape[1:]) >= PATCHED_FROM else 1
+    patch, widths, sizes = halved(image_shape[1:], width)
     pixels = image_shape[0] * patch**2
-    sizes = [(-(-image_shape[1] // patch), -(-image_shape[2] // patch))]
-    widths = [width]
-    while min(sizes[-1]) >= 2 * MIN_SIDE:
-        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
-        widths.append(min(2 * widths[-1], MAX_WIDENING * width))
     down: list[nn.Module] = [_Resized(lambda images: even(images, patch)), nn.PixelUnshuffle(patch)]
     for level, wide in enumerate(widths):
         narrow = widths[level - 1] if level else pixels

@@ -26,7 +26,6 @@ from trainwright.engine.device.environment import threads_of
 from trainwright.engine.fast.layout import keep_channels_last
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.optim.scaling import LossScale
-from trainwright.engine.private import Privacy
 from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
@@ -36,7 +35,6 @@ from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.run.assemble.optimization import Slower, build_optimizers, build_schedule
 from trainwright.run.assemble.own_network import check_learnable, check_outputs
 from trainwright.run.assemble.own_task import check_attributes, try_task
-from trainwright.run.assemble.private import private_seed, try_single_examples
 from trainwright.run.assemble.shares import share_among
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
@@ -44,6 +42,7 @@ from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Task
 
 if TYPE_CHECKING:
+    from trainwright.engine.private import Privacy
     from trainwright.run.fork.lineage import Lineage
 
 
@@ -110,7 +109,11 @@ def assemble(
     placement = place_task(options, task, dataset.info, threads_before=threads)
     move_task(task, placement)
     clock = _clock(options, dataset)
-    privacy = Privacy.of(options.privacy, clock, task, private_seed(plan))
+    privacy = None
+    if options.privacy.epsilon is not None:
+        from trainwright.run.assemble.private import privacy_of, try_single_examples
+
+        privacy = privacy_of(plan, clock, task)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
     optimizers = build_optimizers(plan, task.players, placement, slower)
     state = TrainState(
@@ -136,7 +139,7 @@ def assemble(
         augment_node: Mapping[str, Any] | None = None,
         balance: Balance | None = None,
         rows: Tensor | None = None,
-        private: Privacy | None = None,
+        private: "Privacy | None" = None,
     ) -> Batches:
         return Batches(
             split,

@@ -7,18 +7,25 @@ from omegaconf import OmegaConf
 
 from trainwright.config.plan import Plan
 from trainwright.data.batches import Batches
-from trainwright.engine.private import per_example
+from trainwright.engine.clock import Clock
+from trainwright.engine.private import Privacy, per_example
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import known
 from trainwright.errors import ConfigError
 from trainwright.run.resume.changes import HARMLESS, KEYS
 from trainwright.seeds import derive_seed
+from trainwright.tasks.task import Task
 
 # What does not change the steps of a run, and may differ when it goes on.
 _APART = ("run", "logger", "trust", "trainer.resume", *HARMLESS, *KEYS)
 
 
-def private_seed(plan: Plan) -> int:
+def privacy_of(plan: Plan, clock: Clock, task: Task) -> Privacy:
+    """How the steps of a run are made private, where its plan says that. Raises ConfigError."""
+    return Privacy.of(plan.settings.privacy, clock, task, _seed(plan))
+
+
+def _seed(plan: Plan) -> int:
     """A function of the run's seed and of all that shapes its steps.
 
     So two runs of one seed, such as a fork or the jobs of a sweep, share no noise: from the

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.columns import BadInputError, Column, Image, Numbers
+from trainwright.data.columns import Column, Image, Numbers
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.nn.generators.velocity import Velocity
@@ -109,8 +109,7 @@ class Flow(Generative):
 
     def metrics(self) -> "FlowMetrics":
         """The error of velocities, and the judge's figures of new samples."""
-        columns = (self.image, self.classes) if self.num_conditions else (self.image,)
-        return FlowMetrics(columns, self.class_names, self.judge, self.judged())
+        return FlowMetrics(self.judged())
 
     def diagnose(self, history: Sequence[Signs]) -> Health:
         """Healthy, or whether samples grow alike, are grey or copies, or all is lost."""
@@ -199,12 +198,8 @@ class Flow(Generative):
         strength = 0.5 if strength is None else strength
         if not 0 < strength <= 1:
             raise ValueError(f"strength={strength:g} is not a share of the way, above 0 to 1")
-        column = self.columns[self.image]
-        try:
-            stored = torch.from_numpy(column.taken(path, self.image))[None]
-        except BadInputError as error:
-            raise ValueError(f"edit={path}: {error}") from None
-        data = column.preparation(self.device)(stored.to(self.device))  # (1, C, H, W)
+        stored = self.stored_image(path, "edit")[None].to(self.device)
+        data = self.columns[self.image].preparation(self.device)(stored)  # (1, C, H, W)
         begin = 1 - strength
         weights = self.path(data.new_tensor(begin))
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
 from trainwright.tasks.gan.game import Game
-from trainwright.tasks.generated.metrics import GenerativeMetrics
+from trainwright.tasks.generated.metrics import GenerativeMetrics, Judged
 from trainwright.tasks.generated.signs import class_diversity, diversity
-from trainwright.tasks.metrics.formulas import sliced_wasserstein
+from trainwright.tasks.metrics.formulas import roc_area, sliced_wasserstein
 
 
 class GANMetrics(GenerativeMetrics):
@@ -20,15 +18,8 @@ class GANMetrics(GenerativeMetrics):
     rank nothing.
     """
 
-    def __init__(
-        self,
-        game: Game,
-        columns: tuple[str, ...],
-        class_names: tuple[str, ...],
-        judge: Judge | None,
-        judged: Mapping[str, Tensor],
-    ) -> None:
-        super().__init__(columns, class_names, judge, judged)
+    def __init__(self, game: Game, judged: Judged) -> None:
+        super().__init__(judged)
         self._game = game
 
     def of(self, values: dict[str, Tensor]) -> dict[str, float]:
@@ -54,24 +45,10 @@ class GANMetrics(GenerativeMetrics):
         fake, real = values["fake"], values["real"]
         signs = {
             **super().signs(scores),
-            "separation": separation(values["real_logits"], values["fake_logits"]),
+            "separation": roc_area(values["real_logits"], values["fake_logits"]),
             "diversity": diversity(fake, real),
         }
         if "classes" in values:
             varied = class_diversity(fake, real, values["classes"], self._names)
             signs |= {f"diversity/{name}": value for name, value in varied.items()}
         return signs
-
-
-def separation(real_logits: Tensor, fake_logits: Tensor) -> float:
-    """The probability that a real image gets a higher logit than a fake: 1/2 is guessing.
-
-    From logits (N,) and (M,); equal ones count half. This is the area under the ROC curve (Mann &
-    Whitney 1947), a discriminator's accuracy for all thresholds at once: losses put theirs in
-    different places, or nowhere.
-    """
-    fakes = fake_logits.double().sort().values
-    real = real_logits.double()
-    below = torch.searchsorted(fakes, real)  # (N,): so many fakes have less
-    at_most = torch.searchsorted(fakes, real, right=True)
-    return float((below + at_most).double().mean() / (2 * len(fakes)))

@@ -200,8 +200,7 @@ class GANTask(Generative):
 
     def metrics(self) -> GANMetrics:
         """Both losses, what the discriminator believes, and how far fakes are from real images."""
-        columns = (self.image, self.classes) if self.num_conditions else (self.image,)
-        return GANMetrics(self.game, columns, self.class_names, self.judge, self.judged())
+        return GANMetrics(self.game, self.judged())
 
     def noise(self, num: int, generator: torch.Generator) -> Tensor:
         """Latents (num, Z), drawn at once."""

@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -15,24 +16,26 @@ from trainwright.tasks.metrics.metric import Answers, Gathered
 OF_HEALTH = ("copying", "copying_error")  # figures of the judge that are signs too
 
 
-class GenerativeMetrics(Gathered):
-    """The numbers of a task, and a judge's.
+class Judged(NamedTuple):
+    """What there is to judge a generator by.
 
-    `judged`: what the judge has been shown and has seen, each (N, ...); empty without one. Images
-    of a batch are from -1 to 1.
+    `columns`: those of a batch that are looked at, images first, then classes if it knows any.
+    `seen`: what the judge has been shown and has seen, each (N, ...); empty without one.
     """
 
-    def __init__(
-        self,
-        columns: tuple[str, ...],
-        class_names: tuple[str, ...],
-        judge: Judge | None,
-        judged: Mapping[str, Tensor],
-    ) -> None:
-        """`columns`: those of a batch that it needs, images first, then classes if there are."""
+    columns: tuple[str, ...]
+    class_names: tuple[str, ...]
+    judge: Judge | None
+    seen: Mapping[str, Tensor]
+
+
+class GenerativeMetrics(Gathered):
+    """The numbers of a task, and a judge's. Images of a batch are from -1 to 1."""
+
+    def __init__(self, judged: Judged) -> None:
         super().__init__()
-        self._columns, self._names = columns, class_names
-        self._judge, self.judged = judge, dict(judged)
+        self._columns, self._names, self._judge, seen = judged
+        self.judged = dict(seen)
 
     def update(self, batch: Batch, answers: Answers) -> None:
         """Keep what the task says, real images, and classes where the network knows them."""

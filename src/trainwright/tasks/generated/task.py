@@ -2,18 +2,19 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.columns import Image
+from trainwright.data.columns import BadInputError, Image
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.score.judge import Judge
 from trainwright.tasks.generated.draw import draw, interpolate
 from trainwright.tasks.generated.ending import draw_generated, score_summary
-from trainwright.tasks.generated.metrics import GenerativeMetrics
+from trainwright.tasks.generated.metrics import GenerativeMetrics, Judged
 from trainwright.tasks.generated.score import shown_to
 from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.show import MadeUp, Samples
@@ -71,9 +72,18 @@ class Generative(Task):
         self.judge = judge
         self.objective = Objective("frechet", higher_is_better=False)
 
-    def judged(self) -> dict[str, Tensor]:
-        """What the judge has been shown and has seen, each (N, ...); empty without one."""
-        return {} if self.judge is None else shown_to(self.judge, self, self._seed)
+    def judged(self) -> Judged:
+        """What its metric judges it by: the judge is shown samples."""
+        columns = (self.image, self.classes) if self.num_conditions else (self.image,)
+        seen = {} if self.judge is None else shown_to(self.judge, self, self._seed)
+        return Judged(columns, self.class_names, self.judge, seen)
+
+    def stored_image(self, path: Path, key: str) -> Tensor:
+        """An image file as training images are stored, (C, H, W). Raises ValueError with `key`."""
+        try:
+            return torch.from_numpy(self.columns[self.image].taken(path, self.image))
+        except BadInputError as error:
+            raise ValueError(f"{key}={path}: {error}") from None
 
     def generate(self, num: int, *, seed: int, classes: Sequence[int] = ()) -> MadeUp:
         """`num` images; of these classes in turn, or of all, where it knows classes."""

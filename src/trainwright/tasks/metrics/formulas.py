@@ -37,6 +37,18 @@ def metrics_of_predictions(
     return metrics
 
 
+def roc_area(positive: Tensor, negative: Tensor) -> float:
+    """How often one of `positive` (N,) is larger than one of `negative` (M,); equal counts half.
+
+    The area under the receiver operating characteristic, for all thresholds at once (Mann and
+    Whitney 1947; Hanley and McNeil 1982): 1/2 is guessing.
+    """
+    ordered, asked = negative.double().sort().values, positive.double()
+    below = torch.searchsorted(ordered, asked)  # (N,): so many others have less
+    at_most = torch.searchsorted(ordered, asked, right=True)
+    return float((below + at_most).double().mean() / (2 * len(ordered)))
+
+
 def label_metrics(loss: Tensor, probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     """Of any number of classes at once: loss, shares of right answers, F1, average precision.
 

@@ -3,22 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from trainwright.data.columns import BadInputError, Column, Image
+from trainwright.data.columns import Column, Image
 from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch, first_of
+from trainwright.files import typed_path
 from trainwright.nn.generators.vae import VAE
 from trainwright.report.plots.grid import image_grid, save_image
-from trainwright.score.judge import Judge
 from trainwright.seeds import generator_for
 from trainwright.tasks.generated.draw import images_of
 from trainwright.tasks.generated.health import PATIENCE, course, diagnose
-from trainwright.tasks.generated.metrics import GenerativeMetrics
+from trainwright.tasks.generated.metrics import GenerativeMetrics, Judged
 from trainwright.tasks.generated.task import Generative, Score
 from trainwright.tasks.health import Ailment, Health, Signs
 from trainwright.tasks.metrics.metric import Answers
@@ -147,8 +146,7 @@ class VariationalAutoencoder(Generative):
 
     def metrics(self) -> "VAEMetrics":
         """The bound in parts, how much of the code is used, and the judge's figures."""
-        columns = (self.image, self.classes) if self.num_conditions else (self.image,)
-        return VAEMetrics(self, columns, self.class_names, self.judge, self.judged())
+        return VAEMetrics(self, self.judged())
 
     def diagnose(self, history: Sequence[Signs]) -> Health:
         """What may ail a generator, or that its codes say nothing."""
@@ -178,13 +176,9 @@ class VariationalAutoencoder(Generative):
             raise ValueError(f"between={between}: it takes two images, between=a.png,b.png")
         if self.num_conditions and len(classes) != 1:
             raise ValueError("between=...: this VAE is told of classes; say of which, class=3")
-        column, stored = self.columns[self.image], []
-        for path in paths:
-            try:
-                stored.append(torch.from_numpy(column.taken(Path(path).expanduser(), self.image)))
-            except BadInputError as error:
-                raise ValueError(f"between={path}: {error}") from None
-        ends = column.preparation(self.device)(torch.stack(stored).to(self.device))
+        stored = [self.stored_image(typed_path(path), "between") for path in paths]
+        prepare = self.columns[self.image].preparation(self.device)
+        ends = prepare(torch.stack(stored).to(self.device))
         kinds = torch.tensor(list(classes) * num) if self.num_conditions else None
         of_ends = None if kinds is None else kinds[:1].repeat(2).to(self.device)
         first, last = self.model.encode(ends, of_ends)[0]
@@ -236,15 +230,8 @@ class VariationalAutoencoder(Generative):
 class VAEMetrics(GenerativeMetrics):
     """The bound and its parts, in nats an image; bits a pixel, where pixels have a probability."""
 
-    def __init__(
-        self,
-        task: VariationalAutoencoder,
-        columns: tuple[str, ...],
-        class_names: tuple[str, ...],
-        judge: Judge | None,
-        judged: Mapping[str, Tensor],
-    ) -> None:
-        super().__init__(columns, class_names, judge, judged)
+    def __init__(self, task: VariationalAutoencoder, judged: Judged) -> None:
+        super().__init__(judged)
         self._beta, self._free_bits = task.beta, task.free_bits
         self._num_pixels = math.prod(task.model.image_shape)
         likelihood = task.model.likelihood

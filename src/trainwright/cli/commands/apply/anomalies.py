@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.commands.apply.predict import files_of, named_files
+from trainwright.cli.commands.apply.evaluate import parted
+from trainwright.cli.commands.apply.predict import files_and_settings, files_of
 from trainwright.cli.opening import (
     CHECKPOINT,
     DEVICE,
@@ -15,7 +16,7 @@ from trainwright.cli.opening import (
     add_run,
     open_run,
 )
-from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, text, whole
+from trainwright.cli.terminal.keys import Key, OneOf, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import ConfigError, DiskError
 from trainwright.files import replacing, typed_path
@@ -61,16 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Score, and print or write what was found."""
-    is_key = ["=" in word and not Path(word).exists() for word in arguments.words]
-    words = list(zip(arguments.words, is_key, strict=True))
-    data = [w for w, of_key in words if of_key and w.startswith(("data=", "data."))]
-    values = parse_keys([w for w, of_key in words if of_key and w not in data], KEYS)
-    named = [word for word, of_key in words if not of_key]
+    named, typed = files_and_settings(arguments.words)
+    values, data = parted(typed, KEYS)
     is_other = any(word.startswith("data=") for word in data)
     if named and is_other:
         raise ConfigError("name files, or data=..., and not both")
     record = find_run(arguments.run, arguments.root)
-    paths = named_files(named)
     trained = open_run(record, values)
     from trainwright.inference.anomalies import score_of, strange_examples, strange_files
     from trainwright.inference.other_data import load_data
@@ -79,7 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
     own = load_data(trained, [] if is_other else data, with_targets=False)
     score = score_of(trained, own, values["by"], k=values["k"], num_reference=values["reference"])
     if named:
-        files = list(files_of(paths, reads_files(trained.info)))
+        files = list(files_of(named, reads_files(trained.info)))
         found, what = strange_files(trained, own, score, files), "files"
     else:
         other = load_data(trained, data, with_targets=False) if is_other else own

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainwright.cli.commands.apply.evaluate import OWN_DATA, parted
 from trainwright.cli.opening import CHECKPOINT, TRUST, add_run, add_settings, open_run
-from trainwright.cli.terminal.keys import Key, OneOf, number, parse_keys, text, whole
+from trainwright.cli.terminal.keys import Key, OneOf, number, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import ConfigError, require_extra
 from trainwright.files import typed_path
@@ -72,8 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Make the folder, and print what it costs."""
-    overrides = [word for word in arguments.settings if word.startswith("data.")]
-    values = parse_keys([word for word in arguments.settings if word not in overrides], KEYS)
+    values, overrides = parted(arguments.settings, KEYS, OWN_DATA)
     _refuse_idle(values)
     record = find_run(arguments.run, arguments.root)
     name = record.path.resolve().name

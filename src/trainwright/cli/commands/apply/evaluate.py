@@ -95,9 +95,15 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def parted(words: Sequence[str], keys: Sequence[Key]) -> tuple[dict[str, Any], list[str]]:
+OWN_DATA = ("data.",)  # changes of where the run's own data are read
+ANY_DATA = ("data=", "data.")
+
+
+def parted(
+    words: Sequence[str], keys: Sequence[Key], of_data: tuple[str, ...] = ANY_DATA
+) -> tuple[dict[str, Any], list[str]]:
     """The values of a command's keys, and the words that describe data. Raises ConfigError."""
-    data = [word for word in words if word.startswith(("data=", "data."))]
+    data = [word for word in words if word.startswith(of_data)]
     return parse_keys([word for word in words if word not in data], keys), data
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainwright.cli.commands.apply.predict import files_of, label_of, named_files
+from trainwright.cli.commands.apply.evaluate import OWN_DATA, parted
+from trainwright.cli.commands.apply.predict import files_and_settings, files_of, label_of
 from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, open_run
 from trainwright.cli.terminal.explained import (
     part_lines,
@@ -16,7 +17,7 @@ from trainwright.cli.terminal.explained import (
     sanity_lines,
     table_lines,
 )
-from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, text, whole
+from trainwright.cli.terminal.keys import Key, OneOf, text, whole
 from trainwright.errors import ConfigError, DataError, DiskError
 from trainwright.files import typed_path
 from trainwright.runs.find import find_run
@@ -82,10 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Explain, write the pictures, and print what was found."""
-    typed = [word for word in arguments.files if "=" in word and not Path(word).exists()]
-    overrides = [word for word in typed if word.startswith("data.")]
-    values = parse_keys([word for word in typed if word not in overrides], KEYS)
-    files = named_files([word for word in arguments.files if word not in typed])
+    files, typed = files_and_settings(arguments.files)
+    values, overrides = parted(typed, KEYS, OWN_DATA)
     record = find_run(arguments.run, arguments.root)
     trained = open_run(record, {**values, "precision": "fp32"})
     from trainwright.inference.explain.asked import asked_of

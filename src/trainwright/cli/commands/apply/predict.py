@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print what is predicted. Raises DataError that names bad files, once all others are done."""
-    is_key = ["=" in word and not Path(word).exists() for word in arguments.files]
-    words = list(zip(arguments.files, is_key, strict=True))
-    values = parse_keys([word for word, of_key in words if of_key], KEYS)
-    named = named_files([word for word, of_key in words if not of_key])
+    named, typed = files_and_settings(arguments.files)
+    values = parse_keys(typed, KEYS)
     if not named:
         raise ConfigError("predict what? name image or CSV files, or folders of them")
     trained = open_run(find_run(arguments.run, arguments.root), values)
@@ -104,13 +102,15 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def named_files(words: list[str]) -> list[Path]:
-    """The files and folders that are named. Raises DataError where there is no such."""
-    paths = [typed_path(word) for word in words]
-    for word, path in zip(words, paths, strict=True):
+def files_and_settings(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The files and folders that are named, and the settings. Raises DataError for no such file."""
+    typed = [word for word in words if "=" in word and not Path(word).exists()]
+    names = [word for word in words if word not in typed]
+    paths = [typed_path(name) for name in names]
+    for word, path in zip(names, paths, strict=True):
         if not path.is_dir() and not path.is_file():
             raise DataError(f"{word}: there is no such file or folder")
-    return paths
+    return paths, typed
 
 
 def files_of(named: Iterable[Path], of_files: bool) -> Iterator[Path]:

@@ -5,9 +5,7 @@ import contextlib
 import os
 import select
 import sys
-import termios
 import time
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -110,9 +108,12 @@ def _redraw(watched: _Watched, every: float) -> None:
 @contextlib.contextmanager
 def _keys() -> "Iterator[_Pressed]":
     """Whether `q` is pressed within so many seconds; without a keyboard, never."""
-    if not sys.stdin.isatty():
+    if not sys.stdin.isatty() or sys.platform == "win32":
         yield _never
         return
+    import termios
+    import tty
+
     before = termios.tcgetattr(sys.stdin)
 
     def pressed(seconds: float) -> bool:
