@@ -59,6 +59,8 @@ def first_of(override):
 @pytest.mark.parametrize(("page", "line"), TRAIN)
 def test_a_command_of_train_is_one_that_there_is(page, line, composed_by_hydra):
     words = [w for w in words_of(line) if not w.startswith(("-", "hydra/", "hydra."))]
+    if words[0] == "tune":
+        words = words[2 if words[1] in ("lr", "batch") else 1 :]
     overrides = OverridesParser.create().parse_overrides(as_meant(words, swept=True))
     first = [f"{one.key_or_group}={first_of(one)}" for one in overrides]
     if any(word.endswith(_OWN) or "_target_" in word for word in first):
