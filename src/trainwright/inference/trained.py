@@ -74,7 +74,7 @@ def load_trained(
         check_network(plan, metadata, tensors)
     except ConfigError as error:
         raise CheckpointError(
-            f"{path} holds a config that this version cannot run\n  {error}"
+            f"{path} holds a config that this version cannot run\n  {str(error).splitlines()[0]}"
         ) from error
     try:
         task = build_task(plan, info, architecture=metadata.get("architecture", {}))
