@@ -41,7 +41,7 @@ RUNS = [(page, words) for page, command, words in COMMANDS if command == "runs"]
 def words_of(line):
     """The words up to a redirection or a pipe, without the comment."""
     words = shlex.split(line, comments=True)
-    ends = [i for i, word in enumerate(words) if word.startswith((">", "|"))]
+    ends = [i for i, word in enumerate(words) if re.match(r"\d?>|\|", word)]
     return words[: ends[0]] if ends else words
 
 
