@@ -17,6 +17,7 @@ import torch
 from trainwright.cli import runs
 from trainwright.cli.commands.inspect.sweep import find_sweep
 from trainwright.cli.terminal.arguments import in_order
+from trainwright.config.compose import register_schema
 from trainwright.engine.checkpoint import checkpoint
 
 pytestmark = pytest.mark.timeout(1800)  # for a machine that is busy with other things
@@ -373,6 +374,7 @@ def test_epochs_that_are_typed_win_over_the_steps_that_a_model_brings(run_main):
 
 
 def test_a_key_that_the_usual_options_lack_is_looked_for_in_each_job():
+    register_schema()
     typed = ["model=gan,vae", "model.width=16", "task.score=none", "trainer.steps=2"]
     meant = ["model=gan,vae", "model.width=choice(16)", "task.score=choice(none)", typed[-1]]
     assert in_order([*typed, "model.norm=batch,layer", "-m"]) == [
