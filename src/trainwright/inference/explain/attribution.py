@@ -99,6 +99,11 @@ def of_pixels(picture: Picture, asked: Asked) -> Tensor:
     return found.sum(0).flatten().cpu()
 
 
+def of_windows(picture: Picture, asked: Asked) -> Tensor:
+    """By how much the score falls without the windows that a pixel is in, (H * W,)."""
+    return taken_away(picture, asked, windows(picture.shape))
+
+
 def of_maps(picture: Picture, asked: Asked) -> Tensor:
     """Grad-CAM, (H * W,)."""
     layer = last_convolution(asked.task)
@@ -125,6 +130,11 @@ def of_tokens(words: Words, asked: Asked) -> Tensor:
     base = embedded[:, : words.num_parts].mean(1, keepdim=True).expand_as(embedded)
     found = integrated_gradients(score, embedded, base)
     return found.sum(1)[: words.num_parts].cpu()
+
+
+def of_absence(words: Words, asked: Asked) -> Tensor:
+    """By how much the score falls without each token, (P,)."""
+    return taken_away(words, asked, torch.eye(words.num_parts, dtype=torch.bool))
 
 
 @contextmanager

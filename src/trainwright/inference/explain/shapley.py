@@ -18,6 +18,13 @@ from trainwright.seeds import generator_for
 MOST_EXACT = 10  # features, of which all 1,024 subsets are asked for
 
 
+def shared(row: Row, asked: Asked, *, samples: int, seed: int) -> Tensor | tuple[Tensor, Tensor]:
+    """The Shapley values: exact ones of few features, else sampled ones with standard errors."""
+    if row.num_parts <= MOST_EXACT:
+        return exact(row, asked)
+    return sampled(row, asked, samples=samples, seed=seed)
+
+
 def exact(row: Row, asked: Asked) -> Tensor:
     """The Shapley values (P,) float64: each subset of the other features weighs in."""
     num = row.num_parts

@@ -23,7 +23,7 @@ MOST_LETTERS = 20_000  # of a text
 MOST_BYTES = 40 * 2**20  # of pictures in a report
 MOST_CLASSES = 200  # of a confusion matrix
 LOG_LINES = 400
-PLOTS = ("predictions", "scores", "neighbours", "interpolation")  # those that a page shows
+PLOTS = ("predictions", "explained", "scores", "neighbours", "interpolation")  # that a page shows
 SHOWN = (".png", ".txt", ".csv")  # samples
 PNG = b"\x89PNG\r\n\x1a\n"
 
