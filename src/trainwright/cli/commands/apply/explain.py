@@ -103,7 +103,8 @@ def execute(arguments: argparse.Namespace) -> int:
     _refuse_idle(values, kind, has_files=bool(files))
     if arguments.keep and (files or kind == "texts" or values["output"] is not None):
         raise ConfigError("--keep is for images of the test split and for tables, without output=")
-    kept = RunFolder(record.path).plots / "explained.png" if arguments.keep else None
+    picture = RunFolder(record.path).plots / f"explained-{trained.step}.png"
+    kept = picture if arguments.keep else None
     dataset = load_data(trained, overrides) if is_table(trained) or not files else None
     if dataset is not None and not len(dataset.test) and not files:
         raise DataError(f"the test split of {dataset.info.name} is empty: name files")
