@@ -16,6 +16,7 @@ BLUE, RED = ((0.0, 0.45, 0.70), (0.84, 0.37, 0.0))  # of the palette
 def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """A map (H, W) over an image (H, W, 3) uint8, (H, W, 3) uint8: red above 0, blue below."""
     faint = 0.75 + 0.25 * pixels.mean(2) / 255  # so that colours are seen on it, dark or bright
+    values = np.nan_to_num(values)
     most = max(float(np.quantile(np.abs(values), STRONG)), 1e-12)
     strength = (np.clip(np.abs(values) / most, 0, 1) ** 0.7)[..., None]
     colours = np.where((values > 0)[..., None], RED, BLUE)

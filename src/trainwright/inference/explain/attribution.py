@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from trainwright.errors import ConfigError
 from trainwright.inference.explain.asked import Asked
-from trainwright.inference.explain.subjects import Picture, Subject, Words
+from trainwright.inference.explain.subjects import Picture, Subject, Words, at_once
 
 STEPS = 64
-AT_ONCE = 32  # steps whose slopes are found together
+AT_ONCE = 32  # steps at most whose slopes are found together
 WINDOWS = 7  # that lie side by side along the shorter side of an image
 
 Score = Callable[[Tensor], Tensor]  # (B, ...) to (B,)
@@ -28,7 +28,8 @@ def integrated_gradients(score: Score, x: Tensor, base: Tensor, *, steps: int = 
     nodes, weights = (torch.from_numpy(n).to(x) for n in np.polynomial.legendre.leggauss(steps))
     shape = (-1, *(1 for _ in x.shape[1:]))
     mean = torch.zeros_like(x[0])
-    for node, weight in zip(*(torch.split(n, AT_ONCE) for n in (nodes, weights)), strict=True):
+    size = min(AT_ONCE, at_once(x))
+    for node, weight in zip(*(torch.split(n, size) for n in (nodes, weights)), strict=True):
         points = base + (node.view(shape) + 1) / 2 * (x - base)
         slopes = _slopes(score, points)
         mean += (slopes * weight.view(shape) / 2).sum(0)

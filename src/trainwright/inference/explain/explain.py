@@ -161,6 +161,7 @@ def _apart(found: Values) -> tuple[Tensor, Tensor | None]:
 
 def methods_of(trained: Trained, *, samples: int = 512, seed: int = 0) -> dict[str, Method]:
     """How its kind of input is explained, by name. Raises ConfigError for one that is not."""
+    asked_of(trained)
     inputs_of(trained)
     if is_table(trained):
         return {"Shapley values": partial(shapley.shared, samples=samples, seed=seed)}

@@ -15,7 +15,7 @@ from trainwright.inference.explain.asked import Asked
 from trainwright.inference.explain.subjects import CHUNK, Row
 from trainwright.seeds import generator_for
 
-MOST_EXACT = 10  # features, of which all 1,024 subsets are asked for
+MOST_EXACT = 8  # features, of which all 256 subsets are asked for
 
 
 def shared(row: Row, asked: Asked, *, samples: int, seed: int) -> Tensor | tuple[Tensor, Tensor]:

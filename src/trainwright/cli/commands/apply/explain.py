@@ -51,7 +51,7 @@ KEYS = (
     Key("base", OneOf("mean", "black", "white"), "mean", "of images: the colour of what is gone"),
     Key("top", whole(1, 1000), 10, "how many features or tokens are named (10)"),
     Key(
-        "samples", whole(2, 10**6), 512, "orders of a row's features, where there are over 10 (512)"
+        "samples", whole(2, 10**6), 512, "orders of a row's features, where there are over 8 (512)"
     ),
     Key("repeats", whole(1, 1000), 10, "how often each feature of a table is shuffled (10)"),
     Key("resamples", whole(0, 100_000), 200, "bootstrap resamples of a table's rows (200)"),
