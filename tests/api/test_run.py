@@ -93,9 +93,10 @@ def test_it_explains_as_the_command_does(run, images, capsys):
 
 def test_rows_of_arrays_are_explained_beside_those_it_has_learned_from(program):
     draw = np.random.default_rng(0)
-    rows = draw.normal(size=(60, 3)).astype(np.float32)
+    rows = draw.normal(size=(200, 3)).astype(np.float32)
     data = (rows, (rows[:, 1] > 0).astype(int))
-    run = tw.fit(*FEW[:2], "trainer.steps=30", model=torch.nn.Linear(3, 2), data=data)
+    words = (*FEW[:2], "trainer.steps=30", "optimizer.lr=0.1")
+    run = tw.fit(*words, model=torch.nn.Linear(3, 2), data=data)
     (found,) = run.explain(rows[:1], output="1")
     (values,) = found.values.values()
     assert values.sum() == pytest.approx(found.score - found.score_of_nothing, abs=1e-4)
