@@ -181,7 +181,7 @@ def test_what_a_run_does_not_do_is_said(site):
     assert site.ask("/digits/generate", {}).status == 404
     info = site("GET", "/info").json
     assert (info["run"], info["runs"]) == ("digits", ["digits", "people", "gan", "gpt"])
-    assert (info["task"], info["does"], info["step"]) == ("classifier", ["predict"], 4)
+    assert (info["task"], info["does"], info["step"]) == ("classifier", ["predict", "explain"], 4)
     assert len(info["digest"]) == 64
     assert "prompts" not in site("GET", "/gpt/info").json["generate"]  # a file of the server's
 
