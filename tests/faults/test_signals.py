@@ -30,6 +30,7 @@ from trainwright.run.resume.verify import verify
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.metrics import read_rows
 from trainwright.tasks.gan.task import GANTask
+from trainwright.tasks.generated import metrics as generated_metrics
 
 RUN = (
     "model=gan", "model.width=4", "model.latent_dim=8", "trainer.ema=0.9", "trainer.steps=24",
@@ -164,15 +165,15 @@ def in_evaluation():
 def in_the_evaluation_at_the_end():
     """SIGTERM while what an evaluation has generated is scored, after the last step."""
     calls = [0]
-    score = GANTask.score
+    score = generated_metrics.score_metrics
 
-    def signalled_score(task, values):
+    def signalled_score(judge, values):
         calls[0] += 1
         if calls[0] == 3:
             terminate()
-        return score(task, values)
+        return score(judge, values)
 
-    GANTask.score = signalled_score
+    generated_metrics.score_metrics = signalled_score
     return 24
 
 
@@ -255,7 +256,8 @@ def test_sigterm_in_this_very_moment_saves_the_step_and_ends_with_143(
     assert child.wait() == 143, child.text
     step = int(saved.read_text())
     assert newest_whole(RunFolder(folder)).step == step
-    assert re.search(rf"saved (is )?step {step}; go on: train trainer.resume={folder}", child.text)
+    saved_step = rf"(saved step {step}|step {step} is saved); go on: train trainer.resume={folder}"
+    assert re.search(saved_step, child.text)
     assert_comes_to(expected, lambda: resume(folder), folder, tmp_path / "output")
 
 

@@ -248,13 +248,13 @@ def _composed(
     """The jobs of all points. Raises the first error, with the number of points that have one."""
     wrong: list[tuple[str, TrainwrightError]] = []
     for number, point in enumerate(points):
+        words = [f"{key}={value}" for key, value in point.items()]
         try:
             yield composer.job(number, point)
-        except (TrainwrightError, ConfigCompositionException) as error:
-            words = [f"{key}={value}" for key, value in point.items()]
-            is_ours = isinstance(error, TrainwrightError)
-            told = error if is_ours else _no_such_key(error, [*composer.fixed_text, *words])
-            wrong.append((" ".join(words), told))
+        except TrainwrightError as error:
+            wrong.append((" ".join(words), error))
+        except ConfigCompositionException as error:
+            wrong.append((" ".join(words), _no_such_key(error, [*composer.fixed_text, *words])))
         advance()
     if wrong:
         label, first = wrong[0]
@@ -268,7 +268,8 @@ def _no_such_key(error: ConfigCompositionException, words: Sequence[str]) -> Con
     if found is None or found[1] not in known:
         raise error
     section, name = found.groups()
+    meant = nearest(f"{section}.{name}", [f"{section}.{key}" for key in known[section]])
     return ConfigError(
-        f"{section}.{name}: there is no such key{nearest(name, known[section])}\n"
+        f"{section}.{name}: there is no such key{meant}\n"
         f"{choices(f'{section} accepts', name, known[section])}"
     )

@@ -126,7 +126,8 @@ def mistake(label: str, message: str, code: int, *, num_others: int) -> Trainwri
     others = "has 1 other" if num_others == 1 else f"have {num_others} others"
     more = f", and so {others}" if num_others else ""
     quoted = message.splitlines()[:3]
-    error = TrainwrightError(
+    kind = ConfigError if code == ConfigError.exit_code else TrainwrightError
+    error = kind(
         "\n".join([f"the job {label} has a mistake{more}; nothing was started", *quoted])
     )
     error.exit_code = code
