@@ -2,10 +2,12 @@
 
 `python benchmarks/serve.py` trains it for a few steps, writes images to files, asks `runs predict`
 about them, and then the server, 64 at a time; each answer is compared with that of its own image.
+With `--soak 3600` it is asked for an hour instead, a little at a time, and its memory is looked at.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--root", help="folder with mnist/*.gz, as data.root of train")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="ask for so long")
     args = parser.parse_args()
     print(describe())
     with tempfile.TemporaryDirectory() as folder:
@@ -60,6 +64,9 @@ def main() -> None:
                 for image in pixels
             ],
         }
+        if args.soak:
+            _soak(desk, forms["PNG"] + forms["JSON"], expected, args.soak)
+            return
         for name, keys in (("batched", []), ("one by one", ["batch=1", "wait_ms=0"])):
             for form, requests in forms.items():
                 for _ in range(args.rounds):
@@ -72,21 +79,28 @@ def _request(media: str, body: bytes) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def _measured(desk, keys, requests, expected, number, at_once) -> str:
+@contextlib.contextmanager
+def _serving(desk: Path, keys: list[str]) -> Iterator[tuple[int, int]]:
+    """The server's process and its port."""
     server = subprocess.Popen(
         [BIN / "runs", "serve", desk / "run", "port=0", *keys],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         port = next(int(line.split(":")[-1].strip("/\n")) for line in server.stderr if "//" in line)
-        asyncio.run(_ask(port, requests, expected, 500, at_once))
-        before, began = _processor_seconds(server.pid), time.perf_counter()
-        seconds = asyncio.run(_ask(port, requests, expected, number, at_once))
-        whole = time.perf_counter() - began
-        used = _processor_seconds(server.pid) - before
+        yield server.pid, port
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
+
+
+def _measured(desk, keys, requests, expected, number, at_once) -> str:
+    with _serving(desk, keys) as (process, port):
+        asyncio.run(_ask(port, requests, expected, 500, at_once))
+        before, began = _processor_seconds(process), time.perf_counter()
+        seconds = asyncio.run(_ask(port, requests, expected, number, at_once))
+        whole = time.perf_counter() - began
+        used = _processor_seconds(process) - before
     return (
         f"{number / whole:6,.0f} requests/s, median {1000 * statistics.median(seconds):5.1f} ms, "
         f"p99 {1000 * sorted(seconds)[int(0.99 * len(seconds))]:5.1f} ms, all {number:,} answers "
@@ -94,10 +108,27 @@ def _measured(desk, keys, requests, expected, number, at_once) -> str:
     )
 
 
+def _soak(desk, requests, expected, whole: float) -> None:
+    """Bursts of 8 at a time with pauses between, each with connections of its own."""
+    with _serving(desk, []) as (process, port):
+        end, number = time.monotonic() + whole, 0
+        for part in range(1, 13):
+            while time.monotonic() < end - whole * (12 - part) / 12:
+                number += len(asyncio.run(_ask(port, requests, expected, 512, 8)))
+                time.sleep(5)
+            print(f"{number:9,} requests: {_megabytes(process):.1f} MB", flush=True)
+
+
 def _processor_seconds(process: int) -> float:
     """Of the server, on Linux: what it needs, whoever else computes."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _megabytes(process: int) -> float:
+    """Of memory, on Linux: what the process holds."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def _ask(port, requests, expected, number, at_once) -> list[float]:

@@ -19,7 +19,7 @@ WRONG = [
     ("data=minst", 2, "data=minst; did you mean mnist?; data accepts"),
     ("optimizer=lion", 2, "optimizer=lion; adagrad, adam"),
     ("schedule=cosin", 2, "did you mean cosine?"),
-    ("task=classify", 2, "task=classify; task accepts: auto, classifier, gan, language"),
+    ("task=classify", 2, "task=classify; task accepts: auto, classifier, diffusion, flow, gan, l"),
     ("trainer=smok", 2, "did you mean smoke?"),
     ("experiment=foo", 2, "experiment accepts: ;     mnist_"),
     ("experiment=null", 2, "a group takes the name of an option; ~experiment"),

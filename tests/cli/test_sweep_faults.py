@@ -154,5 +154,5 @@ def test_a_job_that_failed_is_tried_again_if_that_is_asked_for(run_train, faulty
 @pytest.mark.slow
 def test_fail_fast_starts_nothing_after_a_failure(run_train, faulty, empty):
     typed = ("model.fault=raises,none", "seed=0,1", "sweep.jobs=1", "sweep.fail_fast=true")
-    assert run_train("-m", *faulty, *typed).code == 1
+    assert run_train("-m", *faulty, *typed).code == 2
     assert [row["status"] for row in rows_of(empty)].count("planned") == 3

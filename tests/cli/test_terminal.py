@@ -67,7 +67,7 @@ def test_a_bar_shows_steps_losses_rate_and_time_left_and_then_is_gone(empty, env
     bars = [part for part in re.split(r"[\r\n]", output) if "left" in part]
     assert bars
     assert all(len(bar) <= COLUMNS for bar in bars)
-    last = bars[-1]
+    last = [bar for bar in bars if "images/s" in bar][-1]
     assert re.search(
         r"\d+% .+ \d+/12  \S+ left  D loss \d\.\d{3}  G loss \d\.\d{3}  [\d,]+ images/s", last
     )

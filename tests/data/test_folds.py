@@ -86,11 +86,11 @@ def test_the_bundled_data_have_folds(load):
 @pytest.mark.parametrize(
     ("folds", "fold", "message"),
     [
-        (1, 0, "at least 2"),
+        (1, 0, "null, or 2 to"),
         (5, 5, r"0 to 4\n.*range\(5\)"),
         (5, -1, "0 to 4"),
         (None, 2, "has no effect without data.folds"),
-        (True, 0, "at least 2"),
+        (True, 0, "null, or 2 to"),
     ],
 )
 def test_a_fold_that_there_is_not_is_refused(folds, fold, message):

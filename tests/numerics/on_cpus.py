@@ -2,8 +2,8 @@
 
 Torch, oneDNN and MKL each choose their kernels by what the processor can do, and can be told to
 choose as for a lesser one (one that is beyond this processor is passed over by the library). With
-`--quick` each library is set in the same runs as the others, for the two lesser processors, and one
-of these runs has two threads.
+`--quick` each library is set in the same runs as the others, for the two lesser processors: the
+least computes as a processor that nobody has, the other with two threads.
 """
 
 import os
@@ -15,18 +15,19 @@ ATEN = [{"ATEN_CPU_CAPABILITY": v} for v in ("default", "avx2", "avx512")]
 ONEDNN = [{"ONEDNN_MAX_CPU_ISA": v} for v in ("AVX2", "AVX512_CORE_BF16", "ALL")]
 MKL = [{"MKL_CBWR": v} for v in ("COMPATIBLE", "AVX2", "AVX512")]
 TESTS = ["-m", "numeric and not slow", "-q", "-p", "no:cacheprovider"]
+TESTS += ["-n", "2", "--dist", "worksteal"]
+NOBODYS = ("-p", "another_processor")
 
 
 def passes(settings, threads, *more):
-    """One run of the tests: with one thread each in two processes, or in one with more."""
-    processes = ["-n", "2", "--dist", "worksteal"] if threads == 1 else []
+    """One run of the tests, in two processes with so many threads each."""
     env = os.environ | settings | {
         "TEST_THREADS": str(threads),
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "passive",
     }  # fmt: skip
     begun = time.monotonic()
-    command = [sys.executable, "-m", "pytest", *TESTS, *processes, *more]
+    command = [sys.executable, "-m", "pytest", *TESTS, *more]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     names = " ".join([*(f"{k}={v}" for k, v in settings.items()), *more])
     plural = "" if threads == 1 else "s"
@@ -39,12 +40,14 @@ def passes(settings, threads, *more):
 
 
 def main(words):
-    runs = [(each, threads) for threads in (1, 2) for each in (*ATEN, *ONEDNN, *MKL)]
     if words == ["--quick"]:
-        together = [a | o | m for a, o, m in zip(ATEN, ONEDNN, MKL, strict=True)]
-        runs = [(together[0], 1), (together[1], 2)]
-    verdicts = [passes(each, threads) for each, threads in runs]
-    verdicts.append(passes({}, 1, "-p", "another_processor"))
+        least, lesser, _ = [a | o | m for a, o, m in zip(ATEN, ONEDNN, MKL, strict=True)]
+        runs = [(least, 1, *NOBODYS), (lesser, 2)]
+    else:
+        each = [*ATEN, *ONEDNN, *MKL]
+        runs = [(settings, threads) for threads in (1, 2) for settings in each]
+        runs.append(({}, 1, *NOBODYS))
+    verdicts = [passes(*run) for run in runs]
     return 0 if all(verdicts) else 1
 
 

@@ -11,6 +11,7 @@ from trainwright.data.columns import Classes, Numbers
 from trainwright.data.dataset import DataInfo
 from trainwright.nn.generators.unet import UNet
 from trainwright.nn.generators.velocity import DenseVelocity, Velocity
+from trainwright.tasks.flow.likelihood import log_density
 from trainwright.tasks.flow.paths import PATHS, cosine, drawn_times, linear
 from trainwright.tasks.flow.samplers import follow
 from trainwright.tasks.flow.sampling import Sampling
@@ -35,6 +36,14 @@ class Noting(Velocity):
         self.seen.append((points, times, classes))
         said = times.new_full(times.shape, 3.0) if classes is None else classes + 1.0
         return said.view(-1, *(1 for _ in self.shape)).expand(points.shape)
+
+
+class Still(Noting):
+    """Moves nothing, whatever it is told."""
+
+    def forward(self, points, times, classes=None):
+        super().forward(points, times, classes)
+        return points * 0
 
 
 def flow(model=None, info=TEN, **options):
@@ -141,6 +150,55 @@ def test_the_adaptive_sampler_finds_it_to_its_tolerance_from_wherever_it_begins(
         error, evaluations = error_of("adaptive", 1, path, begin)
         assert error < 3e-3
         assert len(set((evaluations % 7).tolist())) == 1  # whole steps
+
+
+@pytest.mark.parametrize("path", [linear, cosine])
+def test_the_density_of_gaussian_data_is_found(path):
+    points = torch.linspace(-2, 2, 9).repeat(2, 1).T * STD + MEAN
+    found = log_density(gaussian_velocity(path), points)
+    exact = torch.distributions.Normal(MEAN, STD).log_prob(points).sum(dim=1)
+    torch.testing.assert_close(found, exact, atol=1e-3, rtol=0)
+
+
+def test_of_many_numbers_the_density_is_right_on_average():
+    """Data N(0, S) of 20 numbers that hang together: the velocity is a matrix times the point."""
+    torch.manual_seed(0)
+    turn, _ = torch.linalg.qr(torch.randn(20, 20))
+    variances = torch.linspace(0.2, 3, 20)
+    data = torch.distributions.MultivariateNormal(torch.zeros(20), turn * variances @ turn.T)
+
+    def velocity(points, times, rows):
+        t = times[:, None]
+        slope = (t * variances - (1 - t)) / (t**2 * variances + (1 - t) ** 2)
+        return (points @ turn * slope) @ turn.T
+
+    point = data.sample()
+    found = log_density(velocity, point.repeat(500, 1), steps=100)
+    assert len(set(found.tolist())) > 400  # each with signs of its own
+    error = found.std() / 500**0.5
+    assert float(found.mean()) == pytest.approx(float(data.log_prob(point)), abs=float(4 * error))
+
+
+def test_a_pixel_of_a_flow_that_moves_nothing_is_as_likely_as_a_normal_number():
+    """So many bits as a level of 1/128 has of the standard normal density."""
+    task = flow(Still(0), PLAIN)
+    levels = torch.arange(256.0).repeat(2000, 1).T[..., :64].reshape(256, 1, 8, 8)
+    nats = task.log_likelihood({"inputs": levels / 127.5 - 1})
+    edges = torch.arange(257.0) / 128 - 1
+    exact = torch.distributions.Normal(0.0, 1.0).cdf(edges).diff().log() * 64
+    # A level's draws lie about its middle, 64 of them; the density's slope there is 1 at most.
+    torch.testing.assert_close(nats, exact, atol=64 / 256 * 4 / 64**0.5, rtol=0)
+    torch.testing.assert_close(
+        task.anomaly_score({"inputs": levels / 127.5 - 1}), -exact, atol=0.13, rtol=0
+    )
+
+
+def test_how_strange_an_example_is_does_not_hang_on_its_class():
+    told = flow(Still())
+    told.anomaly_score({"inputs": torch.zeros(2, 1, 8, 8), "targets": torch.tensor([3, 4])})
+    assert {int(c) for _, _, classes in told.model.seen for c in classes} == {10}
+    with pytest.raises(ValueError, match="drop_classes"):
+        flow(Still(), drop_classes=0.0).anomaly_score({"inputs": torch.zeros(2, 1, 8, 8)})
 
 
 def test_the_evaluations_are_counted():

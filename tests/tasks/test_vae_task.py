@@ -8,7 +8,7 @@ from PIL import Image
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from trainwright.data.dataset import DataInfo
-from trainwright.nn.generators.vae import conv_vae, mlp_vae
+from trainwright.nn.generators.vae import VAE, conv_vae, mlp_vae
 from trainwright.tasks.vae.likelihood import (
     bernoulli_cost,
     divergence,
@@ -242,3 +242,73 @@ def test_codes_that_say_nothing_are_told_as_posterior_collapse():
     ill = task.diagnose([idle, idle])
     assert str(ill) == "posterior collapse"
     assert "0 of 20 units of the code say anything" in ill.ailments[0].because
+
+
+class Two(VAE):
+    """Two pixels, each white by the logit of its weight times a code that nothing is known of."""
+
+    def __init__(self):
+        super().__init__(
+            encoder=torch.nn.Identity(), decoder=torch.nn.Identity(), num_features=(2, 2),
+            latent_dim=1, num_classes=0, image_shape=(1, 1, 2), likelihood="bernoulli",
+        )  # fmt: skip
+
+    def encode(self, images, classes=None):
+        return torch.full((len(images), 1), 0.5), torch.full((len(images), 1), -0.5)
+
+    def decode(self, codes, classes=None):
+        return (codes * torch.tensor([2.0, -1.0])).view(-1, 1, 1, 2)
+
+
+def test_a_likelihood_is_right_on_average_and_above_the_bound():
+    """exp of what is found has the probability for its mean: the integral over all codes."""
+    task = VariationalAutoencoder(
+        model=Two(), seed=0, binarise=True,
+        info=DataInfo.of_one_input("two", (1, 1, 2), "none", (), (0.5,), (0.3,)),
+    )  # fmt: skip
+    codes = torch.linspace(-9, 9, 20001)
+    black_white = torch.sigmoid(-2 * codes) * torch.sigmoid(-codes)
+    exact = float(torch.trapezoid(Normal(0.0, 1.0).log_prob(codes).exp() * black_white, codes))
+    torch.manual_seed(0)
+    batch = {"inputs": torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2).repeat(4000, 1, 1, 1)}
+    found = task.log_likelihood(batch)
+    spread = float(found.exp().std()) / 4000**0.5
+    assert float(found.exp().mean()) == pytest.approx(exact, abs=4 * spread)
+    cost, code, _ = task.parts(batch["inputs"], None)
+    assert float(found.mean()) > -float((cost + code.sum(dim=1)).mean())
+
+
+def test_a_likelihood_of_grey_pixels_or_of_a_class_is_refused():
+    with pytest.raises(ValueError, match="binarise=true"):
+        vae().log_likelihood({"inputs": images()})
+    with pytest.raises(ValueError, match="told of classes"):
+        vae(conditional=True).anomaly_score({"inputs": images()})
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "logistic"])
+def test_a_level_costs_what_the_evaluation_says(likelihood):
+    """With one code for all images the bound is the likelihood, and bits are bits."""
+    task = vae(likelihood=likelihood)
+    with torch.no_grad():
+        task.model.to_code.weight.zero_(), task.model.to_code.bias.zero_()
+        task.model.from_code.weight.zero_()
+        batch = {"inputs": images()}
+        torch.manual_seed(1)
+        _, numbers = measured(task, batch)
+        torch.manual_seed(1)
+        nats = task.log_likelihood(batch)
+    bits = -float(nats.mean()) / (64 * math.log(2))
+    # Of levels filled with noise, which is drawn after a code in one case, before it in the other.
+    near = 1e-9 if likelihood == "logistic" else 0.02
+    assert bits == pytest.approx(numbers["bits_per_dim"], abs=near)
+
+
+def test_an_image_is_as_strange_as_it_costs_at_the_mean_of_its_code():
+    task = vae()
+    x = images()
+    mean, log_variance = task.model.encode(x)
+    p = task.model.decode(mean).sigmoid()
+    brightness = (x + 1) / 2
+    cost = -(brightness * p.log() + (1 - brightness) * (1 - p).log()).flatten(1).sum(dim=1)
+    code = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0)).sum(dim=1)
+    torch.testing.assert_close(task.anomaly_score({"inputs": x}), cost + code)

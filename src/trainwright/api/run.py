@@ -155,11 +155,13 @@ class Run:
         split: str = "test",
         resamples: int = 1000,
         group: str | None = None,
+        likelihood: bool = False,
+        membership: bool = False,
     ) -> "Evaluation":
         """The metrics on a split of the run's own data, or of those that `data=...` describes.
 
-        `resamples`: of the bootstrap for the 95 % intervals; 0: none. `group`: also group by group,
-        as `runs evaluate group=` does. Raises DataError and others.
+        `resamples`: of the bootstrap for the 95 % intervals; 0: none. The others add to it what
+        they do for `runs evaluate`. Raises DataError and others.
         """
         import warnings
 
@@ -178,8 +180,10 @@ class Run:
                     list(overrides),
                     split,
                     resamples=resamples,
-                    group=group,
                     tell=lambda text: warnings.warn(text, stacklevel=2),
+                    group=group,
+                    likelihood=likelihood,
+                    membership=membership,
                 )
             return Evaluation(evaluated, plain, lines_of(self.name, trained, plain, evaluated))
 

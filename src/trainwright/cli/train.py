@@ -170,12 +170,14 @@ class _Jobs:
 
     def run(self, config: "DictConfig") -> float:
         """Run one job. Returns the objective for sweepers, not a number where it has failed."""
+        from omegaconf import OmegaConf
+
         from trainwright.cli.job import job_label, run_job
         from trainwright.cli.terminal.failure import explain, was_interrupted
 
         outlive_readers()
         log_to_console()
-        with spoken(events=config.trainer.get("events") == "json"):
+        with spoken(events=OmegaConf.select(config, "trainer.events") == "json"):
             try:
                 return (self._work or run_job)(config)
             except Exception as error:

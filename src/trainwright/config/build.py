@@ -55,7 +55,7 @@ def settings(kind: type[T], node: Any, *, key: str) -> T:
     try:
         return typing.cast(T, adapter.validate_python(values))
     except ValidationError as error:
-        raise explained(error, key, _field_names(kind)) from None
+        raise explained(error, key, _field_names(kind), inside=kind) from None
 
 
 @dataclass(frozen=True)

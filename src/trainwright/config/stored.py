@@ -51,7 +51,7 @@ def _planned(
         return Plan.of(stored, name=str(metadata.get("name")), allow=allow)
     except ConfigError as error:
         raise CheckpointError(
-            f"{path} holds a config that this version cannot run\n  {error}"
+            f"{path} holds a config that this version cannot run\n  {str(error).splitlines()[0]}"
         ) from error
 
 

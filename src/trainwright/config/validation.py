@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
@@ -54,6 +54,14 @@ def _names(annotation: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(annotation)] if is_one else []
 
 
+def _section_names(kind: Any, place: Sequence[str]) -> list[str]:
+    """The fields of the dataclass at a place within another."""
+    for name in place:
+        hint = typing.get_type_hints(kind)[name]
+        kind = next(k for k in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(k))
+    return _names(kind)
+
+
 def takes_bool(annotation: Any) -> bool:
     """Whether an annotation has bool in it. (To pydantic, as to Python, True is also 1.)"""
     if annotation is Any or annotation is bool or isinstance(annotation, bool):
@@ -61,15 +69,21 @@ def takes_bool(annotation: Any) -> bool:
     return any(takes_bool(part) for part in typing.get_args(annotation))
 
 
-def explained(error: ValidationError, key: str, options: Collection[str]) -> ConfigError:
-    """The first thing that pydantic found wrong, in our words."""
+def explained(
+    error: ValidationError, key: str, options: Collection[str], *, inside: Any = None
+) -> ConfigError:
+    """The first thing that pydantic found wrong, in our words.
+
+    `inside`: the dataclass that was to be made, where its sections are dataclasses too.
+    """
     details = error.errors(include_url=False)
     first = details[0]
     # The place in the config, without the names of a union's branches.
     place = [str(part) for part in first["loc"] if isinstance(part, int) or part in options]
     if first["type"] == "extra_forbidden" or first["type"] == "unexpected_keyword_argument":
         place = [str(part) for part in first["loc"]]
-        return unknown_key(".".join([key, *place]), options)
+        known = options if inside is None else _section_names(inside, place[:-1])
+        return unknown_key(".".join([key, *place]), known)
     if first["type"] == "missing" and place:
         return ConfigError(f"{key}={first['input']!r}: it needs more values than that")
     # What an annotation takes besides plain values (a Tensor) can't be written in YAML.

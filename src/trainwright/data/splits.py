@@ -27,6 +27,7 @@ class Fold(NamedTuple):
 
 
 Size = int | float | Fold  # of a test split
+MOST_FOLDS = 1_000_000
 
 
 def test_or_fold(test: int | float, folds: int | None, fold: int) -> Size:
@@ -35,8 +36,8 @@ def test_or_fold(test: int | float, folds: int | None, fold: int) -> Size:
         if fold != 0:
             raise ConfigError(f"data.fold={fold} has no effect without data.folds, such as 5")
         return test
-    if isinstance(folds, bool) or folds < 2:
-        raise ConfigError(f"data.folds={folds!r}; it must be null, or a count of at least 2")
+    if isinstance(folds, bool) or not 2 <= folds <= MOST_FOLDS:
+        raise ConfigError(f"data.folds={folds!r}; it must be null, or 2 to {MOST_FOLDS:,}")
     if not 0 <= fold < folds:
         raise ConfigError(
             f"data.fold={fold}: with data.folds={folds} it is 0 to {folds - 1}\n"

@@ -1,6 +1,6 @@
 """How strange examples are to a trained network: far from all that it has learned from."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from trainwright.errors import ConfigError, DataError
 from trainwright.inference.given import raise_unusable
 from trainwright.inference.intervals import Interval, bootstrap
 from trainwright.inference.predict import BATCH, batch_of, read
-from trainwright.inference.trained import Trained, in_order
+from trainwright.inference.trained import Trained, in_order, told_of_each
 from trainwright.score.neighbours import squared_distances
 from trainwright.tasks.metrics.formulas import roc_area
 from trainwright.tasks.task import can, kind_of
@@ -39,25 +39,37 @@ class Strange:
     images: Callable[[Tensor], Tensor] | None  # those at some places as stored (n, C, H, W)
 
 
-def score_of(trained: Trained, own: Dataset, by: By | None, *, k: int, num_reference: int) -> Score:
-    """How a run scores examples: by its neighbours, or as its task does; as it can, where None.
-
-    The distance to the k-th nearest of so many training examples, spread over all, between
-    features of length 1 (Sun et al. 2022, arXiv:2204.06507). Raises ConfigError for a task that
-    has no features, or no score of its own.
-    """
+def way_of(trained: Trained, by: By | None) -> By:
+    """By its neighbours, or as its task says; as it can, where None. Raises ConfigError."""
     task = trained.task
     offered = [way for way, port in PORTS.items() if can(task, port)]
     if by is None and offered:
         by = offered[0]
     if by not in offered:
         what = f"by={by}: " if by else ""
-        hint = f"try by={offered[0]}" if offered else "classifiers, regression runs and GANs have"
+        hint = "classifiers, regression runs and generators have"
+        hint = f"try by={offered[0]}" if offered else hint
         raise ConfigError(
             f"{what}a {kind_of(task)} has no {PORTS[by or 'neighbours'].replace('_', ' ')} "
             f"to tell anomalies by\n  {hint}"
         )
-    tell: Score = getattr(task, PORTS[by])
+    return by
+
+
+def score_of(trained: Trained, own: Dataset, by: By, *, k: int, num_reference: int) -> Score:
+    """How a run scores examples: by its neighbours, or as its task does.
+
+    The distance to the k-th nearest of so many training examples, spread over all, between
+    features of length 1 (Sun et al. 2022, arXiv:2204.06507). Raises ConfigError for too few.
+    """
+    port: Score = getattr(trained.task, PORTS[by])
+
+    def tell(batch: Batch) -> Tensor:
+        try:
+            return port(batch)
+        except ValueError as error:
+            raise ConfigError(f"by={by}: {error}") from None
+
     if by == "task":
         return tell
     num = min(num_reference, len(own.train))
@@ -65,12 +77,9 @@ def score_of(trained: Trained, own: Dataset, by: By | None, *, k: int, num_refer
         raise ConfigError(f"k={k}: there are only {num:,} training examples to compare with")
 
     def features_of(batch: Batch) -> Tensor:
-        try:
-            return functional.normalize(tell(batch))
-        except ValueError as error:
-            raise ConfigError(f"by=neighbours: {error}") from None
+        return functional.normalize(tell(batch))
 
-    bank = _scored(trained, features_of, in_order(trained, own.train, limit=num))
+    bank = told_of_each(trained, features_of, in_order(trained, own.train, limit=num))
 
     def distance(batch: Batch) -> Tensor:
         features = features_of(batch)
@@ -88,8 +97,8 @@ def strange_files(trained: Trained, own: Dataset, score: Score, files: Sequence[
     examples = list(read(trained.info, files))
     raise_unusable(examples)
     parts = [examples[i : i + BATCH] for i in range(0, len(examples), BATCH)]
-    scores = _scored(trained, score, (batch_of(trained, part) for part in parts))
-    normal = _scored(trained, score, in_order(trained, own.test))
+    scores = told_of_each(trained, score, (batch_of(trained, part) for part in parts))
+    normal = told_of_each(trained, score, in_order(trained, own.test))
     names = [f"{e.path}" if e.line is None else f"{e.path}:{e.line}" for e in examples]
     labels = torch.cat([torch.ones(len(scores)), torch.zeros(len(normal))]) > 0
     (first, *_) = trained.info.inputs
@@ -115,9 +124,9 @@ def strange_examples(
             f"split={split}: {other.info.name} has no such examples\n"
             f"  it has {', '.join(name for name, s in other.splits.items() if len(s))}"
         )
-    scores = _scored(trained, score, in_order(trained, examples))
+    scores = told_of_each(trained, score, in_order(trained, examples))
     is_own_test = other is own and split == "test"
-    normal = scores if is_own_test else _scored(trained, score, in_order(trained, own.test))
+    normal = scores if is_own_test else told_of_each(trained, score, in_order(trained, own.test))
     known, names = trained.info.class_names, other.info.class_names
     unknown, area, interval = None, None, None
     if other.info.num_classes and set(names) - set(known) and known:
@@ -149,15 +158,6 @@ def _interval(scores: Tensor, labels: Tensor, seed: int) -> Interval | None:
         return {} if area is None else {"auroc": area}
 
     return bootstrap(measure, len(scores), seed=seed).get("auroc")
-
-
-@torch.no_grad()
-def _scored(trained: Trained, score: Score, batches: Iterator[Batch]) -> Tensor:
-    found = []
-    for batch in batches:
-        with trained.placement.autocast():
-            found.append(score(batch).float().cpu())
-    return torch.cat(found)
 
 
 def _shares(scores: Tensor, normal: Tensor) -> Tensor:

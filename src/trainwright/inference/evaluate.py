@@ -1,5 +1,6 @@
 """A trained task measured on a split: metrics with intervals, and for classes what they hide."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -7,10 +8,11 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from trainwright.data.dataset import Dataset
+from trainwright.data.examples import Split
 from trainwright.engine.evaluate import evaluate
 from trainwright.errors import ConfigError, DataError
 from trainwright.inference.intervals import NUM_RESAMPLES, Interval, bootstrap, wilson
-from trainwright.inference.trained import Trained, batches_of
+from trainwright.inference.trained import Trained, ability, batches_of, in_order, told_of_each
 from trainwright.run.judging.attach import attach_judge, final_judge
 from trainwright.tasks.metrics.calibration import Bin, expected_calibration_error
 from trainwright.tasks.metrics.formulas import per_class_metrics
@@ -59,11 +61,14 @@ def evaluate_trained(
     *,
     num_resamples: int = NUM_RESAMPLES,
     group: str | None = None,
+    likelihood: bool = False,
+    membership: bool = False,
 ) -> Evaluated:
     """Measure the task on a split by its name, as a run does at its end.
 
-    `group`: what its examples are also told apart by, as `groups_of` takes it.
-    Raises ConfigError for a split that there is not, DataError for an empty one.
+    `group`: what its examples are also told apart by, as `groups_of` takes it; `likelihood`: how
+    probable they are to a generator; `membership`: whether the training examples are told from
+    them. Raises ConfigError for a split that there is not, DataError for an empty one.
     """
     splits = dataset.splits
     if split_name not in splits:
@@ -103,6 +108,14 @@ def evaluate_trained(
         figures = {end for name in details["score"]["figures"] for end in (name, f"{name}_error")}
         scores = {name: value for name, value in scores.items() if name not in figures}
     metrics = with_intervals(metric, scores, seed=seed, num_resamples=num_resamples)
+    if likelihood:
+        metrics |= _likelihood(trained, split, num_resamples)
+    if membership:
+        from trainwright.inference.membership import membership_of
+
+        metrics["membership"] = Measured(
+            *membership_of(trained, dataset.train, metric, num_resamples), BOOTSTRAP
+        )
     by_class = metric.by_class()
     classes = None if by_class is None else _classes(by_class)
     grouped = None
@@ -112,6 +125,30 @@ def evaluate_trained(
         grouped = by_group(metric, groups, seed=seed, num_resamples=num_resamples)
         grouped = {"by": group, "headline": task.objective.metric, **grouped}
     return Evaluated(num_examples, metrics, classes, details.get("score"), grouped)
+
+
+def _likelihood(trained: Trained, split: Split, num_resamples: int) -> dict[str, Measured]:
+    """Nats an example, of at most as many as evaluations look at; bits a number of an image."""
+    tell = ability(trained, "log_likelihood", "know how likely examples are")
+    batches = in_order(trained, split, limit=trained.task.evaluated_examples)
+    try:
+        nats = told_of_each(trained, tell, batches).double()
+    except ValueError as error:
+        raise ConfigError(f"likelihood=true: {error}") from None
+    size = math.prod(trained.info.input.shape) if trained.info.is_image else 0
+
+    def means(drawn: Tensor | slice) -> dict[str, float]:
+        mean = float(nats[drawn].mean())
+        bits = {"likelihood/bits_per_dim": -mean / (size * math.log(2))} if size else {}
+        return {"likelihood/nats": mean, **bits}
+
+    seed = trained.plan.seed
+    intervals = bootstrap(means, len(nats), seed=seed, num_resamples=num_resamples)
+    method = f"{BOOTSTRAP}, {len(nats):,} examples"
+    return {
+        name: Measured(value, intervals.get(name), method if name in intervals else None)
+        for name, value in means(slice(None)).items()
+    }
 
 
 def with_intervals(

@@ -1,9 +1,12 @@
 """What a run has learned, rebuilt from a checkpoint alone: no dataset, no folder, no optimizer."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from trainwright.config.plan import Plan
 from trainwright.config.stored import stored_plan
@@ -24,6 +27,7 @@ from trainwright.nn.views import TestTimeAugmentation
 from trainwright.run.assemble.assemble import build_task, move_task, place_task
 from trainwright.run.assemble.rehearsal import check_network
 from trainwright.run.resume.recover import read
+from trainwright.seeds import reseed_global
 from trainwright.tasks.task import Task, can, kind_of
 
 
@@ -70,7 +74,7 @@ def load_trained(
         check_network(plan, metadata, tensors)
     except ConfigError as error:
         raise CheckpointError(
-            f"{path} holds a config that this version cannot run\n  {error}"
+            f"{path} holds a config that this version cannot run\n  {str(error).splitlines()[0]}"
         ) from error
     try:
         task = build_task(plan, info, architecture=metadata.get("architecture", {}))
@@ -119,6 +123,19 @@ def in_order(trained: Trained, split: Split, *, limit: int | None = None) -> Ite
     """
     batch_size = trained.plan.settings.evaluate_batch_size
     return batches_of(trained, split).in_order(batch_size, limit=limit)
+
+
+@torch.no_grad()
+def told_of_each(
+    trained: Trained, tell: Callable[[Batch], Tensor], batches: Iterable[Batch]
+) -> Tensor:
+    """What is told of each example, (N, ...) float32 on the CPU; the same draws every time."""
+    found = []
+    for number, batch in enumerate(batches):
+        reseed_global(trained.plan.seed, "tell", number, device=trained.placement.device)
+        with trained.placement.autocast():
+            found.append(tell(batch).float().cpu())
+    return torch.cat(found)
 
 
 def take_views(trained: Trained, tta: TestTimeAugmentation) -> None:

@@ -43,7 +43,7 @@ def test_features_are_what_the_last_layer_is_given(classifier):
 @pytest.mark.parametrize("k", [1, 5])
 def test_scores_are_distances_to_the_kth_neighbour(classifier, k):
     data = load_digits_dataset()
-    score = score_of(classifier, data, None, k=k, num_reference=100)
+    score = score_of(classifier, data, "neighbours", k=k, num_reference=100)
     batch = next(iter(in_order(classifier, data.test)))
     with torch.no_grad():
         scores = score(batch)

@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from scipy.stats import binomtest, bootstrap
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
+from sklearn.metrics import brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
+from trainwright.data.sources.digits import load_digits_dataset
 from trainwright.inference.intervals import bootstrap as our_bootstrap
 from trainwright.inference.intervals import wilson
+from trainwright.inference.trained import in_order, load_trained
 from trainwright.tasks.metrics.calibration import (
     brier_scores,
     expected_calibration_error,
@@ -378,3 +380,27 @@ def test_groups_stand_in_the_table_and_add_up_to_the_split(call, tmp_path, train
     code, _, err = call("evaluate", tmp_path / "run", "group=sit")
     assert code == 3
     assert "no column sit" in err
+
+
+def test_members_are_told_by_their_losses_as_scikit_learn_counts_it(measured, real_root):
+    found = measured("mlp", "membership=true", "resamples=50")["metrics"]["membership"]
+    trained = load_trained(next(real_root.glob("*/*mlp*/checkpoints/best.safetensors")))
+    data = load_digits_dataset()
+    with torch.no_grad():
+        losses = [
+            torch.cat([trained.task.evaluate(batch)["loss"] for batch in in_order(trained, split)])
+            for split in (data.train, data.test)
+        ]
+    every = np.linspace(0, len(losses[0]), 180, endpoint=False).astype(int)
+    members = losses[0][(torch.arange(180) * len(losses[0])) // 180]
+    assert len(every) == len(members)
+    truth = [1] * len(members) + [0] * len(losses[1])
+    assert found["value"] == pytest.approx(roc_auc_score(truth, -torch.cat([members, losses[1]])))
+    low, high = found["interval"]
+    assert low < found["value"] < high
+
+
+def test_what_a_task_does_not_know_is_refused_by_name(call, real_root):
+    code, _, err = call("evaluate", "mlp", "likelihood=true", f"--root={real_root}")
+    assert code == 2
+    assert "does not know how likely examples are: it is a classifier" in err

@@ -26,12 +26,15 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections. Raises ConfigError where there can be none."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise ConfigError(
             f"host={host} port={port}: {error.strerror or error}\n"
             "  another port: port=8001; one that is free: port=0"
         ) from None
+    # An answer's head and body are two writes, and the second would wait 40 ms for an ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def serve(server: "Server", listening: socket.socket) -> int:

@@ -87,7 +87,7 @@ def apply_changes(
     _settle_length(stored, keys)
     is_chosen = bool({"schedule", "trainer.schedule_until"} & set(keys))
     if LENGTH_KEYS & set(keys) and not is_chosen:
-        span = stored.trainer.schedule_until
+        span = stored.trainer.get("schedule_until", WHOLE_RUN)  # 0.1's early runs had none
         if str(span).endswith("%"):
             share = float(str(span).rstrip("% ")) / 100
             stored.trainer.schedule_until = round(total * share)

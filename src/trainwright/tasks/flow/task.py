@@ -14,6 +14,7 @@ from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.nn.generators.velocity import Velocity
 from trainwright.seeds import generator_for
+from trainwright.tasks.flow.likelihood import LEVELS, log_density, of_levels
 from trainwright.tasks.flow.paths import PATHS, PathName, Times, along, drawn_times
 from trainwright.tasks.flow.rows import table_of
 from trainwright.tasks.flow.samplers import Sampler
@@ -106,6 +107,33 @@ class Flow(Generative):
     def evaluate(self, batch: Batch) -> Answers:
         """The error of each example's velocity (B,)."""
         return {"loss": self._errors(batch[self.image], self.classes_of(batch))}
+
+    def log_likelihood(self, batch: Batch) -> Tensor:
+        """Nats of each example (B,), of its class where it is told of it.
+
+        Of an image the probability of its levels, of a row a density of its normalised numbers.
+        """
+        return self._log_likelihood(batch[self.image], self.classes_of(batch))
+
+    def anomaly_score(self, batch: Batch) -> Tensor:
+        """How unlikely examples are (B,), whatever their class."""
+        if self.num_conditions and not self.drop_classes:
+            raise ValueError("this flow knows examples of a class alone; task.drop_classes=0.1")
+        data = batch[self.image]
+        none = torch.full((len(data),), self.model.num_classes, device=data.device)
+        return -self._log_likelihood(data, none if self.num_conditions else None)
+
+    def _log_likelihood(self, data: Tensor, classes: Tensor | None) -> Tensor:
+        def velocity(points: Tensor, times: Tensor, rows: Tensor) -> Tensor:
+            asked = None if classes is None else classes[rows]
+            said: Tensor = self.model(points, times, asked)
+            return said.float()
+
+        with torch.autocast(data.device.type, enabled=False):
+            if not self._makes_images:
+                return log_density(velocity, data.float())
+            a_level = math.prod(self.model.shape) * math.log(2 / LEVELS)
+            return log_density(velocity, of_levels(data.float())) + a_level
 
     def metrics(self) -> "FlowMetrics":
         """The error of velocities, and the judge's figures of new samples."""

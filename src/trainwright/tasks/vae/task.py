@@ -17,7 +17,6 @@ from trainwright.report.plots.grid import image_grid, save_image
 from trainwright.seeds import generator_for
 from trainwright.tasks.generated.draw import images_of
 from trainwright.tasks.generated.health import PATIENCE, course, diagnose
-from trainwright.tasks.generated.metrics import GenerativeMetrics, Judged
 from trainwright.tasks.generated.task import Generative, Score
 from trainwright.tasks.health import Ailment, Health, Signs
 from trainwright.tasks.metrics.metric import Answers
@@ -30,11 +29,12 @@ from trainwright.tasks.vae.likelihood import (
     gaussian_cost,
     logistic_cost,
 )
+from trainwright.tasks.vae.metrics import VAEMetrics, paid
 
 COLUMNS = 10  # of what is shown
 SAMPLE_ROWS = 4
 PLANE = 16  # images a side of the plane of two-dimensional codes
-ACTIVE = 0.01  # variance of a unit's mean from which on it says something (Burda et al. 2016)
+DRAWS = 64  # of a code, that a likelihood is found by
 COLLAPSED = 0.1  # share of active units below which the codes say next to nothing
 
 
@@ -115,22 +115,71 @@ class VariationalAutoencoder(Generative):
         """
         mean, log_variance = self.model.encode(images, classes)
         codes = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        said, brightness = self.model.decode(codes, classes), (images.float() + 1) / 2
-        scale = self.model.log_scale
+        cost = self._pixels_cost(codes, classes, self._drawn(images))
+        return cost, divergence(mean, log_variance), mean
+
+    def _drawn(self, images: Tensor) -> Tensor:
+        """The brightness of images in [-1, 1], as the likelihood has it: made black or white."""
+        brightness = (images.float() + 1) / 2
+        if self.binarise:
+            return brightness.bernoulli()
+        if self.model.likelihood != "gaussian":
+            return brightness
+        levels = (brightness * (LEVELS - 1)).round()
+        return (levels + torch.rand_like(levels)) / LEVELS  # a density is of what fills its levels
+
+    def _pixels_cost(self, codes: Tensor, classes: Tensor | None, brightness: Tensor) -> Tensor:
+        """Nats (B,) of the brightness (B, C, H, W) in [0, 1], by what is said of codes (B, Z)."""
+        said, scale = self.model.decode(codes, classes), self.model.log_scale
         if scale is None:
-            cost = bernoulli_cost(said, brightness.bernoulli() if self.binarise else brightness)
+            cost = bernoulli_cost(said, brightness)
         elif self.model.likelihood == "logistic":
             cost = logistic_cost((said + 1) / 2, scale, brightness)
-        else:  # a density is one of numbers that fill their levels
-            levels = (brightness * (LEVELS - 1)).round()
-            filled = (levels + torch.rand_like(levels)) / LEVELS
-            cost = gaussian_cost((said + 1) / 2, scale, filled)
-        return cost.flatten(1).sum(dim=1), divergence(mean, log_variance), mean
+        else:
+            cost = gaussian_cost((said + 1) / 2, scale, brightness)
+        return cost.flatten(1).sum(dim=1)
+
+    @property
+    def nats_of_a_level(self) -> float | None:
+        """What the cost of a pixel lacks to be that of its level; None where it is not one's."""
+        likelihood = self.model.likelihood
+        known = {"gaussian": math.log(LEVELS), "logistic": 0.0}
+        return 0.0 if self.binarise else known.get(likelihood)
+
+    def log_likelihood(self, batch: Batch) -> Tensor:
+        """Nats of each image (B,), at least: by 64 draws of its code.
+
+        Burda et al. 2016, arXiv:1509.00519. Raises ValueError where pixels have no probability.
+        """
+        if self.nats_of_a_level is None:
+            raise ValueError(
+                "model.likelihood=bernoulli gives grey pixels no probability\n"
+                "  train with task.binarise=true, or model.likelihood=logistic"
+            )
+        images, classes = batch[self.image], self.classes_of(batch)
+        mean, log_variance = self.model.encode(images, classes)
+        brightness, found = self._drawn(images), []
+        for _ in range(DRAWS):
+            noise = torch.randn_like(mean)
+            codes = mean + noise * (0.5 * log_variance).exp()
+            prior = 0.5 * (noise.square() + log_variance - codes.square()).sum(dim=1)
+            found.append(prior - self._pixels_cost(codes, classes, brightness))
+        whole = torch.stack(found).logsumexp(dim=0) - math.log(DRAWS)
+        return whole - self.nats_of_a_level * math.prod(self.model.image_shape)
+
+    def anomaly_score(self, batch: Batch) -> Tensor:
+        """What images (B,) cost, reconstructed from the means of their codes, and these codes."""
+        if self.num_conditions:
+            raise ValueError("a VAE that is told of classes cannot say how strange others are")
+        images = batch[self.image]
+        mean, log_variance = self.model.encode(images, None)
+        cost = self._pixels_cost(mean, None, (images.float() + 1) / 2)
+        return cost + divergence(mean, log_variance).sum(dim=1)
 
     def forward(self, player: str, batch: Batch, carry: Carry) -> tuple[Tensor, dict[str, Tensor]]:
         """What pixels and codes cost together, weighted, as a mean over images."""
         cost, code, _ = self.parts(batch[self.image], self.classes_of(batch))
-        loss = cost.mean() + self.beta * _paid(code, self.free_bits)
+        loss = cost.mean() + self.beta * paid(code, self.free_bits)
         told = {"reconstruction": cost.detach(), "kl": code.detach().sum(dim=1)}
         return loss, {"loss": loss.detach(), **told}
 
@@ -144,9 +193,15 @@ class VariationalAutoencoder(Generative):
         self.shown = torch.cat([(images[first].float() + 1) / 2, again])
         return {"reconstruction": cost, "kl": code, "mean": mean}
 
-    def metrics(self) -> "VAEMetrics":
+    def metrics(self) -> VAEMetrics:
         """The bound in parts, how much of the code is used, and the judge's figures."""
-        return VAEMetrics(self, self.judged())
+        return VAEMetrics(
+            self.judged(),
+            num_pixels=math.prod(self.model.image_shape),
+            level=self.nats_of_a_level,
+            beta=self.beta,
+            free_bits=self.free_bits,
+        )
 
     def diagnose(self, history: Sequence[Signs]) -> Health:
         """What may ail a generator, or that its codes say nothing."""
@@ -225,45 +280,6 @@ class VariationalAutoencoder(Generative):
         places = torch.special.ndtri(shares)
         codes = torch.cartesian_prod(-places, places).flip(1)  # x to the right, y upwards
         return self.images_of(codes, None)
-
-
-class VAEMetrics(GenerativeMetrics):
-    """The bound and its parts, in nats an image; bits a pixel, where pixels have a probability."""
-
-    def __init__(self, task: VariationalAutoencoder, judged: Judged) -> None:
-        super().__init__(judged)
-        self._beta, self._free_bits = task.beta, task.free_bits
-        self._num_pixels = math.prod(task.model.image_shape)
-        likelihood = task.model.likelihood
-        self._bits = {"gaussian": math.log2(LEVELS), "logistic": 0.0}.get(likelihood)
-        if task.binarise:
-            self._bits = 0.0
-
-    def of(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Of these examples."""
-        cost, code = values["reconstruction"].double(), values["kl"].double()
-        bound = float(cost.mean() + code.sum(dim=1).mean())
-        numbers = {
-            "loss": float(cost.mean() + self._beta * _paid(code, self._free_bits)),
-            "reconstruction": float(cost.mean()),
-            "kl": float(code.sum(dim=1).mean()),
-            "elbo": -bound,
-            "active_units": float((values["mean"].double().var(dim=0) > ACTIVE).sum()),
-        }
-        if self._bits is not None:
-            numbers["bits_per_dim"] = bound / (self._num_pixels * math.log(2)) + self._bits
-        return numbers
-
-    def signs(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """Those of a generator, and how many units of the code say something."""
-        units = {"active_units": scores["active_units"], "kl": scores["kl"]}
-        return {**super().signs(scores), **units, "units": float(self.values["mean"].shape[1])}
-
-
-def _paid(code: Tensor, free_bits: float) -> Tensor:
-    """What codes (B, Z) cost on average: every unit at least what is free."""
-    mean = code.mean(dim=0)
-    return (mean.clamp(min=free_bits) if free_bits else mean).sum()
 
 
 def _collapsed(history: Sequence[Signs]) -> Ailment | None:

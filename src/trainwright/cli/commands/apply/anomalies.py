@@ -47,10 +47,11 @@ EXAMPLES = """\
   runs anomalies mlp-table new.csv --json
 
 An example is as strange as it is far from its 5th nearest of 10,000 training examples, in the
-network's features (of a GAN: as little real as the discriminator holds it). STRANGER THAN is the
-share of the run's own test examples that are less strange. Of files the AUROC tells them from those
-test examples; of data with classes that the run has not learned, these classes from the others.
-The run's own training data are read; data.root=... says where they are now."""
+network's features. A GAN says how little real its discriminator holds it, a VAE what it costs to
+reconstruct it, a flow how unlikely it is (by=task). STRANGER THAN is the share of the run's own
+test examples that are less strange. Of files the AUROC tells them from those test examples; of
+data with classes that the run has not learned, these classes from the others. The run's own
+training data are read; data.root=... says where they are now."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,12 +70,13 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError("name files, or data=..., and not both")
     record = find_run(arguments.run, arguments.root)
     trained = open_run(record, values)
-    from trainwright.inference.anomalies import score_of, strange_examples, strange_files
+    from trainwright.inference.anomalies import score_of, strange_examples, strange_files, way_of
     from trainwright.inference.other_data import load_data
     from trainwright.inference.predict import reads_files
 
     own = load_data(trained, [] if is_other else data, with_targets=False)
-    score = score_of(trained, own, values["by"], k=values["k"], num_reference=values["reference"])
+    by = way_of(trained, values["by"])
+    score = score_of(trained, own, by, k=values["k"], num_reference=values["reference"])
     if named:
         files = list(files_of(named, reads_files(trained.info)))
         found, what = strange_files(trained, own, score, files), "files"
@@ -88,8 +90,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(trained, found, order), indent=2))
         return 0
-    by = "the task's own score" if values["by"] == "task" else f"k={values['k']}"
-    print(printable(f"{record.name}, step {trained.step}: {len(order):,} examples, {what} ({by})"))
+    how = "the task's own score" if by == "task" else f"k={values['k']}"
+    print(printable(f"{record.name}, step {trained.step}: {len(order):,} examples, {what} ({how})"))
     print("\n".join(_told(found)))
     rows = [
         [found.names[i], format_number(float(found.scores[i])), f"{float(found.shares[i]):.1%}"]

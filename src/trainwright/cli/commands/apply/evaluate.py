@@ -18,7 +18,7 @@ from trainwright.cli.opening import (
     add_settings,
     open_run,
 )
-from trainwright.cli.terminal.keys import Key, parse_keys, text, whole
+from trainwright.cli.terminal.keys import Key, OneOf, parse_keys, text, whole
 from trainwright.cli.terminal.table import text_table
 from trainwright.errors import DiskError
 from trainwright.files import typed_path, write_text
@@ -39,6 +39,8 @@ KEYS = (
     Key("split", text, "test", "test (default), validation, train, or a further one of the data"),
     Key("resamples", whole(0, 100_000), 1000, "number of bootstrap resamples (1000); 0: none"),
     Key("group", text, None, "also by group: a column, FILE.csv by file name, a folder of folders"),
+    Key("likelihood", OneOf("true", "false"), "false", "also how probable a generator holds them"),
+    Key("membership", OneOf("true", "false"), "false", "also whether losses give members away"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
     TTA,
     CALIBRATION,
@@ -54,12 +56,16 @@ EXAMPLES = """\
   runs evaluate best:accuracy --json > evaluation.json
   runs evaluate last group=sex
   runs evaluate last group=sites.csv:hospital
+  runs evaluate flow-mnist likelihood=true
+  runs evaluate last membership=true
 
 data=... is composed as for `train`; data.key=... alone changes the run's own data. Image files are
 prepared as in training. The run is not changed. Intervals are 95 %, by Wilson's score for shares of
 the examples, else by the bootstrap. They show how much depends on the examples of the split, not on
 the seed of the training. With group= the metrics stand group by group, with the gaps between them,
 demographic parity and equalised odds (docs/trust.md); many different numbers are cut into quarters.
+likelihood: nats an example, and bits a pixel's channel (docs/generators.md). membership: the ROC
+area of training examples among these by a smaller loss; 0.5 says that nothing tells them apart.
 """
 
 
@@ -80,8 +86,10 @@ def execute(arguments: argparse.Namespace) -> int:
         overrides,
         values["split"],
         resamples=values["resamples"],
-        group=values["group"],
         tell=warn,
+        group=values["group"],
+        likelihood=values["likelihood"] == "true",
+        membership=values["membership"] == "true",
     )
     if evaluated.groups is not None and (small := evaluated.groups["small"]):
         told = ", ".join(small[:5]) + (", ..." if len(small) > 5 else "")
@@ -119,11 +127,12 @@ def measured(
     *,
     resamples: int,
     tell: Callable[[str], object],
-    group: str | None = None,
+    **more: Any,
 ) -> tuple["Evaluated", dict[str, Any]]:
     """What was measured on the run's own data or those of the overrides, and all of it as JSON.
 
-    `tell` is told, before that takes its time, of what makes the numbers doubtful.
+    `tell` is told, before that takes its time, of what makes the numbers doubtful; `more`: what
+    else is measured, as `evaluate_trained` has it.
     """
     from trainwright.inference.evaluate import as_plain, evaluate_trained
     from trainwright.inference.other_data import caution, load_data
@@ -132,7 +141,7 @@ def measured(
     warning = caution(trained, dataset, overrides)
     if warning:
         tell(warning)
-    evaluated = evaluate_trained(trained, dataset, split, num_resamples=resamples, group=group)
+    evaluated = evaluate_trained(trained, dataset, split, num_resamples=resamples, **more)
     plain = {
         "run": str(trained.path.parent.parent),
         "checkpoint": str(trained.path),
