@@ -12,7 +12,7 @@ from trainwright.cli.runs import main
 from trainwright.config.plan import Plan
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.errors import CheckpointError, ConfigError
-from trainwright.inference.average import average, write
+from trainwright.inference.federated.average import average, write
 from trainwright.inference.trained import load_trained
 from trainwright.run.assemble.assemble import assemble
 from trainwright.run.records import facts

@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError("name two runs or more: runs average A B C")
     paths = [_checkpoint(word, arguments.root, values["checkpoint"]) for word in named]
     with imports_of_torch():
-        from trainwright.inference.average import average, told, write
+        from trainwright.inference.federated.average import average, told, write
 
     found = average(paths, values["weights"], trust=values["trust"])
     out = None if values["out"] is None else typed_path(values["out"])
