@@ -3,6 +3,7 @@
 The command line prints them without a traceback; anything else that is raised is a bug of ours.
 """
 
+import contextlib
 import importlib
 import linecache
 import re
@@ -123,12 +124,26 @@ def _is_theirs(file: str) -> bool:
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra, which is another one in a checkout."""
+    """The command that installs an extra from where trainwright itself has come from."""
     checkout = Path(__file__).parents[2]
-    if not (checkout / "pyproject.toml").is_file():
-        return f"pip install 'trainwright[{extra}]'"
-    where = "." if Path.cwd() == checkout else checkout
-    return f"pip install -e '{where}[{extra}]'"
+    if (checkout / "pyproject.toml").is_file():
+        where = "." if Path.cwd() == checkout else checkout
+        return f"pip install -e '{where}[{extra}]'"
+    return f"pip install '{_came_from() or 'trainwright'}[{extra}]'"
+
+
+def _came_from() -> Path | None:
+    """The folder or wheel that pip has installed it from, if that was one and is there."""
+    import json
+    from importlib import metadata
+    from urllib.parse import unquote, urlsplit
+
+    with contextlib.suppress(metadata.PackageNotFoundError, ValueError, KeyError):
+        told = metadata.distribution("trainwright").read_text("direct_url.json")
+        url = urlsplit(json.loads(told or "{}")["url"])
+        if url.scheme == "file" and Path(unquote(url.path)).exists():
+            return Path(unquote(url.path))
+    return None
 
 
 def require_extra(what: str, *packages: str, extra: str) -> None:

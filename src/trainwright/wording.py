@@ -25,8 +25,11 @@ def closest(name: str, options: Iterable[str]) -> str | None:
     for option in options:
         for form in {option, option.rpartition("/")[2]}:
             slips = _slips(_letters(name), _letters(form))
-            if form in name.split("_"):
+            words, parts = name.split("_"), form.split("_")
+            if form in words:
                 found.append((1, option))
+            elif len(words) == len(parts) > 1 and all(map(str.startswith, parts, words)):
+                found.append((0, option))  # eval_every is evaluate_every, not save_every
             elif slips <= max(1, min(len(name), len(form)) // 3):
                 found.append((slips, option))
             elif form.startswith(name.rstrip("]")) and len(name) > 2:

@@ -74,6 +74,35 @@ def test_it_predicts_arrays_images_and_paths_as_the_command_does(run, images, ca
         assert np.array_equal(run.predict(same).probabilities, of_arrays.probabilities)
 
 
+def test_it_explains_as_the_command_does(run, images, capsys):
+    Image.fromarray(images[0]).save("0.png")
+    told = json.loads(command(capsys, "explain", str(run.path), "0.png", "output=3", "--json"))
+    (wanted,) = told["examples"]
+    found, other = run.explain(images[:2], output="3")
+    assert (found.explained, found.score) == ("3", wanted["score"])
+    assert found.score_of_nothing == wanted["score_of_nothing"]
+    assert set(found.values) == set(found.verdicts) == {"integrated gradients", "occlusion"}
+    for name, values in found.values.items():
+        assert values.shape == (8, 8)
+        assert values.tolist() == wanted["methods"][name]["values"]
+        assert found.verdicts[name] == told["methods"][name]["verdict"]
+    assert other.score != found.score
+    with pytest.raises(tw.ConfigError, match="no such output"):
+        run.explain(images, output="x")
+
+
+def test_rows_of_arrays_are_explained_beside_those_it_has_learned_from(program):
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(200, 3)).astype(np.float32)
+    data = (rows, (rows[:, 1] > 0).astype(int))
+    words = (*FEW[:2], "trainer.steps=30", "optimizer.lr=0.1")
+    run = tw.fit(*words, model=torch.nn.Linear(3, 2), data=data)
+    (found,) = run.explain(rows[:1], output="1")
+    (values,) = found.values.values()
+    assert values.sum() == pytest.approx(found.score - found.score_of_nothing, abs=1e-4)
+    assert np.abs(values).argmax() == 1
+
+
 def test_what_cannot_be_used_is_named(run, images):
     Image.fromarray(images[0]).save("0.png")
     with pytest.raises(tw.DataError, match=r"1 of 2 examples cannot be used\n  none.png: "):

@@ -57,6 +57,8 @@ WRONG = [
     # Types and values
     ("optimizer.lr=fast", 2, "optimizer.lr='fast': it must be a number"),
     ("optimizer.lr=-1", 2, "optimizer; learning rate"),
+    ("optimizer.lr=nan", 2, "optimizer.lr=nan: it must be a finite number"),
+    ("trainer.eval_every=5", 2, "did you mean trainer.evaluate_every?"),
     ("optimizer.betas=[0.9]", 2, "optimizer.betas=[0.9]; more values"),
     ("optimizer.betas=[0.9,0.9,0.9]", 2, "optimizer.betas; at most 2"),
     ("optimizer.players=5", 2, "optimizer.players=5: it must be a section"),
@@ -90,7 +92,7 @@ WRONG = [
     ("optimizer._target_=torch.optim.Adamm", 2, "did you mean Adam?"),
     # Combinations
     ("trainer.batch_size=100000", 2, "trainer.batch_size=100000; 1437"),
-    ("data.limit=10", 2, "trainer.batch_size=64; 10 training examples"),
+    ("data.limit=10", 2, "trainer.batch_size=64; 10 training examples; take trainer.batch_size=10"),
     ("trainer.accumulate=3", 2, "trainer.accumulate=3; trainer.batch_size=64"),
     ("model=gan data=tabular", 2, "model; images; mlp"),
     ("model=cnn data=diabetes", 2, "model; images; mlp"),
@@ -115,7 +117,11 @@ WRONG = [
     ("trust=[mine.Net]", 2, "trust=[mine.Net] has no effect; trainer.resume"),
     ("-m seed=0,1 trust=[mine.Net]", 2, "trust=[mine.Net] has no effect"),
     ("-m seed=0,1 sweep.prune=halving sweep.prune_after=soon", 2, "sweep.prune_after; '2 epochs'"),
-    ("-m model=mlp,cnn model.widths=[8]", 2, "model.widths; no such key in the model of some job"),
+    (
+        "-m model=mlp,cnn model.widths=[8]",
+        2,
+        "model.widths; no such key; the job model=cnn; channels",
+    ),
     ("-m trainer.threads=1,2", 2, "trainer.threads=1 and trainer.threads=2 make the same run"),
     ("-m sweep=optuna seed=0,1", 2, "sweep=optuna has nothing to draw"),
     ("-m sweep=optuna seed=int(interval(0,9)) optimizer.lr=1,2", 2, "seed is an interval; seed=1"),

@@ -16,6 +16,8 @@ import torch
 
 from trainwright.cli import runs
 from trainwright.cli.commands.inspect.sweep import find_sweep
+from trainwright.cli.terminal.arguments import in_order
+from trainwright.config.compose import register_schema
 from trainwright.engine.checkpoint import checkpoint
 
 pytestmark = pytest.mark.timeout(1800)  # for a machine that is busy with other things
@@ -369,3 +371,24 @@ def test_epochs_that_are_typed_win_over_the_steps_that_a_model_brings(run_main):
     )
     assert result.code == 0, result.err
     assert "training: 9 steps (0.1 epochs), batches of 16" in result.out
+
+
+def test_a_key_that_the_usual_options_lack_is_looked_for_in_each_job():
+    register_schema()
+    typed = ["model=gan,vae", "model.width=16", "task.score=none", "trainer.steps=2"]
+    meant = ["model=gan,vae", "model.width=choice(16)", "task.score=choice(none)", typed[-1]]
+    assert in_order([*typed, "model.norm=batch,layer", "-m"]) == [
+        *meant, "model.norm=batch,layer", "-m",
+    ]  # fmt: skip
+    one = ["model=gan", "model.width=16", "seed=1,2", "-m"]
+    assert in_order(one) == one
+
+
+@pytest.mark.slow
+def test_options_with_keys_of_their_own_are_swept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = ("-m", "model=flow,vae", "model.width=8", "task.score=none", "data.limit=200",
+             "trainer.steps=1", "trainer.threads=1", "trainer.plots=false")  # fmt: skip
+    done = subprocess.run([TRAIN, *typed], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "model=vae model.width=8" in done.stdout

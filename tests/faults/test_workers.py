@@ -40,7 +40,9 @@ def is_decoder(pid):
 
 
 def children(pid):
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The decoders of a run, and not who draws its plots."""
+    every = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(n) for n in every if "decoder" in Path(f"/proc/{n}/cmdline").read_text()]
 
 
 def state(pid):

@@ -78,7 +78,7 @@ def test_only_what_has_an_opinion_on_its_health_is_asked(assembled):
     gan = ("model=gan", "task.score=none", *small)
     (hook,) = stopping_hooks(assembled(*gan))
     assert isinstance(hook, HealthCheck)
-    with pytest.raises(ConfigError, match=r"on_ill=stop: Classifier\w* has no opinion"):
+    with pytest.raises(ConfigError, match=r"on_ill=stop: a classifier has no opinion"):
         stopping_hooks(assembled("model=mlp", "trainer.on_ill=stop", *small))
     with pytest.raises(ConfigError, match="on_ill=stop: it needs evaluations"):
         stopping_hooks(assembled(*gan, "trainer.on_ill=stop", "trainer.evaluate_every=0"))

@@ -227,6 +227,32 @@ def test_a_second_ctrl_c_does_not_wait_for_a_rank_that_hangs(tmp_path):
 
 
 @pytest.mark.slow
+def test_nor_for_rank_0_itself(tmp_path):
+    command = Command(*TYPED, "run.dir=run", cwd=tmp_path)
+    command.until(r"step +20 ")
+    os.kill(command.ranks()[0], signal.SIGSTOP)
+    command.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # two signals at once are one
+    command.process.send_signal(signal.SIGINT)
+    assert command.end() == 128 + signal.SIGINT, command.text
+    assert "stopped at once; go on: train trainer.resume=" in command.text
+
+
+@pytest.mark.slow
+def test_one_process_speaks_in_short_or_in_events(tmp_path):
+    typed = (*TYPED, "trainer.steps=6")
+    quiet = Command(*typed, "--quiet", cwd=tmp_path)
+    assert quiet.end() == 0
+    assert len(quiet.lines) == 1, quiet.text
+    told = Command(*typed, "trainer.events=json", cwd=tmp_path)
+    assert told.end() == 0
+    events = [json.loads(line)["event"] for line in told.lines if line.startswith("{")]
+    assert events.count("start") == events.count("finish") == 1
+    steps = [json.loads(line)["step"] for line in told.lines if '"event": "metrics"' in line]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.slow
 def test_what_a_rank_that_follows_fails_with_is_said_once(own_rows, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK_ONE_FAILS", "1")
     typed = (own_rows, "model=mlp", "trainer.steps=5", "trainer.devices=2", "trainer.plots=false")

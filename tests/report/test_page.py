@@ -271,6 +271,9 @@ def test_a_sweep_says_its_verdict_and_its_settings_sort(browser, swept):
         "validation/accuracy against optimizer.lr",
         "validation/accuracy against seed",
     ]
+    ticks = browser.js("return charts.at(-1).own.axes[0]._splits")
+    assert ticks
+    assert all(tick == int(tick) for tick in ticks), "there is no seed between two"
 
 
 def test_a_sweep_by_several_metrics_shows_the_best_by_each_and_the_front(browser, tmp_path):

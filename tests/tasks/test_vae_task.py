@@ -9,6 +9,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from trainwright.data.dataset import DataInfo
 from trainwright.nn.generators.vae import VAE, conv_vae, mlp_vae
+from trainwright.tasks.task import kind_of
 from trainwright.tasks.vae.likelihood import (
     bernoulli_cost,
     divergence,
@@ -242,6 +243,10 @@ def test_codes_that_say_nothing_are_told_as_posterior_collapse():
     ill = task.diagnose([idle, idle])
     assert str(ill) == "posterior collapse"
     assert "0 of 20 units of the code say anything" in ill.ailments[0].because
+
+
+def test_messages_call_it_by_the_name_that_is_typed():
+    assert kind_of(vae()) == "vae"
 
 
 class Two(VAE):

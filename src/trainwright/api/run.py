@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainwright.api.results.evaluation import Evaluation
+    from trainwright.api.results.explanations import Explanation
     from trainwright.api.results.history import Columns
     from trainwright.api.results.predictions import Predictions
     from trainwright.api.results.samples import Samples
@@ -115,6 +116,22 @@ class Run:
 
         with as_told():
             return predictions_of(self._trained, given)
+
+    def explain(self, given: Any, output: str | None = None) -> "list[Explanation]":
+        """Why the run says what it says of examples, given as to `predict`, as `runs explain` does.
+
+        `output`: another class or value than the likeliest, by name or number. Rows of a table are
+        explained beside training rows, for which the run's own data are read. Raises DataError for
+        what cannot be used, ConfigError where nothing is explained.
+        """
+        from trainwright.api.results.explanations import explanations_of
+        from trainwright.api.turns import alone
+        from trainwright.run.assemble.given import giving
+
+        with as_told():
+            trained, data = self._trained, self._opened.given
+            with alone(), giving(data and data.copied()):
+                return explanations_of(trained, given, output)
 
     def sample(
         self,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hydra.conf import HydraConf
     from omegaconf import DictConfig
 
+    from trainwright.config.plan import Plan
     from trainwright.run.assemble.given import Given
 
     Composed: TypeAlias = tuple[DictConfig, HydraConf]
@@ -43,29 +44,56 @@ def trained(
     """
     with as_told(words):
         config, hydra = compose_job(words) if composed is None else composed
-        import torch  # noqa: F401 - as a program does it
-
-        from trainwright.api.turns import in_turns
-        from trainwright.cli.job import requested
+        from trainwright.cli.ranks.number import number_of_ranks
         from trainwright.cli.train import log_to_console
-        from trainwright.engine.trainer import drive
-        from trainwright.run.assemble.given import giving
-        from trainwright.run.run import running
-        from trainwright.runs.folder import RunFolder
 
         log_to_console()
         overrides = list(hydra.overrides.task)
-        request = requested(config, overrides, _plan(config, overrides, hydra))
-        if request is None:
-            folder = RunFolder.existing(str(config.trainer.resume)).path
+        plan = _plan(config, overrides, hydra)
+        num_ranks = number_of_ranks(config, plan)
+        if num_ranks > 1:
+            from trainwright.api.several import trained_by_several
+
+            _refuse_given(given, num_ranks)
+            folder, number = trained_by_several(config, overrides, plan, num_ranks)
         else:
-            with giving(given):
-                outcome = drive(in_turns(running(request)))
-            folder = outcome.folder
-            if outcome.signal not in (None, signal.SIGINT):
-                signal.raise_signal(outcome.signal)  # the program is to end, as it likes to
+            folder, number = _trained_here(config, overrides, plan, given)
+        if number not in (None, signal.SIGINT):
+            signal.raise_signal(number)  # the program is to end, as it likes to
     root = typed_path(str(config.run.root))
     return Ended(folder, root if folder.is_relative_to(root) else None)
+
+
+def _trained_here(
+    config: "DictConfig", overrides: list[str], plan: "Plan | None", given: "Given | None"
+) -> tuple[Path, int | None]:
+    """The folder of the run, and the signal that has stopped it."""
+    import torch  # noqa: F401 - as a program does it
+
+    from trainwright.api.turns import in_turns
+    from trainwright.cli.job import requested
+    from trainwright.engine.trainer import drive
+    from trainwright.run.assemble.given import giving
+    from trainwright.run.run import running
+    from trainwright.runs.folder import RunFolder
+
+    request = requested(config, overrides, plan)
+    if request is None:
+        return RunFolder.existing(str(config.trainer.resume)).path, None
+    with giving(given):
+        outcome = drive(in_turns(running(request)))
+    return outcome.folder, outcome.signal
+
+
+def _refuse_given(given: "Given | None", num_ranks: int) -> None:
+    """Raise ConfigError where objects would have to be sent to other processes."""
+    objects = {"model": given and given.model, "data": given and given.dataset}
+    named = " and ".join(name for name, given in objects.items() if given is not None)
+    if named:
+        raise ConfigError(
+            f"trainer.devices={num_ranks}: others cannot be given the {named} of this process\n"
+            "  take trainer.devices=1, or describe them in ./configs (docs/own-model.md)"
+        )
 
 
 def compose_fork(record: Record, words: Sequence[str], root: Path) -> "Composed":

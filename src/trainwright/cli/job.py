@@ -27,6 +27,7 @@ from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
 
 if TYPE_CHECKING:
+    from trainwright.run.ranks.launch import Launch
     from trainwright.run.request import Request
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,16 @@ def _train_on_ranks(
     config: DictConfig, overrides: list[str], plan: Plan | None, num_ranks: int
 ) -> float:
     """Start the ranks, and wait for them. Exits with their code, if that is not 0."""
+    code = launched(config, overrides, plan, num_ranks).run()
+    if code:
+        sys.exit(code)
+    return math.nan
+
+
+def launched(
+    config: DictConfig, overrides: list[str], plan: Plan | None, num_ranks: int
+) -> "Launch":
+    """The ranks of a run, to be started."""
     from trainwright.run.ranks.launch import Launch
 
     plain = OmegaConf.to_container(config if plan is None else DictConfig(plan.config))
@@ -128,10 +139,7 @@ def _train_on_ranks(
         "overrides": overrides,
         "resume": plan is None,
     }
-    code = Launch(asked, num_ranks, config.trainer.get("max_restarts", 3)).run()
-    if code:
-        sys.exit(code)
-    return math.nan
+    return Launch(asked, num_ranks, config.trainer.get("max_restarts", 3))
 
 
 def _artist_for(

@@ -168,9 +168,14 @@ def _parser(name: str, command: Command) -> _Parser:
 
 def _parse(name: str, command: Command, words: list[str]) -> argparse.Namespace:
     parser = _parser(name, command)
-    known, unknown = parser.parse_known_intermixed_args(words)
+    flags = parser._option_string_actions
+    try:
+        known, unknown = parser.parse_known_intermixed_args(words)
+    except ConfigError:  # that RUN is missing, though a flag that is none was typed for it
+        unknown = [word for word in words if word[:1] == "-" and word.split("=")[0] not in flags]
+        if not unknown:
+            raise
     if unknown:
-        flags = parser._option_string_actions
         hint = nearest(unknown[0].split("=")[0], list(flags))
         parser.error(f"{printable(unknown[0])}: there is no such flag or argument{hint}")
     return known

@@ -286,5 +286,5 @@ def _check_numbers(value: Any, key: str) -> None:
         for index, inner in enumerate(value):
             _check_numbers(inner, f"{key}[{index}]")
     elif isinstance(value, float) and not abs(value) <= LARGEST:
-        kind = "a number" if math.isnan(value) else f"at most {LARGEST:.2g}"
+        kind = "a finite number" if math.isnan(value) else f"at most {LARGEST:.2g}"
         raise ConfigError(f"{key}={value}: it must be {kind}")

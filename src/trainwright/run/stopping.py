@@ -11,7 +11,7 @@ from trainwright.hooks.evaluate import Clients
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.one_answer import OneAnswer
 from trainwright.run.assemble.assemble import Assembly
-from trainwright.tasks.task import Task
+from trainwright.tasks.task import Task, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -72,5 +72,5 @@ def _health_check(assembly: Assembly) -> list[HealthCheck]:
         return []
     problem = "it needs evaluations: trainer.evaluate_every is 0"
     if type(task).diagnose is Task.diagnose:
-        problem = f"{type(task).__name__} has no opinion on its health; a GAN has"
+        problem = f"a {kind_of(task)} has no opinion on its health; a GAN has"
     raise ConfigError(f"trainer.on_ill={settings.on_ill}: {problem}")

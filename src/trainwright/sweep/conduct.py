@@ -1,15 +1,18 @@
 """A sweep from its command line to its verdict."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from hydra.errors import ConfigCompositionException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from trainwright.command_line import command
 from trainwright.config.build import settings
+from trainwright.config.compose import keys_of
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.files import typed_path
@@ -31,6 +34,7 @@ from trainwright.sweep.verdict.pruning import Pruning
 from trainwright.sweep.verdict.ranking import Ranking
 from trainwright.sweep.workers.slots import Slot, make_slots, members_held, visible_gpus
 from trainwright.sweep.workers.workers import Workers, settled
+from trainwright.wording import choices, nearest
 
 MAX_NAME = 60  # characters
 
@@ -246,10 +250,25 @@ def _composed(
     for number, point in enumerate(points):
         try:
             yield composer.job(number, point)
-        except TrainwrightError as error:
-            label = " ".join(f"{key}={value}" for key, value in point.items())
-            wrong.append((label, error))
+        except (TrainwrightError, ConfigCompositionException) as error:
+            words = [f"{key}={value}" for key, value in point.items()]
+            is_ours = isinstance(error, TrainwrightError)
+            told = error if is_ours else _no_such_key(error, [*composer.fixed_text, *words])
+            wrong.append((" ".join(words), told))
         advance()
     if wrong:
         label, first = wrong[0]
         raise mistake(label, str(first), first.exit_code, num_others=len(wrong) - 1)
+
+
+def _no_such_key(error: ConfigCompositionException, words: Sequence[str]) -> ConfigError:
+    """What Hydra says of a key that the options of this job lack; any other error goes on."""
+    found = re.search(r"Could not override '([^']+)\.([^.']+)'", str(error))
+    known = keys_of(words)
+    if found is None or found[1] not in known:
+        raise error
+    section, name = found.groups()
+    return ConfigError(
+        f"{section}.{name}: there is no such key{nearest(name, known[section])}\n"
+        f"{choices(f'{section} accepts', name, known[section])}"
+    )

@@ -211,6 +211,9 @@ def can(task: Task, ability: str) -> bool:
 
 
 def kind_of(task: Task) -> str:
-    """What a task is, in a word for a message: `classifier`, `GAN`, `NextToken`."""
+    """What a task is, in a word for a message: `classifier`, `GAN`, `vae`, `NextToken`."""
+    ours = type(task).__module__.removeprefix("trainwright.tasks.").partition(".")
+    if ours[2] == "task" and ours[0] != "gan":  # which one chooses by the name of its folder
+        return ours[0]
     name = type(task).__name__.removesuffix("Task")
     return name.lower() if name.istitle() else name

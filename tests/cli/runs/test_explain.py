@@ -1,5 +1,6 @@
 """`runs explain`: what a person types and sees, of images, rows and tables; what is refused."""
 
+import base64
 import json
 
 import numpy as np
@@ -91,6 +92,27 @@ def test_a_table_is_explained_by_its_features_what_counts_most_first(call, root)
     assert lines[6] == "and 9 more features (top=...)"
 
 
+@pytest.mark.parametrize(
+    ("run", "how"), [("cnn", ("n=3", "out=why")), ("wine", ("repeats=1", "resamples=3"))]
+)
+def test_what_is_kept_is_in_the_report_with_its_step(call, root, tmp_path, run, how):
+    call("report", run, "out=before.html", f"--root={root}")
+    code, out, err = call("explain", run, *how, "--keep", f"--root={root}")
+    assert (code, err) == (0, "")
+    (picture,) = (root / run / "plots").glob("explained-*.png")
+    assert out.splitlines()[-1] == f"kept for runs report: {picture}"
+    call("report", run, "out=after.html", f"--root={root}")
+    before, after = (
+        json.loads((tmp_path / name).read_text().partition('id="data">')[2].partition("<")[0])
+        for name in ("before.html", "after.html")
+    )
+    assert before["runs"][0]["explained"] is None
+    encoded = base64.b64encode(picture.read_bytes()).decode()
+    assert after["runs"][0]["explained"] == f"data:image/png;base64,{encoded}"
+    trained = load_trained(root / run / "checkpoints" / "best.safetensors", device="cpu")
+    assert after["runs"][0]["explained_step"] == trained.step
+
+
 @pytest.mark.slow
 def test_json_of_a_table_is_of_the_output_that_is_asked_for(call, root):
     code, out, _ = call("explain", "wine", "output=class_1", *FEW, "--json", f"--root={root}")
@@ -111,6 +133,8 @@ def test_json_of_a_table_is_of_the_output_that_is_asked_for(call, root):
         (("wine", "none.csv"), 3, "none.csv: there is no such file"),
         (("cnn", "bad.png"), 3, "bad.png"),
         (("cnn", "bad.png", "n=3"), 2, "leave it out, or the files"),
+        (("cnn", "bad.png", "--keep"), 2, "--keep is for images of the test split and for tables"),
+        (("wine", "output=class_1", "--keep"), 2, "without output="),
     ],
 )
 def test_what_cannot_be_explained_is_said_and_nothing_is_written(

@@ -169,7 +169,12 @@ def test_help_costs_no_time(environment):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["lits"], "did you mean list?"), (["show"], "RUN"), (["show", "a", "b"], "b: there is no")],
+    [
+        (["lits"], "did you mean list?"),
+        (["show"], "RUN"),
+        (["show", "-x"], "-x: there is no such flag"),
+        (["show", "a", "b"], "b: there is no"),
+    ],
     ids=" ".join,
 )
 def test_a_wrong_command_line_is_named(arguments, said, call):

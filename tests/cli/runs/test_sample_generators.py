@@ -48,6 +48,7 @@ def test_strips_and_edits_are_made_as_asked(call, here):
         code, out, err = call("sample", here / "images", *words)
         assert code == 0, err
         assert cost in err
+        assert Path(out.strip()).stem.endswith(("guidance1.0", "-edit-photo-strength0.3"))
         with Image.open(out.strip()) as picture:
             assert picture.width == (152 if "interpolate=3" in words else 102)
 
@@ -74,6 +75,7 @@ def test_a_vae_draws_what_it_has_learned_and_the_way_between_two_images(call, he
         Image.new("L", (8, 8), grey).save(name)
     code, out, err = call("sample", here / "codes", "between=a.png,b.png", "n=5")
     assert code == 0, err
+    assert out.strip().endswith("-n5-seed0-between-a-b.png")
     with Image.open(out.strip()) as picture:
         assert picture.width == 252
 

@@ -115,6 +115,18 @@ def folders(train, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def reviews(train, tmp_path_factory):
+    """The folder of a run that has learned short texts, and the path of these."""
+    root = tmp_path_factory.mktemp("reviews")
+    lines = [f"{word} show,{kind}" for word, kind in (("good", "yes"), ("dull", "no"))] * 20
+    (root / "texts.csv").write_text("\n".join(["text,liked", *lines]) + "\n")
+    words = ("data=table", f"data.path={root / 'texts.csv'}", "data.target=liked", "data.text=text")
+    sizes = ("model=text_encoder", "model.depth=1", "model.width=8", "model.heads=2")
+    train(root / "run", *words, *sizes, "trainer=smoke", "trainer.steps=2", "data.baselines=false")
+    return root / "run"
+
+
+@pytest.fixture(scope="session")
 def site(folders):
     """A server of all four."""
     with served(folders) as (client, _):

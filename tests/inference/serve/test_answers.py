@@ -181,6 +181,14 @@ def test_what_a_run_does_not_do_is_said(site):
     assert site.ask("/digits/generate", {}).status == 404
     info = site("GET", "/info").json
     assert (info["run"], info["runs"]) == ("digits", ["digits", "people", "gan", "gpt"])
-    assert (info["task"], info["does"], info["step"]) == ("classifier", ["predict"], 4)
+    assert (info["task"], info["does"], info["step"]) == ("classifier", ["predict", "explain"], 4)
     assert len(info["digest"]) == 64
     assert "prompts" not in site("GET", "/gpt/info").json["generate"]  # a file of the server's
+
+
+def test_who_names_an_input_wrongly_is_told_what_there_is_and_what_is_needed(site, photos):
+    text = base64.b64encode(photos[0].read_bytes()).decode()
+    body = json.dumps({"image": text})
+    answer = site("POST", "/predict", body.encode(), "application/json")
+    assert answer.status in (400, 422)
+    assert "there is no inputs; the example has image, and needs inputs" in json.dumps(answer.json)

@@ -76,6 +76,17 @@ CASES = {
     "one long line": ("/people/predict", "text/csv", b"a" * 99_000, 422),
     "a quote without end": ("/people/predict", "text/csv", b'age,job\n"' + b"a\n" * 999, 422),
     "10 MB of a table": ("/people/predict", "text/csv", b"age,job\n" * 1_250_000, 413),
+    "nothing to explain": ("/people/explain", JSON, b"", 400),
+    "two rows": ("/people/explain", JSON, json.dumps([GOOD_ROW] * 2), 422),
+    "no row": ("/people/explain", JSON, b"[]", 422),
+    "a row without end": ("/people/explain", JSON, json.dumps({**GOOD_ROW, "age": 1e999}), 422),
+    "a huge row": ("/people/explain", JSON, json.dumps({**GOOD_ROW, "age": 1e300}), 422),
+    "a bomb to explain": ("/digits/explain", "image/png", bomb(13_000, 13_000), 413),
+    "no image to explain": ("/digits/explain", "image/png", b"<svg/>", 422),
+    "a text to explain": ("/digits/explain", "text/plain", b"a", 415),
+    "no such method": ("/digits/explain?method=%00", "image/png", png(), 422),
+    "no such class": ("/digits/explain?output=%F0%9F%8D%95" + "9" * 99, "image/png", png(), 422),
+    "a GAN": ("/gan/explain", JSON, b"{}", 404),
     "top": ("/digits/predict?top=0", "image/png", png(), 422),
     "other top": ("/digits/predict?top=%F0%9F%8D%95", "image/png", png(), 422),
     "a list": ("/gpt/generate", JSON, b"[]", 422),
@@ -115,6 +126,7 @@ def test_junk_is_never_an_error_of_ours(site, num):
     draw = random.Random(0)
     good = [json.dumps(GOOD_ROW).encode(), png(), b'{"prompt": "To be", "max_tokens": 3}']
     paths = ("/people/predict", "/digits/predict", "/gpt/generate", "/gan/generate")
+    paths += ("/people/explain", "/digits/explain?method=occlusion")
     kinds = (JSON, "image/png", "text/csv", "application/octet-stream", "a/b; c=\xe9")
     seen = set()
     for _ in range(num):

@@ -6,6 +6,8 @@ import io
 import pytest
 from PIL import Image
 
+from .conftest import served
+
 pytestmark = pytest.mark.slow
 
 ALERT = (
@@ -17,6 +19,15 @@ const held = new DataTransfer();
 held.items.add(new File([bytes], arguments[1], { type: arguments[2] }));
 document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: held }));
 """
+CHOOSE = """const field = document.getElementById("method");
+field.value = arguments[0]; field.dispatchEvent(new Event("change"))"""
+OVERLAY = """const picture = document.querySelector("#reasons img");
+return picture && [picture.src, picture.naturalWidth]"""
+REASONS = """return [...document.querySelectorAll("#reasons .bar")].map((bar) =>
+[bar.querySelector("b").textContent, bar.querySelector("em").textContent,
+ parseFloat(bar.querySelector("span").style.width), bar.querySelector("span").className])"""
+SHADED = """return [...document.querySelectorAll("#reasons pre span")].map((token) =>
+[token.textContent, token.title, getComputedStyle(token).backgroundColor])"""
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
 
@@ -75,8 +86,18 @@ def test_a_digit_is_drawn_and_the_bars_move(browser, show, site, wait):
     )
     said = site.ask("/predict?top=10", {"inputs": picture}).json["top"]
     wait(lambda: shares(browser) == {name: round(100 * p, 1) for name, p in said.items()})
+    # Why, by the first method, and by another.
+    browser.click("return document.querySelector('#why summary')")
+    for method in ("integrated gradients", "occlusion"):
+        browser.js(CHOOSE, method)
+        told = site.ask(f"/explain?method={method.replace(' ', '-')}", {"inputs": picture}).json
+        address = f"data:image/png;base64,{told['picture']}"
+        wait(lambda address=address: browser.js(OVERLAY) == [address, 256])
+        assert f"for {told['explained']}" in text_of(browser, "reasons")
+        assert told["methods"][method]["verdict"] in text_of(browser, "reasons")
     browser.click("return document.getElementById('clear')")
     wait(lambda: shares(browser) == {})
+    assert browser.js("return document.getElementById('why').hidden")
     # The same without a mouse.
     browser.keys("return document.getElementById('pad')", "\ue015\ue015\ue014\ue014\ue013")
     wait(lambda: len(shares(browser)) == 10)
@@ -106,10 +127,40 @@ def test_a_row_is_filled_in_and_a_table_dropped(browser, show, site, wait):
     assert row["age"] == "79"
     said = site.ask("/people/predict", row).json["top"]
     wait(lambda: shares(browser) == {name: round(100 * p, 1) for name, p in said.items()})
+    browser.keys("return document.querySelector('#why summary')", "\ue007")  # Enter opens it
+    told = site.ask("/people/explain", row).json
+    values = dict(zip(told["features"], told["methods"]["Shapley values"]["values"], strict=True))
+    wait(lambda: len(browser.js(REASONS)) == 4)
+    shown = browser.js(REASONS)
+    names = sorted(values, key=lambda name: -abs(values[name]))
+    assert [name.partition(": ")[0] for name, *_ in shown] == names
+    for (name, told_as, width, side), value in zip(shown, map(values.get, names), strict=True):
+        assert float(told_as.replace("\u2212", "-")) == pytest.approx(value, rel=0.01)
+        assert width == pytest.approx(50 * abs(value) / abs(values[names[0]]), rel=0.01)
+        assert side == ("against" if value < 0 else "for"), name
     table = b"age,job,since,income\n20,cook,2020-01-11,\n70,pilot,2020-01-11,0.4\n"
     drop(browser, table, "people.csv", "text/csv")
     rows = "return document.querySelectorAll('#answer tr').length"
     wait(lambda: browser.js(rows) == 3)
+    assert browser.js("return document.getElementById('why').hidden")
+
+
+def test_the_tokens_of_a_text_are_shaded(browser, reviews, wait):
+    with served({"reviews": reviews}) as (client, _):
+        browser.open(f"http://127.0.0.1:{client.port}/")
+        wait(lambda: browser.js("return document.getElementById('field-text') !== null"))
+        browser.keys("return document.getElementById('field-text')", "dull good")
+        browser.js("document.getElementById('why').open = true")
+        told = client.ask("/explain", {"text": "dull good"}).json
+        wait(lambda: [text for text, *_ in browser.js(SHADED)] == told["parts"])
+        values = told["methods"]["integrated gradients"]["values"]
+        shaded = browser.js(SHADED)
+        for (_, title, _), value in zip(shaded, values, strict=True):
+            assert float(title.replace("\u2212", "-")) == pytest.approx(value, rel=0.01)
+        strongest = max(range(len(values)), key=lambda i: abs(values[i]))
+        assert len({colour for *_, colour in shaded}) > 2
+        assert "0.7" in shaded[strongest][2]
+        assert browser.js(ALERT) == ""
 
 
 def test_a_text_streams_and_can_be_stopped(browser, show, wait):

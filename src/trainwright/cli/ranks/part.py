@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def take_part(place: "Place | Meeting", *, said: Path | None = None) -> int:
-    """Be a rank that follows. What goes wrong is printed, and `said` in a file too."""
+    """Be a rank that follows. What goes wrong is printed, or `said` in a file."""
 
     def work() -> int:
         from trainwright.engine.ranks.group import Meeting, Ranks
@@ -30,7 +30,7 @@ def take_part(place: "Place | Meeting", *, said: Path | None = None) -> int:
 
 
 def code_of(work: Callable[[], int], overrides: list[str], *, said: Path | None = None) -> int:
-    """The exit code of what is done; what went wrong is printed, and `said` in a file too.
+    """The exit code of what is done; what went wrong is printed, or `said` in a file.
 
     That another rank has ended is not: who looks after them says which.
     """
@@ -49,10 +49,11 @@ def code_of(work: Callable[[], int], overrides: list[str], *, said: Path | None 
     except Exception as error:
         if was_interrupted(error):
             return 130
+        if said is None:
+            return explain(error, overrides, debug=False)
         text = io.StringIO()
         with contextlib.redirect_stderr(text):
             code = explain(error, overrides, debug=False)
-        print(text.getvalue(), file=sys.stderr, end="", flush=True)
-        if said is not None:
-            said.write_text(text.getvalue())
+        said.write_text(text.getvalue())
+        said.with_suffix(".kind").write_text(type(error).__name__)
         return code

@@ -40,7 +40,8 @@ def main() -> None:
         stands = (notes / f"{meeting.rank}.stands").open("w")  # as long as the process lives
         faulthandler.register(WHERE, file=stands, all_threads=False)
     if meeting.rank == 0:
-        code = code_of(lambda: _lead(asked, meeting, notes), asked["overrides"])
+        said = notes / "0" if asked["is_heard"] else None
+        code = code_of(lambda: _lead(asked, meeting, notes), asked["overrides"], said=said)
     else:
         code = take_part(meeting, said=notes / str(meeting.rank))
     sys.exit(code)

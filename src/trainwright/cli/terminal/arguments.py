@@ -1,9 +1,12 @@
 """The command line itself: flags that exist, overrides in one place. No torch."""
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 
 from trainwright.cli.terminal.failure import similar_key
 from trainwright.config.compose import keys_of
@@ -32,13 +35,39 @@ def in_order(arguments: Sequence[str]) -> list[str]:
     _check_flags(known)
     typed = [*known.overrides, *rest]
     _refuse_hydras_folders(typed)
-    overrides = as_meant(typed, swept=known.multirun or "hydra.mode=MULTIRUN" in typed)
+    is_sweep = known.multirun or "hydra.mode=MULTIRUN" in typed
+    overrides = as_meant(typed, swept=is_sweep)
+    overrides = _of_each_job(overrides) if is_sweep else overrides
     if any(override.split("=")[0].lstrip("+") == "trainer.resume" for override in overrides):
         resumed = [_open_to_the_run(override) for override in overrides]
     else:
         resumed = overrides
     flags = [argument for argument in arguments if argument not in typed]
     return [*resumed, *flags]
+
+
+def _of_each_job(overrides: list[str]) -> list[str]:
+    """A key that the usual options lack is looked for in each job, where options are swept.
+
+    (`model=gan,vae model.width=16`: Hydra would look in the usual model.)
+    """
+    groups = [override for override in overrides if group_options(override.split("=")[0])]
+    if not any("," in override for override in groups):
+        return overrides
+    known, parser = keys_of(overrides), OverridesParser.create()
+
+    def of_each(override: str) -> str:
+        key, _, value = override.partition("=")
+        section, _, name = key.rpartition(".")
+        is_known = override in groups or name in known.get(section, ())
+        if is_known or not value or key.startswith(("+", "~", "hydra")):
+            return override
+        with contextlib.suppress(OverrideParseException):  # which will be told
+            if not parser.parse_override(override).is_sweep_override():
+                return f"{key}=choice({value})"
+        return override
+
+    return [of_each(override) for override in overrides]
 
 
 def _check_flags(known: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
-"""What a person reads of an explanation; and all of it as plain JSON types."""
+"""What a person reads of an explanation."""
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainwright.cli.terminal.colour import has_colour
 from trainwright.cli.terminal.sparkline import sparkline
@@ -97,34 +97,3 @@ def table_lines(table: "TableExplained", top: int) -> list[str]:
         *([f"and {left} more features (top=...)"] if left > 0 else []),
         f"Shuffled weights: rank correlation {table.sane.correlation:+.2f}: {table.sane.verdict()}",
     ]
-
-
-def plain_example(label: str, one: "Explained") -> dict[str, Any]:
-    """All that is known of an example."""
-    subject = one.subject
-    methods = {
-        name: {
-            "values": f.values.view(subject.shape).tolist(),
-            **({} if f.error is None else {"standard_errors": f.error.tolist()}),
-            "shuffled_weights": f.correlation,
-            "deletion": f.curve.tolist(),
-            "at_random": f.at_random.tolist(),
-        }
-        for name, f in one.found.items()
-    }
-    parts = {"features": subject.names(), "parts": subject.parts()}
-    return {
-        "input": label,
-        "answer": one.asked.target.told(one.answer, 3),
-        "explained": one.asked.name,
-        "score": one.score,
-        "score_of_nothing": one.base,
-        **{name: told for name, told in parts.items() if told},
-        "methods": methods,
-    }
-
-
-def plain_sanity(sane: "Sane") -> dict[str, Any]:
-    """All that is known of a method; without numbers that it has not."""
-    known = {name: number for name, number in vars(sane).items() if number == number}
-    return {**known, "verdict": sane.verdict()}

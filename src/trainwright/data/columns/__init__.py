@@ -5,7 +5,7 @@ value, a window of tokens. A column's spec owns how it is stored, how a stored b
 network sees, how a person's input becomes it, how it is shown, and what a checkpoint remembers.
 """
 
-from trainwright.data.columns.column import BadInputError, Column, Scaled, Scaling
+from trainwright.data.columns.column import BadInputError, Column, Scaled, Scaling, without
 from trainwright.data.columns.inputs import Image
 from trainwright.data.columns.series import Series
 from trainwright.data.columns.stored import MOST_NUMBERS, column_of
@@ -32,4 +32,5 @@ __all__ = [
     "Tokens",
     "Values",
     "column_of",
+    "without",
 ]

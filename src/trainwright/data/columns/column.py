@@ -160,8 +160,7 @@ class Column(ABC):
         if isinstance(value, Mapping):
             lacking = [cell for cell in names if cell not in value]
             if lacking:
-                near = nearest(lacking[0], [str(key) for key in value])
-                raise BadInputError(f"there is no {printable(lacking[0])}{near}")
+                raise without(lacking[0], value, names)
             value = [value[cell] for cell in names]
         elif isinstance(value, str) or not isinstance(value, Iterable):
             value = [value]
@@ -220,3 +219,14 @@ def place_of(text: str, options: Sequence[str], name: str) -> int:
         known = nearest(text, options)
         raise BadInputError(f"{printable(name)} is {printable(text)[:40]!r}, which is new{known}")
     return options.index(text)
+
+
+def without(name: str, given: Mapping[Any, Any], needed: Sequence[str]) -> BadInputError:
+    """What to raise for an example without `name`: what it has, and what is needed."""
+    keys = [str(key) for key in given]
+    has, needs = (", ".join([*names[:8], "..."][: len(names)]) for names in (keys, needed))
+    has = f"the example has {printable(has)[:200]}" if keys else "the example is empty"
+    near = nearest(name, keys)
+    return BadInputError(
+        f"there is no {printable(name)}{near}; {has}, and needs {printable(needs)[:200]}"
+    )

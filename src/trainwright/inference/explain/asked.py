@@ -1,5 +1,6 @@
 """What is asked of a trained task: one number of what it says of an example, as a function."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,20 +12,25 @@ from trainwright.data.examples import Batch
 from trainwright.errors import ConfigError
 from trainwright.inference.predict import targets_of
 from trainwright.inference.trained import Trained, ability
-from trainwright.tasks.task import Task, can
+from trainwright.tasks.task import Task
 from trainwright.wording import choices, format_number, nearest, printable
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A task, and which of its outputs: a class, a label or a value, by its number."""
+    """A task, and which of its outputs: a class, a label or a value, by its number.
+
+    `pause` is called before each batch, so that whoever computes this can do something else.
+    """
 
     task: Task
     target: Target
     place: int = 0
+    pause: Callable[[], None] = lambda: None
 
     def outputs(self, batch: Batch) -> Tensor:
         """What the task puts out of a batch as the network sees it, (B, outputs)."""
+        self.pause()
         outputs: Tensor = self.task.outputs(batch)  # type: ignore[operator]
         return outputs.reshape(len(outputs), -1)
 
@@ -73,13 +79,11 @@ class Asked:
 
 
 def asked_of(trained: Trained) -> Asked:
-    """The first output of a run that can be explained; of one view of an image.
+    """The first output of a run that can be explained.
 
     Raises ConfigError for a task that says nothing of examples.
     """
     ability(trained, "outputs", "say anything of examples that could be explained")
-    if can(trained.task, "take_views"):
-        trained.task.take_views("none")  # type: ignore[operator]
     targets = list(targets_of(trained).values())
     if len(targets) != 1:
         raise ConfigError("this run cannot be explained: it has several targets, and not one")

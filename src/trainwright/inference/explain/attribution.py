@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from trainwright.errors import ConfigError
 from trainwright.inference.explain.asked import Asked
-from trainwright.inference.explain.subjects import Picture, Subject, Words
+from trainwright.inference.explain.subjects import Picture, Subject, Words, at_once
 
 STEPS = 64
-AT_ONCE = 32  # steps whose slopes are found together
+AT_ONCE = 32  # steps at most whose slopes are found together
 WINDOWS = 7  # that lie side by side along the shorter side of an image
 
 Score = Callable[[Tensor], Tensor]  # (B, ...) to (B,)
@@ -28,7 +28,8 @@ def integrated_gradients(score: Score, x: Tensor, base: Tensor, *, steps: int = 
     nodes, weights = (torch.from_numpy(n).to(x) for n in np.polynomial.legendre.leggauss(steps))
     shape = (-1, *(1 for _ in x.shape[1:]))
     mean = torch.zeros_like(x[0])
-    for node, weight in zip(*(torch.split(n, AT_ONCE) for n in (nodes, weights)), strict=True):
+    size = min(AT_ONCE, at_once(x))
+    for node, weight in zip(*(torch.split(n, size) for n in (nodes, weights)), strict=True):
         points = base + (node.view(shape) + 1) / 2 * (x - base)
         slopes = _slopes(score, points)
         mean += (slopes * weight.view(shape) / 2).sum(0)
@@ -99,6 +100,11 @@ def of_pixels(picture: Picture, asked: Asked) -> Tensor:
     return found.sum(0).flatten().cpu()
 
 
+def of_windows(picture: Picture, asked: Asked) -> Tensor:
+    """By how much the score falls without the windows that a pixel is in, (H * W,)."""
+    return taken_away(picture, asked, windows(picture.shape))
+
+
 def of_maps(picture: Picture, asked: Asked) -> Tensor:
     """Grad-CAM, (H * W,)."""
     layer = last_convolution(asked.task)
@@ -125,6 +131,11 @@ def of_tokens(words: Words, asked: Asked) -> Tensor:
     base = embedded[:, : words.num_parts].mean(1, keepdim=True).expand_as(embedded)
     found = integrated_gradients(score, embedded, base)
     return found.sum(1)[: words.num_parts].cpu()
+
+
+def of_absence(words: Words, asked: Asked) -> Tensor:
+    """By how much the score falls without each token, (P,)."""
+    return taken_away(words, asked, torch.eye(words.num_parts, dtype=torch.bool))
 
 
 @contextmanager

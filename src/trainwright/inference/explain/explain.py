@@ -1,7 +1,8 @@
 """Examples explained: by which methods, and whether these are to be believed."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from trainwright.data.columns import Column, Image, Series, Tokens
+from trainwright.data.dataset import Dataset
 from trainwright.data.examples import Batch, Split, evenly
 from trainwright.errors import ConfigError
 from trainwright.inference.explain import attribution, shapley
-from trainwright.inference.explain.asked import Asked, chosen
+from trainwright.inference.explain.asked import Asked, asked_of, chosen
 from trainwright.inference.explain.sanity import (
     SHUFFLED,
     Sane,
@@ -24,6 +26,8 @@ from trainwright.inference.explain.sanity import (
 )
 from trainwright.inference.explain.subjects import Features, Picture, Row, Subject, Words
 from trainwright.inference.trained import Trained
+from trainwright.report.explanation import overlay
+from trainwright.tasks.task import can
 
 NUM_OTHERS = 128  # training rows whose values stand for a feature that is gone
 BASES = {"mean": None, "black": 0.0, "white": 1.0}
@@ -42,6 +46,17 @@ class Found:
     curve: Tensor  # (D + 1,): what is left of the answer while parts go
     at_random: Tensor  # the same in random orders, their mean
 
+    def plain(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """As plain JSON types, the values as the parts of the example lie."""
+        errors = {} if self.error is None else {"standard_errors": self.error.tolist()}
+        return {
+            "values": self.values.view(shape).tolist(),
+            **errors,
+            "shuffled_weights": self.correlation,
+            "deletion": self.curve.tolist(),
+            "at_random": self.at_random.tolist(),
+        }
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -54,41 +69,69 @@ class Explained:
     base: float
     found: Mapping[str, Found]
 
+    def over(self) -> np.ndarray | None:
+        """An image with what the first method found over it, (H, W, 3) uint8; None of others."""
+        first = next(iter(self.found.values())).values
+        if not isinstance(self.subject, Picture):
+            return None
+        return overlay(self.subject.seen(), first.view(self.subject.shape).numpy())
+
+    def plain(self) -> dict[str, Any]:
+        """All that is known, as plain JSON types."""
+        parts = {"features": self.subject.names(), "parts": self.subject.parts()}
+        return {
+            "answer": self.asked.target.told(self.answer, 3),
+            "explained": self.asked.name,
+            "score": self.score,
+            "score_of_nothing": self.base,
+            **{name: told for name, told in parts.items() if told},
+            "methods": {name: f.plain(self.subject.shape) for name, f in self.found.items()},
+        }
+
 
 class Explainer:
-    """Explains examples of one run, each by all methods that there are for its kind of input.
+    """Explains examples of one run, of one view of an image, with copies of its network.
 
-    `train`: the split whose rows stand for what is gone; None for images and texts. `base`: the
-    colour of pixels that are gone; `samples`: orders of a row's features.
+    `others`: rows that stand for what is gone; none for images and texts. `base`: the colour of
+    pixels that are gone; `samples`: orders of a row's features; `pause`: see Asked.
     """
 
     def __init__(
         self,
         trained: Trained,
-        asked: Asked,
-        train: Split | None = None,
+        others: Batch | None = None,
         *,
         base: str = "mean",
         samples: int = 512,
         seed: int = 0,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
-        self._asked, self._seed, self._device = asked, seed, trained.placement.device
-        self._base, self._samples = BASES[base], samples
-        self._shuffled = [shuffled(asked.task, seed + i) for i in range(SHUFFLED)]
-        self._others: Batch = {} if train is None else spread(train, NUM_OTHERS)
+        asked = asked_of(trained)
+        self.methods = methods_of(trained, samples=samples, seed=seed)
+        self.asked = replace(asked, task=copy.deepcopy(asked.task), pause=pause)
+        if can(asked.task, "take_views"):
+            self.asked.task.take_views("none")  # type: ignore[operator]
+        self._seed, self._device, self._base = seed, trained.placement.device, BASES[base]
+        self._shuffled = [shuffled(self.asked.task, seed + i) for i in range(SHUFFLED)]
+        self._others = others or {}
         self.features = Features.of(inputs_of(trained))
 
-    def explain(self, stored: Batch, output: str | None = None) -> Explained:
-        """One example, each column as it is stored (...). Raises ConfigError for `output`."""
+    def explain(
+        self, stored: Batch, output: str | None = None, methods: Sequence[str] | None = None
+    ) -> Explained:
+        """One example, each column as it is stored (...), by these methods, or by all that are.
+
+        Raises ConfigError for an `output` that there is not.
+        """
         subject = self._subject(stored)
         kept = torch.ones(1, subject.num_parts, dtype=torch.bool)
         batch = {name: column[:1] for name, column in subject.without(kept).items()}
-        asked = chosen(self._asked, batch, output)
+        asked = chosen(self.asked, batch, output)
         with torch.no_grad():
             (answer,) = asked.task.predict(batch).values()  # type: ignore[operator]
         score, base = (float(subject.scores(asked, some)) for some in (kept, ~kept))
-        methods = self._methods(subject).items()
-        found = {name: self._found(subject, asked, method) for name, method in methods}
+        names = self.methods if methods is None else methods
+        found = {name: self._found(subject, asked, self.methods[name]) for name in names}
         return Explained(subject, asked, answer[0].float().cpu(), score, base, found)
 
     def _subject(self, stored: Batch) -> Subject:
@@ -104,27 +147,6 @@ class Explainer:
             return Words(name, self.features.prepared(batch, self._device)[name], column)
         return Row(self.features, stored, self._others, self._device)
 
-    def _methods(self, subject: Subject) -> dict[str, Method]:
-        if isinstance(subject, Row):
-            if subject.num_parts <= shapley.MOST_EXACT:
-                return {"Shapley values": shapley.exact}
-            sampled = partial(shapley.sampled, samples=self._samples, seed=self._seed)
-            return {"Shapley values": sampled}
-        if isinstance(subject, Words):
-            one_by_one = torch.eye(subject.num_parts, dtype=torch.bool)
-            return {
-                "integrated gradients": attribution.of_tokens,
-                "leaving it out": partial(attribution.taken_away, groups=one_by_one),
-            }
-        assert isinstance(subject, Picture)
-        windows = attribution.windows(subject.shape)
-        methods: dict[str, Method] = {
-            "integrated gradients": attribution.of_pixels,
-            "occlusion": partial(attribution.taken_away, groups=windows),
-        }
-        has_maps = attribution.last_convolution(self._asked.task) is not None
-        return {**methods, **({"Grad-CAM": attribution.of_maps} if has_maps else {})}
-
     def _found(self, subject: Subject, asked: Asked, method: Method) -> Found:
         values, error = _apart(method(subject, asked))
         others = [_apart(method(subject, asked.of(task)))[0] for task in self._shuffled]
@@ -135,6 +157,25 @@ class Explainer:
 
 def _apart(found: Values) -> tuple[Tensor, Tensor | None]:
     return found if isinstance(found, tuple) else (found, None)
+
+
+def methods_of(trained: Trained, *, samples: int = 512, seed: int = 0) -> dict[str, Method]:
+    """How its kind of input is explained, by name. Raises ConfigError for one that is not."""
+    asked_of(trained)
+    inputs_of(trained)
+    if is_table(trained):
+        return {"Shapley values": partial(shapley.shared, samples=samples, seed=seed)}
+    if isinstance(trained.info.input, Tokens):
+        return {
+            "integrated gradients": attribution.of_tokens,
+            "leaving it out": attribution.of_absence,
+        }
+    methods: dict[str, Method] = {
+        "integrated gradients": attribution.of_pixels,
+        "occlusion": attribution.of_windows,
+    }
+    has_maps = attribution.last_convolution(trained.task) is not None
+    return {**methods, **({"Grad-CAM": attribution.of_maps} if has_maps else {})}
 
 
 def sanity(explained: Sequence[Explained]) -> dict[str, Sane]:
@@ -165,6 +206,11 @@ def inputs_of(trained: Trained) -> dict[str, Column]:
 def is_table(trained: Trained) -> bool:
     """Whether its examples are rows of features, and no single image or text."""
     return len(trained.info.inputs) > 1 or not isinstance(trained.info.input, Image | Tokens)
+
+
+def others_of(dataset: Dataset) -> Batch:
+    """Training rows whose values stand for a feature that is gone."""
+    return spread(dataset.train, NUM_OTHERS)
 
 
 def spread(split: Split, num: int) -> Batch:

@@ -1,6 +1,7 @@
 """What a trained task makes of each feature of a table: over the test split, value by value."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,17 +64,18 @@ def explain_table(
     seed: int,
 ) -> TableExplained:
     """Weigh the features on at most so many test rows. Raises ConfigError for `output`."""
-    device, task = trained.placement.device, trained.task
+    task = trained.task
+    how: dict[str, Any] = {"seed": seed, "device": trained.placement.device}
     features = Features.of(inputs_of(trained))
     stored, some = spread(dataset.test, most), spread(dataset.test, min(most, NUM_AVERAGED))
     if output is not None:
         asked = chosen(asked, {}, output)
     plain, weights = permutation_importance(
-        task, features, stored, repeats=repeats, resamples=resamples, seed=seed, device=device
+        task, features, stored, repeats=repeats, resamples=resamples, **how
     )
     explained = []
     for place, (importance, interval) in enumerate(weights):
-        values, said = partial_dependence(asked, features, some, place, device)
+        values, said = partial_dependence(asked, features, some, place, how["device"])
         moved = int((said.max(0).values - said.min(0).values).argmax())
         moved = asked.place if output is not None else moved
         told = (values, said[:, moved].tolist(), asked.names[moved])
@@ -81,15 +83,8 @@ def explain_table(
     mine = torch.tensor([importance for importance, _ in weights])
     found = []
     for i in range(SHUFFLED):
-        _, others = permutation_importance(
-            shuffled(task, seed + i),
-            features,
-            stored,
-            repeats=1,
-            resamples=0,
-            seed=seed,
-            device=device,
-        )
+        other = shuffled(task, seed + i)
+        _, others = permutation_importance(other, features, stored, repeats=1, resamples=0, **how)
         found.append(rank_correlation(mine, torch.tensor([importance for importance, _ in others])))
     explained.sort(key=lambda feature: -feature.importance)
     name, is_higher = task.objective

@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,11 @@ class Sane:
     correlation: float  # of ranks, with explanations of networks with shuffled weights
     deletion: float = math.nan  # what is left of the answer while parts go, the first ones first
     at_random: float = math.nan  # the same in random orders
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON types, without numbers that it has not."""
+        known = {name: number for name, number in vars(self).items() if not math.isnan(number)}
+        return {**known, "verdict": self.verdict()}
 
     def verdict(self) -> str:
         """In words."""

@@ -13,7 +13,13 @@ from trainwright.data.examples import Batch
 from trainwright.inference.explain.asked import Asked
 from trainwright.report.plots.grid import tiles
 
-CHUNK = 256  # examples in memory at once
+CHUNK = 128  # examples in memory at once
+NUMBERS = 2**20  # of large ones so many numbers
+
+
+def at_once(example: Tensor) -> int:
+    """How many such examples (1, ...) are computed together."""
+    return min(CHUNK, max(1, NUMBERS // example.numel()))
 
 
 class Subject(ABC):
@@ -21,6 +27,7 @@ class Subject(ABC):
 
     num_parts: int
     times: int = 1  # how many examples stand for it without some of its parts
+    at_once: int = CHUNK
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,7 +51,7 @@ class Subject(ABC):
         """What is said of it with only some of its parts, (M,) on the CPU."""
         found = [
             asked.score(self.without(some)).view(len(some), self.times).mean(1).cpu()
-            for some in torch.split(kept, max(1, CHUNK // self.times))
+            for some in torch.split(kept, max(1, self.at_once // self.times))
         ]
         return torch.cat(found)
 
@@ -60,6 +67,7 @@ class Picture(Subject):
         self.name, self.pixels, self.base = name, pixels, base  # base: (1, C, 1, 1)
         self._stored = stored  # (C, H, W) uint8
         self.num_parts = pixels.shape[2] * pixels.shape[3]
+        self.at_once = at_once(pixels)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import (
@@ -22,12 +23,14 @@ from starlette.responses import (
 )
 from starlette.types import Receive, Scope, Send
 
+from trainwright.errors import DataError
+from trainwright.inference.explain.explain import Explained, sanity
 from trainwright.inference.generate import class_indices
-from trainwright.inference.predict import told
+from trainwright.inference.predict import Prediction, told
 from trainwright.inference.serve.asked import RefusedError, examples_of, is_quick, parsed
 from trainwright.inference.serve.counts import Counts
 from trainwright.inference.serve.describe import openapi
-from trainwright.inference.serve.served import Served
+from trainwright.inference.serve.served import Learned, Served
 from trainwright.inference.serve.worker import Worker
 from trainwright.report.plots.grid import image_grid, tiles
 from trainwright.tasks.show import Piece, Samples, Table, Text
@@ -35,6 +38,7 @@ from trainwright.tasks.show import Piece, Samples, Table, Text
 PAGE = (Path(__file__).parent / "assets" / "page.html").read_text(encoding="utf-8")
 STREAM = "text/event-stream"
 MOST_TOP = 1000
+PICTURE = 256  # pixels, about, of the picture of an explanation
 # Bodies are read beside what computes, few at a time: a picture may take 200 MB once decoded.
 _readers = ThreadPoolExecutor(2, "reads")
 
@@ -131,6 +135,7 @@ class Face:
             "/openapi.json": Route(self.openapi),
             "/predict": Route(self.predict, "POST"),
             "/generate": Route(self.generate, "POST"),
+            "/explain": Route(self.explain, "POST"),
         }
 
     async def info(self, request: Request) -> Response:
@@ -151,16 +156,31 @@ class Face:
         top = request.query_params.get("top", "3")
         if not (top.isascii() and top.isdecimal() and 1 <= int(top[:9]) <= MOST_TOP):
             raise RefusedError(422, f"top must be a whole number from 1 to {MOST_TOP}")
-        media, body = _media(request), await request.body()
-        if is_quick(learned, media, body):
-            examples, is_one = examples_of(learned, media, body)
-        else:
-            loop = asyncio.get_running_loop()
-            reading = loop.run_in_executor(_readers, examples_of, learned, media, body)
-            examples, is_one = await reading
+        examples, is_one = await _examples(learned, request)
         answers = await self._worker.answers(learned.trained, examples)
         said = [told(learned.targets, answer, int(top)) for answer in answers]
         return JSONResponse(said[0] if is_one else said, headers=self._stamp(learned.trained.step))
+
+    async def explain(self, request: Request) -> Response:
+        """Why that is said of one example: as JSON, of an image also as a PNG."""
+        learned, query = self._served.now, request.query_params
+        if not learned.methods:
+            raise RefusedError(404, learned.unexplained)
+        method = _named(query.get("method", learned.methods[0]), learned.methods)
+        as_picture = "image/png" in request.headers.get("accept", "")
+        if as_picture and not learned.trained.info.is_image:
+            raise RefusedError(406, "only of images there is a PNG: accept application/json")
+        examples, _ = await _examples(learned, request)
+        if len(examples) != 1:
+            raise RefusedError(422, f"{len(examples)} examples: they are explained one by one")
+        columns, others = examples[0].columns, await self._served.others()
+        pause = self._worker.pause
+        found = await self._worker.slowly(
+            lambda: learned.explained(columns, others, method, query.get("output"), pause)
+        )
+        told = await asyncio.to_thread(_explanation, found, method, as_picture)
+        media = "image/png" if as_picture else "application/json"
+        return Response(told, 200, self._stamp(learned.trained.step), media)
 
     async def generate(self, request: Request) -> Response:
         """Images as a PNG or JSON, a text at once or as it is written."""
@@ -197,14 +217,54 @@ def _media(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _pictures(made: Samples, as_json: bool) -> Any:
-    def png(picture: Any) -> bytes:
-        picture.save(file := io.BytesIO(), "PNG")
-        return file.getvalue()
+async def _examples(learned: Learned, request: Request) -> tuple[list[Prediction], bool]:
+    """The examples in a request's body, and whether it is one by itself. Raises RefusedError."""
+    media, body = _media(request), await request.body()
+    if is_quick(learned, media, body):
+        return examples_of(learned, media, body)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_readers, examples_of, learned, media, body)
 
+
+def _named(given: str, methods: Sequence[str]) -> str:
+    """The method of that name, which may have - or _ for a space. Raises RefusedError."""
+    names = {name.lower(): name for name in methods}
+    wanted = given.lower()
+    found = names.get(wanted) or names.get(wanted.replace("-", " ").replace("_", " "))
+    if found is None:
+        raise RefusedError(422, f"method must be one of {', '.join(methods)}")
+    return found
+
+
+def _png(picture: Image.Image) -> bytes:
+    picture.save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+def _explanation(found: Explained, method: str, as_picture: bool) -> bytes:
+    """What `runs explain --json` tells of it, its verdict, and of an image the picture; or that.
+
+    Raises DataError where a number is not finite.
+    """
+    told, over = found.plain(), found.over()
+    told["methods"][method]["verdict"] = sanity([found])[method].verdict()
+    try:
+        json.dumps(told, allow_nan=False)
+    except ValueError:
+        raise DataError("what is said of it is not finite, which nothing explains") from None
+    if over is None:
+        return json.dumps(told).encode()
+    times = max(1, PICTURE // max(over.shape))
+    picture = _png(Image.fromarray(over.repeat(times, 0).repeat(times, 1)))
+    if as_picture:
+        return picture
+    return json.dumps({**told, "picture": base64.b64encode(picture).decode()}).encode()
+
+
+def _pictures(made: Samples, as_json: bool) -> Any:
     if not as_json:
-        return png(image_grid(made.images, columns=made.columns))
-    each = [base64.b64encode(png(picture)).decode() for picture in tiles(made.images, scale=1)]
+        return _png(image_grid(made.images, columns=made.columns))
+    each = [base64.b64encode(_png(picture)).decode() for picture in tiles(made.images, scale=1)]
     return {"images": each, "classes": None if made.classes is None else made.classes.tolist()}
 
 

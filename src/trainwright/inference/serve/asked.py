@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trainwright.data.columns import BadInputError, Column
+from trainwright.data.columns import BadInputError, Column, without
 from trainwright.inference.given import GIVEN, raise_unusable
 from trainwright.inference.predict import Prediction, rows
 from trainwright.inference.serve.served import Learned
@@ -107,7 +107,7 @@ def _taken(column: Column, name: str, example: Mapping[str, Any]) -> Any:
     if column.read_from != "file":
         return column.taken(example.get(name, example), name)
     if name not in example:
-        raise BadInputError(f"there is no {name}")
+        raise without(name, example, [name])
     value = example[name]
     if not isinstance(value, str):
         return column.taken(value, name) if isinstance(value, list) else column.taken([value], name)

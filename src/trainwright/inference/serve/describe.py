@@ -21,6 +21,8 @@ def openapi(served: Served) -> dict[str, Any]:
         paths["/predict"] = _post(
             "What is said of one example, or of each of many", _predict(learned)
         )
+    if learned.methods:
+        paths["/explain"] = _post("Why that is said of one example", _explain(learned))
     if learned.options is not None:
         paths["/generate"] = _post("What it makes up", _generate(learned.options.schema))
     return {
@@ -34,12 +36,30 @@ def openapi(served: Served) -> dict[str, Any]:
 
 
 def _predict(learned: Learned) -> dict[str, Any]:
+    bodies, top = _bodies(learned), _query("top", {"type": "integer", "default": 3})
+    one = bodies[_JSON]["schema"]
+    bodies[_JSON]["schema"] = {"anyOf": [one, {"type": "array", "items": one}]}
+    return {"parameters": [top], "requestBody": {"content": bodies}, "answers": [_JSON]}
+
+
+def _explain(learned: Learned) -> dict[str, Any]:
+    methods = {"enum": learned.methods, "default": learned.methods[0]}
+    asked = [_query("method", methods), _query("output", {"type": "string"})]
+    answers = [_JSON, *(["image/png"] if learned.trained.info.is_image else [])]
+    content = {"content": _bodies(learned)}
+    return {"parameters": asked, "requestBody": content, "answers": answers}
+
+
+def _query(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": dict(schema)}
+
+
+def _bodies(learned: Learned) -> dict[str, Any]:
+    """One example, by media type."""
     keys = learned.example
     one = {"type": "object", "properties": keys, "required": list(keys)}
     usual = {key: _usual(schema) for key, schema in keys.items()}
-    bodies: dict[str, Any] = {
-        _JSON: {"schema": {"anyOf": [one, {"type": "array", "items": one}]}, "example": usual}
-    }
+    bodies: dict[str, Any] = {_JSON: {"schema": one, "example": usual}}
     if learned.file_column is not None:
         kinds = ["application/octet-stream"]
         if "contentMediaType" in next(iter(keys.values())):
@@ -48,8 +68,7 @@ def _predict(learned: Learned) -> dict[str, Any]:
     elif not learned.has_files:
         rows = ",".join(keys) + "\n" + ",".join("" if v is None else str(v) for v in usual.values())
         bodies["text/csv"] = {"schema": {"type": "string"}, "example": rows}
-    top = {"name": "top", "in": "query", "schema": {"type": "integer", "default": 3}}
-    return {"parameters": [top], "requestBody": {"content": bodies}, "answers": [_JSON]}
+    return bodies
 
 
 def _generate(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,27 @@
 import asyncio
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from trainwright import __version__
 from trainwright.data.columns import Column
-from trainwright.errors import TrainwrightError
+from trainwright.data.examples import Batch
+from trainwright.errors import ConfigError, DataError, TrainwrightError
+from trainwright.inference.explain.explain import (
+    Explained,
+    Explainer,
+    is_table,
+    methods_of,
+    others_of,
+)
+from trainwright.inference.other_data import load_data
 from trainwright.inference.predict import reads_files, targets_of
 from trainwright.inference.serve.options import Options
 from trainwright.inference.trained import Trained
@@ -34,6 +46,12 @@ class Learned:
         self.targets = targets_of(trained)
         self.predicts = can(trained.task, "predict")
         self.options = Options(trained.task) if can(trained.task, "generate") else None
+        self.methods, self.unexplained = list[str](), ""
+        try:
+            self.methods += methods_of(trained)
+        except ConfigError as error:
+            self.unexplained = str(error).splitlines()[0]
+        self._explainer: Explainer | None = None
 
     @property
     def file_column(self) -> Column | None:
@@ -51,6 +69,20 @@ class Learned:
         each = (column.schema(name) for name, column in self.inputs.items())
         return {key: schema for schemas in each for key, schema in schemas.items()}
 
+    def explained(
+        self,
+        columns: Mapping[str, np.ndarray],
+        others: Batch,
+        method: str,
+        output: str | None,
+        pause: Callable[[], None],
+    ) -> Explained:
+        """Why what is said of an example is said, by one method. Raises ConfigError."""
+        if self._explainer is None:
+            self._explainer = Explainer(self.trained, others, pause=pause)
+        stored = {name: torch.from_numpy(column) for name, column in columns.items()}
+        return self._explainer.explain(stored, output, [method])
+
     def facts(self) -> dict[str, Any]:
         """As plain JSON types, with nothing of the machine in it."""
         outputs = {
@@ -62,7 +94,16 @@ class Learned:
         }
         return {
             "task": self.kind,
-            "does": [does for does in ("predict", "generate") if can(self.trained.task, does)],
+            "does": [
+                does
+                for does, is_done in (
+                    ("predict", self.predicts),
+                    ("generate", self.options),
+                    ("explain", self.methods),
+                )
+                if is_done
+            ],
+            "explain": self.methods,
             "inputs": self.example if self.predicts else {},
             "reads": "files" if self.file_column else "objects" if self.has_files else "rows",
             "outputs": outputs if self.predicts else {},
@@ -82,6 +123,7 @@ class Served:
     open: Callable[[], Trained]
     now: Learned = field(init=False)
     _seen: tuple[int, ...] = field(init=False)
+    _others: asyncio.Future[Batch] | None = None
 
     def __post_init__(self) -> None:
         self._seen = self._look()
@@ -93,6 +135,18 @@ class Served:
         except OSError:  # a file that is not there is nothing newer
             return ()
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+    async def others(self) -> Batch:
+        """Training rows that stand for what is gone, read when first asked for; none of images.
+
+        Raises DataError where they cannot be read.
+        """
+        if not is_table(self.now.trained):
+            return {}
+        if self._others is None:
+            reading = asyncio.to_thread(_others, self.name, self.now.trained)
+            self._others = asyncio.ensure_future(reading)
+        return await asyncio.shield(self._others)
 
     async def watch(self, tell: Callable[[str], None]) -> None:
         """Take what is newer as soon as it is there, for ever. What cannot be read is told of."""
@@ -111,6 +165,15 @@ class Served:
                 traceback.print_exc(file=sys.stderr)
             else:
                 tell(f"{self.name}: now at step {self.now.trained.step:,}")
+
+
+def _others(name: str, trained: Trained) -> Batch:
+    try:
+        return others_of(load_data(trained, []))
+    except TrainwrightError as error:
+        print(f"{name}: rows are not explained: {error}", file=sys.stderr, flush=True)
+        text = "rows are explained beside training rows, and these cannot be read here"
+        raise DataError(text) from error
 
 
 def names_of(folders: Sequence[str]) -> list[str]:

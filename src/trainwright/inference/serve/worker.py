@@ -1,25 +1,31 @@
 """The one thread that computes: examples of many requests as a batch, texts a slice at a time."""
 
 import asyncio
+import contextlib
 import sys
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from trainwright.inference.generate import begin
 from trainwright.inference.predict import Prediction, answers_to
+from trainwright.inference.serve.asked import RefusedError
 from trainwright.inference.serve.counts import Counts
 from trainwright.inference.trained import Trained
 from trainwright.tasks.show import MadeUp, Piece, Writing
 
 SLICE = 0.02  # seconds that a text is written at a time, while others wait
+MOST_SLOW = 8  # explanations that wait
+
+Found = TypeVar("Found")
 
 Answer = Mapping[str, Tensor]
 
@@ -57,6 +63,8 @@ class Worker:
         self._batch, self._wait, self._counts = batch, wait, counts
         self._waiting: deque[tuple[_Question, int, Prediction]] = deque()
         self._jobs: deque[_Job] = deque()
+        self._slow: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._wanted: Future[Any] | None = None  # of the slow work that is being done
         self._news = threading.Condition()
         self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="computes", daemon=True)
@@ -103,25 +111,65 @@ class Worker:
         finally:
             job.is_dropped = True
 
+    async def slowly(self, work: Callable[[], Found]) -> Found:
+        """What that gives, which calls `pause` often, one such work after another.
+
+        Raises what that raises, and RefusedError where many wait already.
+        """
+        if len(self._slow) >= MOST_SLOW:
+            raise RefusedError(503, "too many explanations are waiting", {"Retry-After": "1"})
+        future: Future[Found] = Future()
+        with self._news:
+            self._slow.append((work, future))
+            self._news.notify()
+        return await asyncio.wrap_future(future)
+
+    def pause(self) -> None:
+        """Within slow work: others have a turn. Raises CancelledError where nobody waits for it."""
+        if self._wanted is not None and self._wanted.cancelled():
+            raise CancelledError
+        if self._waiting or self._jobs:
+            self._turn()
+
     def _run(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._waiting or self._jobs or self._is_ending)
-                if not (self._waiting or self._jobs):
+                self._news.wait_for(lambda: self._has_work() or self._is_ending)
+                if not self._has_work():
                     return
-                batch = self._next_batch()
-                job = self._jobs.popleft() if self._jobs else None
-            if batch:
-                self._compute(batch)
-            if job is not None and not job.is_dropped and next(job.more, self) is not self:
-                with self._news:
-                    self._jobs.append(job)
+            self._turn()
+            if self._slow:
+                self._do(*self._slow.popleft())
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting or self._jobs or self._slow)
+
+    def _turn(self) -> None:
+        """Answer a batch, and go on for a slice with what is being made up."""
+        with self._news:
+            batch = self._next_batch()
+            job = self._jobs.popleft() if self._jobs else None
+        if batch:
+            self._compute(batch)
+        if job is not None and not job.is_dropped and next(job.more, self) is not self:
+            with self._news:
+                self._jobs.append(job)
+
+    def _do(self, work: Callable[[], Any], future: Future[Any]) -> None:
+        self._wanted = future
+        with contextlib.suppress(InvalidStateError):  # who waited has left
+            try:
+                self.pause()
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+        self._wanted = None
 
     def _next_batch(self) -> list[tuple[_Question, int, Prediction]]:
         """Examples that one network is asked about, the first that wait. Holds the lock."""
         if not self._waiting:
             return []
-        if not self._jobs and not self._is_ending:
+        if not self._jobs and not self._is_ending and self._wanted is None:
             self._news.wait_for(lambda: len(self._waiting) >= self._batch, self._wait)
         first, batch, others = self._waiting[0][0].trained, list[Any](), list[Any]()
         while self._waiting and len(batch) < self._batch:

@@ -77,6 +77,7 @@ def run_story(record: Record, pictures: Pictures) -> dict[str, Any]:
         "panels": _panels(rows),
         **_samples(record.path / "samples", pictures),
         **{name: pictures.uri(record.path / "plots" / f"{name}.png") for name in PLOTS},
+        **_explained(record.path / "plots", pictures),
         "config": {key: plain(value) for key, value in record.settings.items()},
         "overrides": record.overrides,
         "log": "\n".join(_text(record.path / "train.log").splitlines()[-LOG_LINES:]),
@@ -132,6 +133,17 @@ def _samples(folder: Path, pictures: Pictures) -> dict[str, Any]:
         for hook, files in list(sample_files(folder).items())[: MOST_HOOKS + 1]
     ]
     return {"samples": own["samples"], "hooks": [hook for hook in hooks if hook["samples"]]}
+
+
+def _explained(folder: Path, pictures: Pictures) -> dict[str, Any]:
+    """The picture that `runs explain --keep` left last, and the step it is of."""
+    kept = max(folder.glob("explained-*.png"), key=_step_of_kept, default=folder / "none")
+    return {"explained": pictures.uri(kept), "explained_step": _step_of_kept(kept)}
+
+
+def _step_of_kept(path: Path) -> int:
+    digits = path.stem.rpartition("-")[2][:12]
+    return int(digits) if digits.isascii() and digits.isdecimal() else 0
 
 
 def _by_step(files: Sequence[Path], pictures: Pictures) -> list[dict[str, Any]]:

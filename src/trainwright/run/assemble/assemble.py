@@ -206,7 +206,8 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
     if options.batch_size > len(dataset.train):
         raise ConfigError(
             f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
-            f"training examples in {dataset.info.name}\n  it can be at most that"
+            f"training examples in {dataset.info.name}\n"
+            f"  take trainer.batch_size={len(dataset.train)}, or fewer"
         )
     try:
         clock = options.clock(len(dataset.train), dataset.info.num_tokens)

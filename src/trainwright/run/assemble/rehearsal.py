@@ -72,7 +72,7 @@ def rehearse(plan: Plan, architecture: Mapping[str, Any] | None = None) -> None:
         if isinstance(limit, int) and 0 < limit < settings.batch_size:
             raise ConfigError(
                 f"trainer.batch_size={settings.batch_size}: data.limit={limit} leaves only {limit} "
-                "training examples\n  it can be at most that"
+                f"training examples\n  take trainer.batch_size={limit}, or fewer"
             )
         make_augment(plan.augment, input_shape=(1, 2**20, 2**20))
     for metric in plan.metrics.values():

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -48,11 +48,20 @@ class _Rank:
 
 @dataclass
 class Launch:
-    """One run on so many ranks; `asked` is what `cli/ranks/rank.py` reads."""
+    """One run on so many ranks; `asked` is what `cli/ranks/rank.py` reads.
+
+    `take` is given what rank 0 prints, which else has the terminal; `failure` what went wrong.
+    """
 
     asked: Asked
     size: int
     max_restarts: int
+    take: Callable[[str], object] | None = None
+    folder: str = ""
+    failure: str = ""
+    kind: str = ""  # of error
+    was_hurried: bool = False  # by a second Ctrl-C, for which rank 0 was too slow
+    _heard: bytes = b""
     _ranks: list[_Rank] = field(default_factory=list)
     _received: int | None = None
     _until: float | None = None  # when all are ended, after a second Ctrl-C
@@ -66,31 +75,42 @@ class Launch:
                 how = ""
                 try:
                     ended = self._wait()
+                    self.was_hurried = self._until is not None and ended.code is None
                     how = self._how(ended, Path(notes))
                 finally:
                     self._end_all()
-                folder = _text(Path(notes) / "folder")
-                if self._until is not None and ended.code is None:
-                    return _stopped_at_once(folder)
+                self.folder = _text(Path(notes) / "folder")
+                if self.was_hurried:
+                    return self._stopped_at_once()
                 asked = self._received is not None
                 if not how or (asked and ended.code != RANK_LOST):
-                    print(_text(Path(notes) / str(ended.number)), file=sys.stderr, end="")
+                    self.kind = _text(Path(notes) / f"{ended.number}.kind")
+                    self._fail(_text(Path(notes) / str(ended.number)))
                     return _code(ended.code)
                 if asked or num_restarts == self.max_restarts:
-                    return _given_up(how, num_restarts, folder)
+                    return self._given_up(how, num_restarts)
                 num_restarts += 1
                 note = f"{how}: restart {num_restarts} of {self.max_restarts}"
-                self.asked = _again(self.asked, folder, note)
+                (self.take or say)(note)
+                self.asked = _again(self.asked, self.folder, note)
 
     def _start(self, notes: Path) -> None:
         """Start all ranks, which meet at a socket of ours that rank 0 takes over."""
         listener = socket.create_server(("127.0.0.1", 0))
-        own = num_cores() // self.size
+        own, heard = num_cores() // self.size, self.take is not None
         self._ranks = [
-            _Rank(number, _started(number, self.size, listener, notes, self.asked, threads=own))
+            _Rank(number, _started(number, self.size, listener, notes, self.asked, own, heard))
             for number in range(self.size)
         ]
         listener.close()
+
+    def _look_on(self) -> None:
+        """Wait a moment, and pass on what rank 0 has said meanwhile."""
+        time.sleep(LOOKS)
+        if self.take is not None and (pipe := self._ranks[0].process.stdout) is not None:
+            *lines, self._heard = (self._heard + (pipe.read() or b"")).split(b"\n")
+            for line in lines:
+                self.take(line.decode(errors="replace"))
 
     def _wait(self) -> _Rank:
         """The rank whose end ends the run: rank 0, or one that was killed or has failed."""
@@ -108,7 +128,7 @@ class Launch:
                     return ended[0]
             if self._until is not None and time.monotonic() > self._until:
                 return self._ranks[0]
-            time.sleep(LOOKS)
+            self._look_on()
 
     def _how(self, ended: _Rank, notes: Path) -> str:
         """Why the ranks have to be started again; "": they need not."""
@@ -126,10 +146,13 @@ class Launch:
         """Wait a moment for those that end by themselves, and end the others."""
         until = self._until or time.monotonic() + PATIENCE
         while self._ranks[0].code is None and time.monotonic() < until:
-            time.sleep(LOOKS)  # it may have something to write
+            self._look_on()  # it may have something to write
         for rank in self._ranks:
             rank.process.kill()
             rank.process.wait()
+        self._look_on()
+        if (pipe := self._ranks[0].process.stdout) is not None:
+            pipe.close()
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
         """Rank 0 knows what to do, and tells the others; a second Ctrl-C does not wait for it."""
@@ -143,6 +166,33 @@ class Launch:
             tell_now("stopped before anything was begun\n")
             raise KeyboardInterrupt
 
+    @property
+    def _go_on(self) -> str:
+        return command("train", override("trainer.resume", self.folder))
+
+    def _fail(self, text: str) -> None:
+        """Say what went wrong, or leave that to who asked for the lines."""
+        self.failure = text
+        if self.take is None:
+            print(text, file=sys.stderr, end="")
+
+    def _stopped_at_once(self) -> int:
+        """Say what is left of a run whose rank 0 could not say it any more."""
+        go_on = f"; go on: {self._go_on}" if self.folder else ""
+        self._fail(f"stopped at once{go_on}\n")
+        tell("failure", error="stopped at once", exit_code=128 + signal.SIGINT)
+        return 128 + signal.SIGINT
+
+    def _given_up(self, how: str, num_restarts: int) -> int:
+        what = f"{how}, after {num_restarts} restarts (trainer.max_restarts)"
+        why = "  most often a process that is killed so has run out of memory\n"
+        self._fail(
+            f"error: {what}\n{why if 'SIGKILL' in how else ''}"
+            f"  go on: {self._go_on if self.folder else 'start it anew'}\n"
+        )
+        tell("failure", error=what, exit_code=128 + signal.SIGKILL)
+        return 128 + signal.SIGKILL
+
 
 @contextlib.contextmanager
 def beside(size: int) -> Iterator[Meeting]:
@@ -155,7 +205,7 @@ def beside(size: int) -> Iterator[Meeting]:
     with tempfile.TemporaryDirectory(prefix="trainwright-") as folder:
         notes = Path(folder)
         others = [
-            _started(number, size, listener, notes, {"overrides": []}, threads=1)
+            _started(number, size, listener, notes, {"overrides": []}, 1)
             for number in range(1, size)
         ]
         try:
@@ -176,37 +226,38 @@ def beside(size: int) -> Iterator[Meeting]:
 
 
 def _started(
-    number: int, size: int, listener: socket.socket, notes: Path, asked: Asked, *, threads: int
+    number: int,
+    size: int,
+    listener: socket.socket,
+    notes: Path,
+    asked: Asked,
+    threads: int,
+    is_heard: bool = False,
 ) -> "subprocess.Popen[bytes]":
-    """One rank, which is told what to run; rank 0 has the terminal, and takes over the socket."""
+    """One rank, told what to run; rank 0 has the socket and a terminal or, `is_heard`, a pipe."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     if not any(os.environ.get(name) for name in CHOSEN):
         environment["OMP_NUM_THREADS"] = str(max(1, threads))
     own = listener.fileno() if number == 0 else None
+    shown = subprocess.PIPE if is_heard else None
     process = subprocess.Popen(  # of a module of our own
         [sys.executable, "-P", "-m", "trainwright.cli.ranks.rank"],
         stdin=subprocess.PIPE,
-        stdout=None if number == 0 else subprocess.DEVNULL,
-        stderr=None if number == 0 else subprocess.DEVNULL,
+        stdout=shown if number == 0 else subprocess.DEVNULL,
+        stderr=shown and subprocess.STDOUT if number == 0 else subprocess.DEVNULL,
         env=environment,
         pass_fds=() if own is None else (own,),
         # Ctrl-C comes to the process that a person started alone, which passes it on.
         start_new_session="config" in asked,
     )
     meeting: Meeting = (number, size, number, "127.0.0.1", listener.getsockname()[1], own)
-    told = {**asked, "meeting": meeting, "notes": str(notes)}
+    told = {**asked, "meeting": meeting, "notes": str(notes), "is_heard": is_heard}
+    if process.stdout is not None:
+        os.set_blocking(process.stdout.fileno(), False)
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
         pipe.write(json.dumps(told).encode())
     return process
-
-
-def _stopped_at_once(folder: str) -> int:
-    """Say what is left of a run whose rank 0 could not say it any more."""
-    go_on = f"; go on: {command('train', override('trainer.resume', folder))}" if folder else ""
-    print(f"stopped at once{go_on}", file=sys.stderr)
-    tell("failure", error="stopped at once", exit_code=128 + signal.SIGINT)
-    return 128 + signal.SIGINT
 
 
 def _where(rank: _Rank, notes: Path) -> str:
@@ -235,24 +286,12 @@ def _name(code: int | None) -> str:
 
 def _again(asked: Asked, folder: str, note: str) -> Asked:
     """What to run after a restart: the run goes on, if it has begun."""
-    say(note)
     if not folder or not any(Path(folder, "checkpoints").glob("*.safetensors")):
         return {**asked, "note": note}
     typed = override("trainer.resume", folder)
     others = [o for o in asked["overrides"] if asked["resume"] and "trainer.resume=" not in o]
     config = {**asked["config"], "trainer": {**asked["config"]["trainer"], "resume": folder}}
     return {**asked, "config": config, "overrides": [typed, *others], "resume": True, "note": note}
-
-
-def _given_up(how: str, num_restarts: int, folder: str) -> int:
-    go_on = command("train", override("trainer.resume", folder)) if folder else "start it anew"
-    what = f"{how}, after {num_restarts} restarts (trainer.max_restarts)"
-    print(f"error: {what}", file=sys.stderr)
-    tell("failure", error=what, exit_code=128 + signal.SIGKILL)
-    if "SIGKILL" in how:
-        print("  most often a process that is killed so has run out of memory", file=sys.stderr)
-    print(f"  go on: {go_on}", file=sys.stderr)
-    return 128 + signal.SIGKILL
 
 
 def _text(path: Path) -> str:

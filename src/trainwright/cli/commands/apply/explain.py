@@ -1,6 +1,7 @@
 """`runs explain`: why a run says what it says, of an image, a text, a row; and of a whole table."""
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,6 @@ from trainwright.cli.opening import CHECKPOINT, DEVICE, TRUST, add_run, open_run
 from trainwright.cli.terminal.explained import (
     part_lines,
     picture_lines,
-    plain_example,
-    plain_sanity,
     sanity_lines,
     table_lines,
 )
@@ -21,8 +20,11 @@ from trainwright.cli.terminal.keys import Key, OneOf, text, whole
 from trainwright.errors import ConfigError, DataError, DiskError
 from trainwright.files import typed_path
 from trainwright.runs.find import find_run
+from trainwright.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trainwright.data.dataset import Dataset
     from trainwright.data.examples import Batch
     from trainwright.inference.explain.asked import Asked
@@ -49,7 +51,7 @@ KEYS = (
     Key("base", OneOf("mean", "black", "white"), "mean", "of images: the colour of what is gone"),
     Key("top", whole(1, 1000), 10, "how many features or tokens are named (10)"),
     Key(
-        "samples", whole(2, 10**6), 512, "orders of a row's features, where there are over 10 (512)"
+        "samples", whole(2, 10**6), 512, "orders of a row's features, where there are over 8 (512)"
     ),
     Key("repeats", whole(1, 1000), 10, "how often each feature of a table is shuffled (10)"),
     Key("resamples", whole(0, 100_000), 200, "bootstrap resamples of a table's rows (200)"),
@@ -64,6 +66,7 @@ EXAMPLES = """\
   runs explain last n=16 out=why
   runs explain mlp-breast_cancer
   runs explain mlp-breast_cancer patients.csv --json
+  runs explain last --keep                       for runs report
 
 Images: integrated gradients, occlusion and, where there are convolutions, Grad-CAM, each drawn over
 the image. Texts: what each token adds. Rows of a table: the Shapley value of each feature. Files
@@ -79,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("files", nargs="*", metavar="INPUT", help="files and folders; key=value")
     parser.add_argument("--json", action="store_true", help="everything, as one object")
+    keep = "without INPUT: keep it as a picture in the run's folder, which `runs report` shows"
+    parser.add_argument("--keep", action="store_true", help=keep)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -96,16 +101,23 @@ def execute(arguments: argparse.Namespace) -> int:
     if is_table(trained):
         kind = "rows" if files else "tables"
     _refuse_idle(values, kind, has_files=bool(files))
+    if arguments.keep and (files or kind == "texts" or values["output"] is not None):
+        raise ConfigError("--keep is for images of the test split and for tables, without output=")
+    picture = RunFolder(record.path).plots / f"explained-{trained.step}.png"
+    kept = picture if arguments.keep else None
     dataset = load_data(trained, overrides) if is_table(trained) or not files else None
     if dataset is not None and not len(dataset.test) and not files:
         raise DataError(f"the test split of {dataset.info.name} is empty: name files")
     about = {"run": str(record.path), "checkpoint": str(trained.path), "step": trained.step}
     if dataset is not None and kind == "tables":
-        plain, lines = _of_table(trained, asked, dataset, values)
+        plain, lines = _of_table(trained, asked, dataset, values, kept)
     else:
         folder = typed_path(values["out"] or f"explain-{record.path.resolve().name}")
         examples = _examples(trained, dataset, files, values["n"] or NUM_EXAMPLES)
-        plain, lines = _of_examples(trained, asked, dataset, examples, values, folder)
+        others = dataset if kind == "rows" else None
+        plain, lines = _of_examples(trained, others, examples, values, folder, kept)
+    if kept is not None:
+        plain, lines = {**plain, "kept": str(kept)}, [*lines, f"kept for runs report: {kept}"]
     print(json.dumps({**about, **plain}, indent=2) if arguments.json else "\n".join(lines))
     return 0
 
@@ -124,34 +136,45 @@ Told = tuple[dict[str, Any], list[str]]  # as JSON has it, and for a person
 
 
 def _of_table(
-    trained: "Trained", asked: "Asked", dataset: "Dataset", values: Mapping[str, Any]
+    trained: "Trained",
+    asked: "Asked",
+    dataset: "Dataset",
+    values: Mapping[str, Any],
+    kept: Path | None,
 ) -> Told:
     from trainwright.inference.explain.importance import explain_table
 
     how = {name: values[name] for name in ("output", "repeats", "resamples", "seed")}
     table = explain_table(trained, asked, dataset, most=values["n"] or NUM_ROWS, **how)
+    if kept is not None:
+        from trainwright.report.explanation import draw_importance
+
+        columns = zip(*((f.feature, f.importance, f.interval) for f in table.features), strict=True)
+        with _writing(kept):
+            draw_importance(*columns, title=table_lines(table, 0)[0].rstrip(":"), path=kept)
     plain = {**vars(table), "features": [vars(feature) for feature in table.features]}
-    return {**plain, "sane": plain_sanity(table.sane)}, table_lines(table, values["top"])
+    return {**plain, "sane": table.sane.plain()}, table_lines(table, values["top"])
 
 
 def _of_examples(
     trained: "Trained",
-    asked: "Asked",
-    dataset: "Dataset | None",
+    others: "Dataset | None",
     examples: Iterator[tuple[str, "Batch"]],
     values: Mapping[str, Any],
     folder: Path,
+    kept: Path | None,
 ) -> Told:
-    from trainwright.inference.explain.explain import Explainer, sanity
+    from trainwright.inference.explain.explain import Explainer, others_of, sanity
     from trainwright.inference.explain.subjects import Picture
 
     how = {name: values[name] for name in ("base", "samples", "seed")}
-    explainer = Explainer(trained, asked, None if dataset is None else dataset.train, **how)
-    explained = {label: explainer.explain(one, values["output"]) for label, one in examples}
+    explainer = Explainer(trained, None if others is None else others_of(others), **how)
+    given = dict(examples)
+    explained = {label: explainer.explain(one, values["output"]) for label, one in given.items()}
     checked = sanity(list(explained.values()))
     plain: dict[str, Any] = {
-        "examples": [plain_example(label, one) for label, one in explained.items()],
-        "methods": {name: plain_sanity(sane) for name, sane in checked.items()},
+        "examples": [{"input": label, **one.plain()} for label, one in explained.items()],
+        "methods": {name: sane.plain() for name, sane in checked.items()},
     }
     if isinstance(next(iter(explained.values())).subject, Picture):
         files = {
@@ -159,10 +182,13 @@ def _of_examples(
             for i, (label, one) in enumerate(explained.items(), 1)
         }
         plain["pictures"] = files
+        if kept is not None:
+            truths = [one[trained.info.targets[0]] for one in given.values()]
+            _keep(list(explained.values()), truths, kept)
         lines = [*picture_lines(explained, files), ""]
     else:
         lines = [line for one in explained.items() for line in part_lines(*one, values["top"])]
-    return plain, [*lines, *sanity_lines(checked, is_probable=asked.is_probable)]
+    return plain, [*lines, *sanity_lines(checked, is_probable=explainer.asked.is_probable)]
 
 
 def _examples(
@@ -185,8 +211,7 @@ def _examples(
     num = min(num, len(dataset.test))
     some = spread(dataset.test, num)
     for i in range(num):
-        named = {name: some[name][i] for name in trained.info.inputs}
-        yield f"test {i * len(dataset.test) // num}", named
+        yield f"test {i * len(dataset.test) // num}", {name: c[i] for name, c in some.items()}
 
 
 def _drawn(label: str, one: "Explained", folder: Path, number: int) -> str:
@@ -203,8 +228,34 @@ def _drawn(label: str, one: "Explained", folder: Path, number: int) -> str:
     curves["at random"] = next(iter(one.found.values())).at_random.numpy()
     asked = one.asked
     title = f"{asked.name}, {asked.unit} {asked.text(one.score)}"
-    try:
+    with _writing(path):
         draw_maps(subject.seen(), maps, curves, title=title, told=asked.unit, path=path)
-    except OSError as error:
-        raise DiskError(f"could not write to {folder}\n  {error.strerror or error}") from error
     return str(path)
+
+
+def _keep(explained: Sequence["Explained"], truths: Sequence["Tensor"], path: Path) -> None:
+    """Images with the first method over them as one picture, errors framed. Raises DiskError."""
+    import torch
+
+    from trainwright.data.columns import Classes
+    from trainwright.report.plots.grid import save_image
+    from trainwright.report.plots.predictions import prediction_grid
+
+    target, pictures = explained[0].asked.target, [one.over() for one in explained]
+    true = [target.text(truth) for truth in truths]
+    said = [f"{one.asked.name} {one.asked.text(one.score)}" for one in explained]
+    right = [True] * len(said)
+    if isinstance(target, Classes):
+        said = [target.names[int(one.answer.argmax())] for one in explained]
+        right = [one == other for one, other in zip(said, true, strict=True)]
+    images = torch.stack([torch.from_numpy(p).permute(2, 0, 1) for p in pictures])
+    with _writing(path):
+        save_image(prediction_grid(images, said, true, right), path)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"could not write to {path.parent}\n  {error.strerror or error}") from error

@@ -163,7 +163,12 @@ def _stem(trained: "Trained", num: int, values: dict[str, Any], options: dict[st
         parts.insert(1, f"interpolate{values['interpolate']}")
     if values["class"]:
         parts.append(f"class{'-'.join(map(_letters, values['class']))}"[:60])
-    parts += [f"{name}{_letters(str(value))[-60:]}" for name, value in options.items()]
+    for name, value in options.items():
+        files = [Path(part) for part in str(value).split(",")]
+        if all(file.suffix in {".png", *OTHER_PICTURES} for file in files):
+            parts.append(f"{name}-{'-'.join(_letters(str(f.with_suffix(''))) for f in files)}"[:80])
+        else:
+            parts.append(f"{name}{_letters(str(value))[-60:]}")
     return "-".join(parts)
 
 

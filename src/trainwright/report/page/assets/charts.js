@@ -7,6 +7,7 @@ const COLOURS = {
   dark: ["#6ea8ff", "#ff9a5c", "#4cc38a", "#ef8fcb", "#e8c14a", "#5fd0ee", "#aab3c2", "#b79bff",
     "#d3a07c", "#bcd46a", "#f4f4f5"],
 };
+const WHOLE = Array.from({ length: 16 }, (_, i) => [1, 2, 5].map((digit) => digit * 10 ** i)).flat(); // between ticks
 const charts = [];
 let zooming = false;
 
@@ -224,7 +225,7 @@ class PointChart {
       cursor: { drag: { x: false, y: false }, points: { size: 11 } },
       scales: { x: { time: false, distr: this.log ? 3 : 1, range: () => range } },
       axes: [axis({
-        size: 34, splits: names ? () => names.map((_, i) => i) : undefined,
+        size: 34, incrs: xs.every(Number.isInteger) ? WHOLE : undefined, splits: names ? () => names.map((_, i) => i) : undefined,
         values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : names ? names[tick] : number(tick))),
       }), axis({ size: 56, values: (_, ticks) => ticks.map(number) })],
       series: [{}, { stroke, paths: () => null, points: { show: true, size: 9, stroke, fill: `${stroke}66` } }],

@@ -183,6 +183,8 @@ const parts = [
   scoreSection(runs), picturesSection(runs, "scores", "Score through training", "against the step; dashed what real images get"),
   confusions.length ? section("confusion", "Confusion matrix", ...confusions) : null,
   picturesSection(runs, "predictions", "Predictions", "errors first, framed in red, as said (true)"),
+  picturesSection(runs, "explained", "Explained", (run) => `of step ${number(run.explained_step)}. Of images: red speaks for what was said, blue against it; errors framed, as said (true). Of a table: by how much the metric gets worse where a feature is shuffled.`),
+  !runs.some((run) => run.explained) && confusions.length ? section("explained", "Explained", el("p", { class: "sub" }, "Nothing is kept: runs explain RUN --keep puts it here.")) : null,
   picturesSection(runs, "neighbours", "Nearest training images",
     "left a sample, right its neighbours, the nearest first; half of the samples as they come, half those that are nearest of a thousand"),
   picturesSection(runs, "interpolation", "Interpolation", "strips from one latent to another"), configSection(runs), logSection(runs),

@@ -80,7 +80,7 @@ function picturesSection(runs, key, title, caption) {
   if (!shownRuns.length) return null;
   return section(key, title, shownRuns.map((run) => {
     const image = el("img", { alt: `${title} of ${run.name}`, src: run[key] });
-    const picture = el("div", { class: "card" }, el("figure", {}, el("figcaption", {}, caption), image));
+    const picture = el("div", { class: "card" }, el("figure", {}, el("figcaption", {}, typeof caption === "string" ? caption : caption(run)), image));
     return runs.length > 1 ? el("details", {}, el("summary", {}, shortName(run)), picture) : picture;
   }));
 }
