@@ -40,6 +40,7 @@ _FOLDERS = {
     "manage": {
         "resume": "go on with a run, exactly or longer",
         "fork": "a new run with the weights of another: fine-tuning, other data or classes",
+        "average": "the mean of networks that several sites have sent: a federated round by files",
         "verify": "train the steps before the last checkpoint again, and compare every bit",
         "clean": "what could be deleted; deletes only with a yes",
     },

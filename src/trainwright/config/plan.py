@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from trainwright.config.build import Section, plain, settings
 from trainwright.config.compose import check_sections
 from trainwright.config.from_environment import PLACES, check_environment, without_environment
-from trainwright.config.private import check_private
+from trainwright.config.private import check_federated, check_private
 from trainwright.config.validation import empty, unknown_key
 from trainwright.engine.clock import Clock, Duration
 from trainwright.engine.settings import LENGTHS, ForkSettings, RunSettings, TrainerSettings
@@ -113,6 +113,7 @@ class Plan:
         data, augment, balance = _data(values["data"], allow)
         optimizer, players = _optimizers(values["optimizer"], allow)
         check_private(trainer, balance=balance, augment=augment)
+        check_federated(trainer, balance=balance)
         task, metrics = _without(values["task"], "task", "metrics")
         return cls(
             config=config,

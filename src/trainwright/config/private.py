@@ -1,9 +1,9 @@
-"""Which settings do not go with differential privacy, and why; no torch."""
+"""Which settings do not go with privacy, or with federated averaging, and why; no torch."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from trainwright.engine.settings import TrainerSettings
+from trainwright.engine.settings import FederatedSettings, TrainerSettings
 from trainwright.errors import ConfigError
 
 
@@ -39,4 +39,35 @@ def check_private(
         if is_so:
             raise ConfigError(
                 f"{key} does not go with trainer.privacy: it {why}\n  leave one of them out"
+            )
+
+
+def check_federated(settings: TrainerSettings, *, balance: bool) -> None:
+    """Raise ConfigError where a run is to be federated, and a setting does not go with that.
+
+    And for keys that have no effect where it is not.
+    """
+    wanted = settings.federated
+    if wanted.clients is None:
+        if wanted != FederatedSettings():
+            raise ConfigError(
+                "trainer.federated has no effect without trainer.federated.clients\n"
+                "  trainer=federated has 20; or leave it out"
+            )
+        return
+    refused = {
+        "trainer.devices": (
+            settings.devices not in (None, 1), "shares each batch, and clients have their own"
+        ),
+        "trainer.privacy": (
+            settings.privacy.epsilon is not None,
+            "counts the steps of one run, and each client would need an account of its own",
+        ),
+        "trainer.cuda_graph=on": (settings.cuda_graph == "on", "wants one step like the other"),
+        "data.balance=true": (balance, "shows classes equally often, whoever holds them"),
+    }  # fmt: skip
+    for key, (is_so, why) in refused.items():
+        if is_so:
+            raise ConfigError(
+                f"{key} does not go with trainer.federated: it {why}\n  leave one of them out"
             )

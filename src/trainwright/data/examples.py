@@ -91,6 +91,21 @@ class Arrays(Split):
         return Arrays(self.take(indices))
 
 
+class Chosen(Split):
+    """Some examples of another split, at `places` (n,) int64 in it: they stay where they are."""
+
+    def __init__(self, split: Split, places: Tensor) -> None:
+        self._split, self._places = split, places.to(split.device)
+        self.device = split.device
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def take(self, indices: Tensor) -> Batch:
+        """The examples, by their places among the chosen."""
+        return self._split.take(self._places[indices])
+
+
 class Windows(Split):
     """Windows of a stream of tokens (L,), one after the other, as a column (N, length).
 

@@ -46,6 +46,26 @@ class PrivacySettings:
 
 
 @dataclass(frozen=True)
+class FederatedSettings:
+    """Sites that keep their data, simulated: what each holds, and how they learn together."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    clients: Annotated[int, Field(gt=0, le=100_000)] | None = None  # null: no federation
+    split: Literal["iid", "dirichlet"] = "iid"
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 0.3  # of dirichlet
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the clients, in a round
+    local_epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0  # of a client, in a round
+    proximal: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # mu of FedProx
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the server
+
+    @property
+    def num_chosen(self) -> int:
+        """How many clients take part in a round."""
+        return max(1, round(self.fraction * (self.clients or 1)))
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """Where a run lands."""
 
@@ -94,6 +114,7 @@ class TrainerSettings:
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    federated: FederatedSettings = field(default_factory=FederatedSettings)
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     schedule_from: Duration = 0
@@ -124,9 +145,17 @@ class TrainerSettings:
         """
         return Clock.of_run(
             num_examples=num_examples,
-            batch_size=self.batch_size,
+            batch_size=self.examples_a_step(num_examples),
             epochs=self.epochs,
             steps=self.steps,
             tokens=self.tokens,
             num_tokens=num_tokens,
         )
+
+    def examples_a_step(self, num_examples: int) -> int:
+        """How many of so many training examples a step sees: a batch, or what its clients do."""
+        wanted = self.federated
+        if wanted.clients is None:
+            return self.batch_size
+        share = wanted.local_epochs * wanted.num_chosen / wanted.clients
+        return max(1, round(share * num_examples))

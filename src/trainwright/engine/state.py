@@ -1,12 +1,13 @@
 """The state of a run: (step, weights, optimizer state, averages, what hooks remember)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
+from trainwright.data.batches import Batches
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
 from trainwright.engine.metrics.means import Means
@@ -16,6 +17,7 @@ from trainwright.engine.optim.recovery import Recovery
 from trainwright.engine.optim.scaling import LossScale
 from trainwright.engine.ranks.world import ALONE, World
 from trainwright.engine.schedule import Schedule
+from trainwright.engine.settings import TrainerSettings
 from trainwright.tasks.health import Health
 from trainwright.tasks.task import Task
 
@@ -52,6 +54,17 @@ class Unread(Protocol):
         """Read whether all went well; raises NonFiniteError where one did not."""
 
 
+class Rounds(Protocol):
+    """What makes the steps of a federated run: each is a round of clients."""
+
+    @property
+    def held_out(self) -> Sequence[Batches]:
+        """Validation examples of each client that has any."""
+
+    def step(self, state: "TrainState", settings: TrainerSettings) -> dict[str, Tensor]:
+        """Make one round, and return what is to be logged."""
+
+
 @dataclass
 class TrainState:
     """All that changes while a run goes on, and the objects that hold it."""
@@ -65,6 +78,7 @@ class TrainState:
     world: World = ALONE
     averaged: AveragedTask | None = None
     privacy: "Privacy | None" = None
+    rounds: Rounds | None = None
     scale: LossScale = field(default_factory=lambda: LossScale(False))
     recovery: Recovery = field(default_factory=Recovery)
     step: int = 0

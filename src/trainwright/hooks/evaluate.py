@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from trainwright.engine.interruption import can_be_cut_short
 from trainwright.engine.nonfinite import refuse_nonfinite
 from trainwright.engine.state import Evaluation, TrainState
 from trainwright.tasks.metrics.metric import Measurement
-from trainwright.wording import evaluation_line
+from trainwright.wording import evaluation_line, format_number
 
 log = logging.getLogger(__name__)
 
@@ -82,3 +82,37 @@ class Evaluate(Regular):
             seed=state.seed,
             world=state.world,
         )
+
+
+class Clients(Regular):
+    """Measures what each client of a federated run holds out, with the weights that all share.
+
+    Logged are the least, the mean and the most over clients of the objective and the loss, as
+    `validation/client_least/accuracy`. It comes after the evaluation.
+    """
+
+    def __init__(self, held_out: Sequence[Batches], *, every: float, batch_size: int) -> None:
+        super().__init__(every)
+        self._held_out, self._batch_size = held_out, batch_size
+
+    def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
+        """Evaluate for each, and note the spread for the next line of the log."""
+        task = state.evaluated_task
+        found = [
+            evaluate(
+                task,
+                batches,
+                batch_size=self._batch_size,
+                placement=state.placement,
+                seed=state.seed,
+            ).compute()
+            for batches in self._held_out
+        ]
+        for name in dict.fromkeys((task.objective.metric, "loss")):
+            values = [scores[name] for scores in found if math.isfinite(scores.get(name, math.nan))]
+            if values:
+                spread = min(values), sum(values) / len(values), max(values)
+                for part, value in zip(("least", "mean", "most"), spread, strict=True):
+                    state.noted[f"validation/client_{part}/{name}"] = value
+                text = " to ".join(map(format_number, (spread[0], spread[2])))
+                log.info("  clients: validation %s %s", name, text)

@@ -68,7 +68,7 @@ def draw_maps(
     for axes in (first, *others):
         axes.set_axis_off()
     style(last, title=f"{told} while pixels go", xlabel="share of pixels that are gone")
-    inks = [*PALETTE[2 : len(maps) + 2], "#999999"]
+    inks = [*(PALETTE[(i + 2) % len(PALETTE)] for i in range(len(maps))), "#999999"]
     for colour, (name, curve) in zip(inks, curves.items(), strict=True):
         last.plot(np.linspace(0, 1, len(curve)), curve, color=colour, label=name)
     last.legend(fontsize=7, frameon=False, labelcolor=INK)

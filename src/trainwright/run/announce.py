@@ -16,6 +16,7 @@ from trainwright.report.score_table import score_table
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.runs.folder import RunFolder
 from trainwright.tasks.health import HEALTHY
+from trainwright.tasks.task import Task
 from trainwright.wording import (
     format_count,
     format_duration,
@@ -91,9 +92,12 @@ def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[
         if plan.seed < GUESSED:
             log.warning("seed=%d is easily guessed, and all noise follows from it", plan.seed)
             log.warning("  one that is not: seed=%d", secrets.randbits(60) + GUESSED)
+    if state.rounds is not None:
+        log.info("federated: %s", state.rounds)
+        log.info("  a step is a round; averaged: %s", _averaged(state.task))
     total = state.clock.total_steps
     epochs = state.clock.epochs(total)
-    num_tokens = data.info.num_tokens * settings.batch_size * total
+    num_tokens = data.info.num_tokens * state.clock.batch_size * total
     log.info(
         "training: %s steps (%.3g epochs%s), batches of %s",
         format_count(total),
@@ -117,6 +121,14 @@ def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[
             format_number(floor.error),
         )
     log.info("folder: %s", folder.path)
+
+
+def _averaged(task: Task) -> str:
+    """What clients have their mean of."""
+    weights = sum(p.numel() for p in task.parameters() if p.requires_grad)
+    others = sum(b.numel() for b in task.buffers() if b.is_floating_point())
+    statistics = f", and {others:,} statistics (of batch normalisation, say)" if others else ""
+    return f"{weights:,} weights{statistics}; not averaged: the optimizer's memory, which is new"
 
 
 def report(assembly: Assembly, folder: RunFolder, summary: Mapping[str, Any]) -> None:

@@ -158,7 +158,7 @@ class Course:
             ).fit(train)
         finally:
             bar.close()
-            self.summary.update(self.legs.summary(state.step, settings.batch_size))
+            self.summary.update(self.legs.summary(state.step, clock.batch_size))
         self.summary.update(progress(assembly))
         if crowded.changes:
             earlier = self.summary.get("threads_changed", [])
@@ -204,7 +204,7 @@ class Course:
     def _bar(self) -> Progress:
         state, info = self.assembly.state, self.assembly.dataset.info
         return Progress(
-            batch_size=self.assembly.settings.batch_size * (info.num_tokens or 1),
+            batch_size=state.clock.batch_size * (info.num_tokens or 1),
             start=state.step,
             total=state.clock.total_steps,
             unit="tokens" if info.num_tokens else "images" if info.is_image else "examples",

@@ -27,6 +27,7 @@ def facts(plan: Plan, assembly: Assembly) -> dict[str, Any]:
         "name": plan.name,
         "config": OmegaConf.to_container(plan.kept),
         "data": assembly.dataset.info.plain(),
+        "examples": {"train": len(assembly.dataset.train)},
         **_architecture(state.task),
         "total_steps": state.clock.total_steps,
         "versions": _versions(),

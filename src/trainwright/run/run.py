@@ -137,7 +137,7 @@ def _begin(course: Course, until_ended: contextlib.ExitStack) -> Sequence[str]:
             going_on.record(),
         ]
         course.summary.update(
-            course.legs.summary(assembly.state.step, assembly.settings.batch_size)
+            course.legs.summary(assembly.state.step, assembly.state.clock.batch_size)
         )
     _note_request(request, folder)
     folder.write_summary(course.summary)

@@ -7,6 +7,7 @@ from trainwright.engine.hook import Hook
 from trainwright.engine.settings import EarlyStopping
 from trainwright.errors import ConfigError
 from trainwright.hooks.early_stop import EarlyStop, early_stop
+from trainwright.hooks.evaluate import Clients
 from trainwright.hooks.health import HealthCheck
 from trainwright.hooks.one_answer import OneAnswer
 from trainwright.run.assemble.assemble import Assembly
@@ -17,7 +18,22 @@ log = logging.getLogger(__name__)
 
 def stopping_hooks(assembly: Assembly) -> list[Hook]:
     """What watches this run. Raises ConfigError for a stop that could never come to pass."""
-    return [*_early_stop(assembly), *_health_check(assembly), *_one_answer(assembly)]
+    return [
+        *_early_stop(assembly),
+        *_health_check(assembly),
+        *_one_answer(assembly),
+        *_clients(assembly),
+    ]
+
+
+def _clients(assembly: Assembly) -> list[Clients]:
+    """The hook that measures each client of a federated run, where there are some."""
+    state, settings = assembly.state, assembly.settings
+    every = state.clock.steps(settings.evaluate_every)
+    if state.rounds is None or not state.rounds.held_out or every <= 0:
+        return []
+    batch_size = settings.evaluate_batch_size
+    return [Clients(state.rounds.held_out, every=every, batch_size=batch_size)]
 
 
 def _early_stop(assembly: Assembly) -> list[EarlyStop]:

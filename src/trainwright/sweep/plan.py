@@ -127,9 +127,7 @@ def mistake(label: str, message: str, code: int, *, num_others: int) -> Trainwri
     more = f", and so {others}" if num_others else ""
     quoted = message.splitlines()[:3]
     kind = ConfigError if code == ConfigError.exit_code else TrainwrightError
-    error = kind(
-        "\n".join([f"the job {label} has a mistake{more}; nothing was started", *quoted])
-    )
+    error = kind("\n".join([f"the job {label} has a mistake{more}; nothing was started", *quoted]))
     error.exit_code = code
     return error
 

@@ -24,7 +24,7 @@ READING = {
     "export": ["export", "{run}"],
     "clean": ["clean", "seed>=0", "--root={root}"],
 }
-CHANGING = {"resume", "fork", "sweep", "calibrate"}  # these write, or are about sweeps
+CHANGING = {"resume", "fork", "average", "sweep", "calibrate"}  # these write, or are about sweeps
 APART = {
     "serve",
     "compress",

@@ -38,7 +38,8 @@ def told(capsys, tmp_path, monkeypatch):
         capsys.readouterr()
         with contextlib.suppress(SystemExit):
             runs_command(["explain", str(folder), name, "checkpoint=last", *words, "--json"])
-        found = json.loads(capsys.readouterr().out)
+        said = capsys.readouterr().out
+        found = json.loads(said[said.index("{\n") :])  # lines of the server's log may be there
         (one,) = found["examples"]
         verdict = found["methods"][method]["verdict"]
         methods = {method: {**one.pop("methods")[method], "verdict": verdict}}

@@ -122,6 +122,7 @@ class _Metadata(TypedDict, total=False):
     config: dict[str, Any]
     data: Annotated[dict[str, Any], AfterValidator(_are_facts)]
     architecture: dict[str, Any]
+    examples: dict[str, Count]
     placement: str
     versions: dict[str, str]
     environment: dict[str, str]

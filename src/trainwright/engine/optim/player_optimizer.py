@@ -49,8 +49,18 @@ class PlayerOptimizer:
             [[position[id(p)] for p in group["params"]] for group in optimizer.param_groups]
             for optimizer in self.optimizers
         ]
+        self._centre: Sequence[Tensor] = ()
+        self._pull = 0.0
         # Known once torch has made an optimizer's state, in its first step.
         self._kernels: list[list[Kernel] | None] = [None] * len(self.optimizers)
+
+    def pull_to(self, weights: Sequence[Tensor], strength: float) -> None:
+        """From now on, pull the parameters to these values, in their order.
+
+        That is a penalty of strength / 2 times the square of their distance, whose gradient is
+        added to what `step` is given (FedProx: Li et al. 2020, arXiv:1812.06127).
+        """
+        self._centre, self._pull = weights, strength
 
     def set_rate(self, factor: float) -> None:
         """Let the learning rates be `factor` times what they were at first."""
@@ -71,7 +81,10 @@ class PlayerOptimizer:
                 kernel([laid[position] for position in positions])
 
     def laid_out(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Gradients as kernels want them, in the order of the parameters; with L1."""
+        """Gradients as kernels want them, in the order of the parameters; with L1 and a pull."""
+        if self._pull:
+            pairs = zip(gradients, self.parameters, self._centre, strict=True)
+            gradients = [g + self._pull * (p - centre) for g, p, centre in pairs]
         return [self._laid_out(p, g) for p, g in zip(self.parameters, gradients, strict=True)]
 
     def _laid_out(self, parameter: nn.Parameter, gradient: Tensor) -> Tensor:

@@ -93,7 +93,8 @@ class Explainer:
     """Explains examples of one run, of one view of an image, with copies of its network.
 
     `others`: rows that stand for what is gone; none for images and texts. `base`: the colour of
-    pixels that are gone; `samples`: orders of a row's features; `pause`: see Asked.
+    pixels that are gone; `samples`: orders of a row's features; `captum`: names of its methods,
+    for images; `pause`: see Asked.
     """
 
     def __init__(
@@ -104,10 +105,15 @@ class Explainer:
         base: str = "mean",
         samples: int = 512,
         seed: int = 0,
+        captum: Sequence[str] = (),
         pause: Callable[[], None] = lambda: None,
     ) -> None:
         asked = asked_of(trained)
         self.methods = methods_of(trained, samples=samples, seed=seed)
+        if captum:
+            from trainwright.inference.explain.further import captums
+
+            self.methods |= {f"captum's {name}": captums(name, seed=seed) for name in captum}
         self.asked = replace(asked, task=copy.deepcopy(asked.task), pause=pause)
         if can(asked.task, "take_views"):
             self.asked.task.take_views("none")  # type: ignore[operator]

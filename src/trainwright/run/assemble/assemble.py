@@ -42,7 +42,6 @@ from trainwright.tasks.metrics.metric import Metric
 from trainwright.tasks.task import Task
 
 if TYPE_CHECKING:
-    from trainwright.engine.private import Privacy
     from trainwright.run.fork.lineage import Lineage
 
 
@@ -139,13 +138,15 @@ def assemble(
         augment_node: Mapping[str, Any] | None = None,
         balance: Balance | None = None,
         rows: Tensor | None = None,
-        private: "Privacy | None" = None,
+        batch_size: int = options.batch_size,
+        seed: int = plan.seed,
+        rate: float | None = None,
     ) -> Batches:
         return Batches(
             split,
             task.columns,
-            batch_size=options.batch_size,
-            seed=plan.seed if private is None else private.seed,
+            batch_size=batch_size,
+            seed=seed,
             device=placement.device,
             memory_format=placement.memory_format,
             augment=augment_for(augment_node, task.columns, placement.device),
@@ -154,14 +155,19 @@ def assemble(
             ),
             balance=balance,
             rows=rows,
-            sampling_rate=None if private is None else private.rate,
+            sampling_rate=rate,
             name=next((name for name, known in dataset.splits.items() if known is split), ""),
         )
 
     balance = balance_for(dataset, plan.seed, is_wanted=plan.balance)
-    train = make_batches(dataset.train, plan.augment, balance, shares.rows, privacy)
+    own: dict[str, Any] = {} if privacy is None else {"seed": privacy.seed, "rate": privacy.rate}
+    train = make_batches(dataset.train, plan.augment, balance, shares.rows, **own)
     if privacy is not None:
         try_single_examples(state, train)
+    if options.federated.clients is not None:
+        from trainwright.run.assemble.federated import federate
+
+        federate(plan, dataset, state, make_batches)
     if not plan.model.is_ours:
         check_outputs(task, train, placement)
     if not plan.task.is_ours:

@@ -26,6 +26,14 @@ HARMLESS = tuple(
 # Why a run must keep the rest.
 KEPT = {
     "trainer.batch_size": "every count of steps would mean another number of examples",
+    **dict.fromkeys(
+        ("trainer.federated.clients", "trainer.federated.split", "trainer.federated.alpha"),
+        "clients would hold other examples",
+    ),
+    **dict.fromkeys(
+        ("trainer.federated.fraction", "trainer.federated.local_epochs"),
+        "every count of rounds would mean another number of examples",
+    ),
     "trainer": "set its keys one by one",
     "experiment": "it is another run; set single keys",
     "model": "the weights would not fit another network",

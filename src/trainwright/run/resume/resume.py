@@ -44,6 +44,11 @@ def resume_request(config: DictConfig, overrides: Sequence[str]) -> Request:
     with contextlib.ExitStack() as if_refused:
         lock = if_refused.enter_context(_lock(folder))
         found = read(named) if named.is_file() else newest_whole(folder)
+        if "average" in found.metadata:
+            raise CheckpointError(
+                f"{found.path} is an average of several runs, and no run that could go on\n"
+                "  a new run from its weights: runs fork RUN"
+            )
         stored = stored_config(found.path, found.metadata)
         as_stored = copy.deepcopy(stored)
         total = _total_steps(found)

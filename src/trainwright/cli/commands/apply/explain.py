@@ -16,7 +16,7 @@ from trainwright.cli.terminal.explained import (
     sanity_lines,
     table_lines,
 )
-from trainwright.cli.terminal.keys import Key, OneOf, text, whole
+from trainwright.cli.terminal.keys import Key, OneOf, SeveralOf, text, whole
 from trainwright.errors import ConfigError, DataError, DiskError
 from trainwright.files import typed_path
 from trainwright.runs.find import find_run
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 
 NUM_EXAMPLES, NUM_ROWS = 8, 10_000
 # Keys that have an effect on one kind of what is explained alone.
+CAPTUMS = ("deep_lift", "gradient_shap", "guided_backprop")
 _ONLY_FOR = {
     "out": ("images",),
     "base": ("images",),
+    "captum": ("images",),
     "top": ("texts", "rows", "tables"),
     "samples": ("rows",),
     "repeats": ("tables",),
@@ -49,6 +51,7 @@ KEYS = (
     ),
     Key("out", text, None, "the folder for pictures of images (explain-<run>)"),
     Key("base", OneOf("mean", "black", "white"), "mean", "of images: the colour of what is gone"),
+    Key("captum", SeveralOf(*CAPTUMS), (), f"of images, also by: {', '.join(CAPTUMS)} (none)"),
     Key("top", whole(1, 1000), 10, "how many features or tokens are named (10)"),
     Key(
         "samples", whole(2, 10**6), 512, "orders of a row's features, where there are over 8 (512)"
@@ -64,6 +67,7 @@ EXAMPLES = """\
   runs explain cnn-mnist seven.png
   runs explain cnn-mnist seven.png output=1
   runs explain last n=16 out=why
+  runs explain last captum=deep_lift,gradient_shap
   runs explain mlp-breast_cancer
   runs explain mlp-breast_cancer patients.csv --json
   runs explain last --keep                       for runs report
@@ -167,7 +171,7 @@ def _of_examples(
     from trainwright.inference.explain.explain import Explainer, others_of, sanity
     from trainwright.inference.explain.subjects import Picture
 
-    how = {name: values[name] for name in ("base", "samples", "seed")}
+    how = {name: values[name] for name in ("base", "samples", "seed", "captum")}
     explainer = Explainer(trained, None if others is None else others_of(others), **how)
     given = dict(examples)
     explained = {label: explainer.explain(one, values["output"]) for label, one in given.items()}

@@ -1,0 +1,1 @@
+"""What sites have learned on data of their own, put together."""
