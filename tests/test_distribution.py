@@ -64,6 +64,28 @@ def test_the_wheel_has_what_is_needed_and_nothing_else(twice):
     assert told["Description-Content-Type"] == "text/markdown"
 
 
+def test_what_is_in_the_wheel_trains_and_lists_from_an_empty_folder(twice, tmp_path):
+    zipfile.ZipFile(twice[0][0]).extractall(site := tmp_path / "site")
+    (folder := tmp_path / "empty").mkdir()
+    script = (
+        "import sys; from importlib.metadata import distribution; import trainwright\n"
+        f"assert trainwright.__file__.startswith({str(site)!r})\n"
+        "points = distribution('trainwright').entry_points\n"
+        "points.select(group='console_scripts')[sys.argv.pop(1)].load()()"
+    )
+    for words, shown in (["train", "trainer.steps=2"], "best: step 2"), (["runs", "list"], "mlp"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+
+
 def test_the_sdist_builds_the_same_wheel(twice, tmp_path):
     with tarfile.open(twice[0][1]) as archive:
         archive.extractall(tmp_path, filter="data")

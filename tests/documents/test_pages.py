@@ -1,8 +1,11 @@
 """Every page that shows a terminal is typed, in a folder of its own, as a reader would."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,12 @@ TYPED = [p for p in PAGES if any(b.language in ("console", "python") for b in bl
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
 def test_what_a_page_shows_is_what_one_gets(page, tmp_path):
+    with contextlib.ExitStack() as at_the_end:
+        type_page(page, tmp_path, at_the_end)
+
+
+def type_page(page, tmp_path, at_the_end):
+    """Every block; servers run on to the end."""
     program = ""
     for block in blocks(page):
         if block.why_not:
@@ -34,6 +43,8 @@ def test_what_a_page_shows_is_what_one_gets(page, tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a") as file:
                 file.write(block.body)
+        elif block.language == "console" and block.body.startswith("$ runs serve"):
+            at_the_end.enter_context(served(tmp_path, block))
         elif block.language == "console":
             type_in(tmp_path, block)
         elif block.language == "python":  # what has no name is one program, from top to bottom
@@ -63,8 +74,31 @@ def type_in(folder: Path, block: Block) -> None:
             text=True,
             check=False,
         )
-        printed = done.stdout + done.stderr
+        printed = f"{done.stdout}\n{done.stderr}"
         fails = any(line.startswith("error: ") for line in shown)
         assert (done.returncode != 0) == fails, f"{command}\n{printed}"
         lost = missing(shown, printed)
         assert lost is None, f"{command}\nshows {lost!r}, and prints\n{printed}"
+
+
+@contextlib.contextmanager
+def served(folder: Path, block: Block):
+    """A server in a terminal of its own, which prints what is shown; Ctrl-C ends it."""
+    ((command, shown),) = block.commands()
+    printed = folder / "printed_by_the_server"
+    with printed.open("w") as file:
+        server = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while (lost := missing(shown, printed.read_text())) is not None:
+            assert server.poll() is None, f"{command}\nshows {lost!r}\n{printed.read_text()}"
+            time.sleep(0.05)
+        yield
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 130, printed.read_text()

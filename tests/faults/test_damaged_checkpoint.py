@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from trainwright.engine.checkpoint import checkpoint, tensor_file
 from trainwright.errors import CheckpointError, ConfigError, NonFiniteError
+from trainwright.inference.trained import load_trained
 from trainwright.runs import header
 
 NUM_FLIPS = NUM_TRUNCATIONS = 1000
@@ -302,3 +303,17 @@ def test_tensors_that_are_not_those_of_the_network_are_refused(run, resume, tmp_
         checkpoint.save([path], changed, metadata)
         with pytest.raises(CheckpointError, match="does not fit"):
             pytest.fail(f"{what}: {resume(folder, 'trainer.steps=8')}")
+
+
+@pytest.mark.parametrize(("key", "value"), [("activation", "none"), ("dropout", 5.0), ("new", 1)])
+def test_a_network_that_refuses_its_stored_config_is_the_checkpoints_fault(
+    run, resume, tmp_path, key, value
+):
+    tensors, metadata = checkpoint.load(run / "checkpoints" / "last.safetensors")
+    metadata["config"]["model"][key] = value
+    path = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    path.parent.mkdir(parents=True)
+    checkpoint.save([path], tensors, metadata)
+    for use in (lambda: resume(tmp_path / "run"), lambda: load_trained(path)):
+        with pytest.raises(CheckpointError, match=f"cannot run\n  model.*{key}"):
+            use()

@@ -70,12 +70,7 @@ def load_trained(
         precision = "auto" if plan.settings.precision == "fp16" else plan.settings.precision
     here = replace(plan.settings, device=device, threads=None, precision=precision)
     plan = replace(plan, settings=here)
-    try:
-        check_network(plan, metadata, tensors)
-    except ConfigError as error:
-        raise CheckpointError(
-            f"{path} holds a config that this version cannot run\n  {str(error).splitlines()[0]}"
-        ) from error
+    check_network(plan, metadata, tensors)
     try:
         task = build_task(plan, info, architecture=metadata.get("architecture", {}))
         task.load_state_dict(checkpoint.under("task", tensors))

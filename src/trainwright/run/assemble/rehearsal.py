@@ -94,7 +94,8 @@ def rehearse(plan: Plan, architecture: Mapping[str, Any] | None = None) -> None:
 def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     """Raise CheckpointError where the network of a plan is not the one that a checkpoint holds.
 
-    Asked on the meta device: a config can promise a network larger than any memory.
+    Asked on the meta device: a config can promise a network larger than any memory. Raises
+    ConfigError where a package is missing.
     """
     if not (plan.model.is_ours and plan.task.is_ours):
         return
@@ -105,6 +106,13 @@ def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Te
                 plan, data_info(metadata), architecture=metadata.get("architecture", {})
             )
         check_fit(task.state_dict(), found)
+    except ConfigError as error:
+        if isinstance(error.__cause__, ImportError):  # a package is missing here
+            raise
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"the checkpoint's config is one that this version cannot run\n  {first}"
+        ) from error
     except RuntimeError as error:  # all of ours can be built there
         raise CheckpointError(
             "the checkpoint's config describes a network too large for any memory"
