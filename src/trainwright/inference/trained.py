@@ -70,7 +70,7 @@ def load_trained(
         precision = "auto" if plan.settings.precision == "fp16" else plan.settings.precision
     here = replace(plan.settings, device=device, threads=None, precision=precision)
     plan = replace(plan, settings=here)
-    check_network(plan, metadata, tensors)
+    check_network(path, plan, metadata, tensors)
     try:
         task = build_task(plan, info, architecture=metadata.get("architecture", {}))
         task.load_state_dict(checkpoint.under("task", tensors))

@@ -49,7 +49,7 @@ def running(request: Request) -> Training[Outcome]:
             metadata = resume.found.metadata
             legs = legs_until(resume.found.step, metadata, read_summary(resume.folder.path))
             # First of all: it may come from anyone.
-            check_network(plan, metadata, resume.found.tensors)
+            check_network(resume.found.path, plan, metadata, resume.found.tensors)
             architecture = metadata.get("architecture", {})
         else:
             architecture = check_parent(plan)

@@ -91,7 +91,9 @@ def rehearse(plan: Plan, architecture: Mapping[str, Any] | None = None) -> None:
             _check_optimizer(wanted.others)
 
 
-def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+def check_network(
+    path: Path, plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Tensor]
+) -> None:
     """Raise CheckpointError where the network of a plan is not the one that a checkpoint holds.
 
     Asked on the meta device: a config can promise a network larger than any memory. Raises
@@ -111,14 +113,14 @@ def check_network(plan: Plan, metadata: Mapping[str, Any], tensors: dict[str, Te
             raise
         first = str(error).splitlines()[0]
         raise CheckpointError(
-            f"the checkpoint's config is one that this version cannot run\n  {first}"
+            f"{path} holds a config that this version cannot run\n  {first}"
         ) from error
     except RuntimeError as error:  # all of ours can be built there
         raise CheckpointError(
-            "the checkpoint's config describes a network too large for any memory"
+            f"{path}: its config describes a network too large for any memory"
         ) from error
     except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint does not fit its own config: {error}") from error
+        raise CheckpointError(f"{path} does not fit its own config: {error}") from error
 
 
 def check_parent(plan: Plan) -> Any:
@@ -139,7 +141,7 @@ def _check_parent(path: Path, sha256: str) -> Mapping[str, Any]:
     stored = stored_config(path, found.metadata)
     if targets_of(stored) <= TRUSTED_TARGETS:
         plan = Plan.of(stored, allow=TRUSTED_TARGETS)
-        check_network(plan, found.metadata, found.tensors)
+        check_network(path, plan, found.metadata, found.tensors)
     return found.metadata
 
 
