@@ -24,7 +24,6 @@ from trainwright.inference.trained import load_trained, take_views
 
 from .conftest import served
 
-pytestmark = pytest.mark.numeric
 ROW = "age,job,since,income\n33,cook,2020-03-11,0.4\n"
 
 
