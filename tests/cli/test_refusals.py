@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainwright.cli.terminal.failure import similar_key
+from trainwright.config.compose import similar_key
 from trainwright.wording import choices
 
 # What is typed; the exit code; what the message must name.

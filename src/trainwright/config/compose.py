@@ -1,5 +1,6 @@
 """What composing a config needs besides Hydra: the user's own configs, and checks of the whole."""
 
+import difflib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from trainwright.config.own_configs import FileConfigSource, OwnConfigs
 from trainwright.config.validation import unknown_key
-from trainwright.config_folder import config_folder, group_options
+from trainwright.config_folder import GROUPS, config_folder, group_options
 from trainwright.engine.settings import LENGTHS
 from trainwright.errors import ConfigError
+from trainwright.wording import choices, closest
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
@@ -117,3 +119,55 @@ def _sections(name: str, node: DictConfig) -> Iterator[tuple[str, list[str]]]:
     for key, value in node.items_ex(resolve=False):
         if isinstance(value, DictConfig):
             yield from _sections(f"{name}.{key!s}" if name else str(key), value)
+
+
+def no_such_key(key: str, arguments: Sequence[str]) -> ConfigError:
+    """The error for a key that the config which `arguments` choose lacks: what is near, and all."""
+    sections = keys_of(arguments)
+    sections[""] = sorted({*sections[""], *GROUPS})  # `experiment` is a group that sets others
+    meant = similar_key(key, sections)
+    parent = key.rpartition(".")[0]
+    while parent not in sections:
+        parent = parent.rpartition(".")[0]
+    said = f"{parent} accepts" if parent else "accepted are"
+    if meant == key:  # the usual one has it, and not every one that is swept
+        return ConfigError(
+            f"{key}: there is no such key in the {parent} of some job\n"
+            f"  other options of {parent} have it: sweep over those, or leave the key out"
+        )
+    return ConfigError(
+        f"{key}: there is no such key{f'; did you mean {meant}?' if meant else ''}\n"
+        f"{choices(said, key.rpartition('.')[2], sections[parent])}"
+    )
+
+
+def similar_key(key: str, sections: Mapping[str, Sequence[str]]) -> str | None:
+    """The key that may have been meant: `lr` is optimizer.lr, `optimizer.learning_rate` too."""
+    keys = [
+        f"{section}.{name}" if section else name
+        for section in sections
+        for name in sections[section]
+    ]
+    parent, _, name = key.rpartition(".")
+    same_name = [k for k in keys if k.rpartition(".")[2] == name]
+    if same_name:
+        return min(same_name, key=lambda k: (-_alike(k, key), len(k)))
+    if "_" in name:
+        initials = "".join(word[0] for word in name.split("_") if word)
+        known = sorted(keys, key=lambda k: k.rpartition(".")[0] != parent)
+        of_initials = [k for k in known if k.rpartition(".")[2] == initials]
+        if of_initials:
+            return of_initials[0]
+    here = closest(name, sections.get(parent, ()))
+    if here is not None:
+        return f"{parent}.{here}" if parent else here
+    alike = [section for section in sections if parent and closest(parent, [section])]
+    for section in (*alike, *sections):
+        found = closest(name, sections[section])
+        if found is not None:
+            return f"{section}.{found}" if section else found
+    return None
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()

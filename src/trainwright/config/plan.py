@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from trainwright.config.build import Section, plain, settings
 from trainwright.config.compose import check_sections
+from trainwright.config.conflicts import check_federated, check_private
 from trainwright.config.from_environment import PLACES, check_environment, without_environment
-from trainwright.config.private import check_federated, check_private
 from trainwright.config.validation import empty, unknown_key
 from trainwright.engine.clock import Clock, Duration
 from trainwright.engine.settings import LENGTHS, ForkSettings, RunSettings, TrainerSettings

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from trainwright.command_line import command
 from trainwright.config.build import settings
-from trainwright.config.compose import keys_of
+from trainwright.config.compose import no_such_key
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError, TrainwrightError
 from trainwright.files import typed_path
@@ -34,7 +34,6 @@ from trainwright.sweep.verdict.pruning import Pruning
 from trainwright.sweep.verdict.ranking import Ranking
 from trainwright.sweep.workers.slots import Slot, make_slots, members_held, visible_gpus
 from trainwright.sweep.workers.workers import Workers, settled
-from trainwright.wording import choices, nearest
 
 MAX_NAME = 60  # characters
 
@@ -263,13 +262,7 @@ def _composed(
 
 def _no_such_key(error: ConfigCompositionException, words: Sequence[str]) -> ConfigError:
     """What Hydra says of a key that the options of this job lack; any other error goes on."""
-    found = re.search(r"Could not override '([^']+)\.([^.']+)'", str(error))
-    known = keys_of(words)
-    if found is None or found[1] not in known:
+    found = re.search(r"Could not override '([^']+)'", str(error))
+    if found is None:
         raise error
-    section, name = found.groups()
-    meant = nearest(f"{section}.{name}", [f"{section}.{key}" for key in known[section]])
-    return ConfigError(
-        f"{section}.{name}: there is no such key{meant}\n"
-        f"{choices(f'{section} accepts', name, known[section])}"
-    )
+    return no_such_key(found[1], words)

@@ -8,8 +8,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
-from trainwright.cli.terminal.failure import similar_key
-from trainwright.config.compose import keys_of
+from trainwright.config.compose import keys_of, similar_key
 from trainwright.config.text_keys import as_meant
 from trainwright.config_folder import group_options
 from trainwright.errors import ConfigError

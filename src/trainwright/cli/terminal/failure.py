@@ -1,10 +1,9 @@
 """What a person reads when a command fails: at most five lines, and the contract's exit code."""
 
-import difflib
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
@@ -12,7 +11,7 @@ from yaml import YAMLError
 
 from trainwright.cli.terminal.colour import painted
 from trainwright.command_line import command, quoted
-from trainwright.config.compose import keys_of
+from trainwright.config.compose import no_such_key
 from trainwright.config_folder import GROUPS, group_options, own_config_folder
 from trainwright.errors import (
     OWN_CODE,
@@ -23,7 +22,7 @@ from trainwright.errors import (
     own_line,
 )
 from trainwright.streams import tell
-from trainwright.wording import choices, closest, nearest, printable
+from trainwright.wording import choices, nearest, printable
 
 # What of Hydra is at work while config files are read.
 _READERS = ("config_repository.py", "config_loader_impl.py", "defaults_list.py")
@@ -77,38 +76,6 @@ def was_interrupted(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def similar_key(key: str, sections: Mapping[str, Sequence[str]]) -> str | None:
-    """The key that may have been meant: `lr` is optimizer.lr, `optimizer.learning_rate` too."""
-    keys = [
-        f"{section}.{name}" if section else name
-        for section in sections
-        for name in sections[section]
-    ]
-    parent, _, name = key.rpartition(".")
-    same_name = [k for k in keys if k.rpartition(".")[2] == name]
-    if same_name:
-        return min(same_name, key=lambda k: (-_alike(k, key), len(k)))
-    if "_" in name:
-        initials = "".join(word[0] for word in name.split("_") if word)
-        known = sorted(keys, key=lambda k: k.rpartition(".")[0] != parent)
-        of_initials = [k for k in known if k.rpartition(".")[2] == initials]
-        if of_initials:
-            return of_initials[0]
-    here = closest(name, sections.get(parent, ()))
-    if here is not None:
-        return f"{parent}.{here}" if parent else here
-    alike = [section for section in sections if parent and closest(parent, [section])]
-    for section in (*alike, *sections):
-        found = closest(name, sections[section])
-        if found is not None:
-            return f"{section}.{found}" if section else found
-    return None
-
-
-def _alike(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def _shortened(line: str) -> str:
@@ -201,20 +168,4 @@ def _from_message(error: Exception, arguments: Sequence[str]) -> ConfigError:
     if found is None:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ConfigError("\n  ".join(lines))
-    key = found[1]
-    sections = keys_of(arguments)
-    sections[""] = sorted({*sections[""], *GROUPS})  # `experiment` is a group that sets others
-    meant = similar_key(key, sections)
-    parent = key.rpartition(".")[0]
-    while parent not in sections:
-        parent = parent.rpartition(".")[0]
-    said = f"{parent} accepts" if parent else "accepted are"
-    if meant == key:  # the usual one has it, and not every one that is swept
-        return ConfigError(
-            f"{key}: there is no such key in the {parent} of some job\n"
-            f"  other options of {parent} have it: sweep over those, or leave the key out"
-        )
-    return ConfigError(
-        f"{key}: there is no such key{f'; did you mean {meant}?' if meant else ''}\n"
-        f"{choices(said, key.rpartition('.')[2], sections[parent])}"
-    )
+    return no_such_key(found[1], arguments)

@@ -29,16 +29,19 @@ def _of_captum(name: str, seed: int, picture: Picture, asked: Asked) -> Tensor:
     """What each pixel adds by that method, all its channels together, (H * W,)."""
     import captum.attr
 
-    network = _Scored(asked, picture.name)
     x, base = picture.pixels, picture.base.expand_as(picture.pixels).contiguous()
-    how: dict[str, Any] = {"deep_lift": {"baselines": base}}
-    how["gradient_shap"] = {"baselines": base, "n_samples": SAMPLES, "stdevs": NOISE}
-    kinds = {"deep_lift": "DeepLift", "gradient_shap": "GradientShap"}
-    method = getattr(captum.attr, kinds.get(name, "GuidedBackprop"))(network)
+    noisy = {"baselines": base, "n_samples": SAMPLES, "stdevs": NOISE}
+    ways: dict[str, tuple[Any, dict[str, Any]]] = {
+        "deep_lift": (captum.attr.DeepLift, {"baselines": base}),
+        "gradient_shap": (captum.attr.GradientShap, noisy),
+        "guided_backprop": (captum.attr.GuidedBackprop, {}),
+    }
+    kind, how = ways[name]
+    method = kind(_Scored(asked, picture.name))
     with _drawing_as(derive_seed(seed, "captum")), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that slopes of the image are asked for, and hooks set
         try:
-            found: Tensor = method.attribute(x.clone(), **how.get(name, {}))
+            found: Tensor = method.attribute(x.clone(), **how)
         except (RuntimeError, AssertionError) as error:
             first = str(error).splitlines()[0]
             raise ConfigError(f"captum={name} cannot explain this network\n  {first}") from None

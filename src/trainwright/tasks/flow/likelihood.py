@@ -23,7 +23,7 @@ def of_levels(images: Tensor) -> Tensor:
     return (levels + torch.rand_like(levels)) * (2 / LEVELS) - 1
 
 
-def log_density(velocity: Velocity, points: Tensor, *, steps: int = 0) -> Tensor:
+def log_density(velocity: Velocity, points: Tensor, *, steps: int | None = None) -> Tensor:
     """Nats of points (B, ...) at the end of the way, as a density in their own units, (B,).
 
     The velocity is followed back to the noise, and its divergence added up: d log p / dt = -div v

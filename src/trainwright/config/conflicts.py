@@ -35,11 +35,7 @@ def check_private(
             shown.get("flip") == "alternating", "wants every example in every pass"
         ),
     }  # fmt: skip
-    for key, (is_so, why) in refused.items():
-        if is_so:
-            raise ConfigError(
-                f"{key} does not go with trainer.privacy: it {why}\n  leave one of them out"
-            )
+    _refuse("trainer.privacy", refused)
 
 
 def check_federated(settings: TrainerSettings, *, balance: bool) -> None:
@@ -66,8 +62,10 @@ def check_federated(settings: TrainerSettings, *, balance: bool) -> None:
         "trainer.cuda_graph=on": (settings.cuda_graph == "on", "wants one step like the other"),
         "data.balance=true": (balance, "shows classes equally often, whoever holds them"),
     }  # fmt: skip
+    _refuse("trainer.federated", refused)
+
+
+def _refuse(what: str, refused: Mapping[str, tuple[bool, str]]) -> None:
     for key, (is_so, why) in refused.items():
         if is_so:
-            raise ConfigError(
-                f"{key} does not go with trainer.federated: it {why}\n  leave one of them out"
-            )
+            raise ConfigError(f"{key} does not go with {what}: it {why}\n  leave one of them out")
