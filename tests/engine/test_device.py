@@ -24,7 +24,7 @@ SMALL_MLP, LARGE_MLP = 784 * 64 + 64 * 64 + 64 * 10, 784 * 512 + 512 * 256 + 256
     ],
 )
 def test_auto_casts_where_there_is_much_to_multiply(settings, facts, expected, monkeypatch):
-    monkeypatch.setattr(device, "_cpu_multiplies_bf16", lambda: True)
+    monkeypatch.setattr(device, "multiplies_bf16", lambda device_type: True)
     given = {"wants_fp32": False, "has_convolutions": False, "num_values": 784, **facts}
     options = TrainerSettings(**{"device": "cpu", "batch_size": 64, **settings})
     assert device.place(options, **given).precision == expected

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.numeric
 @pytest.fixture
 def exact(doubles, monkeypatch):
     """In float64, also what Muon computes in bf16, ours and torch's: a copy, as bf16 would be."""
+    monkeypatch.setattr(muon, "multiplies_bf16", lambda device_type: True)
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor.double().clone())
 
 
@@ -107,6 +108,12 @@ def test_the_filters_of_a_convolution_move_as_the_rows_of_a_matrix(layout):
     flat([matrix]).step()
     torch.testing.assert_close(ours.flatten(1), matrix.detach())
     assert ours.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize(("has_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_products_are_in_bf16_only_where_the_hardware_has_it(has_bf16, dtype, monkeypatch):
+    monkeypatch.setattr(muon, "multiplies_bf16", lambda device_type: has_bf16)
+    assert orthogonalised(torch.ones(1, 2, 3), num_steps=1).dtype == dtype
 
 
 @pytest.mark.parametrize(("polynomials", "num_steps"), [("fixed", 5), ("optimal", 3)])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.cores import threads_worth_having
+from trainwright.engine.device.bf16 import multiplies_bf16
 from trainwright.engine.device.memory import keep_freed_memory
 from trainwright.engine.optim.no_compiler import leave_compiler_unloaded, set_deterministic
 from trainwright.engine.settings import TrainerSettings
@@ -198,11 +199,9 @@ def _device(name: str) -> torch.device:
 
 def _fast_precision(device: torch.device) -> str:
     """bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "cpu" and _cpu_multiplies_bf16():
+    if multiplies_bf16(device.type):
         return "bf16"
-    return "fp32"
+    return "fp16" if device.type == "cuda" else "fp32"
 
 
 def _onednn_takes_avx2() -> bool:
@@ -210,8 +209,3 @@ def _onednn_takes_avx2() -> bool:
     told = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     has_avx512 = torch.cpu._is_avx512_supported()
     return bool(torch.cpu._is_avx2_supported() and (not has_avx512 or told.startswith("AVX2")))
-
-
-def _cpu_multiplies_bf16() -> bool:
-    """AVX512-BF16 or AMX: without either, oneDNN emulates bf16 and is slower than fp32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

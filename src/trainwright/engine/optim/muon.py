@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from trainwright.engine.device.bf16 import multiplies_bf16
+
 Polynomials = Literal["fixed", "optimal"]
 FIXED = (3.4445, -4.7750, 2.0315)  # of a x + b x^3 + c x^5, in each step; the post's
 LEAST = 0.01  # of a matrix's norm: the singular values that `optimal` polynomials bring near 1
@@ -115,7 +117,7 @@ def moved_by_muon(
         yield from zip(before, after, strict=True)
         if group["nesterov"]:
             after = torch._foreach_lerp(along, after, group["momentum"])
-        stacked = torch.stack([_wide(direction.flatten(1)) for direction in after]).bfloat16()
+        stacked = torch.stack([_wide(direction.flatten(1)) for direction in after])
         updates = orthogonalised(
             stacked, num_steps=group["ns_steps"], polynomials=group.get("polynomials", "fixed")
         )
@@ -149,12 +151,13 @@ def _wide(matrix: Tensor) -> Tensor:
 def orthogonalised(
     matrices: Tensor, *, num_steps: int, polynomials: Polynomials = "fixed"
 ) -> Tensor:
-    """About U V^T of each matrix U S V^T in (N, rows, columns), rows <= columns, in bf16.
+    """About U V^T of each matrix U S V^T in (N, rows, columns), rows <= columns.
 
-    By a Newton-Schulz iteration: a few products of matrices. Singular values come out between 0.7
-    and 1.3 rather than as 1, unless they are tiny beside the norm.
+    By a Newton-Schulz iteration: a few products of matrices, in bf16 where the hardware multiplies
+    it, else in fp32. Singular values come out between 0.7 and 1.3 rather than as 1, unless they are
+    tiny beside the norm.
     """
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if multiplies_bf16(matrices.device.type) else matrices.float()
     x = x / torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     # No singular value is above 1.
     for a, b, c in [FIXED] * num_steps if polynomials == "fixed" else optimal(num_steps):

@@ -113,9 +113,10 @@ class VariationalAutoencoder(Generative):
 
         And the mean of its code (B, Z). The code is drawn.
         """
-        mean, log_variance = self.model.encode(images, classes)
+        brightness = self._drawn(images)
+        mean, log_variance = self.model.encode(self._seen(images, brightness), classes)
         codes = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        cost = self._pixels_cost(codes, classes, self._drawn(images))
+        cost = self._pixels_cost(codes, classes, brightness)
         return cost, divergence(mean, log_variance), mean
 
     def _drawn(self, images: Tensor) -> Tensor:
@@ -127,6 +128,10 @@ class VariationalAutoencoder(Generative):
             return brightness
         levels = (brightness * (LEVELS - 1)).round()
         return (levels + torch.rand_like(levels)) / LEVELS  # a density is of what fills its levels
+
+    def _seen(self, images: Tensor, brightness: Tensor) -> Tensor:
+        """What the encoder is shown (B, C, H, W): of binarised images what their code pays for."""
+        return 2 * brightness - 1 if self.binarise else images
 
     def _pixels_cost(self, codes: Tensor, classes: Tensor | None, brightness: Tensor) -> Tensor:
         """Nats (B,) of the brightness (B, C, H, W) in [0, 1], by what is said of codes (B, Z)."""
@@ -157,8 +162,8 @@ class VariationalAutoencoder(Generative):
                 "  train with task.binarise=true, or model.likelihood=logistic"
             )
         images, classes = batch[self.image], self.classes_of(batch)
-        mean, log_variance = self.model.encode(images, classes)
         brightness, found = self._drawn(images), []
+        mean, log_variance = self.model.encode(self._seen(images, brightness), classes)
         for _ in range(DRAWS):
             noise = torch.randn_like(mean)
             codes = mean + noise * (0.5 * log_variance).exp()
