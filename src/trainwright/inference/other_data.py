@@ -60,6 +60,7 @@ def load_data(
     is_other = any(word.partition("=")[0] == "data.path" for word in overrides)
     facts = {"learned": learned, "whole": is_other, "known": trained.info}
     found = section.build(Dataset, facts)
+    learned = _looked_at(trained, found.info)
     if with_targets:
         return as_learned(found, learned)
     inputs = {name: learned.columns[name] for name in learned.inputs}
@@ -112,10 +113,18 @@ def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
-def _looked_at(trained: Trained) -> DataInfo:
-    """What the task was trained with, without targets that it does not look at."""
+def _looked_at(trained: Trained, found: DataInfo | None = None) -> DataInfo:
+    """What the task was trained with, without targets that it does not look at.
+
+    Those stay that the data found have just so: a score's features may be learned from them.
+    """
     info = trained.info
-    targets = tuple(name for name in info.targets if name in trained.task.columns)
+    there = {} if found is None else found.columns
+    targets = tuple(
+        name
+        for name in info.targets
+        if name in trained.task.columns or there.get(name) == info.columns[name]
+    )
     columns = {name: info.columns[name] for name in (*info.inputs, *targets)}
     return replace(info, columns=columns, targets=targets)
 

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainwright.inference.other_data import load_data
+from trainwright.inference.trained import load_trained
+
 SMALL = ("trainer=smoke", "task.score=none")
 
 
@@ -98,3 +101,15 @@ def test_what_cannot_be_is_refused_in_words(call, here, words, why):
     code, out, err = call("sample", here / run, *asked)
     assert (code, out) == (2, "")
     assert why in err
+
+
+def test_other_features_than_in_training_are_learned_only_where_the_classes_are_others(here):
+    """A VAE that is told of no class is scored by a network that has learned the classes."""
+    trained = load_trained(here / "codes" / "checkpoints" / "best.safetensors")
+    assert load_data(trained, []).info == trained.info
+    for part in ("one", "two", "three"):
+        Path(part).mkdir()
+        for number in range(9):
+            Image.new("L", (8, 8), 9 * number).save(f"{part}/{number}.png")
+    other = load_data(trained, ["data=folder", "data.path=."])
+    assert other.info.targets == ()
