@@ -90,6 +90,11 @@ class UNet(Velocity):
         maps = self.out(functional.silu(self.norm(maps)))
         return functional.pixel_shuffle(maps, self.patch)[:, :, :height, :width]
 
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """All but those of its two ends and of what it is told, for Muon."""
+        inside = (self.down, self.shrink, self.grow, self.up)
+        return [p for stage in inside for p in stage.parameters() if p.dim() >= 2]
+
 
 class Block(nn.Module):
     """Two convolutions with a gain and a bias by context between them, added to what comes in."""

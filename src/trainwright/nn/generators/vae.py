@@ -61,6 +61,12 @@ class VAE(nn.Module):
         said: Tensor = self.decoder(features).view(-1, *self.image_shape)
         return said.float()
 
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """All but those that begin with pixels or end in them, for Muon."""
+        halves = (*self.encoder.parameters(), *self.decoder.parameters())
+        inside = [p for p in halves if p.dim() >= 2][1:-1]
+        return [*inside, self.to_code.weight, self.from_code.weight]
+
     def _with_class(self, values: Tensor, classes: Tensor | None) -> Tensor:
         if not self.num_classes:
             return values
