@@ -29,21 +29,26 @@ from works import WORKS, Work
 HERE = Path(__file__).resolve().parent
 SETTINGS = ("fp32", "default")
 KINDS = ("turns", "whole")
-# The sides, the package each needs, and whether it has GANs.
+# The sides, the package each needs, and the networks that it has.
+CLASSIFIERS = {"mlp", "cnn", "resnet"}
+ALL = {*CLASSIFIERS, "gan"}
 SIDES = {
-    "ours": ("torch", True),
-    "bare": ("torch", True),
-    "bare_fused": ("torch", True),
-    "lightning": ("lightning", True),
-    "ignite": ("pytorch-ignite", True),
-    "accelerate": ("accelerate", True),
-    "transformers": ("transformers", False),
-    "skorch": ("skorch", False),
-    "keras": ("keras", True),
+    "ours": ("torch", ALL),
+    "bare": ("torch", ALL),
+    "bare_fused": ("torch", ALL),
+    "compiled": ("torch", CLASSIFIERS),
+    "lightning": ("lightning", ALL),
+    "ignite": ("pytorch-ignite", ALL),
+    "accelerate": ("accelerate", ALL),
+    "transformers": ("transformers", CLASSIFIERS),
+    "skorch": ("skorch", CLASSIFIERS),
+    "keras": ("keras", ALL),
+    "jax_step": ("optax", {"mlp", "cnn"}),
+    "jax_scan": ("optax", {"mlp", "cnn"}),
 }
 NUM_TURNS = 12
 # How often whole processes are measured: the first work's seconds are what people feel.
-NUM_ROUNDS = {"mlp64": 3, "mlp512": 1, "cnn128": 1, "gan128": 1, "resnet128": 1}
+NUM_ROUNDS = {"small64": 1, "mlp64": 3, "mlp512": 1, "cnn128": 1, "gan128": 1, "resnet128": 1}
 Record = dict[str, Any]
 
 
@@ -130,7 +135,7 @@ def _sides(wanted: list[str], work: Work) -> list[str]:
     return [
         side
         for side in wanted
-        if machine.is_installed(SIDES[side][0]) and (work.network != "gan" or SIDES[side][1])
+        if machine.is_installed(SIDES[side][0]) and work.network in SIDES[side][1]
     ]
 
 

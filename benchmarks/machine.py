@@ -16,6 +16,8 @@ PACKAGES = (
     "accelerate",
     "skorch",
     "pytorch-ignite",
+    "jax",
+    "optax",
     "hydra-core",
     "hydra-joblib-launcher",
     "joblib",

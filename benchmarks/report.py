@@ -11,15 +11,19 @@ Record = dict[str, Any]
 LABELS = {
     "bare": "bare loop",
     "bare_fused": "bare loop, fused Adam",
+    "compiled": "bare loop, torch.compile",
     "lightning": "Lightning",
     "ignite": "Ignite",
     "accelerate": "Accelerate",
     "transformers": "HF Trainer",
     "skorch": "skorch",
     "keras": "Keras (torch)",
+    "jax_step": "JAX, a jitted step",
+    "jax_scan": "JAX, lax.scan",
 }
-PEERS = tuple(side for side in LABELS if not side.startswith("bare"))
+PEERS = tuple(side for side in LABELS if not side.startswith(("bare", "compiled", "jax")))
 WORK_LABELS = {
+    "small64": "MLP 64-64, batch 64",
     "mlp64": "MLP, batch 64",
     "mlp512": "MLP, batch 512",
     "cnn128": "CNN, batch 128",
@@ -53,7 +57,9 @@ same network, images in memory, batches, Adam at 1e-3, the same number of epochs
 - The score shows that nobody wins by computing less: test accuracy; for the GAN the sliced
   Wasserstein distance to test images after those few steps (smaller is better).
 - *bare loop* is what one writes by hand over tensors in memory, *fused* adds `fused=True` to Adam.
-  The HF Trainer and skorch have no GANs. skorch trains on all images (`train_split=None`).
+  JAX's sides are loops by hand too, and so is that around torch.compile, whose seconds are in the
+  whole process. The HF Trainer and skorch have no GANs. skorch trains on all images
+  (`train_split=None`).
 """
 
 

@@ -1,5 +1,6 @@
 """What is trained: the same networks, batches and images for every side."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +23,8 @@ class Work:
     """One thing to train: a network on images, by Adam at a constant learning rate.
 
     `num_images` are trained on, `epochs` times, when a whole process is measured. `turn` is the
-    number of steps for which a side computes before it waits for the others (see gate.py).
+    number of steps for which a side computes before it waits for the others (see gate.py);
+    `widths` are those of an MLP.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Work:
     num_images: int
     epochs: int
     turn: int
+    widths: tuple[int, ...] = (512, 256)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -46,6 +49,9 @@ class Work:
 WORKS = {
     work.name: work
     for work in (
+        Work(
+            "small64", "mlp", batch_size=64, num_images=55_000, epochs=1, turn=300, widths=(64, 64)
+        ),
         Work("mlp64", "mlp", batch_size=64, num_images=55_000, epochs=1, turn=100),
         Work("mlp512", "mlp", batch_size=512, num_images=55_000, epochs=2, turn=30),
         Work("cnn128", "cnn", batch_size=128, num_images=55_000, epochs=1, turn=12),
@@ -61,14 +67,10 @@ def classifier(work: Work) -> nn.Module:
         return CNN(input_shape=work.shape, num_outputs=NUM_CLASSES)
     if work.network == "resnet":
         return ResNet(input_shape=work.shape, num_outputs=NUM_CLASSES)
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(784, 512),
-        nn.ReLU(),
-        nn.Linear(512, 256),
-        nn.ReLU(),
-        nn.Linear(256, NUM_CLASSES),
-    )
+    layers: list[nn.Module] = [nn.Flatten()]
+    for fan, width in itertools.pairwise((784, *work.widths)):
+        layers += [nn.Linear(fan, width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(work.widths[-1], NUM_CLASSES))
 
 
 def gan(work: Work) -> GAN:

@@ -166,7 +166,7 @@ def _outputs(work: Work, inputs: keras.KerasTensor) -> keras.KerasTensor:
             maps = layers.Conv2D(channels, 3, padding="same")(maps)
             maps = layers.ReLU()(layers.MaxPooling2D()(maps))
     features = layers.Flatten()(maps)
-    for width in (64,) if work.network == "cnn" else (512, 256):
+    for width in (64,) if work.network == "cnn" else work.widths:
         features = layers.Dense(width, activation="relu")(features)
     return layers.Dense(NUM_CLASSES)(features)
 

@@ -26,6 +26,8 @@ def overrides(work: Work, setting: str, mnist: Path | None) -> list[str]:
         typed += ["data=generated", f"data.num_images={work.num_images}", f"data.shape=[{shape}]"]
     else:
         typed += ["data=mnist", f"data.root={mnist.parent}", f"data.limit={work.num_images}"]
+    if work.network == "mlp":
+        typed += [f"model.widths=[{','.join(map(str, work.widths))}]"]
     if work.network == "gan":  # the game that all sides play
         typed += ["model.conditional=false", "task.relativistic=false", "task.r1=0"]
     if setting == "fp32":

@@ -26,7 +26,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(monkeypatch, capsy
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
-    assert "mlp65 is not one of mlp64, " in capsys.readouterr().err
+    assert "mlp65 is not one of small64, mlp64, " in capsys.readouterr().err
 
 
 @pytest.mark.slow
