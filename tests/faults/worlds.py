@@ -3,20 +3,35 @@
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from harness import Child, start
 
 from trainwright.config.plan import Plan
 from trainwright.engine import trainer
+from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.ranks.group import Meeting, Ranks
 from trainwright.engine.ranks.world import ALONE, World
 from trainwright.run.ranks.follow import follow
 from trainwright.run.request import Outcome, Request
+from trainwright.run.resume.resume import resume_request
 from trainwright.run.run import run
 
 Rows = list[dict[str, Any]]
+
+SMALL = (
+    "trainer.epochs=null",
+    "trainer.precision=fp32",
+)
+# 2^-53 is 1.1e-16: so many roundings a step.
+CLOSE = 1e-12
+# What is not a loss may hang on more: where a loss does not depend on a weight, as on a bias before
+# batch normalisation, its gradient is rounding, which Adam divides by no more than its eps of 1e-8.
+LOOSE = 1e-9
 
 
 def begin(
@@ -50,20 +65,34 @@ def lead(composed: Callable[..., Any], folder: Path, *overrides: str) -> Callabl
     """
 
     def work(world: World) -> Outcome:
-        take_step = trainer.train_step
-
-        def noted_step(*given: Any) -> Any:
-            metrics = take_step(*given)
-            seen = {name: float(value.double().mean()) for name, value in metrics.items()}
-            with folder.with_suffix(".steps").open("a") as file:
-                file.write(json.dumps(seen) + "\n")
-            return metrics
-
-        trainer.train_step = noted_step
+        _note_steps(folder.with_suffix(".steps"))
         config = composed(*overrides, f"run.dir={folder}")
         return run(Request(Plan.of(config, name=folder.name, overrides=overrides), world=world))
 
     return work
+
+
+def lead_again(composed: Callable[..., Any], path: Path, *overrides: str) -> Callable[..., Outcome]:
+    """What rank 0 of `train trainer.resume=<path> <overrides>` does."""
+
+    def work(world: World) -> Outcome:
+        typed = [f"trainer.resume={path}", *overrides]
+        return run(replace(resume_request(composed(*typed), typed), world=world))
+
+    return work
+
+
+def _note_steps(path: Path) -> None:
+    take_step = trainer.train_step
+
+    def noted_step(*given: Any) -> Any:
+        metrics = take_step(*given)
+        seen = {name: float(value.double().mean()) for name, value in metrics.items()}
+        with path.open("a") as file:
+            file.write(json.dumps(seen) + "\n")
+        return metrics
+
+    trainer.train_step = noted_step
 
 
 def train_on(size: int, composed: Callable[..., Any], folder: Path, *overrides: str) -> Rows:
@@ -73,3 +102,29 @@ def train_on(size: int, composed: Callable[..., Any], folder: Path, *overrides: 
     assert codes == [0] * size, "\n".join(child.text for child in children)
     steps = folder.with_suffix(".steps")
     return [json.loads(line) for line in steps.read_text().splitlines()]
+
+
+def of_checkpoint(folder: Path) -> Any:
+    return checkpoint.load(folder / "checkpoints" / "last.safetensors")
+
+
+def losses(seen: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in seen.items() if name.endswith("loss")}
+
+
+def assert_same_run(folders: list[Path], steps: list[Rows]) -> None:
+    """All train as the first, up to rounding."""
+    (first, *others), (expected, *found) = folders, steps
+    tensors, metadata = of_checkpoint(first)
+    for folder, seen in zip(others, found, strict=True):
+        for one, other in zip(expected, seen, strict=True):
+            assert losses(other) == pytest.approx(losses(one), rel=CLOSE, abs=CLOSE)
+            assert other == pytest.approx(one, rel=LOOSE, abs=LOOSE)
+        other_tensors, other_metadata = of_checkpoint(folder)
+        evaluated, once_more = (
+            m["progress"]["last"]["metrics"] for m in (metadata, other_metadata)
+        )
+        assert once_more == pytest.approx(evaluated, rel=LOOSE, abs=LOOSE)
+        assert other_tensors.keys() == tensors.keys()
+        for name, value in tensors.items():
+            torch.testing.assert_close(other_tensors[name], value, rtol=LOOSE, atol=LOOSE, msg=name)

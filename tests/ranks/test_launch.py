@@ -28,6 +28,7 @@ TYPED = (
     "trainer.plots=false",
     "trainer.devices=2",
 )
+SHARD = "trainer.shard=true"
 TRIALS = int(os.environ.get("KILL_TRIALS", "4"))
 
 
@@ -126,27 +127,46 @@ def test_a_world_that_torchrun_starts_again_goes_on_with_its_run(tmp_path, monke
     assert begun_before() == str(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    command = Command(*TYPED, "run.dir=run", cwd=folder)
+def left_alone(folder, *typed):
+    """What a run comes to, and how many seconds that takes from when it has a folder."""
+    command = Command(*TYPED, *typed, "run.dir=run", cwd=folder)
+    command.until("folder: run")
+    begun = time.monotonic()
     assert command.end() == 0, command.text
-    return fingerprint(folder / "run")
+    return fingerprint(folder / "run"), time.monotonic() - begun
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return left_alone(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(alone):
+    return alone[0]
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    return left_alone(tmp_path_factory.mktemp("sharded"), SHARD)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(TRIALS))
-def test_a_rank_killed_at_any_moment_costs_nothing_but_time(trial, undisturbed, tmp_path):
+@pytest.mark.parametrize("kind", ["alone", "sharded"])
+def test_a_rank_killed_at_any_moment_costs_nothing_but_time(trial, kind, request, tmp_path):
+    expected, seconds = request.getfixturevalue(kind)
     rng = random.Random(trial)
-    command = Command(*TYPED, "run.dir=run", cwd=tmp_path)
+    typed = (*TYPED, *([SHARD] if kind == "sharded" else []))
+    command = Command(*typed, "run.dir=run", cwd=tmp_path)
     command.until("folder: run")
-    time.sleep(rng.uniform(0, 4))  # any moment, also within a save
+    time.sleep(rng.uniform(0, seconds))  # any moment, also within a save
     ranks = command.ranks()
     if ranks:  # else it has ended
         os.kill(rng.choice(ranks), signal.SIGKILL)
     assert command.end() == 0, command.text
     assert ("restart 1 of 3" in command.text) == bool(ranks), command.text
-    assert fingerprint(tmp_path / "run") == undisturbed
+    assert fingerprint(tmp_path / "run") == expected
 
 
 @pytest.mark.slow

@@ -1,24 +1,12 @@
 """However many ranks share a run, it is the same run up to rounding, and to the bit on as many."""
 
 import pytest
-import torch
 from harness import tensors_digest
-from worlds import train_on
-
-from trainwright.engine.checkpoint import checkpoint
+from worlds import CLOSE, SMALL, assert_same_run, losses, train_on
 
 pytestmark = pytest.mark.numeric
 
 DIGITS = ("data=digits", "data.limit=300")
-SMALL = (
-    "trainer.epochs=null",
-    "trainer.precision=fp32",
-)
-# 2^-53 is 1.1e-16: so many roundings a step.
-CLOSE = 1e-12
-# What is not a loss may hang on more: where a loss does not depend on a weight, as on a bias before
-# batch normalisation, its gradient is rounding, which Adam divides by no more than its eps of 1e-8.
-LOOSE = 1e-9
 CNN = (*DIGITS, "model=cnn", "model.channels=[4, 8]", "model.norm=batch")
 GAN = (*DIGITS, "model=gan", "model.width=4", "trainer.score_samples=0", "trainer.epochs=null")
 CASES = {
@@ -90,32 +78,6 @@ MORE_CASES = {
     "least squares": (*GAN, "task.loss=least_squares", "task.relativistic=false", "task.r1=0"),
     "resnet": (*DIGITS, "model=resnet", "model.width=4", "model.blocks_per_stage=1"),
 }
-
-
-def of_checkpoint(folder):
-    return checkpoint.load(folder / "checkpoints" / "last.safetensors")
-
-
-def losses(seen):
-    return {name: value for name, value in seen.items() if name.endswith("loss")}
-
-
-def assert_same_run(folders, steps):
-    """All train as the first, up to rounding."""
-    (first, *others), (expected, *found) = folders, steps
-    tensors, metadata = of_checkpoint(first)
-    for folder, seen in zip(others, found, strict=True):
-        for one, other in zip(expected, seen, strict=True):
-            assert losses(other) == pytest.approx(losses(one), rel=CLOSE, abs=CLOSE)
-            assert other == pytest.approx(one, rel=LOOSE, abs=LOOSE)
-        other_tensors, other_metadata = of_checkpoint(folder)
-        evaluated, once_more = (
-            m["progress"]["last"]["metrics"] for m in (metadata, other_metadata)
-        )
-        assert once_more == pytest.approx(evaluated, rel=LOOSE, abs=LOOSE)
-        assert other_tensors.keys() == tensors.keys()
-        for name, value in tensors.items():
-            torch.testing.assert_close(other_tensors[name], value, rtol=LOOSE, atol=LOOSE, msg=name)
 
 
 def train_alike(composed, folder, num_steps, sizes, *overrides):

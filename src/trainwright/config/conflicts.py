@@ -1,4 +1,4 @@
-"""Which settings do not go with privacy, or with federated averaging, and why; no torch."""
+"""Which settings do not go with privacy, federated averaging, or shards, and why; no torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,6 +63,24 @@ def check_federated(settings: TrainerSettings, *, balance: bool) -> None:
         "data.balance=true": (balance, "shows classes equally often, whoever holds them"),
     }  # fmt: skip
     _refuse("trainer.federated", refused)
+
+
+def check_sharded(settings: TrainerSettings) -> None:
+    """Raise ConfigError where weights are to be sharded, and a setting does not go with that."""
+    if not settings.shard:
+        return
+    refused = {
+        "trainer.devices=1": (settings.devices == 1, "has nobody to share them with"),
+        "trainer.privacy": (
+            settings.privacy.epsilon is not None, "needs gradients of single examples"
+        ),
+        "trainer.federated": (
+            settings.federated.clients is not None, "trains whole networks, one for each client"
+        ),
+        "trainer.compile=true": (settings.compile, "compiles networks that are whole"),
+        "trainer.cuda_graph=on": (settings.cuda_graph == "on", "is of one process"),
+    }  # fmt: skip
+    _refuse("trainer.shard=true", refused)
 
 
 def _refuse(what: str, refused: Mapping[str, tuple[bool, str]]) -> None:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from trainwright.config.build import Section, plain, settings
 from trainwright.config.compose import check_sections
-from trainwright.config.conflicts import check_federated, check_private
+from trainwright.config.conflicts import check_federated, check_private, check_sharded
 from trainwright.config.from_environment import PLACES, check_environment, without_environment
 from trainwright.config.validation import empty, unknown_key
 from trainwright.engine.clock import Clock, Duration
@@ -114,6 +114,7 @@ class Plan:
         optimizer, players = _optimizers(values["optimizer"], allow)
         check_private(trainer, balance=balance, augment=augment)
         check_federated(trainer, balance=balance)
+        check_sharded(trainer)
         task, metrics = _without(values["task"], "task", "metrics")
         return cls(
             config=config,

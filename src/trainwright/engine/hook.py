@@ -22,6 +22,9 @@ class Hook(ABC):
     # Whether other ranks need not hear of it: it asks them for nothing, and never ends a run.
     is_rank_0s: ClassVar[bool] = False
 
+    # Whether it needs the weights. Where they are sharded, other ranks hear of it after all.
+    reads_weights: ClassVar[bool] = False
+
     @property
     def name(self) -> str:
         """By which a checkpoint knows what it remembers."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from trainwright.engine.ranks.world import held
 from trainwright.engine.state import TrainState
 from trainwright.errors import NonFiniteError
 
@@ -48,7 +49,7 @@ def refused_move(
     grads = dict(zip((f"the gradient of {name}" for name in named), gradients, strict=True))
     blame = (
         first_nonfinite({f"the batch's {name}": tensor for name, tensor in batch.items()})
-        or first_nonfinite(state.task.state_dict())
+        or first_nonfinite({name: held(t) for name, t in state.task.state_dict().items()})
         or (None if math.isfinite(float(loss)) else f"the loss is {float(loss):g}")
         or first_nonfinite(grads)
         or "the squares of the gradients overflow"

@@ -101,6 +101,7 @@ class TrainerSettings:
 
     device: str = "auto"
     devices: Positive | Literal["auto"] | None = None  # processes that share the run
+    shard: bool = False  # weights and optimizer state, over these processes
     sync_batchnorm: Literal["auto", "on", "off"] = "auto"
     max_restarts: Annotated[int, Field(ge=0)] = 3
     rank_timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800  # seconds

@@ -23,6 +23,7 @@ from trainwright.tasks.task import Task
 
 if TYPE_CHECKING:
     from trainwright.engine.private import Privacy
+    from trainwright.engine.ranks.shards import Shards
 
 
 class Copies:
@@ -76,6 +77,7 @@ class TrainState:
     placement: Placement
     seed: int
     world: World = ALONE
+    shards: "Shards | None" = None  # where each rank has a part of the weights
     averaged: AveragedTask | None = None
     privacy: "Privacy | None" = None
     rounds: Rounds | None = None
@@ -99,6 +101,11 @@ class TrainState:
     def evaluated_task(self) -> Task:
         """The task to evaluate and sample with: with averaged weights where there are any."""
         return self.task if self.averaged is None else self.averaged.task
+
+    def open(self) -> None:
+        """Let this rank have all weights until the next step; the others must listen."""
+        if self.shards is not None:
+            self.shards.open()
 
     @property
     def epoch(self) -> float:

@@ -7,8 +7,8 @@ one program (`stack/step.py`).
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -18,6 +18,7 @@ from trainwright.data.batches import Batches
 from trainwright.data.examples import Batch
 from trainwright.engine.clock import Clock
 from trainwright.engine.nonfinite import refused_move
+from trainwright.engine.ranks.world import noticing
 from trainwright.engine.settings import TrainerSettings
 from trainwright.engine.state import TrainState
 from trainwright.errors import NonFiniteError
@@ -128,7 +129,8 @@ class _Eager:
         )
 
     def decide(self, player: str, loss: Tensor, grads: list[Tensor]) -> tuple[float, Tensor] | None:
-        scale, norm = self._state.scale, global_norm(grads)
+        scale, shards = self._state.scale, self._state.shards
+        norm = global_norm(grads) if shards is None else shards.norm(grads)
         if not math.isfinite(float(loss) + norm):  # these two decide
             if not (scale.is_dynamic and scale.value > 1):
                 raise refused_move(self._state, player, self._batch, loss, grads, norm)
@@ -181,11 +183,18 @@ def gradients(
             exchange.begin(total, seen)
         weight = share * state.scale.value
         weighted = loss * weight if isinstance(weight, Tensor) or weight != 1 else loss
-        part = torch.autograd.grad(weighted, parameters, allow_unused=True, materialize_grads=True)
+        part = _derivative(state, player, weighted)
         if exchange is not None and is_last:
             return exchange.end(part)
-        total = list(torch._foreach_add(total, part)) if total else list(part)
+        total = list(torch._foreach_add(total, part)) if total else part
     return total, seen
+
+
+def _derivative(state: TrainState, player: str, loss: Tensor) -> list[Tensor]:
+    if state.shards is not None:
+        return state.shards.gradients(player, loss)
+    parameters = state.optimizers[player].parameters
+    return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
 
 
 def _shares(state: TrainState, parts: Parts) -> Sequence[float | Tensor]:
@@ -207,16 +216,19 @@ def _shares(state: TrainState, parts: Parts) -> Sequence[float | Tensor]:
     return list(mine / world.total(mine.sum()).clamp(min=1))
 
 
-def _drawing(
-    state: TrainState, player: str, number: int, parts: Parts
-) -> AbstractContextManager[object]:
-    """The context in which a rank draws for its rows of a part."""
+@contextmanager
+def _drawing(state: TrainState, player: str, number: int, parts: Parts) -> Iterator[None]:
+    """The context in which a rank computes, and draws, for its rows of a part."""
     if not state.world.is_shared:
-        return nullcontext()
+        yield
+        return
     num_mine = len(next(iter(parts[number][0].values())))
     num_rows = state.clock.batch_size // len(parts)
     seed = (state.seed, "step", state.step, player, number)
-    return state.world.drawing(num_rows, num_mine, seed, state.placement.device)
+    drawing = state.world.drawing(num_rows, num_mine, seed, state.placement.device)
+    computing = nullcontext() if state.shards is None else state.shards.computing()
+    with noticing(those_of_others=True), drawing, computing:
+        yield
 
 
 def global_norm(gradients: Sequence[Tensor]) -> float:

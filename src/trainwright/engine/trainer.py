@@ -83,11 +83,11 @@ def fitting(
             state.means.add(seen)
         _call(hooks, state, seen)
     world = state.world
-    world.release(stop=state.stop_reason is not None)
+    _release(state)
     while state.step < total and state.stop_reason is None:
         if world.is_shared and world.leads:
             after = state.step + 1
-            world.begin_step(listen=any(not h.is_rank_0s and h.due(after, total) for h in hooks))
+            world.begin_step(listen=any(_asks(h, state) and h.due(after, total) for h in hooks))
         if settings.on_nonfinite == "skip":
             metrics = yield from _skipping(move)
         else:
@@ -95,11 +95,23 @@ def fitting(
         state.step += 1
         state.means.add(metrics)
         _call(hooks, state, metrics)
-        world.release(stop=state.stop_reason is not None)
+        _release(state)
     if state.unread is not None:
         state.unread.settle()
     if world.is_shared:
         world.listening = True
+
+
+def _asks(hook: Hook, state: TrainState) -> bool:
+    """Whether a hook has something to say to the other ranks."""
+    return not hook.is_rank_0s or (state.shards is not None and hook.reads_weights)
+
+
+def _release(state: TrainState) -> None:
+    """Let the other ranks go on with the next step, or stop."""
+    state.world.release(stop=state.stop_reason is not None)
+    if state.shards is not None:
+        state.shards.close()
 
 
 def _call(hooks: Sequence[Hook], state: TrainState, metrics: Metrics) -> None:

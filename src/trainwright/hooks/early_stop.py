@@ -68,6 +68,7 @@ class EarlyStop(Regular):
         """
         if self._objective == state.task.objective:
             return
+        state.open()
         task = state.evaluated_task
         measured = evaluate(
             task,

@@ -42,6 +42,7 @@ class Evaluate(Regular):
 
         Raises CutShort where the run is to stop: an evaluation may take long, and can be repeated.
         """
+        state.open()
         task = state.evaluated_task
         with can_be_cut_short(state):
             measured = self._measured(state, self._batches)

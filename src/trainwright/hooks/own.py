@@ -38,6 +38,7 @@ class Own(Hook):
 
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Call the hook and keep what it returns."""
+        state.open()
         with torch.no_grad():
             found: object = self._hook(state, metrics)
         if isinstance(found, Images | Text | Table):

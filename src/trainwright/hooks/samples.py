@@ -18,6 +18,7 @@ class Samples(Regular):
     """Writes samples/<step>.png, .txt or .csv for tasks that have something to show."""
 
     is_rank_0s = True
+    reads_weights = True
 
     def __init__(self, folder: RunFolder, *, every: float) -> None:
         super().__init__(every)
@@ -26,6 +27,7 @@ class Samples(Regular):
     @torch.no_grad()
     def __call__(self, state: TrainState, metrics: dict[str, Tensor]) -> None:
         """Write the showcase of the task that is evaluated."""
+        state.open()
         task = state.evaluated_task
         task.eval()
         with state.placement.autocast():

@@ -37,6 +37,7 @@ class Save(Regular):
     """
 
     is_rank_0s = True
+    reads_weights = True
 
     def __init__(
         self,

@@ -37,7 +37,8 @@ def finish(assembly: Assembly, folder: RunFolder, drawing: Drawing | None) -> di
     tensors, _ = checkpoint.load(folder.best)
     state, dataset = assembly.state, assembly.dataset
     checkpoint.restore_evaluated(state, tensors)
-    share_weights(state.world, tensors)
+    share_weights(state, tensors)
+    state.open()
     task = state.evaluated_task
     if task.judge is not None:
         from trainwright.run.judging.attach import final_judge

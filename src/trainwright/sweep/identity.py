@@ -43,6 +43,7 @@ NEUTRAL: Mapping[str, Any] = {
         "proximal": 0.0,
         "momentum": 0.0,
     },
+    "trainer.shard": False,
     "trainer.sync_batchnorm": "auto",
     "task.metrics": {},
     "task.class_weights": None,

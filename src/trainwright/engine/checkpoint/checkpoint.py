@@ -13,13 +13,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainwright.engine.checkpoint.fitting import check_fit
 from trainwright.engine.checkpoint.metadata import check_metadata
-from trainwright.engine.checkpoint.tensor_file import bytes_of, read_tensors, write_tensors
+from trainwright.engine.checkpoint.tensor_file import bytes_of, known, read_tensors, write_tensors
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.nonfinite import refuse_nonfinite
+from trainwright.engine.ranks.world import held
 from trainwright.engine.state import Evaluation, TrainState
 from trainwright.errors import CheckpointError
 from trainwright.files import disk_error, replacing
@@ -30,8 +31,19 @@ from trainwright.wording import printable
 Metadata = dict[str, Any]
 
 
-def state_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Weights, averages and optimizer state under unique names, contiguous on the CPU."""
+def state_tensors(state: TrainState) -> Mapping[str, Tensor]:
+    """Weights, averages and optimizer state under unique names, contiguous on the CPU.
+
+    Where they are sharded, each is put together when it is asked for.
+    """
+    named = named_tensors(state)
+    if state.shards is not None:
+        return state.shards.gathered(named)
+    return {name: value.detach().cpu().contiguous() for name, value in named.items()}
+
+
+def named_tensors(state: TrainState) -> dict[str, Tensor]:
+    """What `state_tensors` gives, where it is."""
     tensors = {f"task.{name}": value for name, value in state.task.state_dict().items()}
     if state.averaged is not None:
         for player, module in state.averaged.players.items():
@@ -40,7 +52,9 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
     for player, optimizer in state.optimizers.items():
         named = optimizer.state_dict().items()
         tensors |= {f"optimizer.{player}.{name}": value for name, value in named}
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    if state.shards is not None:
+        tensors = {name: state.shards.spread(name, value) for name, value in tensors.items()}
+    return tensors
 
 
 def progress_metadata(state: TrainState) -> Metadata:
@@ -72,28 +86,21 @@ def restore(
     """
     try:
         _check_prefixes(tensors)
+        if state.shards is not None:
+            state.shards.close()
         check_fit(state.task.state_dict(), under("task", tensors))
-        state.task.load_state_dict(under("task", tensors))
+        _load(state, "task", state.task, tensors)
         if state.averaged is not None and "averages" in anew:
             state.averaged.begin()
         elif state.averaged is not None:
             for player, module in state.averaged.players.items():
-                module.load_state_dict(under(f"averaged.{player}", tensors))
+                _load(state, f"averaged.{player}", module, tensors)
         if "optimizer" not in anew:
             for player, optimizer in state.optimizers.items():
-                optimizer.load_state_dict(under(f"optimizer.{player}", tensors))
+                optimizer.load_state_dict(_mine(state, f"optimizer.{player}", tensors))
                 if player in progress.get("learning_rates", {}):
                     optimizer.learning_rate = float(progress["learning_rates"][player])
-        if "schedule" not in anew:
-            state.schedule.load_state_dict(progress["schedule"])
-        if "scale" not in anew:
-            state.scale.load_state_dict(progress["scale"])
-        state.recovery.load_state_dict(progress["recovery"])
-        state.means.load_state_dict(progress.get("means", []))
-        state.step = int(progress["step"])
-        numbers = progress.get("to_be_done")
-        state.to_be_done = None if numbers is None else _with_nan(dict(numbers))
-        state.last, state.best = _evaluation(progress["last"]), _evaluation(progress["best"])
+        restore_progress(state, progress, anew=anew)
     except (RuntimeError, LookupError, ValueError, TypeError, OverflowError) as error:
         if is_out_of_memory(error):
             raise
@@ -102,6 +109,36 @@ def restore(
             "the checkpoint does not fit this run's networks and optimizers\n  "
             + " ".join(line.strip() for line in first[:2])[:300]
         ) from error
+
+
+def restore_progress(state: TrainState, progress: Metadata, *, anew: Collection[str] = ()) -> None:
+    """The part of `restore` that is no tensor. Raises LookupError, ValueError and the like."""
+    if "schedule" not in anew:
+        state.schedule.load_state_dict(progress["schedule"])
+    if "scale" not in anew:
+        state.scale.load_state_dict(progress["scale"])
+    state.recovery.load_state_dict(progress["recovery"])
+    state.means.load_state_dict(progress.get("means", []))
+    state.step = int(progress["step"])
+    numbers = progress.get("to_be_done")
+    state.to_be_done = None if numbers is None else _with_nan(dict(numbers))
+    state.last, state.best = _evaluation(progress["last"]), _evaluation(progress["best"])
+
+
+def _load(state: TrainState, prefix: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a module its tensors, or what this rank is to hold of them."""
+    if state.shards is None:
+        module.load_state_dict(under(prefix, tensors))
+    else:
+        state.shards.load(prefix, module, under(prefix, tensors))
+
+
+def _mine(state: TrainState, prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under a prefix, or what this rank is to hold of them."""
+    named, shards = under(prefix, tensors), state.shards
+    if shards is None:
+        return named
+    return {name: held(shards.cut(f"{prefix}.{name}", value)) for name, value in named.items()}
 
 
 def _check_prefixes(tensors: dict[str, Tensor]) -> None:
@@ -116,14 +153,15 @@ def restore_evaluated(state: TrainState, tensors: dict[str, Tensor]) -> None:
     For use after training: the averaged task shares what it does not average with the trained one.
     """
     task = state.evaluated_task
-    task.load_state_dict(under("task", tensors))
+    if state.shards is not None:
+        state.shards.close()
+    _load(state, "task", task, tensors)
     for player, module in task.players.items():
-        averaged = under(f"averaged.{player}", tensors)
-        if averaged:
-            module.load_state_dict(averaged)
+        if under(f"averaged.{player}", tensors):
+            _load(state, f"averaged.{player}", module, tensors)
 
 
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix.`, without it."""
     start = prefix + "."
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
@@ -131,7 +169,7 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def save(
     paths: list[Path],
-    tensors: dict[str, Tensor],
+    tensors: Mapping[str, Tensor],
     metadata: Metadata,
     *,
     kept_as: Mapping[Path, Path] | None = None,
@@ -152,7 +190,7 @@ def save(
                 write_tensors(temporary, tensors, labels)
                 _keep(path, kept_as or {})
         except OSError as error:
-            needed = len(text) + sum(tensor.nbytes for tensor in tensors.values())
+            needed = len(text) + sum(tensor.nbytes for tensor in known(tensors).values())
             raise disk_error(path, needed, error) from error
 
 
@@ -198,7 +236,7 @@ def saved_step(path: Path) -> int | None:
         return None
 
 
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
     """SHA-256 over the metadata and every tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):

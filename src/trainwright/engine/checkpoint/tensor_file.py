@@ -55,17 +55,19 @@ def unfit(tensors: Mapping[str, object], *, room: int = 1) -> str | None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], labels: Mapping[str, str]) -> None:
     """Write contiguous CPU tensors, and texts by name, to a new file.
 
-    Raises OSError, and ValueError for what could not be read again.
+    Each is asked for once, when its time has come; `known` says before what it will be. Raises
+    OSError, and ValueError for what could not be read again.
     """
-    problem = unfit(tensors)
+    shapes = known(tensors)
+    problem = unfit(shapes)
     if problem is not None:
         raise ValueError(f"a checkpoint cannot hold this: {problem}")
     # The widest types first, so that each tensor begins at a multiple of its own width.
-    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    order = sorted(shapes, key=lambda name: (-shapes[name].element_size(), name))
     header: dict[str, object] = {"__metadata__": dict(labels)}
     end = 0
     for name in order:
-        tensor = tensors[name]
+        tensor = shapes[name]
         begin, end = end, end + tensor.nbytes
         header[name] = {
             "dtype": NAMES[tensor.dtype],
@@ -81,6 +83,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], labels: Mapping[str
         file.write(text)
         for name in order:
             file.write(bytes_of(tensors[name]))
+
+
+def known(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors of the same shapes and types, where those themselves have yet to be made."""
+    found: Mapping[str, Tensor] = getattr(tensors, "known", tensors)
+    return found
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
+from trainwright.engine.ranks.world import held
 from trainwright.tasks.task import Task
 
 
@@ -22,13 +23,16 @@ class AveragedTask:
         self.task = copy.deepcopy(task, memo=dict(shared))
         self.players = {name: self.task.players[name] for name in task.averaged_players}
         self._decay = decay
-        originals = [task.players[name] for name in self.players]
-        self._trained: list[Tensor] = [p for player in originals for p in player.parameters()]
-        self._means: list[Tensor] = [
-            p for player in self.players.values() for p in player.parameters()
-        ]
+        self._originals = [task.players[name] for name in self.players]
+        self.take_hold()
+
+    def take_hold(self) -> None:
+        """Average what this rank holds of the players as they now are."""
+        originals, copies = self._originals, self.players.values()
+        self._trained: list[Tensor] = [held(p) for player in originals for p in player.parameters()]
+        self._means: list[Tensor] = [held(p) for player in copies for p in player.parameters()]
         self._trained_buffers = [b for player in originals for b in player.buffers()]
-        self._buffers = [b for player in self.players.values() for b in player.buffers()]
+        self._buffers = [b for player in copies for b in player.buffers()]
 
     def update(self, step: int) -> None:
         """Move the averages towards the weights as step number `step` (from 0) has left them."""

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from trainwright.engine.optim.fused import Kernel, fused_kernels
 from trainwright.engine.optim.no_compiler import step_by_torch
+from trainwright.engine.ranks.world import held
 from trainwright.wording import printable
 
 ParameterGroups = list[dict[str, Any]]
@@ -29,20 +30,21 @@ class PlayerOptimizer:
     """What moves one player: torch optimizers that between them hold all its parameters.
 
     Most often that is one optimizer. Muon takes only matrices, so it comes with a second for the
-    rest. `l1` is the weight of an L1 penalty on what decays, added to the gradient.
+    rest. `l1` is the weight of an L1 penalty on what decays, added to the gradient. Of parameters
+    that are sharded it moves what this rank holds.
     """
 
     def __init__(self, player: nn.Module, optimizers: Sequence[Optimizer], *, l1: float) -> None:
-        self.parameters = [p for p in player.parameters() if p.requires_grad]
-        self._names: dict[Tensor, str] = {p: name for name, p in player.named_parameters()}
+        self.parameters = [held(p) for p in player.parameters() if p.requires_grad]
+        self._names: dict[Tensor, str] = {held(p): name for name, p in player.named_parameters()}
         self.optimizers = list(optimizers)
         self._groups = [g for optimizer in self.optimizers for g in optimizer.param_groups]
         self.base_lrs = [float(group["lr"]) for group in self._groups]
         self.learning_rate = self.base_lrs[0]  # of the first group, as of the last step
         self.l1 = l1
-        held = [p for group in self._groups for p in group["params"]]
-        assert {id(p) for p in held} == {id(p) for p in self.parameters}
-        assert len(held) == len(self.parameters)
+        moved = [p for group in self._groups for p in group["params"]]
+        assert {id(p) for p in moved} == {id(p) for p in self.parameters}
+        assert len(moved) == len(self.parameters)
         position = {id(p): index for index, p in enumerate(self.parameters)}
         # Where the gradients of each optimizer's groups stand among those that `step` is given.
         self.positions = [
@@ -124,15 +126,15 @@ class PlayerOptimizer:
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
-        held: dict[str, tuple[Optimizer, nn.Parameter, dict[str, Any]]] = {}
+        owners: dict[str, tuple[Optimizer, nn.Parameter, dict[str, Any]]] = {}
         self._kernels = [None] * len(self.optimizers)
         for optimizer in self.optimizers:
             optimizer.state.clear()
             for group in optimizer.param_groups:
-                held |= {self._names[p]: (optimizer, p, group) for p in group["params"]}
+                owners |= {self._names[p]: (optimizer, p, group) for p in group["params"]}
         for key, value in tensors.items():
             owner, _, name = key.rpartition(".")
-            optimizer, parameter, group = held[owner]
+            optimizer, parameter, group = owners[owner]
             # torch's own keep numbers, and tensors like the parameter.
             is_torch = type(optimizer).__module__.startswith("torch.optim")
             fits = value.dim() == 0 or value.shape == parameter.shape

@@ -126,3 +126,35 @@ class GradientExchange:
                 else place.view(parameter.shape)
             )
             begin += parameter.numel()
+
+
+class NoteExchange:
+    """Of a player whose gradients are sums already: adds up what a turn logs, and the flags."""
+
+    def __init__(
+        self, flags: Callable[[], Sequence[float]], agreed: Callable[[Sequence[float]], None]
+    ) -> None:
+        self._flags, self._agreed = flags, agreed
+        self._earlier: Sequence[Tensor] = ()
+        self._notes: Mapping[str, Tensor] = {}
+
+    def begin(self, earlier: Sequence[Tensor], notes: Mapping[str, Tensor]) -> None:
+        """See `world.Exchange`."""
+        self._earlier, self._notes = earlier, notes
+
+    def end(self, gradients: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """See `world.Exchange`."""
+        flags, like = self._flags(), gradients[0]
+        notes = [
+            like.new_tensor(flags),
+            *(note.reshape(1).to(like) for note in self._notes.values()),
+        ]
+        sums = torch.cat(notes)
+        with noticing():
+            dist.all_reduce(sums)
+        self._agreed(sums[: len(flags)].tolist())
+        noted = dict(zip(self._notes, sums[len(flags) :].unbind(), strict=True))
+        total = list(gradients)
+        if self._earlier:
+            torch._foreach_add_(total, list(self._earlier))
+        return total, noted

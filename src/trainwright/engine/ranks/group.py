@@ -19,8 +19,8 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 from torch.distributed import distributed_c10d
 
 from trainwright.engine.ranks.draws import RowsOfDraws
-from trainwright.engine.ranks.exchange import GradientExchange
-from trainwright.engine.ranks.world import Message, World, noticing
+from trainwright.engine.ranks.exchange import GradientExchange, NoteExchange
+from trainwright.engine.ranks.world import Exchange, Message, World, noticing
 from trainwright.seeds import derive_seed
 from trainwright.stop_signals import STOP_SIGNALS
 
@@ -82,8 +82,10 @@ class Ranks(World):
         """Rank 0 knows whether it will have something to say after this step."""
         self.wants_listening = listen
 
-    def exchange(self, player: str, parameters: Sequence[Tensor]) -> GradientExchange:
+    def exchange(self, player: str, parameters: Sequence[Tensor]) -> Exchange:
         """See `World`."""
+        if self.is_sharded:
+            return NoteExchange(self._flags, self._agree)
         if player not in self._exchanges:
             self._exchanges[player] = GradientExchange(parameters, self._flags, self._agree)
         return self._exchanges[player]

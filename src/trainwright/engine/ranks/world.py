@@ -1,8 +1,9 @@
 """The processes that train a run together. One by itself is a world of one, and imports nothing."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,13 +17,30 @@ class RankLostError(TrainwrightError):
     exit_code = 75
 
 
+Held = TypeVar("Held", bound=Tensor)
+# What torch says of a connection, and of nothing that a network computes.
+_OF_OTHERS = re.compile(r"gloo|nccl|connection (closed|reset|refused)|timed out", re.IGNORECASE)
+
+
+def held(parameter: Held) -> Held:
+    """What this rank holds of a tensor: all of it, or of one that is sharded its part."""
+    # Not `to_local`, which makes another tensor each time, by which no optimizer would know it.
+    mine: Held = getattr(parameter, "_local_tensor", parameter)
+    return mine
+
+
 @contextmanager
-def noticing() -> Iterator[None]:
-    """What torch raises where another rank does not answer is a RankLostError."""
+def noticing(*, those_of_others: bool = False) -> Iterator[None]:
+    """What torch raises where another rank does not answer is a RankLostError.
+
+    `those_of_others`: where it may raise something else, too, of which only its text tells.
+    """
     try:
         yield
     except RuntimeError as error:
-        first = str(error).splitlines()[0]
+        first = str(error).partition("\n")[0]
+        if those_of_others and not _OF_OTHERS.search(str(error)):
+            raise
         how = "does not answer" if "timed out" in first.lower() else "has ended"
         raise RankLostError(f"another rank {how}: {first}") from error
 
@@ -55,6 +73,7 @@ class World:
     size: int = 1
     # Whether the others listen to rank 0 before they go on with the next step.
     listening: bool = False
+    is_sharded: bool = False  # each rank has a part of the weights, and sums for it
     is_talking: bool = False  # which must not be cut short
     asked: int | None = None  # the signal that has asked this rank to stop, until all know of it
     # What rank 0 does about a signal that any rank was sent.

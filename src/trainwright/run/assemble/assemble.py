@@ -35,7 +35,7 @@ from trainwright.run.assemble.cuda_graph import with_graph
 from trainwright.run.assemble.optimization import Slower, build_optimizers, build_schedule
 from trainwright.run.assemble.own_network import check_learnable, check_outputs
 from trainwright.run.assemble.own_task import check_attributes, try_task
-from trainwright.run.assemble.shares import share_among
+from trainwright.run.assemble.shares import check_by_itself, shard, share_among
 from trainwright.score.judge import Judge
 from trainwright.seeds import derive_seed
 from trainwright.tasks.metrics.metric import Metric
@@ -103,7 +103,7 @@ def assemble(
     check_learnable(task)
     check_keepable(task)
     check_parts(options, task)
-    shares = share_among(world, options, task)
+    shares = share_among(world, options, task, goes_on=again is not None)
     threads = None if again is None else threads_of(again)
     placement = place_task(options, task, dataset.info, threads_before=threads)
     move_task(task, placement)
@@ -113,8 +113,12 @@ def assemble(
         from trainwright.run.assemble.private import privacy_of, try_single_examples
 
         privacy = privacy_of(plan, clock, task)
+    averaged = None if options.ema is None else AveragedTask(task, options.ema)
+    shards = shard(world, options, task, averaged)
     slower = None if fork is None else Slower(fork.old_parameters(task), fork.settings.old_lr)
     optimizers = build_optimizers(plan, task.players, placement, slower)
+    if shards is not None:
+        check_by_itself(optimizers)
     state = TrainState(
         task=task,
         optimizers=optimizers,
@@ -125,7 +129,8 @@ def assemble(
         ),
         seed=plan.seed,
         world=world,
-        averaged=None if options.ema is None else AveragedTask(task, options.ema),
+        shards=shards,
+        averaged=averaged,
         scale=LossScale.for_precision(placement.precision),
         privacy=privacy,
     )

@@ -12,6 +12,7 @@ from trainwright.config.plan import OptimizerPlan, Plan
 from trainwright.engine.clock import Clock
 from trainwright.engine.device.device import Placement
 from trainwright.engine.optim.player_optimizer import PlayerOptimizer, decay_groups
+from trainwright.engine.ranks.world import held
 from trainwright.engine.schedule import Plateau, Schedule
 from trainwright.errors import ConfigError
 from trainwright.tasks.task import Objective
@@ -87,7 +88,7 @@ def _torch_optimizer(
     # The first group's learning rate is the one that is logged: that of what learns fastest.
     groups, rates = [], []
     for factor, alike in sorted(by_factor.items(), key=lambda item: -item[0]):
-        for group in decay_groups(alike, weight_decay):
+        for group in decay_groups([held(p) for p in alike], weight_decay):
             groups.append(group)
             rates.append(factor)
     # The fused kernels are the fastest, where an optimizer has one and the user has not chosen.

@@ -12,6 +12,7 @@ from trainwright.data.batches import Batches
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.evaluate import answer
 from trainwright.engine.hook import Hook
+from trainwright.engine.ranks.shards import put_together
 from trainwright.engine.ranks.world import Message, World
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
@@ -55,6 +56,8 @@ class _Follower(Hook):
     def __init__(self, world: World, assembly: Assembly) -> None:
         self._world, self._assembly = world, assembly
         self._is_over = False
+        self._pieces: dict[str, Tensor] = {}  # of a sharded state, until all have been told
+        self._named: dict[str, Tensor] = {}  # of which rank 0 asks for one after the other
         dataset = assembly.dataset
         self._splits: dict[str, Batches] = {
             name: assembly.make_batches(split) for name, split in dataset.splits.items()
@@ -64,7 +67,8 @@ class _Follower(Hook):
     def work(self) -> None:
         """Train and listen in turns."""
         state, assembly = self._assembly.state, self._assembly
-        first = self._world.hear()  # the state to begin with
+        while (first := self._world.hear()).what != "state":  # to begin with
+            self._take(first)
         with logged_to(_log_of(self._world, Path(first.plain["folder"]))):
             log.info(
                 "rank %d of %d: %s", self._world.rank, self._world.size, state.placement.describe()
@@ -96,17 +100,29 @@ class _Follower(Hook):
                 )
                 break
             self._take(message)
+        self._named = {}
         self._world.listening = False
 
     def _take(self, message: Message) -> None:
         state, told = self._assembly.state, message.plain
+        if message.what != "gather":
+            self._named = {}
         if message.what == "over":
             self._is_over = True
         elif message.what == "state":
-            checkpoint.restore(state, dict(message.tensors), told["progress"])
+            self._restore(message)
             state.to_be_done = None  # rank 0 sees to that
         elif message.what == "weights":
-            checkpoint.restore_evaluated(state, dict(message.tensors))
+            checkpoint.restore_evaluated(state, {**message.tensors, **self._pieces})
+            self._pieces = {}
+        elif message.what == "open":
+            state.open()
+        elif message.what == "piece":
+            assert state.shards is not None
+            self._pieces[told] = state.shards.cut(told, message.tensors[told])
+        elif message.what == "gather":
+            self._named = self._named or checkpoint.named_tensors(state)
+            put_together(self._named[told])
         else:
             assert message.what == "evaluate", message.what
             answer(
@@ -118,6 +134,16 @@ class _Follower(Hook):
                 seed=state.seed,
                 world=self._world,
             )
+
+    def _restore(self, message: Message) -> None:
+        """Be where rank 0 is; of what is sharded it has told, if it was put back itself."""
+        state, progress = self._assembly.state, message.plain["progress"]
+        tensors, self._pieces = {**message.tensors, **self._pieces}, {}
+        if not tensors:
+            checkpoint.restore_progress(state, progress)
+            return
+        has_averages = any(name.startswith("averaged.") for name in tensors)
+        checkpoint.restore(state, tensors, progress, anew=() if has_averages else ("averages",))
 
     def _stop(self, number: int) -> None:
         self._assembly.state.stop_reason = signal.Signals(number).name

@@ -9,7 +9,7 @@ from torch import Tensor
 from trainwright.config.plan import Plan
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.device.environment import environment
-from trainwright.engine.ranks.world import World
+from trainwright.engine.state import TrainState
 from trainwright.errors import ConfigError, DataError
 from trainwright.run.assemble.assemble import Assembly
 from trainwright.runs.folder import RunFolder
@@ -49,21 +49,24 @@ def share_state(assembly: Assembly, folder: RunFolder) -> None:
     state = assembly.state
     if state.world.is_shared:
         told = {"folder": str(folder.path), "progress": checkpoint.progress_metadata(state)}
-        state.world.tell("state", told, checkpoint.state_tensors(state))
+        # Of weights that are sharded they were told piece by piece, when these were put back.
+        tensors = {} if state.shards is not None else checkpoint.state_tensors(state)
+        state.world.tell("state", told, tensors)
         state.world.listening = True
 
 
-def share_weights(world: World, tensors: Mapping[str, Tensor]) -> None:
-    """Let the others evaluate with the weights of this checkpoint."""
-    if world.is_shared:
+def share_weights(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
+    """Let the others evaluate with the weights of this checkpoint, which this one has loaded."""
+    if state.world.is_shared:
         kept = {name: value for name, value in tensors.items() if not name.startswith("optimizer.")}
-        world.tell("weights", None, kept)
+        state.world.tell("weights", None, {} if state.shards is not None else kept)
 
 
 def alike(assembly: Assembly) -> dict[str, str]:
     """What must be the same on all ranks, by name."""
-    found = environment(assembly.state.placement, assembly.dataset)
-    return {name: found[name] for name in _ALIKE}
+    found, shards = environment(assembly.state.placement, assembly.dataset), assembly.state.shards
+    weights = {} if shards is None else {"initial_weights": shards.begun_with[:12]}
+    return {**{name: found[name] for name in _ALIKE}, **weights}
 
 
 def plain(plan: Plan) -> dict[str, Any]:

@@ -92,8 +92,8 @@ class Rollback:
                 hook.load_state_dict(remembered[hook.name])
         mend_best(self._folder, state, found, is_same_run=False)
         go_back_to(self._folder, found, keep=self._settings.keep)
-        self._save.save(state)
         self._share()
+        self._save.save(state)
         log.warning("%s", error)
         log.warning(
             "rollback %d of %d: from step %d back to step %d, learning rate now times %.3g",
