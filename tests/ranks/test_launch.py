@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness import fingerprint
 
-from trainwright.cli.ranks.places import begun_before, first_node, note_folder, place_among_others
+from trainwright.run.ranks.places import begun_before, first_node, note_folder, place_among_others
 
 TYPED = (
     "data=digits",
@@ -97,7 +97,7 @@ def test_the_first_node_of_slurms_list_is_where_ranks_meet(nodes, first):
     assert first_node(nodes) == first
 
 
-def test_processes_that_torchrun_or_srun_has_started_know_their_place(monkeypatch):
+def test_processes_that_were_started_together_know_their_place(monkeypatch):
     assert place_among_others() is None
     slurm = {
         "SLURM_PROCID": "3",
@@ -110,6 +110,12 @@ def test_processes_that_torchrun_or_srun_has_started_know_their_place(monkeypatc
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     assert place_among_others() == (3, 8, 1, "n2", 20077, None)
+    for name in slurm:
+        monkeypatch.delenv(name)
+    submitit = {"GLOBALID": "1", "NTASKS": "2", "LOCALID": "1", "JOB_ID": "12345"}
+    for name, value in submitit.items():
+        monkeypatch.setenv(f"SUBMITIT_LOCAL_{name}", value)
+    assert place_among_others() == (1, 2, 1, "127.0.0.1", 22345, None)
     torchrun = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
     for name, value in {**torchrun, "MASTER_ADDR": "here", "MASTER_PORT": "99"}.items():
         monkeypatch.setenv(name, value)
@@ -286,6 +292,22 @@ def test_jobs_of_a_sweep_have_ranks_of_their_own(undisturbed, tmp_path):
         assert [path.name for path in (run / "ranks").iterdir()] == ["1.log"]
         assert json.loads((run / "summary.json").read_text())["status"] == "finished"
     assert undisturbed in [fingerprint(run) for run in runs]  # that of the same seed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweeper", ["trainwright", "basic"])
+def test_a_launcher_of_several_tasks_has_them_share_each_job(sweeper, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    sweep = ("-m", f"hydra/sweeper={sweeper}", "seed=0,1", "hydra/launcher=submitit_local")
+    typed = (*TYPED, "trainer.steps=6", "hydra.launcher.tasks_per_node=2")
+    for _ in range(2 if sweeper == "trainwright" else 1):  # where there is no more to do, too
+        command = Command(*sweep, *typed, cwd=tmp_path)
+        assert command.end() == 0, command.text
+    runs = [path.parent for path in tmp_path.rglob("summary.json")]
+    assert len(runs) == 2
+    for run in runs:
+        assert [path.name for path in (run / "ranks").iterdir()] == ["1.log"]
+        assert json.loads((run / "summary.json").read_text())["status"] == "finished"
 
 
 @pytest.mark.slow

@@ -38,8 +38,8 @@ def with_nan(work, times=1):
     return call
 
 
-def train(composed, folder, policy, *, on_two):
-    leader = lead(composed, folder, *TYPED, f"trainer.on_nonfinite={policy}")
+def train(composed, folder, policy, *typed, on_two):
+    leader = lead(composed, folder, *TYPED, f"trainer.on_nonfinite={policy}", *typed)
     if on_two:  # the rows of the rank that follows
         children = begin(2, folder.with_suffix(".txt"), leader, with_nan(follow))
     else:
@@ -60,12 +60,15 @@ def test_all_ranks_stop_where_one_has_nan(composed, tmp_path):
 @pytest.mark.parametrize("policy", ["skip", "rollback"])
 def test_two_ranks_skip_or_go_back_as_one_process_does(composed, tmp_path, policy):
     ended = {}
-    for name, on_two in (("one", False), ("two", True), ("again", True)):
-        codes, text, summary = train(composed, tmp_path / name, policy, on_two=on_two)
+    sharded = ("trainer.shard=true",)
+    for name, typed in {"one": (), "two": (), "again": (), "sharded": sharded}.items():
+        folder = tmp_path / name
+        codes, text, summary = train(composed, folder, policy, *typed, on_two=name != "one")
         assert set(codes) == {0}, text
         assert summary["step"] == 12
         ended[name] = summary["last"]["metrics"]
     assert ended["two"] == pytest.approx(ended["one"], rel=1e-9)
+    assert ended["sharded"] == pytest.approx(ended["one"], rel=1e-9)
     two, again = (
         tensors_digest(tmp_path / name / "checkpoints" / "last.safetensors")
         for name in ("two", "again")

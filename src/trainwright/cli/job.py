@@ -15,7 +15,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from trainwright.cli.ranks.number import number_of_ranks
-from trainwright.cli.ranks.places import Place, begun_before, note_folder, place_among_others
 from trainwright.cli.torch_library import imports_of_torch
 from trainwright.command_line import override
 from trainwright.config.compose import check_sections, settle_length
@@ -25,6 +24,7 @@ from trainwright.config.trust import refuse_trust
 from trainwright.cores import num_cores
 from trainwright.errors import ConfigError
 from trainwright.report.plots.drawing import Artist
+from trainwright.run.ranks.places import Place, begun_before, note_folder, place_among_others
 
 if TYPE_CHECKING:
     from trainwright.run.ranks.launch import Launch
@@ -47,7 +47,9 @@ def run_job(config: DictConfig) -> float:
         if place[0] > 0:  # which a launcher of jobs has started, and not the command line
             from trainwright.cli.ranks.part import take_part
 
-            sys.exit(take_part(place))
+            if code := take_part(place):
+                sys.exit(code)
+            return math.nan  # a launcher may take an exit for a failure, whatever the code
         _go_on_after_restart(config, overrides)
     if config.sweep.job is not None:
         return _run_frozen(str(config.sweep.job))
@@ -191,7 +193,7 @@ def _run_frozen(path: str) -> float:
     from trainwright.sweep.workers.attempt import work
 
     task = read_task(path)
-    code = work(task)
+    code = work(task, place=place_among_others())
     if code:
         sys.exit(code)
     state = Store(Path(task["sweep"])).state(task["job"]["id"])

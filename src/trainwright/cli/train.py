@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from trainwright import __version__
 from trainwright.cli.completion.shells import ASK, INSTALL, answer, completion_script
-from trainwright.cli.ranks.places import place_among_others
 from trainwright.cli.terminal.colour import painted
 from trainwright.cli.terminal.help import help_text
 from trainwright.config_folder import config_folder
 from trainwright.errors import TrainwrightError
+from trainwright.run.ranks.places import place_among_others
 from trainwright.streams import is_quiet, outlive_readers, spoken, tell, tells_events
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainwright.cli.ranks.places import place_among_others
 from trainwright.config.plan import Plan
 from trainwright.errors import ConfigError, TrainwrightError
+from trainwright.run.ranks.places import place_among_others
 from trainwright.runs.folder import RunFolder
 from trainwright.runs.stored import UnreadableError, read_yaml
 

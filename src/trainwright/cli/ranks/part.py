@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainwright.cli.ranks.places import Place
     from trainwright.engine.ranks.group import Meeting
+    from trainwright.run.ranks.places import Place
 
 
 def take_part(place: "Place | Meeting", *, said: Path | None = None) -> int:

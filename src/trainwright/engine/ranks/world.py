@@ -73,6 +73,7 @@ class World:
     size: int = 1
     # Whether the others listen to rank 0 before they go on with the next step.
     listening: bool = False
+    has_begun: bool = False  # the others know the run
     is_sharded: bool = False  # each rank has a part of the weights, and sums for it
     is_talking: bool = False  # which must not be cut short
     asked: int | None = None  # the signal that has asked this rank to stop, until all know of it

@@ -52,7 +52,9 @@ def share_among(
     Raises ConfigError for batches that are too small for so many ranks. A run that was sharded may
     go on by itself.
     """
-    if not world.is_shared and options.shard and not goes_on:
+    # A sweep tries its jobs by one process, whatever they are to have.
+    is_alone = not world.is_shared and options.devices in (None, "auto", 1)
+    if is_alone and options.shard and not goes_on:
         raise ConfigError(
             "trainer.shard=true: one process has nobody to share the weights with\n"
             "  say how many there are to be, such as trainer.devices=2, or leave it out"

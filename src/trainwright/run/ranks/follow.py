@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 def follow(world: World) -> None:
     """Take part in the run of rank 0, until it says that it is over."""
     with taken_by(_Asked(world).receive):
-        told = world.hear().plain
+        message = world.hear()
+        if message.what == "over":  # there was nothing to do
+            return
+        told = message.plain
         assembly = assemble(plan_of(told["plan"]), again=told["again"], world=world)
         world.answer(alike(assembly))
         world.wait_at_most(assembly.settings.rank_timeout)

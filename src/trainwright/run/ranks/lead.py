@@ -26,6 +26,7 @@ def call_together(plan: Plan, assembly: Assembly, again: Mapping[str, Any] | Non
     world = assembly.state.world
     if not world.is_shared:
         return
+    world.has_begun = True
     world.tell("plan", {"plan": plain(plan), "again": None if again is None else dict(again)})
     own = alike(assembly)
     for rank, message in enumerate(world.answers(), start=1):

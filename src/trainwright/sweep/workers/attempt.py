@@ -28,6 +28,7 @@ from trainwright.errors import CheckpointError, TrainwrightError
 from trainwright.hooks.prune import Prune
 from trainwright.run.logfile import logged_to
 from trainwright.run.ranks.launch import beside
+from trainwright.run.ranks.places import Place
 from trainwright.run.request import Request
 from trainwright.run.resume.continuing import Resume
 from trainwright.run.resume.recover import newest_whole
@@ -56,13 +57,23 @@ def no_data(node: Mapping[str, Any]) -> Dataset | None:
     return None
 
 
-def work(task: Task, find_data: FindData = no_data) -> int:
+def work(task: Task, find_data: FindData = no_data, *, place: Place | None = None) -> int:
     """Work on one job to its end and write its state. Returns the exit code of the process.
 
     `task` is what `tasks.job_task` makes. A job that is done already is not done again; one that
-    was interrupted goes on from its last checkpoint.
+    was interrupted goes on from its last checkpoint. `place`: of this process, rank 0, among those
+    that were started with it to share the job.
     """
-    return drive(working(task, find_data))
+    if place is None:
+        return drive(working(task, find_data))
+    from trainwright.engine.ranks.group import Meeting, Ranks
+
+    world = Ranks(Meeting(*place))
+    code = drive(working(task, find_data, world))
+    if not world.has_begun:
+        world.tell("over")
+    world.leave()
+    return code
 
 
 def work_together(task: Task, find_data: FindData = no_data) -> int:
@@ -88,17 +99,22 @@ def _logged(task: Task, find_data: FindData) -> Training[int]:
         return (yield from working(task, find_data))
 
 
-def working(task: Task, find_data: FindData) -> Training[int]:
-    """What `work` does, asking for each training step instead of making it."""
+def working(task: Task, find_data: FindData, world: World = ALONE) -> Training[int]:
+    """What `work` does, asking for each training step instead of making it.
+
+    `world`: whom the job is shared with, where they were not started for it.
+    """
     job, store = Job(**task["job"]), Store(Path(task["sweep"]))
     try:
         with FileLock(store.lock(job.id)).acquire(timeout=SECONDS_TO_LOCK):
-            return (yield from _attempted(task, job, store, find_data))
+            return (yield from _attempted(task, job, store, find_data, world))
     except Timeout:
         return BUSY
 
 
-def _attempted(task: Task, job: Job, store: Store, find_data: FindData) -> Training[int]:
+def _attempted(
+    task: Task, job: Job, store: Store, find_data: FindData, others: World
+) -> Training[int]:
     """Make an attempt at a job whose lock is held."""
     before = store.state(job.id)
     if before["status"] == "finished":
@@ -122,10 +138,11 @@ def _attempted(task: Task, job: Job, store: Store, find_data: FindData) -> Train
     try:
         # Where its summary says so, it was killed between that and noting it here.
         if read_summary(folder).get("status") != "finished":
-            with _ranks(job.num_ranks) as world:
+            with _ranks(job.num_ranks, others) as world:
                 request = replace(_request(task, job, store, find_data), world=world)
                 outcome = yield from running(request)
-                world.leave()
+                if world is not others:
+                    world.leave()
             if outcome.signal is not None:
                 store.note(job, status="stopped")
                 return 128 + outcome.signal
@@ -149,10 +166,10 @@ def _attempted(task: Task, job: Job, store: Store, find_data: FindData) -> Train
 
 
 @contextlib.contextmanager
-def _ranks(num: int) -> Iterator[World]:
+def _ranks(num: int, others: World) -> Iterator[World]:
     """The world of a job that so many processes share, of which this one is the first."""
-    if num == 1:
-        yield ALONE
+    if num == 1 or others.is_shared:
+        yield others
         return
     from trainwright.engine.ranks.group import Meeting, Ranks
 

@@ -1,13 +1,14 @@
-"""This process's place among those that torchrun or srun has started, if it is one of several."""
+"""This process's place among those that torchrun, srun or submitit has started together."""
 
 import os
 from pathlib import Path
 
 from trainwright.files import remember, remembered
 
-# What torchrun tells its processes, and what Slurm tells those of one `srun`.
+# What torchrun tells its processes, Slurm those of one `srun`, and submitit its own on one machine.
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_NODELIST")
+_SUBMITIT = tuple(f"SUBMITIT_LOCAL_{name}" for name in ("GLOBALID", "NTASKS", "LOCALID", "JOB_ID"))
 _RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 _NOTES = "torchrun"  # a file of the user's state folder: whose processes had begun which run
 _PORT_OF_SLURM = 20_000  # and the number of the job and step, so that two on a machine differ
@@ -16,7 +17,7 @@ Place = tuple[int, int, int, str, int, None]  # as `Meeting` has it
 
 
 def place_among_others() -> Place | None:
-    """This process's place in the world that torchrun or srun has started; None: it is alone."""
+    """This process's place in the world that was started with it; None: it is alone."""
     there = [os.environ.get(name, "") for name in _TORCHRUN]
     if all(there) and int(there[1]) > 1:
         rank, size, local, address, port = there
@@ -28,6 +29,11 @@ def place_among_others() -> Place | None:
         port = os.environ.get("MASTER_PORT", str(_PORT_OF_SLURM + job % 10_000))
         address = os.environ.get("MASTER_ADDR", first_node(nodes))
         return int(rank), int(size), int(local), address, int(port), None
+    there = [os.environ.get(name, "") for name in _SUBMITIT]
+    if all(there) and int(there[1]) > 1:
+        rank, size, local, identity = there
+        port = str(_PORT_OF_SLURM + int(identity) % 10_000)
+        return int(rank), int(size), int(local), "127.0.0.1", int(port), None
     return None
 
 
