@@ -34,7 +34,7 @@ WITHIN, PORT = 450e9, 50e9  # bytes/s one way: of a GPU by NVLink 4, and of a 40
 REACHED = 0.8  # of a link's bandwidth by a ring
 HOP = 4e-6, 8e-6  # seconds of one more rank within a machine, and of one more level between them
 BUCKET = 25e6  # bytes
-WEIGHT, HALF = 4, 2  # bytes of a weight or gradient, and of a weight that FSDP2 gathers in bf16
+WEIGHT = 4  # bytes of a weight, also where it is gathered, and of a gradient
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def ddp(work: Work, gpus: int, ports: int) -> float:
 def fsdp(work: Work, gpus: int, ports: int) -> float:
     """Seconds of a step."""
     layer = work.weights / work.layers
-    gather = exchange(layer * HALF, gpus, ports, 1)
+    gather = exchange(layer * WEIGHT, gpus, ports, 1)
     scatter = exchange(layer * WEIGHT, gpus, ports, 1)
     forward = max(0.0, (work.layers - 1) * gather - work.alone / 3)
     backward = max(0.0, (work.layers - 1) * (gather + scatter) - work.alone * 2 / 3)

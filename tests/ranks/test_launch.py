@@ -176,7 +176,7 @@ def test_a_rank_killed_at_any_moment_costs_nothing_but_time(trial, kind, request
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 @pytest.mark.parametrize("who", ["command", 0, 1])
 def test_a_signal_to_any_process_stops_all_with_one_message(number, who, undisturbed, tmp_path):
     command = Command(*TYPED, "run.dir=run", "trainer.max_restarts=0", cwd=tmp_path)
@@ -292,6 +292,53 @@ def test_jobs_of_a_sweep_have_ranks_of_their_own(undisturbed, tmp_path):
         assert [path.name for path in (run / "ranks").iterdir()] == ["1.log"]
         assert json.loads((run / "summary.json").read_text())["status"] == "finished"
     assert undisturbed in [fingerprint(run) for run in runs]  # that of the same seed
+
+
+# Two tasks with what Slurm tells them; what it says of the job is written down.
+SRUN = """#!/bin/bash
+export SLURM_STEP_NUM_TASKS=2 SLURM_STEP_NODELIST=127.0.0.1 SLURM_STEP_ID=0
+for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" & echo $! >>tasks; done
+code=0; for task in $(jobs -p); do wait $task || code=$?; done; exit $code
+"""
+SCONTROL = '#!/bin/bash\necho "$@" >>asked\n'
+
+
+@pytest.mark.slow
+def test_the_script_for_slurm_requeues_a_job_that_loses_its_machines_and_goes_on(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "distributed.md").read_text()
+    script = re.search(r"    #!/bin/bash\n(?:    .*\n)+", page)[0].replace("\n    ", "\n").strip()
+    assert "model=resnet data=cifar10" in script
+    small = " ".join(f"'{line}'" for line in TYPED if "devices" not in line)
+    script = script.replace("model=resnet data=cifar10", small)
+    for name, text in {"job": script, "srun": SRUN, "scontrol": SCONTROL}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "SLURM_JOB_ID": str(os.getpid())}
+
+    def job(until=None):
+        process = subprocess.Popen(
+            ["bash", "job"], cwd=tmp_path, env=environment, text=True, bufsize=1,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        lines = []
+        with process.stdout:
+            for line in process.stdout:
+                lines.append(line)
+                if until is not None and re.search(until, line):
+                    until = None
+                    for task in (tmp_path / "tasks").read_text().split():
+                        os.kill(int(task), signal.SIGUSR1)
+        return process.wait(), "".join(lines)
+
+    code, text = job(until=r"step +20 ")
+    assert code == 128 + signal.SIGUSR1, text
+    assert (tmp_path / "asked").read_text() == f"requeue {os.getpid()}\n"
+    code, text = job()
+    assert code == 0, text
+    assert re.search(r"resum|go(es|ing) on|from step", text), text
+    assert json.loads((tmp_path / "outputs/resnet/summary.json").read_text())["step"] == 120
+    assert (tmp_path / "asked").read_text().count("requeue") == 1
 
 
 @pytest.mark.slow
