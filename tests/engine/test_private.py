@@ -210,6 +210,7 @@ def test_a_run_without_privacy_cannot_be_called_private_later(train, resume, tmp
         (("model=mlp", "trainer.on_ill=rollback"), "makes steps again otherwise"),
         (("model=mlp", "data.balance=true"), "more often than others"),
         (("model=cnn", "data.augment.mixup=0.2"), "mixes examples"),
+        (("model=mlp_flow", "task.coupling=optimal"), "task.coupling=optimal does not go with"),
         (("model=mlp", "trainer.devices=2"), "shares batches of one size"),
         (("model=mlp", "trainer.privacy.epsilon=1e-9"), "no noise is enough"),
     ],

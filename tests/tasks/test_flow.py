@@ -1,5 +1,6 @@
 """Flow matching beside its formulas, and beside flows that are known exactly."""
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from trainwright.data.columns import Classes, Numbers
 from trainwright.data.dataset import DataInfo
 from trainwright.nn.generators.unet import UNet
 from trainwright.nn.generators.velocity import DenseVelocity, Velocity
+from trainwright.tasks.flow.coupling import coupled
 from trainwright.tasks.flow.likelihood import log_density
 from trainwright.tasks.flow.paths import PATHS, cosine, drawn_times, linear
 from trainwright.tasks.flow.samplers import follow
@@ -108,6 +110,36 @@ def test_so_many_examples_are_not_told_their_class_in_training_and_all_are_in_ev
     assert set(trained.tolist()) == {4, 10}
     assert (trained == 10).double().mean() == pytest.approx(0.25, abs=0.03)  # 4 deviations
     assert set(evaluated.tolist()) == {4}
+
+
+@pytest.mark.parametrize("classes", [None, [0, 1, 0, 1, 1]])
+def test_the_optimal_coupling_is_the_best_of_all_orders_within_each_class(classes):
+    noise, data = torch.randn(5, 1, 2, 2), torch.randn(5, 1, 2, 2)
+    told = None if classes is None else torch.tensor(classes)
+    found = coupled(noise, data, told)
+    orders = [
+        list(order)
+        for order in itertools.permutations(range(5))
+        if classes is None or all(classes[a] == classes[b] for a, b in enumerate(order))
+    ]
+    assert len(orders) == (120 if classes is None else 12)
+    lengths = [(noise[order] - data).square().sum() for order in orders]
+    best = min(range(len(orders)), key=lambda n: float(lengths[n]))
+    assert torch.equal(found, noise[orders[best]])
+
+
+def test_a_flow_learns_from_the_noise_that_its_coupling_gives_to_an_example():
+    data, classes = torch.rand(6, 1, 8, 8) * 2 - 1, torch.tensor([0, 0, 0, 1, 1, 1])
+    drawn = {}
+    for coupling in ("independent", "optimal"):
+        task = flow(Noting(), coupling=coupling, drop_classes=0.0)
+        torch.manual_seed(1)
+        task("model", {"inputs": data, "targets": classes}, {})
+        ((points, times, _),) = task.model.seen
+        t = times.view(-1, 1, 1, 1)
+        drawn[coupling] = (points - t * data) / (1 - t)
+    torch.testing.assert_close(drawn["optimal"], coupled(drawn["independent"], data, classes))
+    assert not torch.allclose(drawn["optimal"], drawn["independent"])
 
 
 def gaussian_velocity(path):

@@ -44,7 +44,7 @@ GAMES = [
     ("model=gpt", "data=text", "data.path=README.md", "data.context=16", "model.depth=1"),
     ("model=flow", "data=digits", "model.width=8"),
     ("model=diffusion", "data=digits", "model.width=8", "model.conditional=false"),
-    ("model=mlp_flow", "data=tabular", "model.widths=[16]"),
+    ("model=mlp_flow", "data=tabular", "model.widths=[16]", "task.coupling=optimal"),
     ("model=vae", "data=digits", "model.width=8", "model.likelihood=logistic"),
     ("model=mlp_vae", "data=digits", "task.free_bits=0.1", "model.conditional=auto"),
 ]

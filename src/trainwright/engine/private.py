@@ -159,6 +159,11 @@ def _check(settings: PrivacySettings, clock: Clock, task: Task) -> None:
             f"trainer.privacy: a {kind_of(task)} has {len(task.players)} players, and the loss of "
             "one depends on the other\n  only tasks of one network can be private"
         )
+    if task.mixes_examples:
+        raise ConfigError(
+            f"{task.mixes_examples} does not go with trainer.privacy: it mixes examples\n"
+            "  leave one of them out"
+        )
     found = next((n for n, m in task.named_modules() if isinstance(m, _SHARES_EXAMPLES)), None)
     if found is not None:
         raise ConfigError(

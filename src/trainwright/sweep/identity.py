@@ -48,6 +48,7 @@ NEUTRAL: Mapping[str, Any] = {
     "task.metrics": {},
     "task.class_weights": None,
     "task.focal": 0.0,
+    "task.coupling": "independent",
     "data.balance": False,
     "data.folds": None,
     "data.fold": 0,

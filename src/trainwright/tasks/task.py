@@ -80,6 +80,7 @@ class Task(nn.Module, ABC):
     # the dimensions before it: a stack calls it once for the batches (K, B, ...) of K members.
     is_one_loss: bool = False
     takes_mixed: ClassVar[bool] = False  # learns from a target between those of two
+    mixes_examples: str = ""  # what makes the loss of an example depend on the others of its batch
     # Of a task that can be stacked, the attributes that may differ between the members: numbers by
     # which `forward` multiplies a loss, or that it gives to torch as `label_smoothing`.
     stackable_numbers: ClassVar[tuple[str, ...] | None] = None

@@ -14,6 +14,7 @@ from trainwright.data.dataset import DataInfo
 from trainwright.data.examples import Batch
 from trainwright.nn.generators.velocity import Velocity
 from trainwright.seeds import generator_for
+from trainwright.tasks.flow.coupling import Coupling, coupled
 from trainwright.tasks.flow.likelihood import LEVELS, log_density, of_levels
 from trainwright.tasks.flow.paths import PATHS, PathName, Times, along, drawn_times
 from trainwright.tasks.flow.rows import table_of
@@ -40,6 +41,8 @@ class Flow(Generative):
     `times`: of the way that are learned from: mostly its middle, or all alike.
     `drop_classes`: share of the examples whose class is not told, which guidance needs.
     `sampler`, `steps`, `guidance`: how samples are made along the way and scored; `runs sample`
+    `coupling`: examples learn from noise that is drawn for them, or from that of the batch which
+    is best for all of it; then the loss is another too.
     has the same keys.
     """
 
@@ -55,6 +58,7 @@ class Flow(Generative):
         times: Times = "logit_normal",
         drop_classes: float = 0.1,
         sampler: Sampler = "heun",
+        coupling: Coupling = "independent",
         steps: int = DEFAULT_STEPS,
         guidance: float = 1.0,
         score: Score = "own",
@@ -72,6 +76,8 @@ class Flow(Generative):
         self.path, self._path_name, self._times = PATHS[path], path, times
         self.drop_classes = drop_classes
 
+        self._coupling = coupling
+        self.mixes_examples = "task.coupling=optimal" if coupling == "optimal" else ""
     @property
     def players(self) -> Mapping[str, nn.Module]:
         """The one network."""
@@ -96,13 +102,16 @@ class Flow(Generative):
         noise = torch.randn_like(data)
         weights = [along(data, weight) for weight in self.path(times)]
         points = weights[0] * data + weights[1] * noise
+        if self._coupling == "optimal":
+            noise = coupled(noise, data, classes)
         wanted = weights[2] * data + weights[3] * noise
         errors: Tensor = self.model(points, times, classes).float() - wanted
         return errors.flatten(1).square().mean(dim=1)
 
     def describe(self) -> str:
         """The path, and how it is sampled."""
-        return f"{self._path_name} path, sampled by {self.sampling}"
+        coupling = "" if self._coupling == "independent" else f", {self._coupling} coupling"
+        return f"{self._path_name} path{coupling}, sampled by {self.sampling}"
 
     def evaluate(self, batch: Batch) -> Answers:
         """The error of each example's velocity (B,)."""
