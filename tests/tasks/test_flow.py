@@ -255,6 +255,32 @@ def test_ddim_finds_data_of_one_point_in_one_step_and_is_euler_on_the_linear_pat
     torch.testing.assert_close(*ways)
 
 
+def test_ancestral_steps_draw_from_the_distribution_that_ddpm_has_of_the_step_before():
+    """q(x_then | x_now, data), a Gaussian by Bayes' rule: Ho et al. 2020, equation 6."""
+    data, steps, num = 0.7, 4, 4000
+    seen = []
+
+    def velocity(points, times, rows):
+        seen.append(points)
+        a, s, a_change, s_change = cosine(times.view(-1, 1))
+        return a_change * data + s_change * (points - a * data) / s
+
+    noise = torch.randn(num, 1)
+    found = follow(velocity, noise, sampler="ancestral", steps=steps, path=cosine).points
+    torch.testing.assert_close(found, torch.full_like(found, data))
+    for step in range(1, steps - 1):
+        (a, s, *_), (b, r, *_) = (cosine(torch.tensor(n / steps)) for n in (step, step + 1))
+        # alpha of Ho et al. is the squared ratio of the data's weights, beta 1 minus that.
+        alpha = (a / b) ** 2
+        variance = r**2 / s**2 * (1 - alpha)
+        now, then = seen[step], seen[step + 1]
+        mean = b * (1 - alpha) / s**2 * data + alpha.sqrt() * r**2 / s**2 * now
+        scaled = (then - mean) / variance.sqrt()
+        assert abs(float(scaled.mean())) < 4 / num**0.5
+        assert float(scaled.var()) == pytest.approx(1, abs=4 * (2 / num) ** 0.5)
+        assert abs(float((scaled * now).mean())) < 4 / num**0.5
+
+
 def test_guidance_leads_from_no_class_to_the_class_and_beyond_and_1_is_the_class_alone():
     classes, points = torch.tensor([0, 4]), torch.zeros(2, 1, 8, 8)
     for guidance, expected in ((1, [1.0, 5.0]), (0, [11.0, 11.0]), (2, [-9.0, -1.0])):
@@ -264,9 +290,10 @@ def test_guidance_leads_from_no_class_to_the_class_and_beyond_and_1_is_the_class
         assert cost.tolist() == [1 if guidance == 1 else 2] * 2
 
 
-@pytest.mark.parametrize("sampler", ["heun", "adaptive"])
+@pytest.mark.parametrize("sampler", ["heun", "adaptive", "ancestral"])
 def test_a_seed_gives_the_same_images_however_many_are_made_at_once(monkeypatch, sampler):
-    task = flow(sampler=sampler, steps=3)
+    path = "cosine" if sampler == "ancestral" else "linear"
+    task = flow(sampler=sampler, steps=3, path=path)
     with torch.no_grad():
         whole = task.generate(7, seed=3, guidance=2.0)
         monkeypatch.setattr(draw, "BATCH", 2)
@@ -294,11 +321,41 @@ def test_an_edited_image_is_itself_and_noise_by_strength_and_of_no_class_unless_
     assert asked.tolist() == [3, 3]
 
 
+SAMPLERS = [("linear", "heun"), ("linear", "adaptive"), ("cosine", "ddim"), ("cosine", "ancestral")]
+
+
+@pytest.mark.parametrize(("path", "sampler"), SAMPLERS)
+def test_an_image_is_made_anew_where_the_mask_is_white_and_else_on_its_way(tmp_path, path, sampler):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    hole = np.zeros((8, 8), dtype=np.uint8)
+    hole[2:5, 3:8] = 255
+    Image.fromarray(hole).save(tmp_path / "hole.png")
+    data, is_new = torch.from_numpy(pixels) / 127.5 - 1, torch.from_numpy(hole > 0)
+    model, seen = flow(path=path).model, []
+    task = flow(model, path=path, sampler=sampler, steps=4)
+    model.register_forward_pre_hook(lambda _, given: seen.append(given))
+    with torch.no_grad():
+        made = task.generate(3, seed=0, edit=tmp_path / "photo.png", mask=tmp_path / "hole.png")
+    known = (made.images[:, 0] * 255).round().byte()[:, ~is_new]
+    assert torch.equal(known, torch.from_numpy(pixels)[~is_new].expand(3, -1))
+    assert len(set(made.images[:, 0, 3, 4].tolist())) == 3
+    noise = task.noise(3, draw.generator_for(0, "sample"))
+    for points, times, _ in seen:
+        if len(points) < 3:  # some have arrived
+            continue
+        a, s, *_ = (weight.view(-1, 1, 1) for weight in PATHS[path](times))
+        expected = a * data + s * noise[:, 0]
+        torch.testing.assert_close(points[:, 0, ~is_new], expected[:, ~is_new])
+    assert torch.equal(seen[0][0], noise)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"steps": 0}, "steps=0 is below 1"),
         ({"sampler": "hoin"}, "sampler=hoin is not one of euler"),
+        ({"sampler": "ancestral"}, "sampler=ancestral is of diffusion models"),
         ({"guidance": math.nan}, "guidance=nan is not a number"),
         ({"drop_classes": 1.0}, "drop_classes=1.0 is not a share"),
         ({"drop_classes": 0.0, "guidance": 2.0}, "train it with task.drop_classes=0.1"),
@@ -317,11 +374,15 @@ def test_settings_that_cannot_be_are_refused(options, message):
         ({"strength": 0.3}, "strength=0.3 is of edit=photo.png"),
         ({"edit": "nowhere.png"}, "edit=nowhere.png: "),
         ({"edit": "photo.png", "strength": 0.0}, "strength=0 is not a share"),
+        ({"mask": "photo.png"}, "mask=photo.png is of edit=photo.png; give both"),
+        ({"edit": "photo.png", "mask": "photo.png"}, "mask=photo.png is black"),
+        ({"edit": "photo.png", "mask": "wide.png"}, "mask=wide.png has 9x8 pixels, and edit=pho"),
     ],
 )
 def test_what_cannot_be_asked_of_a_flow_is_refused(asked, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.new("L", (8, 8)).save("photo.png")
+    Image.new("L", (9, 8), 255).save("wide.png")
     with pytest.raises(ValueError, match=message):
         flow().generate(1, seed=0, **asked)
 

@@ -56,6 +56,22 @@ def test_strips_and_edits_are_made_as_asked(call, here):
             assert picture.width == (152 if "interpolate=3" in words else 102)
 
 
+def test_a_hole_is_filled_and_all_around_it_stays(call, here):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    hole = np.zeros((8, 8), np.uint8)
+    hole[2:6, 2:6] = 255
+    Image.fromarray(hole).save("hole.png")
+    words = ("edit=photo.png", "mask=hole.png", "n=3", "format=npy", "class=3")
+    code, out, err = call("sample", here / "images", *words)
+    assert code == 0, err
+    assert "-class3-edit-photo-mask-hole.npy" in out
+    made = np.load(out.split()[0])[:, 0]
+    around = hole == 0
+    assert (np.rint(made * 255)[:, around] == pixels[around]).all()
+    assert len({image.tobytes() for image in made}) == 3
+
+
 def test_rows_are_written_as_a_table(call, here):
     code, _, err = call("sample", here / "rows", "n=6", "out=rows.csv")
     assert code == 0, err
@@ -90,6 +106,8 @@ def test_a_vae_draws_what_it_has_learned_and_the_way_between_two_images(call, he
         (("images", "sampler=euller"), "did you mean euler?"),
         (("images", "edit=photo.png"), "edit=photo.png: "),
         (("images", "interpolate=3", "edit=photo.png"), "edit: this run takes"),
+        (("images", "mask=hole.png"), "mask=hole.png is of edit=photo.png; give both"),
+        (("images", "sampler=ancestral"), "sampler=ancestral is of diffusion models"),
         (("codes", "between=a.png"), "it takes two images"),
         (("codes", "steps=3"), "steps: there is no such key"),
         (("rows", "interpolate=3"), "makes rows, not images"),

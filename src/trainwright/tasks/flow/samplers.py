@@ -1,4 +1,4 @@
-"""Ways to follow a velocity from one time to another: solvers of ordinary differential equations.
+"""Ways to follow a velocity from one time to another: all but one solve a differential equation.
 
 Each treats every example by itself, so that it becomes the same in any batch.
 """
@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from trainwright.seeds import generator_for
 from trainwright.tasks.flow.paths import Weights, along
 
-Sampler = Literal["euler", "midpoint", "heun", "ddim", "adaptive"]
+Sampler = Literal["euler", "midpoint", "heun", "ddim", "ancestral", "adaptive"]
 Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]  # of points, times and rows, each (B, ...)
 TOLERANCE = 1e-3  # of a step of the adaptive sampler, beside values of about 1
 SMALLEST = 1e-4  # of its steps
@@ -52,10 +53,13 @@ def follow(
     `heun`: of second order, with an Euler step at the end (Karras et al. 2022, arXiv:2206.00364).
     `midpoint`: of second order, two evaluations a step. `ddim`: exact for what data and noise the
     velocity means (Song et al. 2021, arXiv:2010.02502); on the linear path it is Euler.
+    `ancestral`: the same with new noise at each step (Ho et al. 2020, arXiv:2006.11239), whose
+    draws follow from the point that it begins with.
     """
     if sampler == "adaptive":
         return _adaptive(velocity, points, begin, end)
     rows = torch.arange(len(points), device=points.device)
+    streams = [_stream(point) for point in points] if sampler == "ancestral" else []
     grid = torch.linspace(begin, end, steps + 1, dtype=torch.float64).tolist()
     for number, (now, then) in enumerate(itertools.pairwise(grid)):
         step = then - now
@@ -68,22 +72,38 @@ def follow(
             points = points + step * at(points + step / 2 * first, now + step / 2)
         elif sampler == "heun" and number < steps - 1:
             points = points + step / 2 * (first + at(points + step * first, then))
-        elif sampler == "ddim":
-            points = _turned(
-                points, first, path(points.new_tensor(now)), path(points.new_tensor(then))
-            )
+        elif sampler in ("ddim", "ancestral"):
+            ends = (path(points.new_tensor(time)) for time in (now, then))
+            points = _turned(points, first, *ends, streams)
         else:
             points = points + step * first
     num = {"midpoint": 2 * steps, "heun": 2 * steps - 1}.get(sampler, steps)
     return Followed(points, rows.new_full((len(points),), num))
 
 
-def _turned(points: Tensor, velocity: Tensor, now: Weights, then: Weights) -> Tensor:
-    """With the data and noise that points and velocities mean now, weighted as they are then."""
+def _turned(
+    points: Tensor, velocity: Tensor, now: Weights, then: Weights, streams: list[torch.Generator]
+) -> Tensor:
+    """With the data and noise that points and velocities mean now, weighted as they are then.
+
+    With streams of draws, as much of the noise is new as a point of then has beside one of now:
+    Song et al. 2021, equation 16, with which its eta = 1 is DDPM, of the smaller variance.
+    """
     scale = now.data * now.noise_change - now.data_change * now.noise
     data = (now.noise_change * points - now.noise * velocity) / scale
     noise = (now.data * velocity - now.data_change * points) / scale
+    if not streams:
+        return then.data * data + then.noise * noise
+    lost = (1 - (now.data * then.noise / (now.noise * then.data)).square()).clamp(min=0)
+    kept = (1 - lost).sqrt()  # of the deviation of the noise
+    drawn = torch.stack([torch.randn(points.shape[1:], generator=one) for one in streams])
+    noise = kept * noise + lost.sqrt() * drawn.to(points)
     return then.data * data + then.noise * noise
+
+
+def _stream(point: Tensor) -> torch.Generator:
+    """Draws of a point's own, whatever stands beside it in a batch."""
+    return generator_for("ancestral", point.cpu().numpy().tobytes().hex())
 
 
 def _adaptive(velocity: Velocity, points: Tensor, begin: float, end: float) -> Followed:

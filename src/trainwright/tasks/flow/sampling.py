@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainwright.nn.generators.velocity import Velocity
-from trainwright.tasks.flow.paths import Weights
+from trainwright.tasks.flow.edits import Edit
+from trainwright.tasks.flow.paths import PathName, Weights
 from trainwright.tasks.flow.samplers import Sampler, follow
 from trainwright.wording import nearest
 
@@ -47,8 +48,13 @@ class Sampling:
             )
         return found
 
-    def check_guidance(self, model: Velocity, drop_classes: float) -> None:
-        """Raise ValueError for guidance by classes where they, or none of them, are unknown."""
+    def check(self, model: Velocity, *, drop_classes: float, path: PathName) -> None:
+        """Raise ValueError for what a flow on this path, of such a network, cannot do."""
+        if self.sampler == "ancestral" and path != "cosine":
+            raise ValueError(
+                f"sampler=ancestral is of diffusion models, and this flow's path is {path}: train "
+                "one with model=diffusion, or take sampler=heun"
+            )
         if self.guidance == 1:
             return
         if not model.num_classes:
@@ -74,18 +80,20 @@ class Sampling:
     def follow(
         self,
         model: Velocity,
-        points: Tensor,
+        noise: Tensor,
         classes: Tensor | None,
         path: Callable[[Tensor], Weights],
-        begin: float = 0.0,
+        edit: Edit | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Where points (B, ...) of classes (B,) come to from a time on, and evaluations (B,).
+        """Where noise (B, ...) of classes (B,) comes to, and evaluations (B,).
+
+        With `edit` from that image and the noise, to changes of it.
 
         Guidance (Ho and Salimans 2022, arXiv:2207.12598): from the velocity without a class so many
         times as far as to the one with it, so that 1 is the latter alone, and 0 the former.
         """
 
-        def velocity(points: Tensor, times: Tensor, rows: Tensor) -> Tensor:
+        def guided(points: Tensor, times: Tensor, rows: Tensor) -> Tensor:
             asked = None if classes is None else classes[rows]
             if self.guidance == 1 or asked is None:
                 alone: Tensor = model(points, times, asked).float()
@@ -96,8 +104,15 @@ class Sampling:
             without, with_class = both.chunk(2)
             return torch.lerp(without, with_class, self.guidance)
 
-        found = follow(
-            velocity, points, sampler=self.sampler, steps=self.steps, path=path, begin=begin
-        )
+        def held(points: Tensor, times: Tensor, rows: Tensor) -> Tensor:
+            if edit is None or edit.is_new is None:
+                return guided(points, times, rows)
+            known, change = edit.known(noise[rows], times)
+            said = guided(torch.where(edit.is_new, points, known), times, rows)
+            return torch.where(edit.is_new, said, change)
+
+        begin, points = (0.0, noise) if edit is None else (edit.begin, edit.points(noise))
+        found = follow(held, points, sampler=self.sampler, steps=self.steps, path=path, begin=begin)
         calls = 1 if self.guidance == 1 or classes is None else 2
-        return found.points, found.evaluations * calls
+        made = found.points if edit is None else edit.kept(found.points)
+        return made, found.evaluations * calls

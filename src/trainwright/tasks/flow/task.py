@@ -15,6 +15,7 @@ from trainwright.data.examples import Batch
 from trainwright.nn.generators.velocity import Velocity
 from trainwright.seeds import generator_for
 from trainwright.tasks.flow.coupling import Coupling, coupled
+from trainwright.tasks.flow.edits import Edit
 from trainwright.tasks.flow.likelihood import LEVELS, log_density, of_levels
 from trainwright.tasks.flow.paths import PATHS, PathName, Times, along, drawn_times
 from trainwright.tasks.flow.rows import table_of
@@ -31,6 +32,7 @@ from trainwright.tasks.show import MadeUp, Samples, Shown, Table
 from trainwright.tasks.task import Carry, Objective
 
 ROWS_SHOWN = 10
+Costs = list[Tensor]  # evaluations of the network, of batches of images (B,)
 
 
 class Flow(Generative):
@@ -39,10 +41,10 @@ class Flow(Generative):
     `path`: a straight line, the rectified flow of Liu et al. 2023 (arXiv:2209.03003), or a quarter
     of a circle, which makes it a diffusion model with v-prediction.
     `times`: of the way that are learned from: mostly its middle, or all alike.
-    `drop_classes`: share of the examples whose class is not told, which guidance needs.
-    `sampler`, `steps`, `guidance`: how samples are made along the way and scored; `runs sample`
     `coupling`: examples learn from noise that is drawn for them, or from that of the batch which
     is best for all of it; then the loss is another too.
+    `drop_classes`: share of the examples whose class is not told, which guidance needs.
+    `sampler`, `steps`, `guidance`: how samples are made along the way and scored; `runs sample`
     has the same keys.
     """
 
@@ -56,9 +58,9 @@ class Flow(Generative):
         seed: int,
         path: PathName = "linear",
         times: Times = "logit_normal",
+        coupling: Coupling = "independent",
         drop_classes: float = 0.1,
         sampler: Sampler = "heun",
-        coupling: Coupling = "independent",
         steps: int = DEFAULT_STEPS,
         guidance: float = 1.0,
         score: Score = "own",
@@ -69,15 +71,15 @@ class Flow(Generative):
         if not 0 <= drop_classes < 1:
             raise ValueError(f"drop_classes={drop_classes} is not a share, from 0 to below 1")
         self.sampling = Sampling(sampler, steps, guidance)
-        self.sampling.check_guidance(model, drop_classes)
+        self.sampling.check(model, drop_classes=drop_classes, path=path)
         self.model = model
         self.columns = _columns(info, self.classes if model.num_classes else None)
         self.noise_shape = model.shape
         self.path, self._path_name, self._times = PATHS[path], path, times
-        self.drop_classes = drop_classes
-
         self._coupling = coupling
         self.mixes_examples = "task.coupling=optimal" if coupling == "optimal" else ""
+        self.drop_classes = drop_classes
+
     @property
     def players(self) -> Mapping[str, nn.Module]:
         """The one network."""
@@ -100,10 +102,10 @@ class Flow(Generative):
         """Of each of the examples (B, ...), at a time and with noise that are drawn: (B,)."""
         times = drawn_times(self._times, len(data), data.device)
         noise = torch.randn_like(data)
-        weights = [along(data, weight) for weight in self.path(times)]
-        points = weights[0] * data + weights[1] * noise
         if self._coupling == "optimal":
             noise = coupled(noise, data, classes)
+        weights = [along(data, weight) for weight in self.path(times)]
+        points = weights[0] * data + weights[1] * noise
         wanted = weights[2] * data + weights[3] * noise
         errors: Tensor = self.model(points, times, classes).float() - wanted
         return errors.flatten(1).square().mean(dim=1)
@@ -156,19 +158,19 @@ class Flow(Generative):
         """Images (B, C, H, W) in [0, 1], as the config has them made."""
         return self._render(self.sampling, [])(noise, classes)
 
-    def _render(self, how: Sampling, evaluations: list[Tensor]) -> Render:
+    def _render(self, how: Sampling, costs: Costs, edit: Edit | None = None) -> Render:
         """Makes examples of noise; adds up what each has cost."""
 
         def render(noise: Tensor, classes: Tensor | None) -> Tensor:
-            points, cost = how.follow(self.model, noise, classes, self.path)
-            evaluations.append(cost)
-            return _pixels(points)
+            points, cost = how.follow(self.model, noise, classes, self.path, edit)
+            costs.append(cost)
+            return ((points + 1) / 2).clamp(0, 1)
 
         return render
 
     def _sampling(self, sampler: str | None, steps: int | None, guidance: float | None) -> Sampling:
         how = self.sampling.changed(sampler=sampler, steps=steps, guidance=guidance)
-        how.check_guidance(self.model, self.drop_classes)
+        how.check(self.model, drop_classes=self.drop_classes, path=self._path_name)
         return how
 
     def generate(
@@ -177,29 +179,34 @@ class Flow(Generative):
         *,
         seed: int,
         classes: Sequence[int] = (),
-        sampler: Annotated[str | None, "of a flow: euler, midpoint, heun, ddim, adaptive"] = None,
+        sampler: Annotated[
+            str | None, "of a flow: euler, midpoint, heun, ddim, ancestral, adaptive"
+        ] = None,
         steps: Annotated[int | None, "of a flow: how many, from noise to an example"] = None,
         guidance: Annotated[float | None, "of a flow: how far the class leads; 1: not"] = None,
         edit: Annotated[Path | None, "of a flow: an image to begin with instead of noise"] = None,
+        mask: Annotated[Path | None, "with edit: an image, white where it is made anew"] = None,
         strength: Annotated[float | None, "with edit: share of the way made anew (0.5)"] = None,
     ) -> MadeUp:
         """`num` images or rows; of these classes in turn, or of all, where it knows classes.
 
         What is not given is as in training. With `edit` that image is brought a share of the way
-        to noise, and from there to images (Meng et al. 2022, arXiv:2108.01073).
+        to noise, and from there to images (Meng et al. 2022, arXiv:2108.01073); with `mask` only
+        where that is white, by default from noise alone, and the rest stays as it is.
         """
-        how = self._sampling(sampler, steps, guidance)
-        if strength is not None and edit is None:
-            raise ValueError(f"strength={strength:g} is of edit=photo.png; give both")
+        how, costs = self._sampling(sampler, steps, guidance), Costs()
+        for key, value in {"strength": strength, "mask": mask}.items():
+            if value is not None and edit is None:
+                raise ValueError(f"{key}={value} is of edit=photo.png; give both")
         if not self._makes_images:
             if edit is not None:
                 raise ValueError(f"edit={edit}: this run makes rows, not images; leave it out")
             return self._rows(num, how, seed, classes)
-        costs: list[Tensor] = []
         if edit is None:
             samples = draw(self, self._render(how, costs), num, seed=seed, classes=classes)
         else:
-            samples = self._edited(edit, strength, num, how, seed, classes, costs)
+            changes = Edit.of(self._image, self.path, edit=edit, mask=mask, strength=strength)
+            samples = self._edited(changes, num, how, seed, classes, costs)
         return _noted(samples, how, costs)
 
     def interpolate(
@@ -216,40 +223,25 @@ class Flow(Generative):
         """`num` strips of `frames` images from one noise to another."""
         if not self._makes_images:
             raise ValueError("interpolate=...: this run makes rows, not images; leave it out")
-        how, costs = self._sampling(sampler, steps, guidance), list[Tensor]()
+        how, costs = self._sampling(sampler, steps, guidance), Costs()
         strips = interpolate(
             self, self._render(how, costs), num, frames=frames, seed=seed, classes=classes
         )
         return _noted(strips, how, costs)
 
+    def _image(self, path: Path, key: str) -> Tensor:
+        """An image file (C, H, W) as the network sees images. Raises ValueError."""
+        stored = self.stored_image(path, key).to(self.device)
+        image: Tensor = self.columns[self.image].preparation(self.device)(stored[None])[0]
+        return image
+
     def _edited(
-        self,
-        path: Path,
-        strength: float | None,
-        num: int,
-        how: Sampling,
-        seed: int,
-        classes: Sequence[int],
-        costs: list[Tensor],
+        self, edit: Edit, num: int, how: Sampling, seed: int, classes: Sequence[int], costs: Costs
     ) -> Samples:
-        strength = 0.5 if strength is None else strength
-        if not 0 < strength <= 1:
-            raise ValueError(f"strength={strength:g} is not a share of the way, above 0 to 1")
-        stored = self.stored_image(path, "edit")[None].to(self.device)
-        data = self.columns[self.image].preparation(self.device)(stored)  # (1, C, H, W)
-        begin = 1 - strength
-        weights = self.path(data.new_tensor(begin))
-
-        def render(noise: Tensor, classes: Tensor | None) -> Tensor:
-            points = weights.data * data + weights.noise * noise
-            points, cost = how.follow(self.model, points, classes, self.path, begin)
-            costs.append(cost)
-            return _pixels(points)
-
         noise = self.noise(num, generator_for(seed, "sample"))
         of_any = not classes and self.drop_classes > 0
         kinds = None if of_any else in_turn(self, num, classes)
-        images = images_of(self, render, noise, kinds)
+        images = images_of(self, self._render(how, costs, edit), noise, kinds)
         return Samples(images, kinds, math.ceil(math.sqrt(num)))
 
     def _rows(self, num: int, how: Sampling, seed: int, classes: Sequence[int]) -> Table:
@@ -286,11 +278,7 @@ class FlowMetrics(GenerativeMetrics):
         return {"loss": float(values["loss"].double().mean())}
 
 
-def _pixels(points: Tensor) -> Tensor:
-    return ((points + 1) / 2).clamp(0, 1)
-
-
-def _noted(samples: Samples, how: Sampling, costs: list[Tensor]) -> Samples:
+def _noted(samples: Samples, how: Sampling, costs: Costs) -> Samples:
     return replace(samples, note=how.told(float(torch.cat(costs).double().mean())))
 
 

@@ -64,6 +64,7 @@ EXAMPLES = """\
   runs sample last n=5000 format=npy,images
   runs sample last steps=5 guidance=1.5 sampler=midpoint class=3
   runs sample last edit=photo.png strength=0.4 n=9
+  runs sample last edit=photo.png mask=hole.png n=9
   runs sample last progress=gif
   runs sample last prompt="ROMEO:" n=5 temperature=0.8 top_p=0.95 max_tokens=300
   runs sample last prompts=questions.txt stop='["\\n\\n"]' --jsonl > answers.jsonl
