@@ -3,6 +3,7 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, log_loss
@@ -327,3 +328,19 @@ def test_without_plots_a_run_draws_none_and_finds_the_same(train, tmp_path):
     }  # fmt: skip
     assert files(plain, "plots") == {}
     assert summary_of(plain)["test"] == summary_of(drawn)["test"]
+
+
+def test_images_of_one_colour_are_warned_of(train, tmp_path, caplog):
+    for name, shade in (("black", 0), ("striped", np.arange(8, dtype=np.uint8))):
+        images = np.zeros((60, 1, 8, 8), np.uint8) + shade
+        np.savez(tmp_path / f"{name}.npz", x=images.astype(np.uint8))
+        caplog.clear()
+        words = (
+            "data=arrays",
+            f"data.path={tmp_path}/{name}.npz",
+            "data.kind=image",
+            "data.targets=none",
+        )
+        train(tmp_path / name, *words, "model=mlp_vae", "task.score=none", "trainer=smoke")
+        told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert any("all training images are of one colour" in t for t in told) == (name == "black")

@@ -9,7 +9,9 @@ import torch
 
 from trainwright.config.plan import Plan
 from trainwright.data.balance import train_targets
+from trainwright.data.columns import Image
 from trainwright.data.dataset import Dataset
+from trainwright.data.statistics import SMALLEST_IMAGE_STD
 from trainwright.engine.checkpoint.several import kept
 from trainwright.engine.device.peak import matrix_product_rate
 from trainwright.report.score_table import score_table
@@ -69,6 +71,13 @@ def _say_of_classes(plan: Plan, data: Dataset) -> None:
         log.warning("  what helps: task.class_weights=balanced, data.balance=true, task.focal=2")
 
 
+def _say_of_images(data: Dataset) -> None:
+    """Warn where none shows anything."""
+    column = data.info.input
+    if isinstance(column, Image) and max(column.std) <= SMALLEST_IMAGE_STD:
+        log.warning("all training images are of one colour: there is nothing to learn from them")
+
+
 def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[str] = ()) -> None:
     """Say what was chosen, and where the run goes; `notes`: how it goes on."""
     data, state, settings = assembly.dataset, assembly.state, assembly.settings
@@ -80,6 +89,7 @@ def announce(plan: Plan, assembly: Assembly, folder: RunFolder, notes: Sequence[
     )
     log.info("%s: %s examples of %s%s", data.info.name, parts, data.info.sizes, classes)
     _say_of_classes(plan, data)
+    _say_of_images(data)
     counts = parameter_counts(assembly)
     sizes = ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
     log.info("parameters: %s", sizes)
