@@ -50,6 +50,7 @@ TRUSTED_TARGETS = frozenset(
         "trainwright.nn.tables.ft_transformer.FTTransformer",
         "trainwright.nn.tables.resnet_mlp.ResNetMLP",
         "trainwright.tasks.classifier.Classifier",
+        "trainwright.tasks.flow.shortcut.Shortcut",
         "trainwright.tasks.flow.task.Flow",
         "trainwright.tasks.gan.task.GANTask",
         "trainwright.tasks.language.Language",

@@ -57,7 +57,7 @@ KINDS = {
     r"^evaluate .*other.txt": "text",
     r"^sample .*between=": "vae",
     r"likelihood=": "flow",
-    r"^sample .*(sampler=|edit=)": "flow",
+    r"^sample .*(sampler=|edit=|steps=)|^fork .*shortcut": "flow",
     r"^(sample|fork gan)": "images",
     r"mlp-(tabular|breast_cancer)": "cells",
     r"customers.csv|next_month.csv|group=": "table",
@@ -111,6 +111,7 @@ def files(tmp_path_factory):
         Image.fromarray(image).resize((28, 28)).save(kind / f"{number}.png")
     for number, name in enumerate(("photo", "seven", "a", "b")):
         Image.fromarray(images[number]).save(folder / f"{name}.png")
+    Image.new("L", (8, 8), 255).save(folder / "hole.png")
     x, y = digits.images.astype("f4"), digits.target
     np.savez(folder / "signals.npz", x=x, y=y, left=x, kind=y)
     rows = [

@@ -109,6 +109,21 @@ def few_classes(assembled):
     return named
 
 
+def test_a_shortcut_begins_as_the_flow_that_it_is_forked_from(composed, forked, tmp_path):
+    flow = (*SMOKE, "model=mlp_flow", "model.widths=[8]", "task.score=none")
+    parent = trained(composed, tmp_path / "flow", *flow)
+    assembly = assemble(Plan.of(forked(parent, *flow, "task=shortcut")))
+    mine = {f"task.{name}": value for name, value in assembly.state.task.state_dict().items()}
+    steps = mine.pop("task.model.by_step.weight")
+    assert not steps.any()
+    theirs = tensors_of(parent, "best")
+    assert {name for name in theirs if name.startswith("task.")} == mine.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
+    assert [(p.what, p.layers) for p in assembly.lineage.parts if "anew" in p.what] == [
+        ("begins anew", "by_step")
+    ]
+
+
 def by_hand(start, batches, *, lr, old_lr):
     """Fine-tune the MLP in plain torch: its first linear layer and normalisation stay as they are.
 

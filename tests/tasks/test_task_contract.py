@@ -45,6 +45,7 @@ GAMES = [
     ("model=flow", "data=digits", "model.width=8"),
     ("model=diffusion", "data=digits", "model.width=8", "model.conditional=false"),
     ("model=mlp_flow", "data=tabular", "model.widths=[16]", "task.coupling=optimal"),
+    ("model=mlp_flow", "data=digits", "model.widths=[16]", "task=shortcut"),
     ("model=vae", "data=digits", "model.width=8", "model.likelihood=logistic"),
     ("model=mlp_vae", "data=digits", "task.free_bits=0.1", "model.conditional=auto"),
 ]

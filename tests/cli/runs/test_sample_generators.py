@@ -15,10 +15,12 @@ SMALL = ("trainer=smoke", "task.score=none")
 
 @pytest.fixture(scope="module")
 def flows(train, tmp_path_factory):
-    """A flow of images, one of rows, and a VAE, of two steps each."""
+    """A flow of images, one of rows, one with shortcuts, and a VAE, of two steps each."""
     root = tmp_path_factory.mktemp("flows")
     train(root / "images", "model=flow", "data=digits", "model.width=8", "task.steps=2", *SMALL)
     train(root / "rows", "model=mlp_flow", "data=tabular", "data.name=iris", *SMALL)
+    short = ("model=mlp_flow", "data=digits", "model.widths=[8]", "task=shortcut")
+    train(root / "short", *short, *SMALL)
     codes = ("model=vae", "data=digits", "model.width=8", "model.latent_dim=2")
     train(root / "codes", *codes, "trainer.plots=true", *SMALL)
     return root
@@ -54,6 +56,12 @@ def test_strips_and_edits_are_made_as_asked(call, here):
         assert Path(out.strip()).stem.endswith(("guidance1.0", "-edit-photo-strength0.3"))
         with Image.open(out.strip()) as picture:
             assert picture.width == (152 if "interpolate=3" in words else 102)
+
+
+def test_a_shortcut_takes_the_steps_that_it_has_learned(call, here):
+    code, _, err = call("sample", here / "short", "steps=1", "n=2")
+    assert code == 0, err
+    assert "1 evaluation of the network an image (1 step of shortcut)" in err
 
 
 def test_a_hole_is_filled_and_all_around_it_stays(call, here):
@@ -107,6 +115,8 @@ def test_a_vae_draws_what_it_has_learned_and_the_way_between_two_images(call, he
         (("images", "edit=photo.png"), "edit=photo.png: "),
         (("images", "interpolate=3", "edit=photo.png"), "edit: this run takes"),
         (("images", "mask=hole.png"), "mask=hole.png is of edit=photo.png; give both"),
+        (("images", "sampler=shortcut"), "runs fork RUN task=shortcut"),
+        (("short", "steps=3"), "a shortcut has learned 1, 2, 4, 8, 16;"),
         (("images", "sampler=ancestral"), "sampler=ancestral is of diffusion models"),
         (("codes", "between=a.png"), "it takes two images"),
         (("codes", "steps=3"), "steps: there is no such key"),

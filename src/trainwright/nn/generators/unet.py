@@ -69,9 +69,18 @@ class UNet(Velocity):
         self.out = nn.Conv2d(width, pixels, 3, padding=1)
         begin_small(self.out)
 
-    def forward(self, points: Tensor, times: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Map images (B, C, H, W) at times (B,), of classes (B,), to velocities (B, C, H, W)."""
-        context = self.context(times, classes)
+    def forward(
+        self,
+        points: Tensor,
+        times: Tensor,
+        classes: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Map images (B, C, H, W) at times (B,), of classes (B,), to velocities (B, C, H, W).
+
+        Lengths (B,) of the steps: see `Velocity`.
+        """
+        context = self.context(times, classes, lengths)
         height, width = points.shape[2:]
         maps = even(points, self.patch)
         maps = self.into(functional.pixel_unshuffle(maps, self.patch))

@@ -17,7 +17,8 @@ SHORTEST = 1e-3  # of their periods over 2 pi, in units of the whole way
 class Velocity(nn.Module):
     """Velocities (B, *shape) of points (B, *shape) at times (B,) in [0, 1].
 
-    Where it knows classes it is told one of each point, or `num_classes` for none of them.
+    Where it knows classes it is told one of each point, or `num_classes` for none of them. Where it
+    knows steps (`learn_steps`) it says by which velocity one of 1, 1/2, ... of the way arrives.
     """
 
     only_for = "flow"
@@ -30,9 +31,18 @@ class Velocity(nn.Module):
             nn.Linear(2 * NUM_WAVES, num_context), nn.SiLU(), nn.Linear(num_context, num_context)
         )
         self.by_class = nn.Embedding(num_classes + 1, num_context) if num_classes else None
+        self.by_step: nn.Embedding | None = None
+        self._num_context = num_context
 
-    def context(self, times: Tensor, classes: Tensor | None) -> Tensor:
-        """(B, num_context) of times (B,) and classes (B,); without these, of none of them."""
+    def learn_steps(self, num_lengths: int) -> None:
+        """From now on it is told the length of a step: 1, 2, ... for 1, 1/2, ..., or 0 for none."""
+        self.by_step = nn.Embedding(num_lengths + 1, self._num_context)
+        nn.init.zeros_(self.by_step.weight)  # at first a step of any length goes on as it begins
+
+    def context(
+        self, times: Tensor, classes: Tensor | None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """(B, num_context) of times, classes and lengths (B,); without these, of none of them."""
         exponents = torch.arange(NUM_WAVES, device=times.device) / (NUM_WAVES - 1)
         angles = times.float()[:, None] / SHORTEST**exponents  # (B, W): 1 to 1000 radians
         found: Tensor = self.by_time(torch.cat([angles.sin(), angles.cos()], dim=1))
@@ -40,6 +50,10 @@ class Velocity(nn.Module):
             if classes is None:
                 classes = torch.full_like(times, self.num_classes, dtype=torch.long)
             found = found + self.by_class(classes)
+        if self.by_step is not None:
+            if lengths is None:
+                lengths = torch.zeros_like(times, dtype=torch.long)
+            found = found + self.by_step(lengths)
         return functional.silu(found)
 
 
@@ -62,9 +76,15 @@ class DenseVelocity(Velocity):
         self.out = nn.Linear(widths[-1], fans[0])
         begin_small(self.out)
 
-    def forward(self, points: Tensor, times: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Map points (B, *shape), times and classes (B,) to velocities (B, *shape)."""
-        context = self.context(times, classes)
+    def forward(
+        self,
+        points: Tensor,
+        times: Tensor,
+        classes: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Map points (B, *shape), times, classes and lengths (B,) to velocities (B, *shape)."""
+        context = self.context(times, classes, lengths)
         values = points.flatten(1)  # (B, F)
         for layer, modulation in zip(self.layers, self.modulations, strict=True):
             gain, bias = modulation(context).chunk(2, dim=1)

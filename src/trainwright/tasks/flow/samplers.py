@@ -13,7 +13,7 @@ from torch import Tensor
 from trainwright.seeds import generator_for
 from trainwright.tasks.flow.paths import Weights, along
 
-Sampler = Literal["euler", "midpoint", "heun", "ddim", "ancestral", "adaptive"]
+Sampler = Literal["euler", "midpoint", "heun", "ddim", "ancestral", "adaptive", "shortcut"]
 Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]  # of points, times and rows, each (B, ...)
 TOLERANCE = 1e-3  # of a step of the adaptive sampler, beside values of about 1
 SMALLEST = 1e-4  # of its steps
@@ -54,7 +54,8 @@ def follow(
     `midpoint`: of second order, two evaluations a step. `ddim`: exact for what data and noise the
     velocity means (Song et al. 2021, arXiv:2010.02502); on the linear path it is Euler.
     `ancestral`: the same with new noise at each step (Ho et al. 2020, arXiv:2006.11239), whose
-    draws follow from the point that it begins with.
+    draws follow from the point that it begins with. `shortcut` is Euler, for velocities that are
+    of the whole step.
     """
     if sampler == "adaptive":
         return _adaptive(velocity, points, begin, end)

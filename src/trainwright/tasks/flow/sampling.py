@@ -55,6 +55,18 @@ class Sampling:
                 f"sampler=ancestral is of diffusion models, and this flow's path is {path}: train "
                 "one with model=diffusion, or take sampler=heun"
             )
+        if self.sampler == "shortcut":
+            if model.by_step is None:
+                raise ValueError(
+                    "sampler=shortcut is of flows that have learned few long steps: runs fork RUN "
+                    "task=shortcut trains this one further"
+                )
+            known = [2**n for n in range(model.by_step.num_embeddings - 1)]
+            if self.steps not in known:
+                raise ValueError(
+                    f"steps={self.steps}: a shortcut has learned {', '.join(map(str, known))}; for "
+                    "others take sampler=heun"
+                )
         if self.guidance == 1:
             return
         if not model.num_classes:
@@ -69,7 +81,8 @@ class Sampling:
 
     def __str__(self) -> str:
         guided = f", guidance {self.guidance:g}" if self.guidance != 1 else ""
-        steps = "" if self.sampler == "adaptive" else f"{self.steps} steps of "
+        plural = "s"[: self.steps != 1]
+        steps = "" if self.sampler == "adaptive" else f"{self.steps} step{plural} of "
         return f"{steps}{self.sampler}{guided}"
 
     def told(self, evaluations: float) -> str:
@@ -93,14 +106,23 @@ class Sampling:
         times as far as to the one with it, so that 1 is the latter alone, and 0 the former.
         """
 
+        begin, points = (0.0, noise) if edit is None else (edit.begin, edit.points(noise))
+        halvings = round(math.log2(self.steps / (1 - begin)))  # of the whole way, to a step
+
+        def told(num: int) -> list[Tensor]:
+            if self.sampler != "shortcut" or model.by_step is None:
+                return []
+            length = min(halvings, model.by_step.num_embeddings - 2) + 1
+            return [torch.full((num,), length, device=noise.device)]
+
         def guided(points: Tensor, times: Tensor, rows: Tensor) -> Tensor:
             asked = None if classes is None else classes[rows]
             if self.guidance == 1 or asked is None:
-                alone: Tensor = model(points, times, asked).float()
+                alone: Tensor = model(points, times, asked, *told(len(rows))).float()
                 return alone
             none = torch.full_like(asked, model.num_classes)
-            twice = torch.cat([points, points])
-            both: Tensor = model(twice, times.repeat(2), torch.cat([none, asked])).float()
+            given = torch.cat([points, points]), times.repeat(2), torch.cat([none, asked])
+            both: Tensor = model(*given, *told(2 * len(rows))).float()
             without, with_class = both.chunk(2)
             return torch.lerp(without, with_class, self.guidance)
 
@@ -111,7 +133,6 @@ class Sampling:
             said = guided(torch.where(edit.is_new, points, known), times, rows)
             return torch.where(edit.is_new, said, change)
 
-        begin, points = (0.0, noise) if edit is None else (edit.begin, edit.points(noise))
         found = follow(held, points, sampler=self.sampler, steps=self.steps, path=path, begin=begin)
         calls = 1 if self.guidance == 1 or classes is None else 2
         made = found.points if edit is None else edit.kept(found.points)

@@ -180,7 +180,7 @@ class Flow(Generative):
         seed: int,
         classes: Sequence[int] = (),
         sampler: Annotated[
-            str | None, "of a flow: euler, midpoint, heun, ddim, ancestral, adaptive"
+            str | None, "of a flow: euler, midpoint, heun, ddim, ancestral, adaptive, shortcut"
         ] = None,
         steps: Annotated[int | None, "of a flow: how many, from noise to an example"] = None,
         guidance: Annotated[float | None, "of a flow: how far the class leads; 1: not"] = None,

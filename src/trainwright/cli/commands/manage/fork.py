@@ -25,6 +25,7 @@ EXAMPLES = """\
   runs fork cnn-mnist data=fashion_mnist freeze=features
   runs fork cnn-mnist data=folder data.path=photos data.size=28 data.channels=1 old_lr=0.1
   runs fork gan-mnist data=kmnist freeze=discriminator.body.0 trainer.steps=2000
+  runs fork flow-mnist task=shortcut trainer.steps=1000
   runs fork last -m optimizer.lr=1e-3,1e-4 seed=0,1,2
 
 The new run has the config of the old one with what is typed, as for `train`, and a folder of its
