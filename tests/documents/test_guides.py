@@ -67,7 +67,7 @@ KINDS = {
 OUT_OF_REACH = (
     r"cifar10|experiment=|model=(hf|timm)|logger=|data=hf|slurm|RUN|sweeps/\.\.\.|format=hf|compile"
     r"|^serve|^sweep last|^report lr$|data=kmnist|epsilon|devices=|range\(8\)|optuna|parquet"
-    r"|=flow data|gan,flow|rollback"  # minutes
+    r"|=flow data|gan,flow|rollback|dinov2"  # minutes
 )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -51,6 +52,7 @@ class Evaluated:
     metrics: dict[str, Measured]
     classes: Classes | None
     score: dict[str, Any] | None = None  # of a GAN, as summary.json has it
+    dinov2: dict[str, Any] | None = None  # the same in the features of DINOv2
     groups: dict[str, Any] | None = None  # what was measured in each, as `by_group` gives it
 
 
@@ -63,12 +65,14 @@ def evaluate_trained(
     group: str | None = None,
     likelihood: bool = False,
     membership: bool = False,
+    dinov2: Path | None = None,
 ) -> Evaluated:
     """Measure the task on a split by its name, as a run does at its end.
 
     `group`: what its examples are also told apart by, as `groups_of` takes it; `likelihood`: how
     probable they are to a generator; `membership`: whether the training examples are told from
-    them. Raises ConfigError for a split that there is not, DataError for an empty one.
+    them; `dinov2`: the folder of a network in whose features samples are scored too. Raises
+    ConfigError for a split that there is not, DataError for an empty one.
     """
     splits = dataset.splits
     if split_name not in splits:
@@ -84,6 +88,10 @@ def evaluate_trained(
         from trainwright.inference.groups import groups_of
 
         groups = groups_of(dataset, split_name, group)
+    if dinov2 is not None:
+        from trainwright.run.judging.dinov2 import network_of, score_in
+
+        network = network_of(dinov2)
     task, placement, seed = trained.task, trained.placement, trained.plan.seed
     judge = attach_judge(
         [task],
@@ -116,6 +124,10 @@ def evaluate_trained(
         metrics["membership"] = Measured(
             *membership_of(trained, dataset.train, metric, num_resamples), BOOTSTRAP
         )
+    beside = None
+    if dinov2 is not None:
+        is_test = split_name == "test"
+        beside = score_in(network, metric, dataset, is_test=is_test, device=placement.device)
     by_class = metric.by_class()
     classes = None if by_class is None else _classes(by_class)
     grouped = None
@@ -124,7 +136,7 @@ def evaluate_trained(
 
         grouped = by_group(metric, groups, seed=seed, num_resamples=num_resamples)
         grouped = {"by": group, "headline": task.objective.metric, **grouped}
-    return Evaluated(num_examples, metrics, classes, details.get("score"), grouped)
+    return Evaluated(num_examples, metrics, classes, details.get("score"), beside, grouped)
 
 
 def _likelihood(trained: Trained, split: Split, num_resamples: int) -> dict[str, Measured]:
@@ -195,6 +207,8 @@ def as_plain(evaluated: Evaluated) -> dict[str, Any]:
     }
     if evaluated.score is not None:
         plain["score"] = evaluated.score
+    if evaluated.dinov2 is not None:
+        plain["dinov2"] = evaluated.dinov2
     if evaluated.groups is not None:
         plain["by_group"] = evaluated.groups
     classes = evaluated.classes

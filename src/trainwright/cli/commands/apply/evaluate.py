@@ -41,6 +41,7 @@ KEYS = (
     Key("group", text, None, "also by group: a column, FILE.csv by file name, a folder of folders"),
     Key("likelihood", OneOf("true", "false"), "false", "also how probable a generator holds them"),
     Key("membership", OneOf("true", "false"), "false", "also whether losses give members away"),
+    Key("dinov2", text, None, "also a score in the features of a DINOv2: its folder (extra hf)"),
     Key("out", text, None, "a folder for evaluation.json and pictures (none)"),
     TTA,
     CALIBRATION,
@@ -58,6 +59,7 @@ EXAMPLES = """\
   runs evaluate last group=sites.csv:hospital
   runs evaluate flow-mnist likelihood=true
   runs evaluate last membership=true
+  runs evaluate flow-mnist dinov2=models/dinov2-small
 
 data=... is composed as for `train`; data.key=... alone changes the run's own data. Image files are
 prepared as in training. The run is not changed. Intervals are 95 %, by Wilson's score for shares of
@@ -90,6 +92,7 @@ def execute(arguments: argparse.Namespace) -> int:
         group=values["group"],
         likelihood=values["likelihood"] == "true",
         membership=values["membership"] == "true",
+        dinov2=None if values["dinov2"] is None else typed_path(values["dinov2"]),
     )
     if evaluated.groups is not None and (small := evaluated.groups["small"]):
         told = ", ".join(small[:5]) + (", ..." if len(small) > 5 else "")
@@ -185,6 +188,10 @@ def lines_of(
         lines += score_table(score)
         if "per_class" in score:
             lines += ["", *map(printable, class_table(score["per_class"]))]
+    if evaluated.dinov2 is not None:
+        lines += ["", f"The same samples, in features of {evaluated.dinov2['features']} (the first"]
+        lines += ["figure is FD-DINOv2), not to be compared with the figures above:"]
+        lines += score_table(evaluated.dinov2)
     return lines
 
 
