@@ -33,7 +33,7 @@ class Dinov2(nn.Module):
         """Map images (B, 1 or 3, H, W) in 0..1 to features (B, F)."""
         if images.shape[1] not in (1, 3):
             raise ValueError(f"it takes images, grey or of three colours, not {images.shape[1]}")
-        return torch.cat([self._features(part) for part in images.split(BATCH)])
+        return torch.cat([self._features(part) for part in torch.split(images, BATCH)])
 
     def _features(self, images: Tensor) -> Tensor:
         large = functional.interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True)

@@ -74,8 +74,8 @@ def follow(
         elif sampler == "heun" and number < steps - 1:
             points = points + step / 2 * (first + at(points + step * first, then))
         elif sampler in ("ddim", "ancestral"):
-            ends = (path(points.new_tensor(time)) for time in (now, then))
-            points = _turned(points, first, *ends, streams)
+            begun, ended = (path(points.new_tensor(time)) for time in (now, then))
+            points = _turned(points, first, begun, ended, streams)
         else:
             points = points + step * first
     num = {"midpoint": 2 * steps, "heun": 2 * steps - 1}.get(sampler, steps)
