@@ -129,6 +129,8 @@ def test_completes_options_keys_values_and_ones_own_configs(run_main, empty):
         "trainer.precision=fp32",
         "trainer.precision=fp16",
     ]
+    splits = ["federated.split=iid", "federated.split=dirichlet"]
+    assert complete(run_main, "trainer=federated", "federated.split=") == splits
     assert complete(run_main, "~experi") == ["~experiment="]
     assert complete(run_main, "--he") == ["--help"]
     assert complete(run_main, "--cfg", "") == ["job", "hydra", "all"]

@@ -64,3 +64,14 @@ def test_a_stored_config_chooses_nothing_of_this_machine(composed):
     plain["data"]["defaults"] = [{"override /hydra/launcher": "submitit_local"}]
     with pytest.raises(CheckpointError, match="a list of defaults in data"):
         register_fork(DictConfig(plain), {}, BEGIN)
+
+
+def test_rounds_of_a_federated_run_come_and_go_with_its_trainer(forked):
+    run = ("trainer=federated", "federated.clients=4", "data=digits")
+    plain, config = forked(run, "federated.rounds=9")
+    assert OmegaConf.to_container(config.federated) == {**plain["federated"], "rounds": 9}
+    assert OmegaConf.to_container(config.trainer) == plain["trainer"]
+    _, alone = forked(run, "trainer=default")
+    assert "federated" not in alone
+    _, begun = forked(RUN, "trainer=federated")
+    assert begun.federated.clients == 20

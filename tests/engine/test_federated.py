@@ -21,12 +21,12 @@ from trainwright.runs.folder import RunFolder
 SGD = ("optimizer=sgd", "optimizer.lr=0.1", "optimizer.momentum=0", "optimizer.nesterov=false")
 ROUNDS = (
     "trainer=federated", "data=digits", "model=mlp", "model.widths=[8]", "trainer.precision=fp32",
-    "trainer.federated.clients=5", "trainer.steps=3", "trainer.batch_size=100", *SGD,
+    "federated.clients=5", "federated.rounds=3", "trainer.batch_size=100", *SGD,
     "trainer.plots=false", "trainer.sample_every=0",
 )  # fmt: skip
 ALL = (
-    "trainer.federated.split=dirichlet", "trainer.federated.momentum=0.5", "model.norm=batch",
-    "trainer.federated.proximal=0.3", "trainer.federated.fraction=0.6", "optimizer.momentum=0.9",
+    "federated.split=dirichlet", "federated.momentum=0.5", "model.norm=batch",
+    "federated.proximal=0.3", "federated.fraction=0.6", "optimizer.momentum=0.9",
 )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def rounds_by_hand(assembly, *, momentum=0.0, mu=0.0):
     state, federation = assembly.state, assembly.state.rounds
     net = copy.deepcopy(state.task.model)
     velocity = [torch.zeros_like(p) for p in net.parameters()]
-    inner = assembly.settings.federated.local_epochs
+    inner = federation.settings.epochs
     for number in range(state.clock.total_steps):
         state.step = number
         chosen = federation.chosen(state)
@@ -126,9 +126,9 @@ def rounds_by_hand(assembly, *, momentum=0.0, mu=0.0):
     ("more", "given"),
     [
         ((), {}),
-        (("trainer.federated.local_epochs=2", "model.norm=batch"), {}),
-        (("trainer.federated.momentum=0.6", "trainer.federated.fraction=0.4"), {"momentum": 0.6}),
-        (("trainer.federated.proximal=2", "trainer.federated.split=dirichlet"), {"mu": 2}),
+        (("federated.epochs=2", "model.norm=batch"), {}),
+        (("federated.momentum=0.6", "federated.fraction=0.4"), {"momentum": 0.6}),
+        (("federated.proximal=2", "federated.split=dirichlet"), {"mu": 2}),
     ],
 )
 def test_rounds_are_those_by_hand(doubles, assembled, more, given):
@@ -146,9 +146,9 @@ def test_rounds_are_those_by_hand(doubles, assembled, more, given):
 @pytest.mark.numeric
 def test_one_client_with_sgd_at_one_rate_is_plain_training_on_its_batches(doubles, assembled):
     """Where the optimizer has no memory: it begins anew in each round."""
-    assembly = assembled(*ROUNDS, "trainer.federated.clients=1", "schedule=constant")
+    assembly = assembled(*ROUNDS, "federated.clients=1", "schedule=constant")
     (client,) = assembly.state.rounds.clients
-    plain = assembled(*ROUNDS, "trainer.federated.clients=null", "schedule=constant")
+    plain = assembled(*ROUNDS, "schedule=constant", "federated=null", "trainer.steps=3")
     fit(assembly.state, assembly.train, [], assembly.settings)
     for step in range(client.steps * 3):
         plain.state.step = step
@@ -202,10 +202,13 @@ REFUSED = {
     "trainer.privacy.epsilon=3": "account of its own",
     "trainer.cuda_graph=on": "one step like the other",
     "data.balance=true": "classes equally often",
-    "trainer.federated.clients=null trainer.federated.proximal=1": "has no effect without",
-    "trainer.federated.clients=900": "at most 718",
+    "trainer.steps=3": "trainer.steps and federated.rounds are both set",
+    "trainer.epochs=2": "leave trainer.epochs out",
+    "++federated.client=3": "did you mean clients",
+    "federated.fraction=2": "less than or equal to 1",
+    "federated.clients=900": "at most 718",
     "model=mlp_gan trainer=federated": "2 players",
-    "data=diabetes task=regression trainer.federated.split=dirichlet": "split=iid",
+    "data=diabetes task=regression federated.split=dirichlet": "split=iid",
 }
 
 
@@ -218,9 +221,31 @@ def test_what_does_not_go_with_it_is_said(words, composed):
     assert len(str(refused.value).splitlines()) <= 5
 
 
+def test_rounds_say_how_long_a_run_is_and_a_longer_one_goes_on(train, resume, tmp_path):
+    folder = train(tmp_path / "run", *ROUNDS, "federated.rounds=2", "schedule=constant").folder
+    outcome = resume(folder, "++federated.rounds=3")
+    assert outcome.folder == folder
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["step"], summary["steps"]) == (3, 3)
+    for words, said in (
+        ("++federated.rounds=1", "federated.rounds=1: the run has already made 3 steps"),
+        ("trainer.steps=4", "leave trainer.steps out"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            resume(folder, words)
+
+
+def test_what_an_experiment_says_of_its_length_gives_way_to_rounds(composed):
+    config = composed("experiment=mnist_cnn", "trainer=federated", "federated.rounds=7")
+    plan = Plan.of(config)
+    assert (plan.settings.epochs, plan.settings.steps) == (None, 7)
+    assert plan.length_key == "federated.rounds"
+
+
 def test_what_clients_hold_cannot_be_changed_when_a_run_goes_on(train, resume, tmp_path):
-    folder = train(tmp_path / "run", *ROUNDS, "trainer.steps=1", "trainer.evaluate_every=0").folder
+    words = ("federated.rounds=1", "trainer.evaluate_every=0")
+    folder = train(tmp_path / "run", *ROUNDS, *words).folder
     with pytest.raises(ConfigError, match="clients would hold other examples"):
-        resume(folder, "trainer.federated.clients=6")
+        resume(folder, "++federated.clients=6")
     with pytest.raises(ConfigError, match="every count of rounds"):
-        resume(folder, "trainer.federated.local_epochs=2")
+        resume(folder, "++federated.epochs=2")

@@ -22,7 +22,7 @@ from trainwright.wording import choices, closest
 
 # The sections of a config, and what each needs to be: a group from which one is chosen, or keys.
 SECTIONS = ("task", "optimizer", "schedule", "trainer", "data", "model")
-KEYS = ("seed", "run", "logger", "hooks", "trust", "sweep")
+KEYS = ("seed", "run", "logger", "hooks", "trust", "sweep", "federated")
 MADE = ("fork",)  # by a command; nobody types it
 
 _AT_WORK = threading.RLock()
@@ -79,16 +79,17 @@ def check_sections(config: Mapping[str, Any]) -> None:
 def settle_length(config: DictConfig, overrides: Sequence[str]) -> None:
     """Let what was typed win where more than one of `LENGTHS` is set.
 
-    A model may bring a number of steps; who types epochs means those. Raises ConfigError where
-    several were typed, or none.
+    A model may bring a number of steps; who types epochs means those, and a federated run lasts so
+    many rounds. Raises ConfigError where several were typed, or none.
     """
     trainer = config.trainer
     lengths = [name for name in LENGTHS if trainer.get(name) is not None]
-    if len(lengths) < 2:
+    in_rounds = config.get("federated") is not None
+    if len(lengths) < 2 and not in_rounds:
         return
     typed = {override.lstrip("+").split("=")[0] for override in overrides}
     chosen = [name for name in lengths if f"trainer.{name}" in typed]
-    if len(chosen) != 1:
+    if len(chosen) != 1 and not in_rounds:
         both = " and ".join(f"trainer.{name}={trainer[name]}" for name in (chosen or lengths))
         raise ConfigError(f"{both} are both set\n  a run has one length: set the other to null")
     for name in lengths:
@@ -125,6 +126,9 @@ def no_such_key(key: str, arguments: Sequence[str]) -> ConfigError:
     """The error for a key that the config which `arguments` choose lacks: what is near, and all."""
     sections = keys_of(arguments)
     sections[""] = sorted({*sections[""], *GROUPS})  # `experiment` is a group that sets others
+    section = key.partition(".")[0]
+    if section not in sections and section in group_options("trainer"):
+        return ConfigError(f"{key}: only trainer={section} has it\n  add trainer={section}")
     meant = similar_key(key, sections)
     parent = key.rpartition(".")[0]
     while parent not in sections:

@@ -36,9 +36,12 @@ def register_fork(stored: DictConfig, choices: Mapping[str, str], begin: Mapping
         if "defaults" in section:  # it could choose other configs of this machine
             raise CheckpointError(f"its config has a list of defaults in {group}, which no run has")
         # Open to keys that are newer than the run; what is none is refused by who builds from it.
-        node = DictConfig(section, flags={"struct": False})
+        brings = {group: section}
+        if group == "trainer" and "federated" in plain:
+            brings["federated"] = plain["federated"]
+        node = {k: DictConfig(v, flags={"struct": False}) for k, v in brings.items()}
         options[group] = _OF_RUN + re.sub(r"[^\w.-]", "_", choices.get(group) or "own")
-        store.store(group=group, name=options[group], node=node)
+        store.store(group=group, name=options[group], node=node, package="_global_")
     config.defaults = [_default(entry, options) for entry in config.defaults]
     config.seed = plain["seed"]
     config["fork"] = dict(begin)

@@ -6,7 +6,7 @@ Imports no torch: what a wrong setting costs is no more than a moment.
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,11 +14,21 @@ from omegaconf import DictConfig
 
 from trainwright.config.build import Section, plain, settings
 from trainwright.config.compose import check_sections
-from trainwright.config.conflicts import check_federated, check_private, check_sharded
+from trainwright.config.conflicts import (
+    check_federated,
+    check_private,
+    check_sharded,
+    check_trainer,
+)
 from trainwright.config.from_environment import PLACES, check_environment, without_environment
 from trainwright.config.validation import empty, unknown_key
-from trainwright.engine.clock import Clock, Duration
-from trainwright.engine.settings import LENGTHS, ForkSettings, RunSettings, TrainerSettings
+from trainwright.engine.clock import Clock
+from trainwright.engine.settings import (
+    FederatedSettings,
+    ForkSettings,
+    RunSettings,
+    TrainerSettings,
+)
 from trainwright.errors import ConfigError
 from trainwright.targets import named_as_now
 
@@ -69,6 +79,7 @@ class Plan:
     seed: int
     run: RunSettings
     settings: TrainerSettings
+    federated: FederatedSettings | None  # whose rounds are the steps
     fork: ForkSettings | None
     data: Section
     augment: Mapping[str, Any] | None
@@ -106,14 +117,17 @@ class Plan:
         _refuse_empty_places(values)
         run = settings(RunSettings, values.get("run"), key="run")
         trainer = settings(TrainerSettings, values["trainer"], key="trainer")
-        _check_trainer(trainer)
-        fork = values.get("fork")
+        fork, node = values.get("fork"), values.get("federated")
+        rounds = None if node is None else settings(FederatedSettings, node, key="federated")
+        check_trainer(trainer, has_length=rounds is not None)
         for key in ("optimizer", "schedule", "trainer", "data"):
             _check_numbers(values[key], key)
         data, augment, balance = _data(values["data"], allow)
         optimizer, players = _optimizers(values["optimizer"], allow)
         check_private(trainer, balance=balance, augment=augment)
-        check_federated(trainer, balance=balance)
+        if rounds is not None:
+            check_federated(trainer, balance=balance)
+            trainer = replace(trainer, steps=rounds.rounds)
         check_sharded(trainer)
         task, metrics = _without(values["task"], "task", "metrics")
         return cls(
@@ -124,6 +138,7 @@ class Plan:
             seed=values["seed"],
             run=run,
             settings=trainer,
+            federated=rounds,
             fork=None if fork is None else settings(ForkSettings, fork, key="fork"),
             data=data,
             augment=augment,
@@ -149,6 +164,27 @@ class Plan:
         if "events" in kept.trainer:
             kept.trainer.events = None
         return kept
+
+    @property
+    def length_key(self) -> str:
+        """What says how many steps the run has."""
+        return "trainer.steps" if self.federated is None else "federated.rounds"
+
+    def clock(self, num_examples: int, num_tokens: int = 0) -> Clock:
+        """The clock of the run on so many training examples, of so many tokens each.
+
+        Raises ValueError for a length in tokens where there are none.
+        """
+        options, federated = self.settings, self.federated
+        size = options.batch_size
+        return Clock.of_run(
+            num_examples=num_examples,
+            batch_size=size if federated is None else federated.examples_a_round(num_examples),
+            epochs=options.epochs,
+            steps=options.steps,
+            tokens=options.tokens,
+            num_tokens=num_tokens,
+        )
 
     def optimizers(self, players: Iterable[str]) -> dict[str, OptimizerPlan]:
         """What moves each of these players. Raises ConfigError where another is named."""
@@ -249,33 +285,6 @@ def _refuse_empty_places(values: Mapping[str, Any]) -> None:
         place = node.get(name) if isinstance(node, dict) else None
         if isinstance(place, str) and not place.strip():
             raise empty(key)
-
-
-def _check_trainer(options: TrainerSettings) -> None:
-    if all(getattr(options, name) is None for name in LENGTHS):
-        raise ConfigError("trainer.epochs and trainer.steps are both null: one must say how long")
-    if options.batch_size % options.accumulate:
-        raise ConfigError(
-            f"trainer.accumulate={options.accumulate}: it must divide "
-            f"trainer.batch_size={options.batch_size}, so that all parts are equal"
-        )
-    if options.keep > 1 and options.evaluate_every in (0, "0"):
-        raise ConfigError(
-            f"trainer.keep={options.keep}: nothing is ever evaluated, so that none is the best\n"
-            "  leave it out, or raise trainer.evaluate_every"
-        )
-    any_clock = Clock(num_examples=1, batch_size=1, total_steps=1, num_tokens=1)
-    check_durations(options, any_clock)
-
-
-def check_durations(options: TrainerSettings, clock: Clock) -> None:
-    """Raise ConfigError for a duration that is none, or none on such data."""
-    for field in fields(TrainerSettings):
-        if field.type == Duration:
-            try:
-                clock.steps(getattr(options, field.name))
-            except ValueError as error:
-                raise ConfigError(f"trainer.{field.name}: {error}") from None
 
 
 def _check_numbers(value: Any, key: str) -> None:

@@ -15,6 +15,7 @@ Definition = ast.ClassDef | ast.FunctionDef
 SETTINGS = {
     "run": "trainwright.engine.settings.RunSettings",
     "trainer": "trainwright.engine.settings.TrainerSettings",
+    "federated": "trainwright.engine.settings.FederatedSettings",
     "fork": "trainwright.engine.settings.ForkSettings",
     "sweep": "trainwright.sweep.settings.SweepSettings",
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from trainwright.engine.clock import Clock, Duration
+from trainwright.engine.clock import Duration
 
 LENGTHS = ("epochs", "steps", "tokens")  # of which a run has one
 Positive = Annotated[int, Field(gt=0)]
@@ -51,18 +51,23 @@ class FederatedSettings:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    clients: Annotated[int, Field(gt=0, le=100_000)] | None = None  # null: no federation
+    clients: Annotated[int, Field(gt=0, le=100_000)] = 20
+    rounds: Positive = 50
     split: Literal["iid", "dirichlet"] = "iid"
     alpha: Annotated[float, Field(gt=0, le=1e6)] = 0.3  # of dirichlet
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the clients, in a round
-    local_epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0  # of a client, in a round
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0  # of a client, in a round
     proximal: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # mu of FedProx
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the server
 
     @property
     def num_chosen(self) -> int:
         """How many clients take part in a round."""
-        return max(1, round(self.fraction * (self.clients or 1)))
+        return max(1, round(self.fraction * self.clients))
+
+    def examples_a_round(self, num_examples: int) -> int:
+        """How many of so many training examples a round sees."""
+        return max(1, round(self.epochs * self.num_chosen / self.clients * num_examples))
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,6 @@ class TrainerSettings:
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     accumulate: Positive = 1
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
-    federated: FederatedSettings = field(default_factory=FederatedSettings)
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     schedule_from: Duration = 0
@@ -138,25 +142,3 @@ class TrainerSettings:
 
     events: Literal["json"] | None = None  # on standard output, for programs
     resume: str | None = None
-
-    def clock(self, num_examples: int, num_tokens: int = 0) -> Clock:
-        """The clock of a run on so many training examples, of so many tokens each.
-
-        Raises ValueError for a length in tokens where there are none.
-        """
-        return Clock.of_run(
-            num_examples=num_examples,
-            batch_size=self.examples_a_step(num_examples),
-            epochs=self.epochs,
-            steps=self.steps,
-            tokens=self.tokens,
-            num_tokens=num_tokens,
-        )
-
-    def examples_a_step(self, num_examples: int) -> int:
-        """How many of so many training examples a step sees: a batch, or what its clients do."""
-        wanted = self.federated
-        if wanted.clients is None:
-            return self.batch_size
-        share = wanted.local_epochs * wanted.num_chosen / wanted.clients
-        return max(1, round(share * num_examples))

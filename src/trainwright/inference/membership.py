@@ -9,7 +9,7 @@ from trainwright.errors import ConfigError
 from trainwright.inference.intervals import Interval, bootstrap
 from trainwright.inference.trained import Trained, batches_of
 from trainwright.tasks.metrics.formulas import roc_area
-from trainwright.tasks.metrics.metric import Metric
+from trainwright.tasks.metrics.metric import Gathered, Metric
 from trainwright.tasks.task import kind_of
 
 MOST = 10_000  # examples of either kind
@@ -51,6 +51,9 @@ def membership_of(
 
 def _losses(metric: Metric) -> Tensor:
     """(N,) float64: what the metric says of each example alone, of up to so many."""
+    kept = metric.values.get("loss") if isinstance(metric, Gathered) else None
+    if kept is not None:
+        return kept[:MOST].double()
     every = range(min(metric.num_examples, MOST))
     said = [metric.resampled(torch.tensor([one])).get("loss") for one in every]
     return torch.tensor([loss for loss in said if loss is not None], dtype=torch.float64)

@@ -151,8 +151,7 @@ def against(config: Mapping[str, Any]) -> str | None:
         "trainer.privacy computes gradients of single examples": bool(
             (trainer.get("privacy") or {}).get("epsilon")
         ),
-        "trainer.federated trains clients in turn": (trainer.get("federated") or {}).get("clients")
-        is not None,
+        "trainer=federated trains clients in turn": config.get("federated") is not None,
         "model.spectral_norm": bool(model.get("spectral_norm")),
         "task.instance_noise": bool(task.get("instance_noise")),
     }

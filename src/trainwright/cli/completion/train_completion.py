@@ -55,7 +55,7 @@ def _values(before: Sequence[str], word: str) -> list[str]:
         return values(key, group_options(key), word)
     if key == "trainer.resume":
         return [f"{key}={path}" for path in _runs()]
-    choices = _choices(key.removeprefix("trainer.")) if key.startswith("trainer.") else []
+    choices = _choices(*key.split(".")) if key.count(".") == 1 else []
     return [f"{key}={value}" for value in choices or _present(before, key)]
 
 
@@ -65,11 +65,12 @@ def _runs() -> list[str]:
     return [str(record.path) for record in find_runs(DEFAULT_ROOT)]
 
 
-def _choices(setting: str) -> list[str]:
-    """The words that a setting of the trainer accepts, where there are a few."""
-    from trainwright.engine.settings import TrainerSettings
+def _choices(section: str, setting: str) -> list[str]:
+    """The words that a setting of a section accepts, where there are a few."""
+    from trainwright.engine.settings import FederatedSettings, TrainerSettings
 
-    hint = get_type_hints(TrainerSettings).get(setting)
+    of_section = {"trainer": TrainerSettings, "federated": FederatedSettings}.get(section)
+    hint = get_type_hints(of_section).get(setting) if of_section else None
     return [str(word) for word in get_args(hint)] if get_origin(hint) is Literal else []
 
 

@@ -85,7 +85,7 @@ def read_file(name: str, prefix: str) -> Option:
     keys: dict[str, KeyLine] = {}
     for entry in defaults if prefix else []:
         if isinstance(entry, str) and not entry.startswith(("/", "_")):
-            keys |= {line.key: line for line in read_option(prefix, entry).keys}
+            keys |= {line.key: line for line in read_option(prefix, entry.partition("@")[0]).keys}
         for group, chosen in entry.items() if isinstance(entry, dict) else ():
             name = str(group).removeprefix("override ").strip("/").partition("@")[0]
             brings.append(f"{name}={chosen}")

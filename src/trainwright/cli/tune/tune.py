@@ -87,10 +87,10 @@ def _check(plan: Plan | None, config: DictConfig) -> None:
             f"trainer.devices={plan.settings.devices}: train tune tries with one process\n"
             "  leave it out; each process of several has its share of a batch"
         )
-    if plan.settings.federated.clients is not None:
+    if plan.federated is not None:
         raise ConfigError(
-            "trainer.federated: train tune tries steps, and a step is a round there\n"
-            "  find the learning rate for a run by itself: trainer.federated.clients=null"
+            "trainer=federated: train tune tries steps, and a step is a round there\n"
+            "  find the learning rate for a run by itself: leave it out"
         )
     if config.trainer.get("events") is not None:
         raise ConfigError("trainer.events=json tells of a run, and train tune makes none")

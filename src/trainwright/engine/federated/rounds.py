@@ -104,7 +104,7 @@ class Federation:
         more = "".join(f", {name} {value:g}" for name, value in options.items() if value)
         return (
             f"{len(sizes)} clients of {min(sizes):,} to {max(sizes):,} examples ({split}), "
-            f"{wanted.num_chosen} in a round, {wanted.local_epochs:g} epochs each{more}"
+            f"{wanted.num_chosen} in a round, epochs each: {wanted.epochs:g}{more}"
         )
 
 
@@ -168,10 +168,8 @@ class _Round:
 
 def _zeros(tensor: Tensor) -> Tensor:
     """Where the mean of a tensor is added up: in float64 where the device has that."""
-    if not tensor.is_floating_point():
-        return torch.zeros_like(tensor)
     wide = torch.float32 if tensor.device.type == "mps" else torch.float64
-    return torch.zeros_like(tensor, dtype=wide, requires_grad=False)
+    return torch.zeros_like(tensor, dtype=wide if tensor.is_floating_point() else None)
 
 
 @torch.no_grad()

@@ -107,8 +107,13 @@ def _check_alike(first: Site, other: Site) -> None:
     one, two = first.trained, other.trained
     facts = [_facts(trained) for trained in (one, two)]
     for what in facts[0] | facts[1]:
+        there, here = (printable(str(found.get(what)))[:60] for found in facts)
         if facts[0].get(what) != facts[1].get(what):
-            raise _differs(one, two, what, facts[0].get(what), facts[1].get(what))
+            raise CheckpointError(
+                f"{two.path} is not of one kind with {one.path}: {printable(what)[:60]}\n"
+                f"  {there} there, {here} here\n"
+                "  sites that fork one run have its network, its classes and its normalisation"
+            )
     try:
         check_fit(first.tensors, other.tensors)
     except ValueError as error:
@@ -130,27 +135,16 @@ def _facts(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _differs(one: Trained, two: Trained, what: str, here: Any, there: Any) -> CheckpointError:
-    shown = [printable(str(value))[:60] for value in (here, there)]
-    return CheckpointError(
-        f"{two.path} is not of one kind with {one.path}: {printable(what)[:60]}\n"
-        f"  {shown[0]} there, {shown[1]} here\n"
-        "  sites that fork one run have its network, its classes and its normalisation"
-    )
-
-
 def _shares(sites: Sequence[Site], weights: Weights) -> list[float]:
     if weights == "equal":
         return [1 / len(sites)] * len(sites)
-    counts = [site.num_examples for site in sites]
-    for site, count in zip(sites, counts, strict=True):
-        if count is None:
-            raise CheckpointError(
-                f"{site.trained.path} does not say how many examples it was trained on\n"
-                "  an older version wrote it; count every site alike: weights=equal"
-            )
-    known = [count for count in counts if count is not None]
-    return [count / sum(known) for count in known]
+    counts = [site.num_examples or 0 for site in sites]
+    if 0 in counts:
+        raise CheckpointError(
+            f"{sites[counts.index(0)].trained.path} does not say how many examples it was trained "
+            "on\n  an older version wrote it; count every site alike: weights=equal"
+        )
+    return [count / sum(counts) for count in counts]
 
 
 @torch.no_grad()
@@ -219,9 +213,8 @@ def _metadata(found: Average, config: DictConfig) -> dict[str, Any]:
     """What the checkpoint says: the first site's facts, and what each site has in it."""
     first = found.sites[0].trained
     kept = {k: v for k, v in first.metadata.items() if k in ("data", "architecture")}
-    counts = [site.num_examples for site in found.sites]
-    known = [count for count in counts if count is not None]
-    examples = {"examples": {"train": sum(known)}} if len(known) == len(counts) else {}
+    counts = [site.num_examples or 0 for site in found.sites]
+    examples = {"examples": {"train": sum(counts)}} if all(counts) else {}
     return {
         **kept,
         **examples,

@@ -9,8 +9,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from trainwright.config.conflicts import check_durations
 from trainwright.config.from_environment import environment_keys
-from trainwright.config.plan import Plan, check_durations
+from trainwright.config.plan import Plan
 from trainwright.data.balance import Balance, balance_for, train_targets
 from trainwright.data.batches import Batches, train_examples
 from trainwright.data.columns import Tokens
@@ -107,7 +108,7 @@ def assemble(
     threads = None if again is None else threads_of(again)
     placement = place_task(options, task, dataset.info, threads_before=threads)
     move_task(task, placement)
-    clock = _clock(options, dataset)
+    clock = _clock(plan, dataset)
     privacy = None
     if options.privacy.epsilon is not None:
         from trainwright.run.assemble.private import privacy_of, try_single_examples
@@ -169,7 +170,7 @@ def assemble(
     train = make_batches(dataset.train, plan.augment, balance, shares.rows, **own)
     if privacy is not None:
         try_single_examples(state, train)
-    if options.federated.clients is not None:
+    if plan.federated is not None:
         from trainwright.run.assemble.federated import federate
 
         federate(plan, dataset, state, make_batches)
@@ -200,14 +201,15 @@ def check_variant(plan: Plan, known: Assembly) -> Clock:
 
     Returns its clock. Raises ConfigError as `assemble` does.
     """
-    clock = _clock(plan.settings, known.dataset)
+    clock = _clock(plan, known.dataset)
     build_optimizers(plan, known.state.task.players, known.state.placement)
     build_schedule(plan, known.state.task.objective, clock)
     return clock
 
 
-def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
+def _clock(plan: Plan, dataset: Dataset) -> Clock:
     """The clock of a run on this data. Raises ConfigError for a length that it cannot have."""
+    options = plan.settings
     if options.batch_size > len(dataset.train):
         raise ConfigError(
             f"trainer.batch_size={options.batch_size}: there are only {len(dataset.train)} "
@@ -215,7 +217,7 @@ def _clock(options: TrainerSettings, dataset: Dataset) -> Clock:
             f"  take trainer.batch_size={len(dataset.train)}, or fewer"
         )
     try:
-        clock = options.clock(len(dataset.train), dataset.info.num_tokens)
+        clock = plan.clock(len(dataset.train), dataset.info.num_tokens)
     except ValueError as error:
         raise ConfigError(f"trainer.{error}") from None
     check_durations(options, clock)

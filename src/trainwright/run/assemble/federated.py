@@ -32,16 +32,16 @@ def federate(
 
     `make_batches`: of a split, augmented as a section says, of a size and with a seed.
     """
-    options, wanted, task = plan.settings, plan.settings.federated, state.task
-    assert wanted.clients is not None
+    options, wanted, task = plan.settings, plan.federated, state.task
+    assert wanted is not None
     if len(task.players) > 1:
         raise ConfigError(
-            f"trainer.federated: a {kind_of(task)} has {len(task.players)} players, and each "
+            f"trainer=federated: a {kind_of(task)} has {len(task.players)} players, and each "
             "client would play a game of its own\n  only tasks of one network can be federated"
         )
     if FEWEST * wanted.clients > len(dataset.train):
         raise ConfigError(
-            f"trainer.federated.clients={wanted.clients}: there are only {len(dataset.train):,} "
+            f"federated.clients={wanted.clients}: there are only {len(dataset.train):,} "
             f"training examples in {dataset.info.name}\n  it can be at most "
             f"{len(dataset.train) // FEWEST}, so that each has {FEWEST}"
         )
@@ -50,7 +50,7 @@ def federate(
     clients, train = [], dataset.train.on(device)
     for number, places in enumerate(parts):
         size = min(options.batch_size, len(places))
-        steps = max(1, round(wanted.local_epochs * len(places) / size))
+        steps = max(1, round(wanted.epochs * len(places) / size))
         seed = client_seed(plan.seed, number)
         batches = make_batches(Chosen(train, places), plan.augment, batch_size=size, seed=seed)
         clients.append(Client(number, batches, steps))
@@ -61,7 +61,7 @@ def federate(
         name: server_optimizer(optimizer, task.players[name], wanted.momentum)
         for name, optimizer in state.optimizers.items()
     }
-    why = "trainer.federated" if device.type == "cuda" else ""
+    why = "trainer=federated" if device.type == "cuda" else ""
     state.placement = replace(state.placement, static=False, why_not_static=why)
 
 
@@ -69,7 +69,6 @@ def _dealt(
     wanted: FederatedSettings, dataset: Dataset, seed: int
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The training and the validation examples of each client, (n,) int64, alike in classes."""
-    assert wanted.clients is not None
     splits = {"train": dataset.train, "validation": dataset.validation}
     if wanted.split == "iid":
         train, held_out = (
@@ -78,8 +77,8 @@ def _dealt(
         return train, held_out
     if not dataset.info.num_classes:
         raise ConfigError(
-            f"trainer.federated.split=dirichlet is for classes, and {dataset.info.name} has "
-            f"{dataset.info.target} to predict\n  trainer.federated.split=iid is for all"
+            f"federated.split=dirichlet is for classes, and {dataset.info.name} has "
+            f"{dataset.info.target} to predict\n  federated.split=iid is for all"
         )
     shares = mixtures(train_targets(dataset), wanted.clients, wanted.alpha, seed)
     train, held_out = (

@@ -82,7 +82,7 @@ def rehearse(plan: Plan, architecture: Mapping[str, Any] | None = None) -> None:
     task = _any_task(plan, architecture)
     objective = Objective("loss", False) if task is None else task.objective
     if task is not None:  # of one's own task the objective is not known yet
-        early_stop(settings, objective, settings.clock(MANY, 1))
+        early_stop(settings, objective, plan.clock(MANY, 1))
     _check_schedule(plan, objective)
     players = list(plan.players) or ["model"] if task is None else list(task.players)
     for wanted in plan.optimizers(players).values():
@@ -196,7 +196,7 @@ def _check_schedule(plan: Plan, objective: Objective) -> None:
     errors = []
     for num_examples in (plan.settings.batch_size, MANY):
         try:
-            build_schedule(plan, objective, plan.settings.clock(num_examples, 1))
+            build_schedule(plan, objective, plan.clock(num_examples, 1))
         except ConfigError as error:
             errors.append(str(error).splitlines())
     if len(errors) == 2:  # what is said of one alone are numbers of its stand-in

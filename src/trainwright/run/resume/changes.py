@@ -17,7 +17,7 @@ NOT_CHANGES = ("trainer.resume", "trust")
 # to another.
 GROUPS = ("optimizer", "schedule", "logger")
 # Sections whose keys may be changed one by one, and the keys that may not.
-SECTIONS = ("trainer", "optimizer", "schedule", "data.augment", "logger")
+SECTIONS = ("trainer", "optimizer", "schedule", "data.augment", "logger", "federated")
 KEYS = ("data.root", "data.path")
 # What a private run may change, too.
 HARMLESS = tuple(
@@ -27,11 +27,11 @@ HARMLESS = tuple(
 KEPT = {
     "trainer.batch_size": "every count of steps would mean another number of examples",
     **dict.fromkeys(
-        ("trainer.federated.clients", "trainer.federated.split", "trainer.federated.alpha"),
+        ("federated.clients", "federated.split", "federated.alpha"),
         "clients would hold other examples",
     ),
     **dict.fromkeys(
-        ("trainer.federated.fraction", "trainer.federated.local_epochs"),
+        ("federated.fraction", "federated.epochs"),
         "every count of rounds would mean another number of examples",
     ),
     "trainer": "set its keys one by one",
@@ -43,7 +43,7 @@ KEPT = {
     "seed": "every batch and every draw follows from it",
     "run": "a run is where its folder is: move that",
 }
-LENGTH_KEYS = {f"trainer.{name}" for name in LENGTHS}
+LENGTH_KEYS = {"federated.rounds", *(f"trainer.{name}" for name in LENGTHS)}
 WHOLE_RUN = "100%"
 
 

@@ -113,6 +113,7 @@ _SETS_THE_RATE = (
     "trainer.steps",
     "trainer.epochs",
     "trainer.tokens",
+    "federated.rounds",
     "trainer.schedule",
 )
 
@@ -144,7 +145,8 @@ def _check_length(assembly: Assembly) -> None:
     """Raise ConfigError for a length that the run has already gone beyond."""
     step, total = assembly.state.step, assembly.state.clock.total_steps
     if step > total:
+        key = "trainer.steps" if assembly.state.rounds is None else "federated.rounds"
         raise ConfigError(
-            f"trainer.steps={total}: the run has already made {step} steps\n"
+            f"{key}={total}: the run has already made {step} steps\n"
             "  it can only be made longer; to end it here, leave it as it is"
         )

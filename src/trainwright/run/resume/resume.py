@@ -26,6 +26,7 @@ LONGER = (
     "trainer.epochs",
     "trainer.steps",
     "trainer.tokens",
+    "federated.rounds",
     "trainer.early_stopping",
     "trainer.on_ill",
 )
@@ -93,7 +94,7 @@ def finished(request: Request) -> str | None:
     return (
         f"this run is finished: it ended at step {step}, and nothing is left to do\n"
         f"  to go on with it: {resume_command(folder.path, request.plan.kept)}"
-        f" trainer.steps={2 * step} trainer.schedule_until=100%\n"
+        f" {request.plan.length_key}={2 * step} trainer.schedule_until=100%\n"
         "  this stretches its schedule: the learning rate rises to its value there"
     )
 

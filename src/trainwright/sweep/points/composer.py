@@ -183,10 +183,9 @@ def _refers(value: Any) -> bool:
 
 def _with_one_length(frozen: dict[str, Any], typed: Sequence[str]) -> dict[str, Any]:
     """Epochs, steps or tokens: what was typed wins, as for a single run."""
-    trainer = frozen["trainer"]
-    if sum(trainer.get(name) is not None for name in LENGTHS) < 2:
+    if sum(frozen["trainer"].get(name) is not None for name in LENGTHS) < 2:
         return frozen
-    config = DictConfig({"trainer": trainer})
+    config = DictConfig({key: frozen[key] for key in ("trainer", "federated") if key in frozen})
     settle_length(config, typed)
     return {**frozen, "trainer": OmegaConf.to_container(config.trainer)}
 

@@ -187,7 +187,7 @@ class _Run:
             return told
         rate = (last - first) / (end - begin)
         size = run.setting("trainer.batch_size")
-        is_federated = run.setting("trainer.federated.clients") is not None
+        is_federated = run.setting("federated.clients") is not None
         told += [f"{rate * size:,.0f} examples/s"] if type(size) is int and not is_federated else []
         return [*told, f"{format_duration((steps - step) / rate)} left"] if steps else told
 

@@ -88,7 +88,7 @@ def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
     names = [key.name for key in KEYS]
     own = [word for word in words if word.split("=")[0] in names]
     overrides = [word for word in words if word not in own]
-    known = {*names, *GROUPS, "seed", "run", "trust", "fork"}
+    known = {*names, *GROUPS, "seed", "run", "trust", "fork", "federated"}
     for key in map(_key_of, overrides):
         if key == "trainer.resume":
             raise ConfigError(
