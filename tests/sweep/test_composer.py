@@ -44,6 +44,7 @@ def composer():
         ([], {"+optimizer.players": "{generator: {lr: 1}}", "model": "mlp"}),
         pytest.param([], {"model.widths": "[8,4]", "model.norm": "null"}, marks=pytest.mark.slow),
         (["experiment=mnist_mlp"], {"data.augment.shift": "2"}),
+        (["experiment=mnist_mlp", "trainer=federated"], {"federated.alpha": "0.1"}),
         pytest.param(["~schedule.warmup"], {"schedule": "linear"}, marks=pytest.mark.slow),
         ([], {"optimizer.lr": "1", "trainer.clip_norm": "null", "trainer.deterministic": "true"}),
         ([], {"run.name": "'3'", "trainer.evaluate_every": "50%", "model.widths": "[8.0,true]"}),

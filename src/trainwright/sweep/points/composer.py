@@ -183,7 +183,8 @@ def _refers(value: Any) -> bool:
 
 def _with_one_length(frozen: dict[str, Any], typed: Sequence[str]) -> dict[str, Any]:
     """Epochs, steps or tokens: what was typed wins, as for a single run."""
-    if sum(frozen["trainer"].get(name) is not None for name in LENGTHS) < 2:
+    num = sum(frozen["trainer"].get(name) is not None for name in LENGTHS)
+    if num == 0 or (num == 1 and frozen.get("federated") is None):
         return frozen
     config = DictConfig({key: frozen[key] for key in ("trainer", "federated") if key in frozen})
     settle_length(config, typed)
