@@ -1,4 +1,4 @@
-"""Which settings of the trainer no run can have, or no private, federated or sharded one; no torch."""
+"""Which settings of the trainer no run can have, or no private, federated or sharded one."""
 
 from collections.abc import Mapping
 from dataclasses import fields

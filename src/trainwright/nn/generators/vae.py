@@ -65,7 +65,8 @@ class VAE(nn.Module):
         """All but those that begin with pixels or end in them, for Muon."""
         halves = (*self.encoder.parameters(), *self.decoder.parameters())
         inside = [p for p in halves if p.dim() >= 2][1:-1]
-        return [*inside, self.to_code.weight, self.from_code.weight]
+        codes = (*self.to_code.parameters(), *self.from_code.parameters())
+        return [*inside, *(p for p in codes if p.dim() >= 2)]
 
     def _with_class(self, values: Tensor, classes: Tensor | None) -> Tensor:
         if not self.num_classes:
