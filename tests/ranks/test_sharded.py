@@ -211,9 +211,14 @@ def moved_by_muon():
 
 @pytest.mark.parametrize(
     "typed",
-    ["trainer.compile=true", "trainer.privacy.epsilon=3", "trainer.federated.clients=4",
-     "trainer.devices=1", "trainer.cuda_graph=on"],
+    ["trainer.compile=true", "trainer.privacy.epsilon=3", "trainer.devices=1",
+     "trainer.cuda_graph=on"],
 )  # fmt: skip
 def test_settings_that_do_not_go_with_shards_are_refused_together(composed, typed):
     with pytest.raises(ConfigError, match="does not go with trainer\\.shard=true"):
         Plan.of(composed("data=digits", "model=mlp", SHARD, typed))
+
+
+def test_clients_of_a_federation_are_not_sharded(composed):
+    with pytest.raises(ConfigError, match="does not go with trainer=federated"):
+        Plan.of(composed("data=digits", "model=mlp", "trainer=federated", "trainer.shard=true"))

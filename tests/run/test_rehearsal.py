@@ -44,7 +44,7 @@ def test_one_that_suits_none_is_refused_without_numbers_that_nobody_typed(compos
 @pytest.mark.parametrize("option", sorted(p.stem for p in (config_folder() / "task").glob("*")))
 def test_a_task_that_suits_some_data_is_not_refused(composed, option):
     own = {"gan": "gan", "language": "gpt", "masked_language": "text_encoder"}
-    own |= {name: name for name in ("flow", "diffusion", "vae")}
+    own |= {"shortcut": "flow", **{name: name for name in ("flow", "diffusion", "vae")}}
     model = own.get(option, "mlp")
     rehearse(Plan.of(composed("data=digits", f"model={model}", f"task={option}")))
 
