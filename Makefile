@@ -28,7 +28,7 @@ test-all: .venv/installed-dev
 	$(TEST_ENV) $(BIN)/python -m pytest
 	$(BIN)/python tests/numerics/on_cpus.py
 
-# The tests that compare numbers, as other processors compute; `ARGS=--quick`: two of the runs.
+# The tests that compare numbers, as other processors compute; `ARGS=--quick`: one run.
 test-cpus: .venv/installed-dev
 	$(BIN)/python tests/numerics/on_cpus.py $(ARGS)
 
