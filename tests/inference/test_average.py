@@ -11,6 +11,7 @@ from rounding import rounding
 from trainwright.cli.runs import main
 from trainwright.config.plan import Plan
 from trainwright.engine.checkpoint import checkpoint
+from trainwright.engine.checkpoint.tensor_file import digest
 from trainwright.errors import CheckpointError, ConfigError
 from trainwright.inference.federated.average import average, write
 from trainwright.inference.trained import load_trained
@@ -176,7 +177,7 @@ def test_a_file_with_nan_a_damaged_one_and_a_pickle_are_refused(three, tmp_path)
     first = next(name for name in tensors if name.endswith("running_var"))
     tensors[first][0] = float("inf")
     text = json.dumps(metadata, sort_keys=True)
-    labels = {"trainwright": text, "sha256": checkpoint._digest(tensors, text)}
+    labels = {"trainwright": text, "sha256": digest(tensors, text)}
     checkpoint.write_tensors(tmp_path / "infinite", tensors, labels)
     with pytest.raises(CheckpointError, match=r"NaN or infinity\n.*running_var"):
         average([three[1], tmp_path / "infinite"], "equal")

@@ -116,15 +116,16 @@ def _changed(stored: DictConfig, overrides: Sequence[str]) -> DictConfig:
 def _looked_at(trained: Trained, found: DataInfo | None = None) -> DataInfo:
     """What the task was trained with, without targets that it does not look at.
 
-    Those stay that the data found have just so: a score's features may be learned from them.
+    They stay where the data found have just the same: a score's features may be learned from them.
     """
     info = trained.info
-    there = {} if found is None else found.columns
-    targets = tuple(
-        name
-        for name in info.targets
-        if name in trained.task.columns or there.get(name) == info.columns[name]
-    )
+    targets = tuple(name for name in info.targets if name in trained.task.columns)
+    if (
+        found is not None
+        and found.targets == info.targets
+        and all(found.columns[name] == info.columns[name] for name in info.targets)
+    ):
+        targets = info.targets
     columns = {name: info.columns[name] for name in (*info.inputs, *targets)}
     return replace(info, columns=columns, targets=targets)
 

@@ -1,13 +1,14 @@
 """`runs sample` of a flow and a VAE: how, at what cost, edits, rows; and what they refuse."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from trainwright.inference.other_data import load_data
+from trainwright.inference.other_data import _looked_at, load_data
 from trainwright.inference.trained import load_trained
 
 SMALL = ("trainer=smoke", "task.score=none")
@@ -141,3 +142,7 @@ def test_other_features_than_in_training_are_learned_only_where_the_classes_are_
             Image.new("L", (8, 8), 9 * number).save(f"{part}/{number}.png")
     other = load_data(trained, ["data=folder", "data.path=."])
     assert other.info.targets == ()
+    (learned,) = trained.info.targets
+    twice = trained.info.with_column("again", trained.info.columns[learned])
+    twice = replace(twice, targets=(learned, "again"))  # other data with one more target
+    assert _looked_at(trained, twice).targets == ()

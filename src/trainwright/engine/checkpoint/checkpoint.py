@@ -4,7 +4,6 @@ A file is written beside its final name, flushed to disk, and renamed over: what
 name is always whole. The digest detects damage; it does not prove where a file comes from.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from trainwright.engine.checkpoint.fitting import check_fit
 from trainwright.engine.checkpoint.metadata import check_metadata
-from trainwright.engine.checkpoint.tensor_file import bytes_of, known, read_tensors, write_tensors
+from trainwright.engine.checkpoint.tensor_file import digest, known, read_tensors, write_tensors
 from trainwright.engine.device.memory import is_out_of_memory
 from trainwright.engine.nonfinite import refuse_nonfinite
 from trainwright.engine.ranks.world import held
@@ -183,7 +182,7 @@ def save(
     """
     refuse_nonfinite(tensors, "in what was to be saved")
     text = json.dumps({"format": FORMAT, **metadata}, sort_keys=True, allow_nan=False)
-    labels = {"trainwright": text, "sha256": _digest(tensors, text)}
+    labels = {"trainwright": text, "sha256": digest(tensors, text)}
     for path in paths:
         try:
             with replacing(path) as temporary:
@@ -216,7 +215,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
     tensors, labels = read_tensors(path)
     if "trainwright" not in labels:
         raise CheckpointError(f"{path} was not written by trainwright: its metadata has no run")
-    if labels.get("sha256") != _digest(tensors, labels["trainwright"]):
+    if labels.get("sha256") != digest(tensors, labels["trainwright"]):
         raise CheckpointError(f"{path} is damaged: its contents do not match its SHA-256")
     metadata = read_metadata(path, labels["trainwright"])
     if metadata.get("format") != FORMAT:
@@ -234,16 +233,6 @@ def saved_step(path: Path) -> int | None:
         return int(metadata["progress"]["step"])
     except (CheckpointError, LookupError, ValueError, TypeError, OverflowError):
         return None
-
-
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 over the metadata and every tensor's name, type, shape and bytes."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
-        digest.update(bytes_of(value))
-    return digest.hexdigest()
 
 
 def _plain(evaluation: Evaluation | None) -> dict[str, Any] | None:

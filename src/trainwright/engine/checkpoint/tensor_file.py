@@ -6,6 +6,7 @@ either is an exception, and what was saved before stands. The format is the libr
 https://huggingface.co/docs/safetensors
 """
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -114,3 +115,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def bytes_of(tensor: Tensor) -> memoryview:
     """The bytes of a contiguous CPU tensor, in place: to be read, or to be written into."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """SHA-256 over a text and every contiguous CPU tensor's name, type, shape and bytes."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        found.update(bytes_of(value))
+    return found.hexdigest()

@@ -6,8 +6,7 @@ computes (`torch.distributed.fsdp.fully_shard`). What looks at whole networks be
 (evaluations, samples) has them whole from `open` to `close`.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -18,7 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
-from trainwright.engine.checkpoint.tensor_file import bytes_of
+from trainwright.engine.checkpoint.tensor_file import digest
 from trainwright.engine.optim.averages import AveragedTask
 from trainwright.engine.ranks.world import RankLostError, World, held, noticing
 from trainwright.errors import ConfigError
@@ -33,7 +32,8 @@ class Shards:
     def __init__(self, world: World, task: Task, averaged: AveragedTask | None) -> None:
         self._world = world
         world.is_sharded = True
-        self.begun_with = _digest(task)
+        weights = {name: t.detach().cpu().contiguous() for name, t in task.state_dict().items()}
+        self.begun_with = digest(weights)  # of which each rank keeps only a part
         device = next(task.parameters()).device.type
         group = dist.group.WORLD
         assert group is not None
@@ -119,7 +119,15 @@ class Shards:
 
     def gathered(self, named: Mapping[str, Tensor]) -> "Gathered":
         """On rank 0: whole tensors on the CPU, each put together when it is asked for."""
-        return Gathered(named, partial(self._world.tell, "gather"))
+        return Gathered(named, partial(self._world.tell, "gather"), self.put_together)
+
+    @torch.no_grad()
+    def put_together(self, part: Tensor) -> Tensor:
+        """The whole of which each rank has a part; all must ask for it."""
+        assert isinstance(part, DTensor)
+        with noticing():
+            whole: Tensor = part.full_tensor()
+        return whole
 
     @torch.no_grad()
     def load(self, prefix: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -136,7 +144,7 @@ class Shards:
             return whole
         if self._world.leads:
             self._world.tell("piece", name, {name: whole})
-        like = self._sharded.get(name) if name in self._sharded else self._owner(name)
+        like = self._sharded.get(name, self._owner(name))
         if like is None or whole.shape != like.shape:
             return whole
         parts = whole.chunk(self._world.size)
@@ -167,8 +175,13 @@ class Shards:
 class Gathered(Mapping[str, Tensor]):
     """Tensors by name, of which there is one at a time. `known` has their shapes and types."""
 
-    def __init__(self, named: Mapping[str, Tensor], tell: "partial[None]") -> None:
-        self._named, self._tell = named, tell
+    def __init__(
+        self,
+        named: Mapping[str, Tensor],
+        tell: Callable[[str], None],
+        put_together: Callable[[Tensor], Tensor],
+    ) -> None:
+        self._named, self._tell, self._put_together = named, tell, put_together
         self.known: Mapping[str, Tensor] = {
             name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in named.items()
         }
@@ -177,7 +190,7 @@ class Gathered(Mapping[str, Tensor]):
         value = self._named[name]
         if isinstance(value, DTensor):
             self._tell(name)
-            value = put_together(value)
+            value = self._put_together(value)
         return value.detach().cpu().contiguous()
 
     def __iter__(self) -> Iterator[str]:
@@ -185,15 +198,6 @@ class Gathered(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._named)
-
-
-@torch.no_grad()
-def put_together(part: Tensor) -> Tensor:
-    """The whole of which each rank has a part; all must ask for it."""
-    assert isinstance(part, DTensor)
-    with noticing():
-        whole: Tensor = part.full_tensor()
-    return whole
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:
@@ -223,12 +227,3 @@ def _has_layers(module: nn.Module) -> bool:
         return False
     num_weights = sum(parameter.numel() for parameter in module.parameters())
     return num_weights >= SMALLEST_BLOCK and any(True for _ in module.children())
-
-
-def _digest(task: Task) -> str:
-    """A SHA-256 of the weights to begin with, of which each rank keeps only a part."""
-    digest = hashlib.sha256()
-    for name, value in task.state_dict().items():
-        digest.update(name.encode())
-        digest.update(bytes_of(value.detach().cpu().contiguous()))
-    return digest.hexdigest()

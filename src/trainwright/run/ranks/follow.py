@@ -12,7 +12,6 @@ from trainwright.data.batches import Batches
 from trainwright.engine.checkpoint import checkpoint
 from trainwright.engine.evaluate import answer
 from trainwright.engine.hook import Hook
-from trainwright.engine.ranks.shards import put_together
 from trainwright.engine.ranks.world import Message, World
 from trainwright.engine.state import TrainState
 from trainwright.engine.trainer import fit
@@ -124,8 +123,9 @@ class _Follower(Hook):
             assert state.shards is not None
             self._pieces[told] = state.shards.cut(told, message.tensors[told])
         elif message.what == "gather":
+            assert state.shards is not None
             self._named = self._named or checkpoint.named_tensors(state)
-            put_together(self._named[told])
+            state.shards.put_together(self._named[told])
         else:
             assert message.what == "evaluate", message.what
             answer(
